@@ -1,0 +1,54 @@
+# `make demo` and `make test` do all the set-up on a fresh machine; they need python3 (3.11 or
+# newer, with venv) and make. `make help` lists the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+SEED ?= 0
+# Threads per process: the suite's processes share the cores, so each takes one.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help demo test test-all lint types docs wheel paper-figures setup lock clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(READY) ## create .venv from the hashed lock
+
+$(READY): requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -oE '^uv==[0-9.]+' requirements.lock)"
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip sync --quiet --require-hashes requirements.lock
+	touch $@
+
+demo: $(READY) ## Table 2 at demo scale from a real run, in minutes
+	$(BIN)/python run.py experiment=table2 scale=demo seed=$(SEED) logger=none hydra/launcher=joblib
+	$(BIN)/python scripts/paper_figures.py --only table2 --scale demo
+
+test: $(READY) ## the tests people run
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: lint types $(READY) docs wheel ## everything CI runs
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## static types
+	$(BIN)/mypy
+
+docs: $(READY) ## documentation, warnings are errors
+	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
+
+wheel: $(READY) ## build the library and import it in an empty environment
+	.ci/wheel
+
+paper-figures: $(READY) ## the paper's tables and figures from results/
+	$(BIN)/python scripts/paper_figures.py
+
+lock: $(READY) ## resolve the dependencies again
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
+		--custom-compile-command "make lock" --upgrade pyproject.toml -o requirements.lock
+
+clean: ## remove what was built, keep results
+	rm -rf .venv build dist docs/_build *.egg-info

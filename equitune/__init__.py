@@ -1,0 +1,101 @@
+"""Equivariant transfer learning from pretrained models: one average over a group (Eq. 4).
+
+    M_G(x) = sum_g lambda(gx) g^-1 M(gx) / sum_g lambda(gx)
+
+Public names are listed here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+from equitune import losses
+from equitune.actions import (
+    Action,
+    DihedralImage,
+    Invariant,
+    Linear,
+    Mirror,
+    PermuteAxis,
+    Relabel,
+    Rot90,
+    Rot180,
+    Signs,
+    cycle_permutations,
+)
+from equitune.averaging import Selected, average, select, soft_select_weights, straight_through
+from equitune.checks import equivariance_error
+from equitune.decoding import (
+    Block,
+    Choice,
+    Decoded,
+    Rule,
+    Step,
+    averaging,
+    decode,
+    greedy,
+    selecting,
+)
+from equitune.groups import (
+    FiniteGroup,
+    cyclic,
+    dihedral,
+    permutation_group,
+    product,
+    symmetric,
+    trivial,
+)
+from equitune.rules import Identity, Learned, Select, SoftSelect, Uniform, Views, Weighting
+from equitune.weights import LambdaNet
+from equitune.wrapper import Equivariant
+
+try:
+    __version__ = metadata.version("equitune")
+except metadata.PackageNotFoundError:  # a checkout that is not installed
+    __version__ = "0.1.0"
+
+__all__ = [
+    "Action",
+    "Block",
+    "Choice",
+    "Decoded",
+    "Rule",
+    "Step",
+    "averaging",
+    "decode",
+    "greedy",
+    "selecting",
+    "DihedralImage",
+    "Equivariant",
+    "FiniteGroup",
+    "Identity",
+    "Invariant",
+    "LambdaNet",
+    "Learned",
+    "Linear",
+    "Mirror",
+    "PermuteAxis",
+    "Relabel",
+    "Rot90",
+    "Rot180",
+    "Select",
+    "Selected",
+    "Signs",
+    "SoftSelect",
+    "Uniform",
+    "Views",
+    "Weighting",
+    "average",
+    "cycle_permutations",
+    "cyclic",
+    "dihedral",
+    "equivariance_error",
+    "losses",
+    "permutation_group",
+    "product",
+    "select",
+    "soft_select_weights",
+    "straight_through",
+    "symmetric",
+    "trivial",
+]

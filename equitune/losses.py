@@ -1,0 +1,132 @@
+"""Proxy losses l(M(gx)) that say which view equizero keeps (Eq. 2); lower is better.
+
+All take raw outputs M(gx), [G, B, ..., C], before g^-1, and return one loss per view, [G, B];
+middle dims, such as time, are averaged. They ignore the order of the classes, so they are not
+injective: two views with permuted outputs tie. `equitune.averaging.select` says what ties do.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+
+def max_probability(
+    logits: Float[Tensor, "group batch *steps classes"],
+    log_odds: bool = False,
+    mask: Bool[Tensor, "group batch *steps"] | None = None,
+) -> Float[Tensor, "group batch"]:
+    """Return minus the largest softmax probability (SCAN, CNN, and DQN by Section C.1).
+
+    Confident models round to probability 1, and views that differ then tie. With log_odds=True the
+    loss is log((1 - P) / P) with P the (mean) largest probability: it orders views exactly as -P
+    does, but it does not saturate.
+
+    Args:
+        logits: Logits, or log-probabilities, whose softmax is the same, [G, B, ..., C].
+        log_odds: Return the form that does not saturate. Default False.
+        mask: True at the steps that count (those a decoder emitted), [G, B, ...]. Default: all.
+
+    Returns:
+        The loss, in [-1, -1/C] or as log odds, [G, B]; NaN for a view whose mask is empty. Float32
+        for half precision.
+
+    Raises:
+        ValueError: If logits lack a class dim, or the mask's shape is not that of the steps.
+    """
+    logits = _widen(logits)
+    _check_shapes(logits, mask)
+    largest, index = logits.max(dim=-1, keepdim=True)
+    if not log_odds:
+        log_probability = largest.squeeze(-1) - logits.logsumexp(dim=-1)
+        return _mean_over_steps(-log_probability.exp(), mask)
+    others = logits.scatter(-1, index, -torch.inf)
+    odds = others.logsumexp(dim=-1) - largest.squeeze(-1)
+    if odds.ndim == 2 and mask is None:
+        return odds
+    # log(mean(1 - p) / mean(p)); the number of steps cancels.
+    return _log_sum_over_steps(functional.logsigmoid(odds), mask) - _log_sum_over_steps(
+        functional.logsigmoid(-odds), mask
+    )
+
+
+def entropy(
+    logits: Float[Tensor, "group batch *steps classes"],
+    mask: Bool[Tensor, "group batch *steps"] | None = None,
+) -> Float[Tensor, "group batch"]:
+    """Return the entropy of the softmax, in nats (the second loss of the CNN task, Section 4.2).
+
+    Args:
+        logits: Logits, or log-probabilities, whose softmax is the same, [G, B, ..., C].
+        mask: True at the steps that count, [G, B, ...]. Default: all.
+
+    Returns:
+        The entropy, in [0, log C], averaged over steps, [G, B]; NaN for a view whose mask is empty.
+        Confident views all round to 0 and then tie. Float32 for half precision.
+
+    Raises:
+        ValueError: If logits lack a class dim, or the mask's shape is not that of the steps.
+    """
+    logits = _widen(logits)
+    _check_shapes(logits, mask)
+    log_probabilities = logits.log_softmax(dim=-1)
+    # p log p is 0 at p = 0, but 0 * -inf is NaN.
+    finite = log_probabilities.masked_fill(log_probabilities == -torch.inf, 0.0)
+    return _mean_over_steps(-(log_probabilities.exp() * finite).sum(dim=-1), mask)
+
+
+def max_score(
+    scores: Float[Tensor, "group batch *steps classes"],
+    mask: Bool[Tensor, "group batch *steps"] | None = None,
+) -> Float[Tensor, "group batch"]:
+    """Return minus the largest raw score (CLIP's image-text similarity; DQN's raw Q-values).
+
+    Unlike `max_probability` it compares views on one absolute scale, so a single view with inflated
+    scores always wins; Section C.1 normalises Q-values by softmax for that reason.
+
+    Args:
+        scores: Scores, higher is better, [G, B, ..., C].
+        mask: True at the steps that count, [G, B, ...]. Default: all.
+
+    Returns:
+        The loss, averaged over steps, [G, B]; NaN for a view whose mask is empty. Float32 for half
+        precision.
+
+    Raises:
+        ValueError: If scores lack a class dim, or the mask's shape is not that of the steps.
+    """
+    scores = _widen(scores)
+    _check_shapes(scores, mask)
+    return _mean_over_steps(-scores.amax(dim=-1), mask)
+
+
+def _widen(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _check_shapes(logits: Tensor, mask: Tensor | None) -> None:
+    if logits.ndim < 3 or logits.shape[-1] == 0:
+        raise ValueError(
+            f"a proxy loss expects [group, batch, ..., classes], got shape {tuple(logits.shape)}"
+        )
+    if mask is not None and mask.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"mask of shape {tuple(mask.shape)} must match the steps {tuple(logits.shape[:-1])}"
+        )
+
+
+def _mean_over_steps(values: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is None:
+        return values if values.ndim == 2 else values.flatten(2).mean(dim=2)
+    # masked_fill, not a product: a step that does not count may hold anything.
+    total = values.masked_fill(~mask, 0.0).sum(dim=tuple(range(2, values.ndim)))
+    count = mask.sum(dim=tuple(range(2, values.ndim)))
+    return (total / count.clamp(min=1)).masked_fill(count == 0, torch.nan)
+
+
+def _log_sum_over_steps(values: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is not None:
+        values = values.masked_fill(~mask, -torch.inf)
+    return values.unsqueeze(-1).flatten(2).logsumexp(dim=2)

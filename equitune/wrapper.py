@@ -1,0 +1,110 @@
+"""A model made equivariant: orbit, one batched pass, undo, combine (Eq. 4)."""
+
+from __future__ import annotations
+
+from jaxtyping import Shaped
+from torch import Tensor, nn
+
+from equitune.actions import Action
+from equitune.rules import Identity, Uniform, Views, Weighting
+
+
+class Equivariant(nn.Module):
+    """M_G(x) = sum_g lambda(gx) g^-1 M(gx) / sum_g lambda(gx), for any model M (Eq. 4, Theorem 1).
+
+    All |G| views go through the model as one batch of |G| * B. With the trivial group, or the
+    `Identity` rule, the model is called on x itself, so the output is that of the bare model bit
+    for bit.
+
+    The model must treat the samples of a batch independently. Batch normalisation in training mode
+    does not: its statistics are then those of all views together, and dropout draws a new mask for
+    every view, so exact equivariance holds in evaluation mode.
+
+    The state dict holds the model under "model." and learned weights under "weighting.".
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        action_in: Action,
+        action_out: Action,
+        weighting: Weighting | None = None,
+    ) -> None:
+        """Join a model with the actions on its inputs and outputs.
+
+        Args:
+            model: M, maps [N, ...] to one tensor [N, ...].
+            action_in: How the group acts on inputs.
+            action_out: How the same group acts on outputs; `Invariant(group)` for class logits.
+            weighting: lambda. Default None means `Uniform()`, equitune.
+
+        Raises:
+            ValueError: If the groups of the actions, or of the weighting, differ.
+        """
+        super().__init__()
+        if action_in.group != action_out.group:
+            raise ValueError(
+                f"both actions must be of one group, got {action_in.group!r} on inputs "
+                f"and {action_out.group!r} on outputs"
+            )
+        weighting = Uniform() if weighting is None else weighting
+        if weighting.group is not None and weighting.group != action_in.group:
+            raise ValueError(
+                f"the weighting is for {weighting.group!r}, the actions for {action_in.group!r}"
+            )
+        self.model = model
+        self.action_in = action_in
+        self.action_out = action_out
+        self.weighting = weighting
+        # Both need M(x) alone: e x = x, and the other |G| - 1 views would be thrown away.
+        self._is_bare = action_in.group.order == 1 or isinstance(weighting, Identity)
+
+    def forward(self, x: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
+        """Return M_G(x).
+
+        Args:
+            x: A batch of inputs, [B, ...].
+
+        Returns:
+            The combined outputs, [B, ...].
+
+        Raises:
+            TypeError: If the model does not return a tensor.
+            ValueError: If x has no batch dim, an action does not suit x or the output, or the model
+                does not return one output per view.
+        """
+        _check_batch(x)
+        if self._is_bare:
+            output: Tensor = self.model(x)
+            return output
+        combined: Tensor = self.weighting(self.views(x))
+        return combined
+
+    def views(self, x: Shaped[Tensor, "batch ..."]) -> Views:
+        """Return gx, M(gx) and g^-1 M(gx) for every g, each [G, B, ...].
+
+        Args:
+            x: A batch of inputs, [B, ...].
+
+        Raises:
+            TypeError: If the model does not return a tensor.
+            ValueError: As `forward`.
+        """
+        _check_batch(x)
+        inputs = self.action_in.orbit(x)
+        count = inputs.shape[0] * inputs.shape[1]
+        flat = self.model(inputs.flatten(0, 1))
+        if not isinstance(flat, Tensor):
+            raise TypeError(f"the model must return one tensor, got {type(flat).__name__}")
+        if flat.ndim == 0 or flat.shape[0] != count:
+            raise ValueError(
+                f"the model must return [{count}, ...] for {count} views, "
+                f"got shape {tuple(flat.shape)}"
+            )
+        outputs = flat.reshape(*inputs.shape[:2], *flat.shape[1:])
+        return Views(inputs, outputs, self.action_out.undo(outputs))
+
+
+def _check_batch(x: Tensor) -> None:
+    if x.ndim == 0:
+        raise ValueError("the input must have a batch dim, [batch, ...], got a 0-dim tensor")

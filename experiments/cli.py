@@ -1,0 +1,98 @@
+"""The command line: composes a configuration with Hydra and hands it to the runner."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf.errors import OmegaConfBaseException
+
+from experiments.errors import Interrupted, UserError, unknown
+from experiments.schema import CONF, explain, load
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
+
+#: Exit status of a run that was asked to stop, as a shell reports SIGTERM.
+STOPPED = 143
+FULL_ERROR = "HYDRA_FULL_ERROR"
+#: Whether the user asked Hydra for whole tracebacks.
+DEBUGGING = os.environ.get(FULL_ERROR) == "1"
+BAD_INPUT = (UserError, HydraException, OmegaConfBaseException, OSError)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def _job(raw: DictConfig) -> None:
+    """Run one job of a sweep, or the only one."""
+    from experiments.report import show
+    from experiments.runner import execute
+
+    try:
+        show(execute(load(raw)))
+    except BAD_INPUT as error:
+        if HydraConfig.get().mode == RunMode.RUN and not DEBUGGING:
+            _end(describe(error), 1)
+        log.error("%s", describe(error))
+        raise  # the launcher goes on with the other jobs and then fails the sweep
+
+
+def main() -> None:
+    """Compose, check and run; end with one line and a non-zero status if something is wrong."""
+    if DEBUGGING:
+        _job()
+        return
+    os.environ[FULL_ERROR] = "1"  # errors reach us as exceptions
+    try:
+        _refuse_several_presets(sys.argv[1:])
+        _job()
+    except Interrupted as stopped:
+        _end(str(stopped), STOPPED)
+    except KeyboardInterrupt:
+        _end("interrupted; the same command resumes", 130)
+    except BAD_INPUT as error:
+        _end(describe(error), 1)
+
+
+def _end(line: str, status: int) -> NoReturn:
+    print(f"run.py: {line}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _refuse_several_presets(arguments: list[str]) -> None:
+    """Refuse a sweep over presets: Hydra 1.3 silently drops the presets' own axes.
+
+    Raises:
+        UserError: With the loop to use instead.
+    """
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key.lstrip("+~") == "experiment" and "," in value:
+            names = value.strip("[]").split(",")
+            raise UserError(
+                "one preset at a time (a sweep over presets would drop their own axes); use: "
+                f"for e in {' '.join(names)}; do python run.py experiment=$e; done"
+            )
+
+
+def describe(error: Exception) -> str:
+    """Return one line for an error: what is wrong and, where there is a closed set, what is valid."""
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return str(unknown(group, name, [o for o in error.options]))
+    cause: Any = error.__cause__
+    if isinstance(error, HydraException) and isinstance(cause, OmegaConfBaseException):
+        return str(explain(cause))
+    if isinstance(error, OmegaConfBaseException):
+        return str(explain(error))
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2]) if lines else type(error).__name__

@@ -1,0 +1,92 @@
+"""What a run ran on: versions, commit, device, memory. Facts for its record, and the device choice."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import resource
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+PACKAGES = (
+    "torch",
+    "numpy",
+    "numba",
+    "hydra-core",
+    "omegaconf",
+    "safetensors",
+    "wandb",
+    "equitune",
+)
+
+
+@functools.cache
+def commit() -> dict[str, Any]:
+    """Return the commit of the checkout and whether it has uncommitted changes (None: no git)."""
+    root = Path(__file__).parents[1]
+
+    def git(*words: str) -> str | None:
+        try:
+            result = subprocess.run(
+                ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return result.stdout.strip() if result.returncode == 0 else None
+
+    status = git("status", "--porcelain")
+    return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+
+
+@functools.cache
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python and of the packages that a result may depend on."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def peak_memory_mib() -> float:
+    """Return the largest resident set of this process so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def limit_threads(count: int) -> None:
+    """Give the numeric libraries ``count`` threads each; call before they are imported."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(count)
+    os.environ.setdefault("NUMBA_NUM_THREADS", str(count))
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
+
+
+def choose_device(wanted: str) -> torch.device:
+    """Return the device for ``device=``; ``auto`` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        UserError: If the wanted device is not there.
+    """
+    import torch
+
+    available = {"cpu": True, "cuda": torch.cuda.is_available()}
+    available["mps"] = torch.backends.mps.is_available()
+    present = [name for name, there in available.items() if there]
+    if wanted == "auto":
+        return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
+    if wanted not in present:
+        raise UserError(f"device={wanted} is not on this machine; choose from: auto, {', '.join(present)}")
+    return torch.device(wanted)

@@ -1,0 +1,38 @@
+"""The errors that a user can cause. Each is one line that names the valid choices."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad input: reported as one line, without a traceback, with a non-zero exit status."""
+
+
+class RunFailed(UserError):
+    """A run ended with an exception; its record holds the traceback."""
+
+
+class Interrupted(BaseException):
+    """The process was asked to stop; the run has saved its state and can be resumed.
+
+    Not an Exception, so that it ends a whole sweep and not just the job that noticed it.
+    """
+
+
+def unknown(what: str, value: object, choices: Iterable[object]) -> UserError:
+    """Build the error for a value outside a closed set.
+
+    Args:
+        what: The name of the thing, as the user writes it, for example ``task.score``.
+        value: What was given.
+        choices: The valid values.
+
+    Returns:
+        An error whose line names the nearest valid value, if one is near, and all valid values.
+    """
+    names = [str(choice) for choice in choices]
+    near = difflib.get_close_matches(str(value), names, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return UserError(f"{what}={value} is not known{hint}; choose from: {', '.join(names)}")

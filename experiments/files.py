@@ -1,0 +1,123 @@
+"""Files that are either the old ones or the new ones, never half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_DIGEST = "content_sha256"
+
+
+def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, flush it, and rename it to ``path``.
+
+    Args:
+        path: The file to create or replace; its folder must exist.
+        write: Called with the temporary path.
+
+    Raises:
+        OSError: If the disk is full or the folder cannot be written; ``path`` is then untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with open(temporary, "rb+") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    write_atomic(path, lambda temporary: _write(temporary, text.encode()))
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON object atomically, indented, keys in the given order."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _digest(tensors: dict[str, Tensor], facts: str) -> str:
+    """Hash names, types, shapes and bytes of the tensors, and the facts that go with them."""
+    state = hashlib.sha256(facts.encode())
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        state.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        state.update(value.flatten().numpy().tobytes())
+    return state.hexdigest()
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any] | None = None) -> None:
+    """Write tensors as safetensors, atomically, with a digest of their content inside.
+
+    Args:
+        path: The file to create or replace.
+        tensors: Tensors by name.
+        facts: A JSON object to keep with them, for example the iteration they belong to.
+    """
+    from safetensors.torch import save_file
+
+    content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    text = json.dumps(facts or {})
+    metadata = {"facts": text, _DIGEST: _digest(content, text)}
+    write_atomic(path, lambda temporary: save_file(content, temporary, metadata=metadata))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a safetensors file and check its content against the digest inside.
+
+    A file without a digest (written by other software) is read as it is.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The tensors by name and the facts kept with them.
+
+    Raises:
+        UserError: If the file is missing, is not safetensors, was cut, or was changed.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; a checkpoint is a .safetensors file")
+    try:
+        with safe_open(path, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, struct.error) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: not a complete safetensors file ({reason})") from error
+    text = metadata.get("facts", "{}")
+    if _DIGEST in metadata and metadata[_DIGEST] != _digest(tensors, text):
+        raise UserError(f"{path}: the content does not match its checksum; the file was changed")
+    return tensors, json.loads(text)

@@ -1,0 +1,69 @@
+"""Progress of long work: a bar on a terminal, a line now and then in a log file."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two lines where there is no terminal.
+INTERVAL = 30.0
+
+
+class Progress:
+    """Reports how far a piece of work has come; made by :func:`progress`."""
+
+    def __init__(self, label: str, total: int, start: int) -> None:
+        self.label, self.total, self.done = label, total, start
+        self._first = (time.monotonic(), start)
+        self._last_line = time.monotonic()
+
+    def update(self, done: int, note: str = "") -> None:
+        """Say that ``done`` of the total units are finished, with an optional note."""
+        self.done = done
+        self.show(note)
+
+    def show(self, note: str) -> None:
+        """Write a line if the last one is long enough ago."""
+        now = time.monotonic()
+        if now - self._last_line < INTERVAL:
+            return
+        self._last_line = now
+        seconds = (now - self._first[0]) / max(1, self.done - self._first[1])
+        left = seconds * (self.total - self.done)
+        log.info("%s: %d of %d, %.0f s left %s", self.label, self.done, self.total, left, note)
+
+
+@contextmanager
+def progress(label: str, total: int, start: int = 0) -> Iterator[Progress]:
+    """Report the progress of a loop.
+
+    Args:
+        label: What is being done.
+        total: The number of units.
+        start: Units that were finished before, by an earlier attempt.
+
+    Yields:
+        An object whose ``update(done, note)`` is called now and then.
+    """
+    if not sys.stderr.isatty():
+        yield Progress(label, total, start)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"))
+    console = Console(stderr=True)
+    with Bar(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console) as bar:
+        item = bar.add_task(label, total=total, completed=start, note="")
+
+        class OnTerminal(Progress):
+            def show(self, note: str) -> None:
+                bar.update(item, completed=self.done, note=note)
+
+        yield OnTerminal(label, total, start)

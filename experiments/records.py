@@ -1,0 +1,256 @@
+"""Records: what a run leaves behind, and the handle through which its code leaves it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import math
+import time
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments import environment
+from experiments.errors import Interrupted, UserError
+from experiments.files import load_tensors, save_tensors, sha256, write_json, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from experiments.schema import RunConfig
+    from experiments.stages import RunName
+    from experiments.tracking import Tracker
+
+log = logging.getLogger(__name__)
+
+#: The columns of every metrics.csv, in order: those of ``results/paper/reported.csv``.
+COLUMNS = (
+    "task",
+    "dataset",
+    "model",
+    "group",
+    "transform",
+    "method",
+    "protocol",
+    "scale",
+    "seed",
+    "split",
+    "step",
+    "view",
+    "variant",
+    "metric",
+    "value",
+)
+CHECKPOINT = "checkpoint.safetensors"
+
+
+class FinishedRun:
+    """A run that is done: its folder, its record and its artefacts."""
+
+    def __init__(self, folder: Path, record: dict[str, Any]) -> None:
+        self.folder = folder
+        self.record = record
+
+    def tensors(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Read one of the run's tensor artefacts, checked against the record.
+
+        Raises:
+            UserError: If the file is missing, was cut or was changed since the run wrote it.
+        """
+        path = self.folder / name
+        expected = self.record["artefacts"].get(name)
+        if not path.is_file():
+            raise UserError(f"{path}: missing, though its record lists it; {self._remedy()}")
+        if sha256(path) != expected:
+            raise UserError(f"{path}: does not match the checksum in its record; {self._remedy()}")
+        return load_tensors(path)
+
+    def _remedy(self) -> str:
+        return f"delete the folder {self.folder} to compute it again"
+
+    def rows(self) -> list[dict[str, str]]:
+        """Read the run's metric rows."""
+        with open(self.folder / "metrics.csv", newline="") as stream:
+            return list(csv.DictReader(stream))
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """Return the record of a run folder, or None where there is none that can be read."""
+    try:
+        record: dict[str, Any] = json.loads((folder / "record.json").read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("%s/record.json cannot be read (%s); the run is computed again", folder, error)
+        return None
+    return record
+
+
+def find_finished(folder: Path) -> FinishedRun | None:
+    """Return the finished run in a folder, or None."""
+    record = read_record(folder)
+    if record is None or record.get("status") != "done" or not (folder / "metrics.csv").is_file():
+        return None
+    return FinishedRun(folder, record)
+
+
+class Run:
+    """The handle of a run in progress: rows, artefacts, checkpoint, progress, other runs it needs.
+
+    Attributes:
+        folder: Where the run lives.
+        need: Returns the finished run of another stage of the same task, started if missing.
+        tracker: The live log (wandb or nothing).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: RunName,
+        config: RunConfig,
+        *,
+        need: Callable[[str], FinishedRun],
+        tracker: Tracker,
+        stop_requested: Callable[[], bool],
+        blank: tuple[str, ...] = (),
+    ) -> None:
+        self.folder = folder
+        self.need = need
+        self.tracker = tracker
+        self._stop_requested = stop_requested
+        self._name = name
+        self._rows: list[dict[str, Any]] = []
+        self._artefacts: dict[str, str] = {}
+        self._columns = {
+            "task": name.task,
+            "dataset": config.dataset.name,
+            "model": config.model.name,
+            "group": config.group.name,
+            "transform": "none",
+            "method": config.method.name,
+            "protocol": config.protocol.name,
+            "scale": config.scale.name,
+            "seed": config.seed,
+        } | dict.fromkeys(blank, "")
+        self._started = (time.time(), time.process_time())
+        earlier = read_record(folder) or {}
+        self.record: dict[str, Any] = {
+            "status": "running",
+            "name": name.folder,
+            "task": name.task,
+            "stage": name.stage,
+            "hash": name.hash,
+            "started": earlier.get("started", datetime.now(UTC).isoformat(timespec="seconds")),
+            "attempts": earlier.get("attempts", 0) + 1,
+            "seed": config.seed,
+            "protocol": self._columns["protocol"],
+            "scale": self._columns["scale"],
+            **environment.commit(),
+            "versions": environment.versions(),
+            "identity": name.identity,
+            "facts": {},
+        }
+        self._spent = (earlier.get("wall_seconds", 0.0), earlier.get("cpu_seconds", 0.0))
+
+    def row(self, metric: str, value: float, **columns: Any) -> None:
+        """Add one number to the run's metrics.
+
+        Args:
+            metric: Its name.
+            value: The number; it must be finite.
+            columns: Further columns (split, step, view, variant) or other values for the run's own.
+
+        Raises:
+            ValueError: For a number that is not finite or a column that does not exist.
+        """
+        extra = set(columns) - set(COLUMNS)
+        if extra:
+            raise ValueError(f"no such columns: {sorted(extra)}; choose from: {', '.join(COLUMNS)}")
+        if not math.isfinite(value):
+            raise ValueError(f"metric {metric} is {value}, not a finite number")
+        self._rows.append({**self._columns, **columns, "metric": metric, "value": repr(float(value))})
+        self.tracker.log_row(metric, value, columns)
+
+    def fact(self, name: str, value: Any) -> None:
+        """Add a fact (data checksum, parameter count, device) to the run's record."""
+        self.record["facts"][name] = value
+
+    def save(self, name: str, tensors: dict[str, Tensor], facts: dict[str, Any] | None = None) -> None:
+        """Write a tensor artefact; its checksum goes into the record."""
+        save_tensors(self.folder / name, tensors, facts)
+        self._artefacts[name] = sha256(self.folder / name)
+
+    def save_text(self, name: str, text: str) -> None:
+        """Write a text artefact; its checksum goes into the record."""
+        write_text(self.folder / name, text)
+        self._artefacts[name] = sha256(self.folder / name)
+
+    def checkpoint(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Replace the run's checkpoint, and stop here if the process was asked to.
+
+        Raises:
+            Interrupted: After writing, if a stop was requested.
+        """
+        save_tensors(self.folder / CHECKPOINT, tensors, facts)
+        if self._stop_requested():
+            raise Interrupted(f"stopped on request; checkpoint in {self.folder}")
+
+    @property
+    def should_checkpoint(self) -> bool:
+        """Whether the process was asked to stop, so that a checkpoint should be written now."""
+        return self._stop_requested()
+
+    def resume(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return the last checkpoint, or None to start from the beginning.
+
+        A damaged checkpoint is never used: it is reported, and the run starts again.
+        """
+        path = self.folder / CHECKPOINT
+        if not path.is_file():
+            return None
+        try:
+            return load_tensors(path)
+        except UserError as error:
+            log.warning("%s; starting from the beginning", error)
+            return None
+
+    def begin(self, config_text: str) -> None:
+        """Write the configuration and the record of a run in progress."""
+        write_text(self.folder / "config.yaml", config_text)
+        self._write("running")
+
+    def finish(self) -> FinishedRun:
+        """Write the metrics and the record of a finished run, and drop its checkpoint."""
+        stream = io.StringIO()
+        writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        write_text(self.folder / "metrics.csv", stream.getvalue())
+        self.record["artefacts"] = self._artefacts
+        self.record["metrics_sha256"] = sha256(self.folder / "metrics.csv")
+        self._write("done")
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        return FinishedRun(self.folder, self.record)
+
+    def interrupted(self) -> None:
+        """Write the record of a run that was asked to stop."""
+        self._write("interrupted")
+
+    def failed(self, error: BaseException) -> None:
+        """Write the record of a run that ended with an exception."""
+        self.record["error"] = f"{type(error).__name__}: {error}"
+        self.record["traceback"] = "".join(traceback.format_exception(error))
+        self._write("failed")
+
+    def _write(self, status: str) -> None:
+        wall, cpu = time.time() - self._started[0], time.process_time() - self._started[1]
+        self.record["status"] = status
+        self.record["wall_seconds"] = round(self._spent[0] + wall, 3)
+        self.record["cpu_seconds"] = round(self._spent[1] + cpu, 3)
+        self.record["peak_memory_mib"] = environment.peak_memory_mib()
+        write_json(self.folder / "record.json", self.record)

@@ -1,0 +1,145 @@
+"""The runner: does a run once, resumes it, and says so when it fails."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from experiments import environment
+from experiments.errors import Interrupted, RunFailed, UserError
+from experiments.records import FinishedRun, Run, find_finished
+from experiments.registry import load_task
+from experiments.stages import RunName, name_run
+from experiments.tracking import open_tracker
+
+if TYPE_CHECKING:
+    from experiments.schema import RunConfig
+
+log = logging.getLogger(__name__)
+
+
+class StopSignal:
+    """Remembers that SIGTERM or SIGUSR1 arrived, so that long work can save its state and end."""
+
+    def __init__(self) -> None:
+        self.received = False
+
+    def __call__(self, signum: int = signal.SIGTERM, frame: FrameType | None = None) -> None:
+        self.received = True
+        log.warning("%s received; saving the state", signal.Signals(signum).name)
+
+
+@contextmanager
+def catch_signals() -> Iterator[StopSignal]:
+    """Turn SIGTERM and SIGUSR1 into a request to stop while the body runs (main thread only)."""
+    stop = StopSignal()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {name: signal.signal(name, stop) for name in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield stop
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+def run_folder(config: RunConfig, name: RunName) -> Path:
+    """Return the folder of a run: ``<results>/runs/<task>/<folder>``."""
+    return Path(config.results) / "runs" / name.task / name.folder
+
+
+def execute(config: RunConfig) -> FinishedRun:
+    """Do the run that a configuration asks for, with everything that it needs.
+
+    Args:
+        config: The checked configuration.
+
+    Returns:
+        The finished run, new or found.
+
+    Raises:
+        RunFailed: If the run, or one that it needs, ends with an exception; its record says so.
+        Interrupted: If the process was asked to stop; the same command resumes.
+    """
+    environment.limit_threads(config.threads)
+    with catch_signals() as stop:
+        finished = ensure(config, config.stage, stop)
+        if stop.received:
+            raise Interrupted(f"stopped on request after {finished.folder}")
+        return finished
+
+
+def ensure(config: RunConfig, stage_name: str, stop: StopSignal) -> FinishedRun:
+    """Return the finished run of a stage, doing it first where it is missing."""
+    task = load_task(config.task.name)
+    name = name_run(task, task.stages[stage_name], config)
+    folder = run_folder(config, name)
+    finished = find_finished(folder)
+    if finished is not None:
+        log.info("%s: done before, %s", name.folder, folder)
+        return finished
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        finished = find_finished(folder)
+        return finished or _perform(config, name, folder, stop)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run folder; a dead owner's lock is released by the system."""
+    lock = FileLock(folder / "run.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("another process works on %s; waiting for it", folder.name)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _perform(config: RunConfig, name: RunName, folder: Path, stop: StopSignal) -> FinishedRun:
+    """Do one run inside its lock and leave a record in every case."""
+    from omegaconf import OmegaConf
+
+    stage = load_task(config.task.name).stages[name.stage]
+    with open_tracker(config, name) as tracker:
+        run = Run(
+            folder,
+            name,
+            config,
+            need=lambda other: ensure(config, other, stop),
+            tracker=tracker,
+            stop_requested=lambda: stop.received,
+            blank=stage.blank,
+        )
+        run.begin(OmegaConf.to_yaml(OmegaConf.structured(config)))
+        log.info("%s: started", name.folder)
+        try:
+            stage.execute(config, run)
+            finished = run.finish()
+        except Interrupted:
+            run.interrupted()
+            raise
+        except BaseException as error:
+            run.failed(error)
+            tracker.failed()
+            if isinstance(error, UserError) or not isinstance(error, Exception):
+                raise
+            reason = next(iter(str(error).splitlines()), "")
+            raise RunFailed(
+                f"{name.folder} failed: {type(error).__name__}: {reason} "
+                f"(traceback in {folder / 'record.json'})"
+            ) from error
+    log.info("%s: done in %.1f s", name.folder, finished.record["wall_seconds"])
+    return finished

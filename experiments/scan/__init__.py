@@ -1,0 +1,1 @@
+"""SCAN: compositional generalisation in translating commands to actions (paper, Sec. 5.4)."""

@@ -1,0 +1,225 @@
+"""SCAN as word indices: vocabularies, the seeded validation split, batches of equal length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+import equitune
+from experiments.scan.config import ScanGroup
+from experiments.scan.grammar import ACTION_WORDS, COMMAND_WORDS, SPLITS, Pair
+
+SOS, EOS = 0, 1
+#: Share of the training file that is held out for validation.
+VALIDATION_SHARE = 0.2
+
+# What each random stream of a seed is used for; the numbers keep them independent.
+_SPLIT, _ORDER, _TEACHER, _UNSEEDED = range(4)
+
+
+def generator(seed: int, purpose: int) -> np.random.Generator:
+    """Return the random generator of one purpose of a seed."""
+    return np.random.default_rng([seed, purpose])
+
+
+class Vocabulary:
+    """Words and their indices; SOS and EOS come first.
+
+    Args:
+        words: The words, in the order of their indices.
+    """
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self.words = ("SOS", "EOS", *words)
+        self.index = {word: i for i, word in enumerate(self.words)}
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def encode(self, words: tuple[str, ...]) -> list[int]:
+        """Return the indices of words, EOS appended."""
+        return [*(self.index[word] for word in words), EOS]
+
+    def decode(self, indices: list[int]) -> list[str]:
+        """Return the words up to the first EOS."""
+        stop = indices.index(EOS) if EOS in indices else len(indices)
+        return [self.words[i] for i in indices[:stop]]
+
+
+COMMANDS = Vocabulary(COMMAND_WORDS)
+ACTIONS = Vocabulary(ACTION_WORDS)
+
+
+class Batch(NamedTuple):
+    """Commands of one length.
+
+    Attributes:
+        rows: Their positions in the corpus, [B].
+        commands: Word indices with EOS, [B, L].
+        targets: Action indices with EOS, filled up with EOS, [B, T].
+    """
+
+    rows: Int[Tensor, " batch"]
+    commands: Int[Tensor, "batch length"]
+    targets: Int[Tensor, "batch steps"]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Pairs as word indices.
+
+    Attributes:
+        commands: One list of indices per command, EOS included.
+        targets: One list of indices per target, EOS included.
+    """
+
+    commands: list[list[int]]
+    targets: list[list[int]]
+
+    @classmethod
+    def encode(cls, pairs: list[Pair]) -> Corpus:
+        """Encode pairs of words."""
+        return cls(
+            [COMMANDS.encode(pair.command) for pair in pairs],
+            [ACTIONS.encode(pair.actions) for pair in pairs],
+        )
+
+    def __len__(self) -> int:
+        return len(self.commands)
+
+    def take(self, rows: np.ndarray) -> Corpus:
+        """Return the pairs at the given positions."""
+        return Corpus([self.commands[i] for i in rows], [self.targets[i] for i in rows])
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Yield the corpus in batches of commands of equal length, at most ``size`` each.
+
+        Within a length, commands are ordered by the length of their targets, so that a batch does
+        not wait long for its longest one.
+        """
+        lengths = np.array([len(command) for command in self.commands])
+        target_lengths = np.array([len(target) for target in self.targets])
+        for length in np.unique(lengths):
+            rows = np.flatnonzero(lengths == length)
+            rows = rows[np.argsort(target_lengths[rows], kind="stable")]
+            for start in range(0, len(rows), size):
+                part = rows[start : start + size]
+                steps = int(target_lengths[part].max())
+                targets = [self.targets[i] + [EOS] * (steps - len(self.targets[i])) for i in part]
+                yield Batch(
+                    torch.from_numpy(part),
+                    torch.tensor([self.commands[i] for i in part]),
+                    torch.tensor(targets),
+                )
+
+
+class ScanData(NamedTuple):
+    """The parts of a split.
+
+    Attributes:
+        train: What models are trained on: 80 % of the training file.
+        validation: The held-out 20 % of the training file, chosen by the seed.
+        unseeded_validation: Another 20 % of the training file, most of it trained on: what the
+            authors' evaluation script takes for its plain models because it does not seed.
+        test: The test file.
+    """
+
+    train: Corpus
+    validation: Corpus
+    unseeded_validation: Corpus
+    test: Corpus
+
+
+def load_data(name: str, seed: int, max_commands: int | None = None) -> ScanData:
+    """Generate a split and divide its training file.
+
+    Args:
+        name: ``add_jump`` or ``around_right``.
+        seed: Chooses the validation part.
+        max_commands: Keep at most so many commands of each evaluation part, drawn by the seed.
+
+    Returns:
+        The four parts.
+    """
+    split = SPLITS[name]()
+    everything, test = Corpus.encode(split.train), Corpus.encode(split.test)
+    held = int(VALIDATION_SHARE * len(everything))
+    order = generator(seed, _SPLIT).permutation(len(everything))
+    other = generator(seed, _UNSEEDED).permutation(len(everything))[:held]
+    evaluation = [
+        everything.take(order[:held]),
+        everything.take(other),
+        test,
+    ]
+    if max_commands is not None:
+        pick = generator(seed, _UNSEEDED)
+        evaluation = [part.take(pick.permutation(len(part))[:max_commands]) for part in evaluation]
+    return ScanData(everything.take(order[held:]), *evaluation)
+
+
+class Draws(NamedTuple):
+    """The order in which training visits the pairs, and whether it uses teacher forcing there."""
+
+    samples: np.ndarray
+    teacher: np.ndarray
+
+
+def draw_order(count: int, iterations: int, teacher_forcing: float, seed: int) -> Draws:
+    """Draw pairs with replacement, and a coin per iteration for teacher forcing.
+
+    A longer run begins with the draws of a shorter one.
+    """
+    samples = generator(seed, _ORDER).integers(0, count, iterations)
+    teacher = generator(seed, _TEACHER).random(iterations) < teacher_forcing
+    return Draws(samples.astype(np.int32), teacher)
+
+
+class WordActions(NamedTuple):
+    """How a group acts on SCAN.
+
+    Attributes:
+        commands: On command indices.
+        words: On action indices.
+        distributions: On the last dim of distributions over action words.
+    """
+
+    commands: equitune.Relabel
+    words: equitune.Relabel
+    distributions: equitune.PermuteAxis
+
+
+def word_actions(config: ScanGroup) -> WordActions:
+    """Build the actions of a group of word cycles (Section C.3: the swap of two words).
+
+    Raises:
+        ValueError: If a word is unknown or the cycles are not disjoint or not of one length.
+    """
+    order = len(config.words[0]) if config.words else 1
+    group = equitune.cyclic(order)
+    tables = [
+        _table(vocabulary, cycles, order)
+        for vocabulary, cycles in ((COMMANDS, config.words), (ACTIONS, config.actions))
+    ]
+    return WordActions(
+        equitune.Relabel(group, tables[0]),
+        equitune.Relabel(group, tables[1]),
+        equitune.PermuteAxis(group, tables[1]),
+    )
+
+
+def _table(vocabulary: Vocabulary, cycles: list[list[str]], order: int) -> Tensor:
+    if order == 1:
+        return torch.arange(len(vocabulary))[None]
+    known = vocabulary.index
+    for word in (word for cycle in cycles for word in cycle):
+        if word not in known:
+            raise ValueError(f"unknown word {word!r}; choose from: {', '.join(vocabulary.words)}")
+    return equitune.cycle_permutations(
+        len(vocabulary), [[known[word] for word in cycle] for cycle in cycles]
+    )

@@ -1,0 +1,1 @@
+"""Sequence-to-sequence networks for SCAN and the two ways to train them (PyTorch, compiled)."""

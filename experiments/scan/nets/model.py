@@ -1,0 +1,200 @@
+"""The recurrent sequence-to-sequence model of the SCAN experiments, in plain PyTorch.
+
+Bidirectional one-layer encoder, one-layer decoder with dot-product attention on its previous
+hidden state. One class serves the three cell types; only the recurrent layers differ.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+CELLS = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
+
+
+class EncoderState(NamedTuple):
+    """What decoding carries from step to step, starting with what the encoder leaves behind.
+
+    Attributes:
+        outputs: encoder states of the command, attended to at every step, `[B, L, 2H]`.
+        hidden: hidden state of the decoder, `[B, 2H]`.
+        cell: cell state of an LSTM decoder, `[B, 2H]`; zeros for the other cells.
+    """
+
+    outputs: Float[Tensor, "batch length width"]
+    hidden: Float[Tensor, "batch width"]
+    cell: Float[Tensor, "batch width"]
+
+
+class Encoder(nn.Module):
+    """Word embedding and a bidirectional recurrent layer of `hidden` units per direction."""
+
+    def __init__(self, cell: str, words: int, hidden: int) -> None:
+        """Draw the weights with PyTorch's default initialisation.
+
+        Args:
+            cell: "RNN", "GRU" or "LSTM".
+            words: size of the command vocabulary.
+            hidden: width of the embedding and of each direction.
+        """
+        super().__init__()
+        self.embedding = nn.Embedding(words, hidden)
+        self.rnn = CELLS[cell](hidden, hidden, bidirectional=True, batch_first=True)
+
+    def forward(self, commands: Int[Tensor, "batch length"]) -> EncoderState:
+        """Read commands of equal length; see `Seq2Seq.encode`."""
+        outputs, last = self.rnn(self.embedding(commands))
+        hidden, cell = last if isinstance(last, tuple) else (last, torch.zeros_like(last))
+        return EncoderState(outputs, _concat_directions(hidden), _concat_directions(cell))
+
+
+class Decoder(nn.Module):
+    """One step of the attention decoder of width `hidden`."""
+
+    def __init__(self, cell: str, words: int, hidden: int, dropout: float) -> None:
+        """Draw the weights with PyTorch's default initialisation.
+
+        Args:
+            cell: "RNN", "GRU" or "LSTM".
+            words: size of the action vocabulary.
+            hidden: width of the embedding and of the recurrent state.
+            dropout: probability of dropping a unit of the word embedding.
+        """
+        super().__init__()
+        self.embedding = nn.Embedding(words, hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.combine = nn.Linear(2 * hidden, hidden)
+        self.rnn = CELLS[cell](hidden, hidden)
+        self.out = nn.Linear(hidden, words)
+
+    def forward(
+        self,
+        state: EncoderState,
+        words: Int[Tensor, " batch"],
+        dropout_mask: Float[Tensor, "batch width"] | None = None,
+    ) -> tuple[Float[Tensor, "batch words"], EncoderState]:
+        """Advance by one word; see `Seq2Seq.step`."""
+        embedded = self.embedding(words)
+        embedded = self.dropout(embedded) if dropout_mask is None else embedded * dropout_mask
+        scores = torch.einsum("blh,bh->bl", state.outputs, state.hidden)
+        context = torch.einsum("bl,blh->bh", torch.softmax(scores, dim=1), state.outputs)
+        combined = torch.relu(self.combine(torch.cat((embedded, context), dim=1)))
+        hidden, cell = state.hidden[None], state.cell[None]
+        if isinstance(self.rnn, nn.LSTM):
+            _, (hidden, cell) = self.rnn(combined[None], (hidden, cell))
+        else:
+            _, hidden = self.rnn(combined[None], hidden)
+        log_probs = F.log_softmax(self.out(hidden[0]), dim=1)
+        return log_probs, EncoderState(state.outputs, hidden[0], cell[0])
+
+
+class Seq2Seq(nn.Module):
+    """Command words in, action words out (paper, Sec. 5.4: one layer of 64 units).
+
+    Parameters of the encoder live under `encoder.`, those of the decoder under `decoder.`: the
+    two are clipped and optimised apart. Layers of the reference implementation that never
+    receive a gradient are left out.
+    """
+
+    SOS = 0
+    EOS = 1
+
+    def __init__(
+        self,
+        cell: str,
+        in_words: int = 15,
+        out_words: int = 8,
+        hidden: int = 64,
+        dropout: float = 0.1,
+        max_steps: int = 50,
+    ) -> None:
+        """Build the model with PyTorch's default initialisation (global random generator).
+
+        Args:
+            cell: recurrent cell, "RNN" (tanh), "GRU" or "LSTM".
+            in_words: size of the command vocabulary, with SOS and EOS. Default 15.
+            out_words: size of the action vocabulary, with SOS and EOS. Default 8.
+            hidden: units per encoder direction; the decoder is twice as wide. Default 64.
+            dropout: probability of dropping a unit of the decoder's word embedding. Default 0.1.
+            max_steps: longest decode, in words. Default 50.
+
+        Raises:
+            ValueError: `cell` is unknown.
+        """
+        super().__init__()
+        if cell not in CELLS:
+            raise ValueError(f"unknown cell {cell!r}: choose one of {', '.join(CELLS)}")
+        self.cell = cell
+        self.in_words = in_words
+        self.out_words = out_words
+        self.hidden = hidden
+        self.max_steps = max_steps
+        self.encoder = Encoder(cell, in_words, hidden)
+        self.decoder = Decoder(cell, out_words, 2 * hidden, dropout)
+
+    def encode(self, commands: Int[Tensor, "batch length"]) -> EncoderState:
+        """Read a batch of commands.
+
+        Args:
+            commands: word indices, EOS included, `[B, L]`. All commands have the same length:
+                attention runs over every position, so there is no padding.
+
+        Returns:
+            The state decoding starts from: outputs `[B, L, 2H]`, hidden and cell `[B, 2H]`
+            (last forward state, then last backward state).
+        """
+        return cast(EncoderState, self.encoder(commands))
+
+    def step(
+        self,
+        state: EncoderState,
+        words: Int[Tensor, " batch"],
+        dropout_mask: Float[Tensor, "batch width"] | None = None,
+    ) -> tuple[Float[Tensor, "batch words"], EncoderState]:
+        """Decode one word. The old state stays valid.
+
+        Args:
+            state: what `encode` or the previous step returned.
+            words: the previous action words (SOS at first), `[B]`.
+            dropout_mask: factors for the word embedding, 0 or 1 / (1 - p), `[B, 2H]`. Default
+                None: `nn.Dropout`, which draws them in training mode and is the identity in
+                evaluation mode.
+
+        Returns:
+            Log-probabilities of the next word, `[B, out_words]`, and the new state.
+        """
+        return cast("tuple[Tensor, EncoderState]", self.decoder(state, words, dropout_mask))
+
+    def forward_teacher(
+        self,
+        commands: Int[Tensor, "batch length"],
+        targets: Int[Tensor, "batch steps"],
+        dropout_mask: Float[Tensor, "batch steps width"] | None = None,
+    ) -> Float[Tensor, "batch steps words"]:
+        """Decode with the true previous words as input (SOS, then the targets shifted by one).
+
+        Args:
+            commands: word indices of equal length, EOS included, `[B, L]`.
+            targets: action words, EOS included, `[B, T]`; padding may follow EOS, its positions
+                are computed like any other and are the caller's to ignore.
+            dropout_mask: factors for the word embeddings, `[B, T, 2H]`; see `step`.
+
+        Returns:
+            Log-probabilities, `[B, T, out_words]`.
+        """
+        state = self.encode(commands)
+        start = torch.full_like(targets[:, :1], self.SOS)
+        rows = []
+        for position, words in enumerate(torch.cat((start, targets[:, :-1]), dim=1).unbind(1)):
+            mask = None if dropout_mask is None else dropout_mask[:, position]
+            log_probs, state = self.step(state, words, mask)
+            rows.append(log_probs)
+        return torch.stack(rows, dim=1)
+
+
+def _concat_directions(last: Float[Tensor, "two batch hidden"]) -> Float[Tensor, "batch width"]:
+    return torch.cat((last[0], last[1]), dim=1)

@@ -1,0 +1,294 @@
+"""Batch-1 training of `Seq2Seq`: its specification in plain PyTorch, and the common interface.
+
+`TorchTrainer` says with autograd what one training iteration is. The compiled trainer
+(`kernel.NumbaTrainer`) is tested against it and is what long runs use; `make_trainer` chooses.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import logging
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from experiments.scan.nets.dropout import dropout_mask, threshold
+from experiments.scan.nets.model import Seq2Seq
+from experiments.scan.nets.stream import Stream
+
+logger = logging.getLogger(__name__)
+
+BACKENDS = ("auto", "numba", "torch")
+ITERATION = "iteration"
+
+
+class Trainer(Protocol):
+    """One training run of one model, in whichever back end.
+
+    Attributes:
+        iteration: number of iterations done.
+    """
+
+    iteration: int
+
+    def run(self, stream: Stream, start: int, stop: int) -> Float[np.ndarray, " iterations"]:
+        """Do iterations `start` to `stop - 1` of the stream.
+
+        Args:
+            stream: examples and visiting order.
+            start: first iteration; must equal `iteration`, as masks and Adam depend on it.
+            stop: one past the last iteration.
+
+        Returns:
+            Loss (summed negative log-likelihood) of each iteration, `[stop - start]`.
+
+        Raises:
+            ValueError: the range does not continue this run or leaves the stream, or the stream
+                does not fit the model.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything the run continues from: parameters, Adam moments, iteration number.
+
+        Returns:
+            Named tensors, the same names and shapes for every back end: `model.<name>`,
+            `exp_avg.<name>`, `exp_avg_sq.<name>` and `iteration` (int64 scalar).
+        """
+        ...
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from the result of `state_dict`, bit for bit."""
+        ...
+
+    def export(self, model: Seq2Seq) -> None:
+        """Write the current parameters into `model`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hyper-parameters of a training run.
+
+    Attributes:
+        lr: Adam's learning rate.
+        weight_decay: L2 penalty added to the clipped gradient, as in `torch.optim.Adam`.
+        clip: largest gradient norm, of encoder and decoder separately.
+        dropout: probability of dropping a unit of the decoder's word embedding.
+        seed: seed of the dropout masks.
+        betas: decay rates of Adam's moments.
+        eps: Adam's denominator offset.
+    """
+
+    lr: float
+    weight_decay: float
+    clip: float
+    dropout: float
+    seed: int
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+
+
+def make_trainer(
+    model: Seq2Seq,
+    *,
+    backend: str = "auto",
+    lr: float = 1e-4,
+    weight_decay: float = 0.0,
+    clip: float = 5.0,
+    dropout: float = 0.1,
+    seed: int = 0,
+) -> Trainer:
+    """Start a training run from the parameters of `model`, which stays untouched.
+
+    Args:
+        model: network on the CPU; the run has its precision (float32, or float64 for tests).
+        backend: "numba" (compiled), "torch" (the specification, about 30 times slower), or
+            "auto" (default): numba where it is installed, else torch with a warning.
+        lr: Adam's learning rate. Default 1e-4.
+        weight_decay: Adam's L2 penalty. Default 0.
+        clip: largest gradient norm, of encoder and decoder separately. Default 5.
+        dropout: probability of dropping a unit of the decoder's word embedding. Default 0.1.
+        seed: seed of the dropout masks. Default 0.
+
+    Returns:
+        A trainer at iteration 0.
+
+    Raises:
+        ValueError: `backend` is unknown or `dropout` is outside [0, 1).
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}: choose one of {', '.join(BACKENDS)}")
+    threshold(dropout)
+    settings = Settings(lr, weight_decay, clip, dropout, seed)
+    if backend == "auto":
+        backend = "numba" if importlib.util.find_spec("numba") else "torch"
+        if backend == "torch":
+            _warn_slow()
+    if backend == "torch":
+        return TorchTrainer(model, settings)
+    from experiments.scan.nets.kernel import NumbaTrainer
+
+    return NumbaTrainer(model, settings)
+
+
+@cache
+def _warn_slow() -> None:
+    """Say once per process that the slow back end is in use."""
+    logger.warning("numba is not installed: training SCAN with PyTorch, ~30 times slower")
+
+
+def check_range(trainer: Trainer, stream: Stream, start: int, stop: int, model: Seq2Seq) -> None:
+    """Refuse a range or a stream that the trainer cannot continue with; see `Trainer.run`."""
+    if start != trainer.iteration:
+        raise ValueError(f"start is {start} but {trainer.iteration} iterations have been done")
+    if not start <= stop <= len(stream.samples):
+        raise ValueError(f"stop is {stop}: choose {start}..{len(stream.samples)}")
+    for name, words, size in (
+        ("command", stream.commands, model.in_words),
+        ("target", stream.targets, model.out_words),
+    ):
+        if words.min() < 0 or words.max() >= size:
+            raise ValueError(f"{name} words must lie in 0..{size - 1}, found {words.max()}")
+    longest = int(np.diff(stream.target_offsets).max())
+    if longest > model.max_steps:
+        raise ValueError(f"a target has {longest} words, the model decodes {model.max_steps}")
+
+
+def sequence_loss(
+    log_probs: Float[Tensor, "steps words"], target: Int[Tensor, " length"]
+) -> Tensor:
+    """Training loss of one sequence.
+
+    Args:
+        log_probs: decoder output, as many rows as were decoded, `[steps, V]`.
+        target: action words, EOS included, `[length]`.
+
+    Returns:
+        Negative log-likelihood summed over the positions that both have, up to and including
+        the first at which the most probable word is EOS.
+    """
+    steps = min(len(log_probs), len(target))
+    ends = (log_probs[:steps].argmax(dim=1) == Seq2Seq.EOS).nonzero()
+    if len(ends):
+        steps = int(ends[0]) + 1
+    return F.nll_loss(log_probs[:steps], target[:steps], reduction="sum")
+
+
+def decode_greedy(
+    model: Seq2Seq, command: Int[Tensor, " length"], masks: Float[Tensor, "max_steps width"]
+) -> Float[Tensor, "steps words"]:
+    """Decode one command on the model's own (detached) argmax, with gradients.
+
+    Args:
+        model: the network.
+        command: word indices, EOS included, `[L]`.
+        masks: dropout factors of every step, `[max_steps, 2H]`.
+
+    Returns:
+        Log-probabilities up to and including the step that chose EOS, `[steps, V]`.
+    """
+    state = model.encode(command[None])
+    word = torch.tensor([model.SOS])
+    rows = []
+    for mask in masks:
+        log_probs, state = model.step(state, word, mask[None])
+        rows.append(log_probs[0])
+        word = log_probs.detach().argmax(dim=1)
+        if word.item() == model.EOS:
+            break
+    return torch.stack(rows)
+
+
+class TorchTrainer:
+    """The specification of a training iteration, with autograd; see `Trainer`."""
+
+    def __init__(self, model: Seq2Seq, settings: Settings) -> None:
+        """Copy `model` and start two Adam optimisers, one per half of the network."""
+        self.iteration = 0
+        self.model = copy.deepcopy(model).train()
+        self.settings = settings
+        self._halves = [
+            list(half.parameters()) for half in (self.model.encoder, self.model.decoder)
+        ]
+        self._optimizers = [
+            torch.optim.Adam(
+                half,
+                lr=settings.lr,
+                betas=settings.betas,
+                eps=settings.eps,
+                weight_decay=settings.weight_decay,
+            )
+            for half in self._halves
+        ]
+
+    def loss(self, stream: Stream, iteration: int) -> Tensor:
+        """Loss of one iteration at the current parameters, differentiable."""
+        command = torch.from_numpy(stream.command(iteration)).long()
+        target = torch.from_numpy(stream.target(iteration)).long()
+        model, width = self.model, 2 * self.model.hidden
+        masks = torch.from_numpy(
+            dropout_mask(
+                self.settings.seed, iteration, model.max_steps, width, self.settings.dropout
+            )
+        ).to(next(model.parameters()).dtype)
+        if stream.teacher[iteration]:
+            teacher_masks = masks[None, : len(target)]
+            log_probs = model.forward_teacher(command[None], target[None], teacher_masks)[0]
+        else:
+            log_probs = decode_greedy(model, command, masks)
+        return sequence_loss(log_probs, target)
+
+    def run(self, stream: Stream, start: int, stop: int) -> Float[np.ndarray, " iterations"]:
+        """See `Trainer.run`."""
+        check_range(self, stream, start, stop, self.model)
+        losses = np.empty(stop - start)
+        for index, iteration in enumerate(range(start, stop)):
+            loss = self.loss(stream, iteration)
+            for optimizer in self._optimizers:
+                optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            for half, optimizer in zip(self._halves, self._optimizers, strict=True):
+                torch.nn.utils.clip_grad_norm_(half, self.settings.clip)
+                optimizer.step()
+            self.iteration += 1
+            losses[index] = loss.item()
+        return losses
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """See `Trainer.state_dict`."""
+        state = {ITERATION: torch.tensor(self.iteration)}
+        moments = {key: slot for opt in self._optimizers for key, slot in opt.state.items()}
+        for name, parameter in self.model.named_parameters():
+            state[f"model.{name}"] = parameter.detach().clone()
+            for key in ("exp_avg", "exp_avg_sq"):
+                slot = moments.get(parameter)
+                value = torch.zeros_like(parameter) if slot is None else slot[key]
+                state[f"{key}.{name}"] = value.detach().clone()
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """See `Trainer.load_state_dict`."""
+        self.iteration = int(state[ITERATION])
+        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        for half, optimizer in zip(self._halves, self._optimizers, strict=True):
+            for parameter in half:
+                name = names[id(parameter)]
+                with torch.no_grad():
+                    parameter.copy_(state[f"model.{name}"])
+                optimizer.state[parameter] = {
+                    "step": torch.tensor(float(self.iteration)),
+                    "exp_avg": state[f"exp_avg.{name}"].clone(),
+                    "exp_avg_sq": state[f"exp_avg_sq.{name}"].clone(),
+                }
+
+    def export(self, model: Seq2Seq) -> None:
+        """See `Trainer.export`."""
+        model.load_state_dict(self.model.state_dict())

@@ -1,0 +1,170 @@
+"""From commands to actions: SCAN's use of the library's equivariant decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+import equitune
+from experiments.scan.config import ScanGroup
+from experiments.scan.data import EOS, SOS, Corpus, WordActions, word_actions
+from experiments.scan.nets.model import EncoderState, Seq2Seq
+
+if TYPE_CHECKING:
+    from experiments.scan.config import ScanTask
+
+#: Commands per batch; an orbit has |G| times as many rows.
+BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Translator:
+    """A model made equivariant: maps commands to actions.
+
+    Attributes:
+        model: The pretrained model.
+        actions: How the group acts on words.
+        rule: Builds the rule of one batch from its weights lambda(gx), [G, B] or None.
+        block: Words per choice of the rule; None decodes apart.
+        weigh: The network lambda on the encoder's last state, or None.
+    """
+
+    model: Seq2Seq
+    actions: WordActions
+    rule: Callable[[Tensor | None], equitune.Rule]
+    block: int | None
+    weigh: equitune.LambdaNet | None = None
+
+    @torch.no_grad()
+    def __call__(self, commands: Int[Tensor, "batch length"]) -> Int[Tensor, "batch steps"]:
+        """Translate commands of equal length.
+
+        Args:
+            commands: Word indices with EOS, [B, L].
+
+        Returns:
+            Action indices, EOS from the end on, [B, max_steps].
+        """
+        orbit = self.actions.commands.orbit(commands)
+        state = self.model.encode(orbit.flatten(0, 1))
+        weights = None
+        if self.weigh is not None:
+            weights = self.weigh(state.hidden).reshape(orbit.shape[:2])
+        return equitune.decode(
+            _step_of(self.model),
+            state,
+            commands.new_full((len(commands),), SOS),
+            self.actions.words,
+            self.actions.distributions,
+            self.rule(weights),
+            max_steps=self.model.max_steps,
+            block=self.block,
+            end=EOS,
+        ).words
+
+
+def _step_of(model: Seq2Seq) -> equitune.Step:
+    """Return the model's step in the form that the library's decoding wants."""
+
+    def step(state: EncoderState, words: Tensor) -> tuple[Tensor, EncoderState]:
+        rows = []
+        for column in words.unbind(dim=1):
+            log_probs, state = model.step(state, column)
+            rows.append(log_probs)
+        return torch.stack(rows, dim=1), state
+
+    return step
+
+
+def translator(
+    model: Seq2Seq,
+    group: ScanGroup,
+    method: str,
+    options: ScanTask,
+    weigh: equitune.LambdaNet | None = None,
+) -> Translator:
+    """Build the translator of a method.
+
+    Args:
+        model: The pretrained model.
+        group: The group and its action on words.
+        method: ``pretrained``, ``equitune``, ``equizero`` or ``lambda_equitune``.
+        options: Coupling, selection, score and space.
+        weigh: The network lambda; needed by ``lambda_equitune``.
+    """
+    actions = word_actions(group)
+    if method == "equizero":
+        return Translator(model, actions, _selection(options), _selection_block(options))
+    space = "probabilities" if options.space == "probabilities" else "logits"
+    whole = options.coupling == "apart" and method != "pretrained"
+    return Translator(
+        model,
+        actions,
+        lambda weights: equitune.averaging(weights, space=space),
+        None if whole else 1,
+        weigh,
+    )
+
+
+def _selection_block(options: ScanTask) -> int | None:
+    return None if options.selection == "sequence" else 1
+
+
+def _selection(options: ScanTask) -> Callable[[Tensor | None], equitune.Rule]:
+    """Return the maker of equizero's rule: select by the mean of -max probability."""
+    padded = options.score == "padded"
+
+    def loss(block: equitune.Block) -> Tensor:
+        # Rows after a branch's end hold zeros: a uniform distribution, max probability 1/8.
+        return equitune.losses.max_probability(block.outputs, mask=None if padded else block.emitted)
+
+    return lambda weights: equitune.selecting(loss, remember=options.selection == "prefix")
+
+
+def translate(translator: Translator, corpus: Corpus) -> Int[Tensor, "commands steps"]:
+    """Translate a whole corpus.
+
+    Returns:
+        Action indices in the corpus's order, EOS from the end on, [n, max_steps].
+    """
+    words = torch.full((len(corpus), translator.model.max_steps), EOS)
+    for batch in corpus.batches(BATCH):
+        words[batch.rows] = translator(batch.commands)
+    return words
+
+
+def translate_plain(model: Seq2Seq, corpus: Corpus) -> Int[Tensor, "commands steps"]:
+    """Translate a corpus with the model as it is, greedily."""
+    plain = Translator(
+        model, word_actions(ScanGroup("trivial")), lambda weights: equitune.averaging(), 1
+    )
+    return translate(plain, corpus)
+
+
+def correct(words: Int[Tensor, "commands steps"], corpus: Corpus) -> Bool[Tensor, " commands"]:
+    """Return which translations equal their target, EOS included."""
+    steps = words.shape[1]
+    targets = [target + [EOS] * (steps - len(target)) for target in corpus.targets]
+    return (words == torch.tensor(targets)).all(dim=1)
+
+
+def accuracy(words: Int[Tensor, "commands steps"], corpus: Corpus) -> float:
+    """Return the share of exactly right translations, 0 to 1."""
+    return float(correct(words, corpus).double().mean())
+
+
+def equivariance_error(
+    translator: Translator, actions: WordActions, corpus: Corpus
+) -> float:
+    """Return the largest share, over g, of commands with translate(g x) != g translate(x)."""
+    mismatches = torch.zeros(actions.commands.group.order)
+    for batch in corpus.batches(BATCH):
+        expected = actions.words.orbit(translator(batch.commands))
+        for g, commands in enumerate(actions.commands.orbit(batch.commands)):
+            mismatches[g] += (translator(commands) != expected[g]).any(dim=1).sum()
+    return float(mismatches.max()) / len(corpus)

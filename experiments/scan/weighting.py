@@ -1,0 +1,174 @@
+"""lambda-equitune for SCAN: a network weighs the views of a command (ours; the paper has none).
+
+The network reads the encoder's last state of gx and is trained on the training pairs with the
+sequence-to-sequence model frozen: it maximises the likelihood of the targets under Eq. 4, with the
+branches teacher forced. A test command never enters; but its orbit does, because the swap of "run
+twice" is "jump twice": the network can learn which of the two the model understands.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+import equitune
+from experiments.scan.data import EOS, Corpus, WordActions, generator
+from experiments.scan.nets.model import Seq2Seq
+
+if TYPE_CHECKING:
+    from experiments.schema import LambdaNetConfig
+
+_ORDER = 10
+_BOOTSTRAP = 11
+#: Resamples of the bootstrap interval.
+RESAMPLES = 2000
+BATCH = 1024
+
+
+class Views(NamedTuple):
+    """What the frozen model says of the orbits of a corpus, teacher forced and carried back.
+
+    Attributes:
+        features: Encoder's last state of gx, [G, N, F].
+        log_probs: Of each next word, g^-1 M(gx), [G, N, T, V].
+        targets: The true words, [N, T].
+        counted: True up to and including the target's end, [N, T].
+    """
+
+    features: Float[Tensor, "group pairs width"]
+    log_probs: Float[Tensor, "group pairs steps words"]
+    targets: Int[Tensor, "pairs steps"]
+    counted: Bool[Tensor, "pairs steps"]
+
+    def take(self, rows: Tensor) -> Views:
+        """Return the views of some pairs."""
+        return Views(
+            self.features[:, rows], self.log_probs[:, rows], self.targets[rows], self.counted[rows]
+        )
+
+
+@torch.no_grad()
+def collect_views(model: Seq2Seq, corpus: Corpus, actions: WordActions) -> Views:
+    """Run the frozen model once over the orbits of a corpus.
+
+    Args:
+        model: The pretrained model, in evaluation mode.
+        corpus: Pairs of commands and targets.
+        actions: The group's action on words.
+    """
+    order, steps = actions.commands.group.order, max(len(target) for target in corpus.targets)
+    features = torch.zeros(order, len(corpus), 2 * model.hidden)
+    log_probs = torch.zeros(order, len(corpus), steps, model.out_words)
+    targets = torch.full((len(corpus), steps), EOS)
+    counted = torch.zeros(len(corpus), steps, dtype=torch.bool)
+    for batch in corpus.batches(BATCH):
+        size = batch.targets.shape[1]
+        commands = actions.commands.orbit(batch.commands)
+        words = actions.words.orbit(batch.targets)
+        state = model.encode(commands.flatten(0, 1))
+        scores = model.forward_teacher(commands.flatten(0, 1), words.flatten(0, 1))
+        scores = scores.reshape(order, len(batch.rows), size, -1)
+        features[:, batch.rows] = state.hidden.reshape(order, len(batch.rows), -1)
+        log_probs[:, batch.rows, :size] = actions.distributions.undo(scores)
+        targets[batch.rows, :size] = batch.targets
+        ends = batch.targets == EOS
+        counted[batch.rows, :size] = ends.cumsum(dim=1) - ends.to(torch.int64) == 0
+    return Views(features, log_probs, targets, counted)
+
+
+def negative_log_likelihood(
+    views: Views, weights: Float[Tensor, "group pairs"] | None, space: str
+) -> Float[Tensor, " pairs"]:
+    """Return -log p(target | command) of the averaged model, in nats per command.
+
+    Args:
+        views: The branches' distributions.
+        weights: lambda(gx), [G, N]; None is uniform.
+        space: ``probabilities`` averages them; ``log_probabilities`` and ``logits`` average those,
+            and the result is normalised over the words again.
+    """
+    if space == "probabilities":
+        mean = equitune.average(views.log_probs.double().exp(), weights)
+        combined = mean.clamp_min(torch.finfo(torch.float64).tiny).log()
+    else:
+        combined = equitune.average(views.log_probs.double(), weights).log_softmax(dim=-1)
+    chosen = combined.gather(-1, views.targets[..., None]).squeeze(-1)
+    return -(chosen * views.counted).sum(dim=-1)
+
+
+def train_lambda(views: Views, config: LambdaNetConfig, space: str, seed: int) -> equitune.LambdaNet:
+    """Train the network lambda on the views of the training pairs.
+
+    Args:
+        views: From :func:`collect_views` on the training pairs.
+        config: Network, optimiser (Adam), steps and batch size.
+        space: The space of the average.
+        seed: Of initialisation, dropout and the order of pairs.
+
+    Returns:
+        The network, in evaluation mode.
+    """
+    order = generator(seed, _ORDER)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = equitune.LambdaNet(
+            views.features.shape[-1],
+            hidden=config.hidden,
+            depth=config.depth,
+            dropout=config.dropout,
+            positive=config.positive,
+        )
+        optimiser = torch.optim.Adam(
+            net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        for _ in range(config.steps):
+            rows = torch.from_numpy(order.integers(0, views.targets.shape[0], config.batch_size))
+            batch = views.take(rows)
+            loss = negative_log_likelihood(batch, net(batch.features), space).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    return net.eval()
+
+
+class Gain(NamedTuple):
+    """How much better learned weights explain held-out pairs than uniform ones, nats per command.
+
+    Attributes:
+        learned: Mean negative log-likelihood with the network's weights.
+        uniform: The same with uniform weights.
+        gain: uniform - learned.
+        low: Lower end of the 95 % bootstrap interval of the gain, over pairs.
+        high: Its upper end.
+    """
+
+    learned: float
+    uniform: float
+    gain: float
+    low: float
+    high: float
+
+
+@torch.no_grad()
+def held_out_gain(views: Views, net: equitune.LambdaNet, space: str, seed: int) -> Gain:
+    """Compare learned with uniform weights on pairs that neither network has seen, pair by pair."""
+    learned = negative_log_likelihood(views, net(views.features), space).numpy()
+    uniform = negative_log_likelihood(views, None, space).numpy()
+    difference = uniform - learned
+    random = generator(seed, _BOOTSTRAP)
+    means = [
+        difference[random.integers(0, len(difference), len(difference))].mean()
+        for _ in range(RESAMPLES)
+    ]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Gain(
+        float(learned.mean()),
+        float(uniform.mean()),
+        float(difference.mean()),
+        float(low),
+        float(high),
+    )

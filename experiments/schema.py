@@ -1,0 +1,278 @@
+"""The typed configuration: what ``conf/`` may hold, and the checks before anything heavy is loaded.
+
+Values live in YAML; the dataclasses here say which keys exist and of which type. A task adds the
+dataclasses of its own sections (``experiments/<task>/config.py``). The code of a task receives
+these dataclasses, never a Hydra or OmegaConf object.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from experiments.errors import UserError, unknown
+from experiments.registry import load_task
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+CONF = Path(__file__).parents[1] / "conf"
+METHODS = ("pretrained", "equitune", "equizero", "lambda_equitune")
+STAGES = ("pretrain", "evaluate")
+
+
+def one_of(*choices: str) -> Any:
+    """Declare a text field with a closed set of values."""
+    return field(default=MISSING, metadata={"choices": choices})
+
+
+def at_least(minimum: float, *, above: bool = False) -> Any:
+    """Declare a number field with a lower bound (excluded itself if ``above``)."""
+    return field(default=MISSING, metadata={"minimum": minimum, "above": above})
+
+
+def between(minimum: float, maximum: float) -> Any:
+    """Declare a number field with both bounds, included."""
+    return field(default=MISSING, metadata={"minimum": minimum, "maximum": maximum})
+
+
+def how(default: Any = MISSING, **rule: Any) -> Any:
+    """Declare a field that says how a run is done and does not decide its numbers."""
+    return field(default=default, metadata={"how": True, **rule})
+
+
+@dataclass
+class LambdaNetConfig:
+    """The network lambda of Eq. 4 and how it is trained (paper, Section 5.2.1 and D.4)."""
+
+    hidden: int = at_least(1)
+    depth: int = at_least(1)
+    dropout: float = between(0.0, 1.0)
+    positive: str = one_of("softplus", "exp")
+    learning_rate: float = at_least(0, above=True)
+    weight_decay: float = at_least(0)
+    steps: int = at_least(1)
+    batch_size: int = at_least(1)
+
+
+@dataclass
+class MethodConfig:
+    """How the views of an orbit are weighted (Eq. 4)."""
+
+    name: str = one_of(*METHODS)
+    lambda_net: LambdaNetConfig | None = None
+
+
+@dataclass
+class GroupConfig:
+    """A finite group, named; a task says how it acts."""
+
+    name: str = MISSING
+
+
+@dataclass
+class NamedConfig:
+    """A named option that carries no values of its own (scale, protocol)."""
+
+    name: str = MISSING
+
+
+@dataclass
+class LoggerConfig:
+    """Where a run is logged to besides its own folder."""
+
+    name: str = one_of("wandb", "none")
+    project: str = MISSING
+    entity: str | None = None
+    mode: str = one_of("auto", "online", "offline")
+
+
+@dataclass
+class RunConfig:
+    """Everything that one run is told."""
+
+    task: Any = MISSING
+    method: MethodConfig = field(default_factory=MethodConfig)
+    group: Any = MISSING
+    model: Any = MISSING
+    dataset: Any = MISSING
+    scale: NamedConfig = field(default_factory=NamedConfig)
+    protocol: NamedConfig = field(default_factory=NamedConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    stage: str = one_of(*STAGES)
+    seed: int = at_least(0)
+    device: str = one_of("auto", "cpu", "cuda", "mps")
+    threads: int = at_least(1)
+    results: str = MISSING
+    preset: str | None = None
+
+
+def load(raw: DictConfig) -> RunConfig:
+    """Turn a composed configuration into typed dataclasses, or say in one line what is wrong.
+
+    Args:
+        raw: What Hydra composed from ``conf/`` and the command line.
+
+    Returns:
+        The configuration; its task, model, dataset and group are the task's own dataclasses.
+
+    Raises:
+        UserError: For an unknown key, a wrong type, a value out of range or a combination that
+            the task does not have.
+    """
+    task = load_task(str(OmegaConf.select(raw, "task.name")))
+    _check_fit(raw, task.name)
+    schema = OmegaConf.structured(RunConfig)
+    for name, kind in task.sections.items():
+        schema[name] = OmegaConf.structured(kind)
+    try:
+        config = OmegaConf.to_object(OmegaConf.merge(schema, raw))
+    except OmegaConfBaseException as error:
+        raise explain(error) from error
+    assert isinstance(config, RunConfig)
+    check_values(config)
+    task.check(config)
+    return config
+
+
+def explain(error: OmegaConfBaseException) -> UserError:
+    """Turn OmegaConf's error into one line with the key and, for an unknown key, the valid ones."""
+    key = str(error.full_key or error.key or "")
+    parent = error.parent_node
+    if "not in" in str(error) and parent is not None and OmegaConf.is_dict(parent):
+        return unknown("key", key, _full_names(key, parent.keys()))
+    reason = (error.msg or str(error)).splitlines()[0].rstrip(".")
+    return UserError(f"{key}: {reason[0].lower()}{reason[1:]}")
+
+
+def _full_names(key: str, siblings: Iterable[Any]) -> list[str]:
+    prefix = key.rpartition(".")[0]
+    return [f"{prefix}.{name}" if prefix else str(name) for name in siblings]
+
+
+def _check_fit(raw: DictConfig, task: str) -> None:
+    """Refuse a dataset, model or group that the task, or the dataset, does not have.
+
+    Every dataset and model names its task, and every dataset the groups that act on it.
+    """
+    for section in ("dataset", "model"):
+        owner = OmegaConf.select(raw, f"{section}.task")
+        name = OmegaConf.select(raw, f"{section}.name")
+        if owner != task:
+            raise UserError(
+                f"task={task} cannot use {section}={name}; choose from: "
+                f"{', '.join(options(section, task))}"
+            )
+    group = OmegaConf.select(raw, "group.name")
+    groups = list(OmegaConf.select(raw, "dataset.groups"))
+    if group not in groups:
+        raise UserError(
+            f"group={group} does not act on dataset={raw.dataset.name} of task={task}; "
+            f"choose from: {', '.join(groups)}"
+        )
+
+
+def options(section: str, task: str) -> list[str]:
+    """Return the options of a config group that belong to a task."""
+    found = []
+    for path in sorted((CONF / section).glob("*.yaml")):
+        if OmegaConf.load(path).get("task") == task:
+            found.append(path.stem)
+    return found
+
+
+def deciding(section: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass that decide numbers, nested, as plain data."""
+    found = {}
+    for item in dataclasses.fields(section):
+        value = getattr(section, item.name)
+        if item.metadata.get("how"):
+            continue
+        found[item.name] = deciding(value) if dataclasses.is_dataclass(value) else value
+    return found
+
+
+def variant(config: RunConfig) -> str:
+    """Return how a configuration departs from the values in ``conf/``: '' or a readable label.
+
+    The rows of a run whose task, method or model was given other values than its scale and protocol
+    have carry this label, so that they are never taken for the main ones.
+
+    Returns:
+        For instance ``coupling=joint, score=emitted``.
+    """
+    expected = _defaults(config)
+    parts = []
+    for section in ("task", "method", "model"):
+        chosen = _flatten(deciding(getattr(config, section)))
+        standard = _flatten(expected.get(section, {}))
+        parts += [f"{key}={value}" for key, value in chosen.items() if value != standard.get(key)]
+    return ", ".join(parts)
+
+
+def _defaults(config: RunConfig) -> dict[str, Any]:
+    """Return the sections task, method and model as the files in ``conf/`` give them."""
+    task, method = config.task.name, config.method.name
+    merged = OmegaConf.create(
+        {
+            "task": _read(f"task/{task}"),
+            "method": _read(f"method/{method}"),
+            "model": _read(f"model/{config.model.name}"),
+        }
+    )
+    for group, choice in (("scale", config.scale.name), ("protocol", config.protocol.name)):
+        merged = OmegaConf.merge(merged, _read(f"task_{group}/{task}_{choice}"))
+    merged = OmegaConf.merge(merged, _read(f"task_method/{task}_{method}"))
+    plain = OmegaConf.to_container(merged)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _read(option: str) -> Any:
+    path = CONF / f"{option}.yaml"
+    return OmegaConf.load(path) if path.is_file() else OmegaConf.create({})
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def check_values(section: Any, prefix: str = "") -> None:
+    """Check every field that declares choices or bounds, in nested dataclasses too.
+
+    Raises:
+        UserError: Naming the key, the value and what is valid.
+    """
+    for item in dataclasses.fields(section):
+        value, name = getattr(section, item.name), f"{prefix}{item.name}"
+        if dataclasses.is_dataclass(value):
+            check_values(value, f"{name}.")
+        elif value is not None:
+            _check_value(name, value, item.metadata)
+
+
+def _check_value(name: str, value: Any, rule: Mapping[str, Any]) -> None:
+    if "choices" in rule and value not in rule["choices"]:
+        raise unknown(name, value, rule["choices"])
+    if "minimum" not in rule:
+        return
+    low, high = rule["minimum"], rule.get("maximum", math.inf)
+    above = rule.get("above", False)
+    if not (low < value if above else low <= value) or not value <= high or math.isinf(value):
+        bounds = f"above {low}" if above else f"at least {low}"
+        if high != math.inf:
+            bounds = f"between {low} and {high}"
+        raise UserError(f"{name}={value} is out of range; it must be {bounds}")

@@ -1,0 +1,92 @@
+"""Stages: the kinds of runs that a task has, and how a run gets its name.
+
+A stage is a run. What it depends on is a part of the configuration, its identity; the run's folder
+is named by the hash of that, so equal work has one place and is done once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from experiments.records import Run
+    from experiments.schema import RunConfig
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One kind of run of a task.
+
+    Attributes:
+        name: The value of ``stage=``.
+        version: The result version: raised whenever a change of code alters the numbers, so that
+            a corrected program never returns yesterday's rows.
+        identity: Returns the part of a configuration that decides the numbers, as plain data.
+        label: Returns the readable part of the run's name.
+        target: ``module:function`` of the code that does the work; imported only when it runs.
+        blank: Columns of its rows that stay empty because the stage does not depend on them.
+    """
+
+    name: str
+    version: int
+    identity: Callable[[RunConfig], dict[str, Any]]
+    label: Callable[[RunConfig], str]
+    target: str
+    blank: tuple[str, ...] = ()
+
+    def execute(self, config: RunConfig, run: Run) -> None:
+        """Import the code of the stage and let it do its work inside ``run``."""
+        module, _, function = self.target.partition(":")
+        getattr(import_module(module), function)(config, run)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the frame knows of a task.
+
+    Attributes:
+        name: The value of ``task=``.
+        sections: The dataclasses of the configuration sections task, model, dataset and group.
+        stages: The stages by name.
+        check: Raises UserError for a combination that makes no sense.
+    """
+
+    name: str
+    sections: Mapping[str, type]
+    stages: Mapping[str, Stage]
+    check: Callable[[RunConfig], None]
+
+
+@dataclass(frozen=True)
+class RunName:
+    """The identity of one run and the folder name that follows from it."""
+
+    task: str
+    stage: str
+    folder: str
+    hash: str
+    identity: dict[str, Any]
+
+
+def name_run(task: Task, stage: Stage, config: RunConfig) -> RunName:
+    """Name the run of a stage by its content.
+
+    Returns:
+        The name; its folder is ``<stage>-<label>-<hash>``, the hash taken over the identity, the
+        stage and the result version.
+    """
+    identity = {
+        "task": task.name,
+        "stage": stage.name,
+        "result_version": stage.version,
+        **stage.identity(config),
+    }
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    folder = f"{stage.name}-{stage.label(config)}-{digest}"
+    return RunName(task.name, stage.name, folder, digest, identity)

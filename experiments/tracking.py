@@ -1,0 +1,144 @@
+"""The live log: Weights & Biases, or nothing. It never stops a run and never asks a question."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import netrc
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from experiments.schema import RunConfig
+    from experiments.stages import RunName
+
+log = logging.getLogger(__name__)
+
+#: Seconds that the server is given to answer before a run is logged offline.
+PATIENCE = 20.0
+
+
+class Tracker:
+    """Receives a run's numbers as they come. This one drops them."""
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        """Log numbers at a training step."""
+
+    def log_row(self, metric: str, value: float, columns: dict[str, Any]) -> None:
+        """Log one metric row as a summary value."""
+
+    def failed(self) -> None:
+        """Mark the run as failed."""
+
+
+class WandbTracker(Tracker):
+    """Writes to one wandb run. An error of wandb is reported once, then the tracker is silent."""
+
+    def __init__(self, run: Any) -> None:
+        self._run: Any | None = run
+        self._exit_code = 0
+
+    def _try(self, call: Callable[[Any], object]) -> None:
+        if self._run is None:
+            return
+        try:
+            call(self._run)
+        except Exception as error:
+            log.warning("wandb stopped (%s); the run goes on without it", error)
+            self._run = None
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        """Log numbers at a training step."""
+        self._try(lambda run: run.log(values, step=step))
+
+    def log_row(self, metric: str, value: float, columns: dict[str, Any]) -> None:
+        """Set ``metric/split/variant`` in the run's summary; a row with a step belongs to a curve."""
+        if columns.get("step", "") == "":
+            parts = [metric, *(str(columns[key]) for key in ("split", "variant") if columns.get(key))]
+            self._try(lambda run: run.summary.update({"/".join(parts): value}))
+
+    def failed(self) -> None:
+        """Mark the run as failed."""
+        self._exit_code = 1
+
+    def finish(self) -> None:
+        """End the wandb run."""
+        self._try(lambda run: run.finish(exit_code=self._exit_code))
+
+
+def has_key() -> bool:
+    """Return whether wandb could log in without asking."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("//")[-1].strip("/")
+    try:
+        return netrc.netrc().authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _mode(wanted: str) -> str:
+    """Choose online or offline; WANDB_MODE decides where it is set."""
+    chosen = os.environ.get("WANDB_MODE") or wanted
+    if chosen != "auto":
+        return chosen
+    return "online" if has_key() else "offline"
+
+
+def _start(config: RunConfig, name: RunName, mode: str) -> Any:
+    import wandb
+
+    folder = Path(config.results) / "wandb"
+    folder.mkdir(parents=True, exist_ok=True)
+    return wandb.init(
+        project=config.logger.project,
+        entity=config.logger.entity,
+        id=name.hash,
+        name=name.folder,
+        group=config.preset or name.task,
+        job_type=name.stage,
+        config=dataclasses.asdict(config),
+        dir=folder,
+        mode=mode,
+        resume="allow" if mode == "online" else None,
+        reinit="create_new",
+        settings=wandb.Settings(
+            silent=True, console="off", init_timeout=PATIENCE, x_disable_stats=True
+        ),
+    )
+
+
+@contextmanager
+def open_tracker(config: RunConfig, name: RunName) -> Iterator[Tracker]:
+    """Open the live log of a run and close it in every case.
+
+    Args:
+        config: Says which logger (``logger=wandb|none``) and, for wandb, project and mode.
+        name: The run; its hash is the wandb run id, so a resumed run continues the same one.
+
+    Yields:
+        The tracker. Where wandb is missing or fails, one that drops everything, with a warning.
+    """
+    tracker = _open(config, name) if config.logger.name == "wandb" else Tracker()
+    try:
+        yield tracker
+    finally:
+        if isinstance(tracker, WandbTracker):
+            tracker.finish()
+
+
+def _open(config: RunConfig, name: RunName) -> Tracker:
+    mode = _mode(config.logger.mode)
+    if mode == "disabled":
+        return Tracker()
+    attempts = [mode, "offline"] if mode == "online" else [mode]
+    for attempt in attempts:
+        try:
+            return WandbTracker(_start(config, name, attempt))
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            log.warning("wandb (%s) could not start: %s", attempt, reason)
+    return Tracker()

@@ -1,0 +1,58 @@
+"""The list of artefacts: the name of each table or figure, whose rows it reads, what builds it.
+
+A new figure is one builder in a module of its own and one line in `ARTEFACTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from rich.console import Console
+
+from scripts import _scan
+from scripts._options import Options
+from scripts._results import Results
+
+
+class Artefact(Protocol):
+    """What a builder returns: something that can be shown on a terminal and written to files."""
+
+    def show(self, console: Console) -> None:
+        """Print it.
+
+        Args:
+            console: Where to print.
+        """
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write its files.
+
+        Args:
+            folder: Where to; made if absent.
+
+        Returns:
+            The files written.
+        """
+
+
+class Entry(NamedTuple):
+    """One line of the list.
+
+    Attributes:
+        task: The task whose rows are loaded.
+        build: Makes the artefact from the rows.
+    """
+
+    task: str
+    build: Callable[[Results, Options], Artefact]
+
+
+ARTEFACTS: dict[str, Entry] = {
+    **{
+        name: Entry("scan", partial(_scan.zero_shot_table, name)) for name in _scan.ZERO_SHOT_MODELS
+    },
+    "scan_variants": Entry("scan", _scan.variants_table),
+}

@@ -1,0 +1,127 @@
+"""Means over seeds, their spread, and how a cell prints them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, get_args
+
+import pandas as pd
+
+Spread = Literal["sample", "reference"]
+SPREADS: tuple[Spread, ...] = get_args(Spread)
+SPREAD_NOTES: dict[Spread, str] = {
+    "sample": "spread: sample standard deviation over seeds (ddof = 1)",
+    "reference": "spread: as the authors' code computes it, each seed's value stored twice and "
+    "ddof = 1 over the 2n values (for n = 3 this is 0.894 times the sample standard deviation)",
+}
+
+DAGGER = "\N{DAGGER}"
+EN_DASH = "\N{EN DASH}"
+MISSING = "missing"
+NOT_REPORTED = "not reported"
+
+
+class Summary(NamedTuple):
+    """A number over seeds.
+
+    Attributes:
+        mean: Its mean.
+        spread: Its spread, None where a single seed gives none.
+        seeds: Number of seeds.
+    """
+
+    mean: float
+    spread: float | None
+    seeds: int
+
+
+def summarise(values: Sequence[float], spread: Spread = "sample") -> Summary | None:
+    """Mean and spread over seeds.
+
+    Args:
+        values: One value per seed.
+        spread: `sample`: standard deviation with ddof = 1. `reference`: the authors' smaller one,
+            where every value counts twice: sqrt((2n - 2) / (2n - 1)) times the sample standard
+            deviation.
+
+    Returns:
+        The summary, or None without values.
+    """
+    if not values:
+        return None
+    if len(values) == 1:
+        return Summary(values[0], None, 1)
+    stored = [*values, *values] if spread == "reference" else values
+    return Summary(statistics.fmean(values), statistics.stdev(stored), len(values))
+
+
+def over_seeds(rows: pd.DataFrame, spread: Spread = "sample") -> Summary | None:
+    """Summarise the rows of one cell, which must differ by their seed.
+
+    Args:
+        rows: Rows with the columns `seed`, `value` and `where`.
+        spread: As in `summarise`.
+
+    Returns:
+        The summary, or None without rows.
+
+    Raises:
+        ValueError: Two rows have the same seed, so that a mean over seeds would count it twice.
+    """
+    twice = rows[rows["seed"].duplicated(keep=False)]
+    if len(twice):
+        raise ValueError(
+            f"{twice['where'].iloc[1]}: a second row for seed {twice['seed'].iloc[1]!r} in a cell; "
+            f"remove it or one of {', '.join(twice['where'])}"
+        )
+    return summarise([float(value) for value in rows["value"]], spread)
+
+
+def format_summary(summary: Summary | None) -> str:
+    """Print a summary in percent with one decimal: `75.2 (1.5)`, with an en dash where n = 1.
+
+    Args:
+        summary: The summary, or None.
+
+    Returns:
+        The cell's text, `missing` for None.
+    """
+    if summary is None:
+        return MISSING
+    spread = EN_DASH if summary.spread is None else f"{summary.spread:.1f}"
+    return f"{summary.mean:.1f} ({spread})"
+
+
+def format_reported(mean: float, std: float) -> str:
+    """Print a number of the paper with the decimals that the paper gives, at least one.
+
+    Args:
+        mean: The paper's mean.
+        std: The paper's spread, NaN where it gives none.
+
+    Returns:
+        The cell's text.
+    """
+    return _decimals(mean) if std != std else f"{_decimals(mean)} ({_decimals(std)})"
+
+
+def _decimals(number: float) -> str:
+    text = repr(float(number))
+    return text if "e" not in text else f"{number:.1f}"
+
+
+def outside_spread(ours: Summary, mean: float, std: float) -> bool:
+    """Whether our mean and the paper's are further apart than both spreads together.
+
+    Args:
+        ours: Our summary; a single seed has no spread, which counts as zero.
+        mean: The paper's mean.
+        std: The paper's spread, NaN (counted as zero) where it gives none.
+
+    Returns:
+        True where |ours - paper| > paper's spread + our spread.
+    """
+    together = (ours.spread or 0.0) + (0.0 if std != std else std)
+    # Decimal fractions are inexact in binary: a distance equal to the spreads is not outside.
+    return abs(ours.mean - mean) > together + 1e-9

@@ -1,0 +1,150 @@
+"""All rows under `results/`: which runs count, and which of two rows for the same number wins."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from scripts._rows import (
+    COLUMNS,
+    KEY_COLUMNS,
+    REPORTED_COLUMNS,
+    SCALES,
+    Row,
+    read_measured,
+    read_metrics,
+    read_reported,
+    unique_rows,
+)
+
+
+@dataclass(frozen=True)
+class Results:
+    """All rows that tables and figures are made of.
+
+    Attributes:
+        ours: Our rows, columns `COLUMNS` (text, `value` float) plus `where` (`file:line`) and
+            `origin`: `measured` (committed), `fresh` (only in results/runs) or `replaced` (in both
+            with different values: the fresh one is here).
+        reported: The paper's rows, columns `REPORTED_COLUMNS`; `value` and `std` are floats
+            (`std` NaN where the paper gives none).
+        skipped: How many run folders were skipped, by reason.
+    """
+
+    ours: pd.DataFrame
+    reported: pd.DataFrame
+    skipped: Counter[str]
+
+
+def load_results(
+    results: Path, tasks: Sequence[str] = ("scan",), scales: Sequence[str] = SCALES
+) -> Results:
+    """Load our rows of some tasks and the paper's rows.
+
+    Args:
+        results: The results folder, with `paper/`, and where present `measured/` and `runs/`.
+        tasks: Tasks whose rows are loaded; the others' files are not opened.
+        scales: Scales that are kept. Rows are validated before they are left out.
+
+    Returns:
+        The rows, de-duplicated; see results/README.md for which one wins.
+
+    Raises:
+        ValueError: A file holds an invalid row, two committed rows or two runs contradict each
+            other, or `results/paper/reported.csv` is missing. The message is one line.
+    """
+    reported = results / "paper" / "reported.csv"
+    if not reported.is_file():
+        raise ValueError(f"{reported}: no such file; --results names the folder that has paper/")
+    skipped: Counter[str] = Counter()
+    measured: list[Row] = []
+    fresh: list[Row] = []
+    for task in tasks:
+        for path in sorted((results / "measured" / task).glob("*.csv")):
+            measured += read_measured(path)
+        for path in finished_runs(results / "runs" / task, skipped):
+            fresh += read_metrics(path)
+    kept = [[row for row in rows if row.cells["scale"] in scales] for rows in (measured, fresh)]
+    return Results(merge(kept[0], kept[1]), _reported_frame(read_reported(reported)), skipped)
+
+
+def merge(measured: Iterable[Row], fresh: Iterable[Row]) -> pd.DataFrame:
+    """Join committed and fresh rows; where their values for a key differ the fresh one wins.
+
+    Args:
+        measured: Rows of `results/measured`.
+        fresh: Rows of finished runs under `results/runs`.
+
+    Returns:
+        One row per key, columns as in `Results.ours`.
+
+    Raises:
+        ValueError: Two rows of the same side have the same key and different values.
+    """
+    committed, runs = unique_rows(measured), unique_rows(fresh)
+    records = []
+    for key in committed | runs:
+        old, new = committed.get(key), runs.get(key)
+        if old is not None and (new is None or new.value == old.value):
+            row, origin = old, "measured"
+        else:
+            assert new is not None
+            row, origin = new, "fresh" if old is None else "replaced"
+        cells = {column: row.cells[column] for column in KEY_COLUMNS}
+        records.append({**cells, "value": row.value, "where": row.where, "origin": origin})
+    frame = pd.DataFrame(records, columns=[*COLUMNS, "where", "origin"])
+    return frame.astype({"value": float})
+
+
+def finished_runs(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
+    """Find the metrics of finished runs.
+
+    Args:
+        folder: `results/runs/<task>`; may be absent.
+        skipped: Counts, by reason, the run folders that are left out. Changed in place.
+
+    Yields:
+        The path of each `metrics.csv` whose `record.json` says `done`. A finished run without
+        metrics (a pretraining or feature stage) has nothing to read and does not count as skipped.
+    """
+    for run in sorted(path for path in folder.glob("*") if path.is_dir()):
+        try:
+            record = json.loads((run / "record.json").read_text(encoding="utf-8"))
+            status = str(record["status"])
+        except FileNotFoundError:
+            status = "without record"
+        except (ValueError, KeyError, TypeError):
+            status = "unreadable record"
+        if status != "done":
+            skipped[status] += 1
+        elif (run / "metrics.csv").is_file():
+            yield run / "metrics.csv"
+
+
+def _reported_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    records = [
+        {**row.cells, "value": row.value, "std": float(row.cells["std"] or "nan")} for row in rows
+    ]
+    return pd.DataFrame(records, columns=list(REPORTED_COLUMNS)).astype(
+        {"value": float, "std": float}
+    )
+
+
+def select(frame: pd.DataFrame, **wanted: str | Sequence[str]) -> pd.DataFrame:
+    """Keep the rows whose columns have the wanted texts.
+
+    Args:
+        frame: Rows.
+        **wanted: Column name to its text, or to several of which any will do.
+
+    Returns:
+        The rows that match all columns, in order.
+    """
+    for column, texts in wanted.items():
+        frame = frame[frame[column].isin([texts] if isinstance(texts, str) else list(texts))]
+    return frame

@@ -1,0 +1,241 @@
+"""Load and validate the metric rows under `results/`: ours (runs and committed) and the paper's.
+
+Every refusal is one line that starts with the file and the line it is about.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+KEY_COLUMNS = (
+    "task",
+    "dataset",
+    "model",
+    "group",
+    "transform",
+    "method",
+    "protocol",
+    "scale",
+    "seed",
+    "split",
+    "step",
+    "view",
+    "variant",
+    "metric",
+)
+COLUMNS = (*KEY_COLUMNS, "value")
+MEASURED_COLUMNS = (*COLUMNS, "run")
+REPORTED_COLUMNS = ("artefact", *COLUMNS, "std", "source", "read_error")
+
+METHODS = ("pretrained", "equitune", "equizero", "lambda_equitune")
+PROTOCOLS = ("reference", "paper")
+SCALES = ("paper", "demo")
+SOURCES = ("table", "authors_plot_data", "figure")
+
+
+class Row(NamedTuple):
+    """One number with its place.
+
+    Attributes:
+        cells: Column name to text, as written in the file.
+        value: The number in column `value`.
+        where: `file:line`, for messages.
+    """
+
+    cells: dict[str, str]
+    value: float
+    where: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What identifies the number: all columns of a metrics file but `value`."""
+        return tuple(self.cells[column] for column in KEY_COLUMNS)
+
+
+def _describe(row: Row) -> str:
+    return ", ".join(f"{column}={row.cells[column]}" for column in KEY_COLUMNS if row.cells[column])
+
+
+def unique_rows(rows: Iterable[Row]) -> dict[tuple[str, ...], Row]:
+    """Keep one row per key.
+
+    Args:
+        rows: Rows, of one file or of several.
+
+    Returns:
+        Key to its first row.
+
+    Raises:
+        ValueError: Two rows have the same key and different values; the line names both places.
+    """
+    unique: dict[tuple[str, ...], Row] = {}
+    for row in rows:
+        first = unique.setdefault(row.key, row)
+        if first.value != row.value:
+            raise ValueError(
+                f"{row.where}: value {row.cells['value']} contradicts {first.cells['value']} at "
+                f"{first.where} for the same key ({_describe(row)}); keep one of the two"
+            )
+    return unique
+
+
+def read_rows(
+    path: Path, columns: Sequence[str] = COLUMNS, protocols: Sequence[str] = PROTOCOLS
+) -> list[Row]:
+    """Read one CSV file of metric rows.
+
+    Args:
+        path: The file.
+        columns: Columns it must have; others are allowed and ignored.
+        protocols: Protocols it may name.
+
+    Returns:
+        Its rows, in order.
+
+    Raises:
+        ValueError: A missing column, a line with too few or too many fields, an unknown method,
+            protocol or scale, or a value that is not a finite number. One line, naming file and
+            line.
+    """
+    allowed = {"method": METHODS, "protocol": protocols, "scale": SCALES}
+    rows = []
+    for cells, where in _read_cells(path, columns):
+        for column, names in allowed.items():
+            check_name(cells[column], column, names, where)
+        rows.append(Row(cells, parse_number(cells["value"], "value", where), where))
+    return rows
+
+
+def _read_cells(path: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, str], str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream, strict=True)
+        try:
+            header = reader.fieldnames or ()
+            missing = [column for column in columns if column not in header]
+            if missing:
+                names = ", ".join(missing)
+                raise ValueError(f"{path}:1: missing column {names}; needed: {', '.join(columns)}")
+            for cells in reader:
+                where = f"{path}:{reader.line_num}"
+                if None in cells or None in cells.values():
+                    raise ValueError(f"{where}: not {len(header)} fields, as the header has")
+                yield cells, where
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}:{reader.line_num + 1}: not CSV in UTF-8 ({error})") from None
+
+
+def check_name(text: str, column: str, names: Sequence[str], where: str) -> None:
+    """Refuse a text outside a closed set.
+
+    Args:
+        text: What the file says.
+        column: The column, for the message.
+        names: The valid texts.
+        where: `file:line`, for the message.
+
+    Raises:
+        ValueError: `text` is not one of `names`.
+    """
+    if text not in names:
+        raise ValueError(f"{where}: unknown {column} {text!r}; choose from {', '.join(names)}")
+
+
+def parse_number(text: str, column: str, where: str) -> float:
+    """Read a finite number.
+
+    Args:
+        text: What the file says.
+        column: The column, for the message.
+        where: `file:line`, for the message.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: `text` is not a number, or not a finite one.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError(f"{where}: {column} {text!r} is not a number") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{where}: {column} {text!r} is not finite; NaN and infinity are refused")
+    return number
+
+
+def read_metrics(path: Path, columns: Sequence[str] = COLUMNS) -> list[Row]:
+    """Read a file of our own numbers.
+
+    Args:
+        path: A run's `metrics.csv`, or a committed file.
+        columns: Columns it must have.
+
+    Returns:
+        Its rows.
+
+    Raises:
+        ValueError: As `read_rows`, or the file contradicts itself as in `unique_rows`.
+    """
+    rows = read_rows(path, columns)
+    unique_rows(rows)
+    return rows
+
+
+def read_measured(path: Path) -> list[Row]:
+    """Read a committed file of our own numbers, with the records of its runs beside it.
+
+    Args:
+        path: `results/measured/<task>/<name>.csv`. `<name>.json` beside it maps the name of each
+            run to its record.
+
+    Returns:
+        Its rows.
+
+    Raises:
+        ValueError: As `read_metrics`, or a row names a run that has no finished record.
+    """
+    rows = read_metrics(path, MEASURED_COLUMNS)
+    sibling = path.with_suffix(".json")
+    try:
+        records = json.loads(sibling.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: its runs' records are missing; expected {sibling}") from None
+    except ValueError as error:
+        raise ValueError(f"{sibling}: not JSON ({error})") from None
+    for row in rows:
+        record = records.get(row.cells["run"]) if isinstance(records, dict) else None
+        if not isinstance(record, dict) or record.get("status") != "done":
+            raise ValueError(
+                f"{row.where}: run {row.cells['run']!r} has no record with status done in {sibling}"
+            )
+    return rows
+
+
+def read_reported(path: Path) -> list[Row]:
+    """Read the paper's numbers.
+
+    Args:
+        path: `results/paper/reported.csv`.
+
+    Returns:
+        Its rows; the text in `std` may be empty.
+
+    Raises:
+        ValueError: As `read_rows`, or `std` or `source` is invalid, or an artefact has the same key
+            twice.
+    """
+    rows = read_rows(path, REPORTED_COLUMNS, protocols=("reported",))
+    first: dict[tuple[str, ...], Row] = {}
+    for row in rows:
+        check_name(row.cells["source"], "source", SOURCES, row.where)
+        if row.cells["std"]:
+            parse_number(row.cells["std"], "std", row.where)
+        twin = first.setdefault((row.cells["artefact"], *row.key), row)
+        if twin is not row:
+            raise ValueError(f"{row.where}: the same key as {twin.where} ({_describe(row)})")
+    return rows

@@ -1,0 +1,112 @@
+"""Turn the rows under `results/` into the paper's tables and figures; runs no model.
+
+    python scripts/paper_figures.py --only table2 --scale paper
+
+Prints each artefact and writes it as CSV, Markdown and LaTeX. See results/README.md for the rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# Run as a file, Python puts this folder on the path, not its parent, which holds `scripts`.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from rich.console import Console
+from rich.text import Text
+
+from scripts._artefacts import ARTEFACTS
+from scripts._cells import SPREADS
+from scripts._options import Options
+from scripts._results import Results, load_results
+from scripts._rows import SCALES
+
+# Where the output is a file or a pipe there is no screen to fit.
+_FILE_WIDTH = 120
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line.
+
+    Args:
+        arguments: Words after the program's name; those of the process by default.
+
+    Returns:
+        The choices: results, out (None: figures/ under results), only, scale, spread.
+    """
+    parser = argparse.ArgumentParser(
+        prog="paper_figures.py",
+        description="Tables and figures of the paper from the rows under results/.",
+    )
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), help="results folder (default: results)"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="where files are written (default: figures/ in the results folder)"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=list(ARTEFACTS),
+        default=list(ARTEFACTS),
+        help="artefacts (default: all)",
+    )
+    parser.add_argument(
+        "--scale",
+        choices=[*SCALES, "all"],
+        default="paper",
+        help="scale of our rows (default: paper)",
+    )
+    parser.add_argument(
+        "--spread",
+        choices=SPREADS,
+        default="sample",
+        help="over seeds: the sample standard deviation (default) or the authors' smaller one",
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Show and write the chosen artefacts.
+
+    Args:
+        arguments: As in `parse_arguments`.
+
+    Returns:
+        Exit status: 0, or 2 where the rows are refused (one line on stderr says why).
+    """
+    chosen = parse_arguments(arguments)
+    scales = SCALES if chosen.scale == "all" else (chosen.scale,)
+    names = list(dict.fromkeys(chosen.only))
+    console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
+    try:
+        tasks = tuple(dict.fromkeys(ARTEFACTS[name].task for name in names))
+        results = load_results(chosen.results, tasks, scales)
+        artefacts = [
+            ARTEFACTS[name].build(results, Options(scales, chosen.spread)) for name in names
+        ]
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    out = chosen.out or chosen.results / "figures"
+    for artefact in artefacts:
+        artefact.show(console)
+        artefact.write(out)
+    for line in (_skipped(results), f"Written to {out}: {', '.join(names)}"):
+        if line:
+            console.print(Text(line), soft_wrap=True)
+    return 0
+
+
+def _skipped(results: Results) -> str:
+    if not results.skipped:
+        return ""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(results.skipped.items()))
+    return f"Skipped runs that are not done: {reasons}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,53 @@
+"""Helpers for the tests of the experiments: composed configurations and whole processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from experiments.schema import CONF, RunConfig, load
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def configure(tmp_path: Path) -> Callable[..., RunConfig]:
+    """Compose a configuration as the command line would; results go to a temporary folder."""
+
+    def make(*overrides: str) -> RunConfig:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            raw = compose(
+                "config", overrides=["logger=none", f"results={tmp_path}/results", *overrides]
+            )
+        return load(raw)
+
+    return make
+
+
+@pytest.fixture
+def run_py(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``python run.py`` in a process of its own; results go to a temporary folder."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(tmp_path / "results", *arguments),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, **environment},
+        )
+
+    return run
+
+
+def command(results: Path, *arguments: str) -> list[str]:
+    """Return the command line of a run."""
+    quiet = [] if any(a.startswith("logger=") for a in arguments) else ["logger=none"]
+    return [sys.executable, "run.py", f"results={results}", *quiet, *arguments]

@@ -1,0 +1,211 @@
+"""The compiled SCAN trainer against its specification in PyTorch.
+
+Compiling a cell in one precision takes about 15 s the first time; numba then keeps it on disk.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from experiments.scan.nets import training
+from experiments.scan.nets.model import Seq2Seq
+from experiments.scan.nets.training import Stream, TorchTrainer, make_trainer, sequence_loss
+
+ITERATIONS = 60
+KERNEL_CELLS = [
+    "LSTM",
+    pytest.param("GRU", marks=pytest.mark.slow),
+    pytest.param("RNN", marks=pytest.mark.slow),
+]
+
+
+def make_stream() -> Stream:
+    """Random commands of 1-9 words and targets of 1-48 words, EOS appended to both."""
+    rng = np.random.default_rng(3)
+    commands = [[*rng.integers(2, 15, rng.integers(1, 10)), 1] for _ in range(20)]
+    targets = [[*rng.integers(2, 8, rng.integers(1, 16)), 1] for _ in range(18)]
+    targets += [[*rng.integers(2, 8, 48), 1], [*rng.integers(2, 8, 1), 1]]
+    samples = rng.integers(0, 20, ITERATIONS)
+    samples[[7, 8]] = 18
+    return Stream.pack(commands, targets, samples, rng.random(ITERATIONS) < 0.5)
+
+
+def make_model(cell: str, dtype: torch.dtype) -> Seq2Seq:
+    """A fresh model that says EOS often enough for the loss to stop early at times."""
+    torch.manual_seed(1)
+    model = Seq2Seq(cell).to(dtype)
+    with torch.no_grad():
+        model.decoder.out.bias[Seq2Seq.EOS] += 0.1
+        model.decoder.out.weight[Seq2Seq.EOS] *= 3
+    return model
+
+
+class Comparison:
+    """Both trainers run side by side; keeps the largest relative deviations."""
+
+    def __init__(self, cell: str, dtype: torch.dtype, iterations: int, lr: float = 1e-3) -> None:
+        stream = make_stream()
+        model = make_model(cell, dtype)
+        options: dict[str, Any] = {"lr": lr, "weight_decay": 1e-4, "seed": 5}
+        spec = make_trainer(model, backend="torch", **options)
+        assert isinstance(spec, TorchTrainer)
+        fast: Any = make_trainer(model, backend="numba", **options)
+        self.loss = self.gradient = 0.0
+        self.stops: list[tuple[bool, bool]] = []
+        self.norms: list[float] = []
+        for i in range(iterations):
+            spec.model.zero_grad()
+            spec.loss(stream, i).backward()
+            expected = {n: p.grad.clone() for n, p in spec.model.named_parameters()}
+            loss, found = spec.run(stream, i, i + 1)[0], fast.run(stream, i, i + 1)[0]
+            self.loss = max(self.loss, abs(found - loss) / loss)
+            gradients = fast.gradients()
+            self.gradient = max(
+                self.gradient, *(deviation(gradients[n], g) for n, g in expected.items())
+            )
+            for half in ("encoder.", "decoder."):
+                parts = [g.norm() for n, g in expected.items() if n.startswith(half)]
+                self.norms.append(float(torch.stack(parts).norm()))
+            # Stopping early leaves later target words without influence on the loss.
+            steps = np.flatnonzero(self._choices(spec, stream, i) == Seq2Seq.EOS)
+            early = len(steps) > 0 and steps[0] + 1 < len(stream.target(i))
+            self.stops.append((bool(stream.teacher[i]), bool(early)))
+        self.state = {
+            name: deviation(fast.state_dict()[name], tensor)
+            for name, tensor in spec.state_dict().items()
+        }
+
+    @staticmethod
+    def _choices(spec: TorchTrainer, stream: Stream, i: int) -> np.ndarray:
+        command = torch.from_numpy(stream.command(i)).long()[None]
+        target = torch.from_numpy(stream.target(i)).long()[None]
+        with torch.no_grad():
+            return spec.model.forward_teacher(command, target)[0].argmax(1).numpy()
+
+
+def deviation(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """Norm of the difference relative to the norm of the expected value."""
+    return float((found - expected).double().norm() / expected.double().norm().clamp_min(1e-300))
+
+
+@pytest.mark.parametrize("cell", KERNEL_CELLS)
+def test_agrees_with_specification_in_float64(cell: str) -> None:
+    result = Comparison(cell, torch.float64, 50)
+    assert result.loss < 1e-6
+    assert result.gradient < 1e-6
+    assert max(result.state.values()) < 1e-6
+    # The run must have met what it is meant to compare.
+    assert min(result.norms) < 5 < max(result.norms)
+    assert {(teacher, early) for teacher, early in result.stops} >= {(True, True), (True, False)}
+
+
+def test_agrees_with_specification_in_float32() -> None:
+    # Looser, because rounding accumulates in Adam's square root over 20 iterations.
+    result = Comparison("LSTM", torch.float32, 20, lr=1e-4)
+    assert result.loss < 1e-5
+    assert result.gradient < 1e-4
+    assert max(v for name, v in result.state.items() if name.startswith("model.")) < 1e-5
+
+
+@pytest.fixture(scope="module")
+def whole_run() -> tuple[np.ndarray, dict[str, torch.Tensor]]:
+    trainer = make_trainer(make_model("LSTM", torch.float32), backend="numba", seed=2)
+    return trainer.run(make_stream(), 0, ITERATIONS), trainer.state_dict()
+
+
+@settings(max_examples=8, deadline=None)
+@given(cut=st.integers(0, ITERATIONS), reload=st.booleans())
+def test_chunks_and_resume_do_not_change_a_bit(whole_run: Any, cut: int, reload: bool) -> None:
+    stream, model = make_stream(), make_model("LSTM", torch.float32)
+    trainer = make_trainer(model, backend="numba", seed=2)
+    losses = trainer.run(stream, 0, cut)
+    if reload:
+        state = trainer.state_dict()
+        trainer = make_trainer(Seq2Seq("LSTM"), backend="numba", seed=2)
+        trainer.load_state_dict(state)
+    losses = np.concatenate((losses, trainer.run(stream, cut, ITERATIONS)))
+    expected_losses, expected_state = whole_run
+    np.testing.assert_array_equal(losses, expected_losses)
+    state = trainer.state_dict()
+    assert state.keys() == expected_state.keys()
+    assert all(torch.equal(state[name], expected_state[name]) for name in state)
+
+
+def test_seed_changes_the_run_and_the_model_is_left_alone(whole_run: Any) -> None:
+    model = make_model("LSTM", torch.float32)
+    before = [p.detach().clone() for p in model.parameters()]
+    trainer = make_trainer(model, backend="numba", seed=3)
+    assert not np.array_equal(trainer.run(make_stream(), 0, ITERATIONS), whole_run[0])
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    trainer.export(model)
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, trainer.state_dict()[f"model.{name}"])
+    assert not torch.equal(before[0], next(iter(model.parameters())))
+
+
+def test_back_ends_exchange_states() -> None:
+    stream, model = make_stream(), make_model("LSTM", torch.float32)
+    first = make_trainer(model, backend="torch", seed=4)
+    first.run(stream, 0, 3)
+    second = make_trainer(Seq2Seq("LSTM"), backend="numba", seed=4)
+    second.load_state_dict(first.state_dict())
+    np.testing.assert_allclose(second.run(stream, 3, 5), first.run(stream, 3, 5), rtol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["numba", "torch"])
+def test_run_refuses_what_it_cannot_continue_with(backend: str) -> None:
+    trainer = make_trainer(Seq2Seq("RNN"), backend=backend)
+    stream = make_stream()
+    with pytest.raises(ValueError, match="start is 3 but 0"):
+        trainer.run(stream, 3, 5)
+    with pytest.raises(ValueError, match="stop is 61"):
+        trainer.run(stream, 0, ITERATIONS + 1)
+    with pytest.raises(ValueError, match=r"target words must lie in 0\.\.7"):
+        trainer.run(Stream.pack([[2, 1]], [[9, 1]], [0], [True]), 0, 1)
+    with pytest.raises(ValueError, match="51 words"):
+        trainer.run(Stream.pack([[2, 1]], [[2] * 51], [0], [True]), 0, 1)
+
+
+def test_loss_stops_after_the_first_predicted_end() -> None:
+    probabilities = torch.full((4, 8), 0.05)
+    probabilities[:, 2] = 0.65
+    probabilities[1] = torch.tensor([0.05, 0.65, *[0.05] * 6])
+    target = torch.tensor([2, 2, 2, 1])
+    expected = -np.log(0.65) - np.log(0.05)
+    assert sequence_loss(probabilities.log(), target).item() == pytest.approx(expected)
+    assert sequence_loss(probabilities[:1].log(), target).item() == pytest.approx(-np.log(0.65))
+
+
+def test_auto_falls_back_to_torch_with_one_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    training._warn_slow.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        trainers = [make_trainer(Seq2Seq("RNN")) for _ in range(2)]
+    assert all(isinstance(trainer, TorchTrainer) for trainer in trainers)
+    assert [record.message.split(":")[0] for record in caplog.records] == ["numba is not installed"]
+
+
+def test_make_trainer_refuses_unknown_choices() -> None:
+    with pytest.raises(ValueError, match=r"'cuda'.*auto, numba, torch"):
+        make_trainer(Seq2Seq("RNN"), backend="cuda")
+    with pytest.raises(ValueError, match="dropout rate 1.0"):
+        make_trainer(Seq2Seq("RNN"), dropout=1.0)
+
+
+def test_stream_refuses_inconsistent_lists() -> None:
+    with pytest.raises(ValueError, match="2 commands but 1 targets"):
+        Stream.pack([[2, 1], [3, 1]], [[2, 1]], [0], [True])
+    with pytest.raises(ValueError, match=r"samples must lie in 0\.\.0"):
+        Stream.pack([[2, 1]], [[2, 1]], [1], [True])
+    with pytest.raises(ValueError, match="none may be empty"):
+        Stream.pack([[2, 1]], [[]], [0], [True])

@@ -1,0 +1,149 @@
+"""Every option and preset composes; bad input is one line that names the valid choices."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from experiments.errors import UserError
+from experiments.registry import load_task
+from experiments.schema import CONF, METHODS, RunConfig, load, variant
+from experiments.stages import name_run
+
+Configure = Callable[..., RunConfig]
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("dataset", ["add_jump", "around_right"])
+@pytest.mark.parametrize("scale", options("scale"))
+@pytest.mark.parametrize("protocol", options("protocol"))
+@pytest.mark.parametrize("method", options("method"))
+@pytest.mark.parametrize("model", ["LSTM", "GRU", "RNN"])
+def test_every_combination_of_options_composes(
+    configure: Configure, dataset: str, scale: str, protocol: str, method: str, model: str
+) -> None:
+    config = configure(
+        "task=scan",
+        f"dataset={dataset}",
+        f"scale={scale}",
+        f"protocol={protocol}",
+        f"method={method}",
+        f"model={model}",
+    )
+    assert (config.dataset.name, config.model.name, config.method.name) == (dataset, model, method)
+    assert variant(config) == ""
+    task = load_task("scan")
+    for stage in task.stages.values():
+        assert name_run(task, stage, config).task == "scan"
+
+
+@pytest.mark.parametrize("preset", options("experiment"))
+def test_every_job_of_every_preset_composes(preset: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        raw = compose("config", overrides=[f"experiment={preset}"], return_hydra_config=True)
+        axes = {key: str(value).split(",") for key, value in raw.hydra.sweeper.params.items()}
+        assert raw.hydra.mode.name == "MULTIRUN" and raw.preset == preset
+        axes["seed"] = axes["seed"][:1]
+        for values in itertools.product(*axes.values()):
+            job = [f"{key}={value}" for key, value in zip(axes, values, strict=True)]
+            load(compose("config", overrides=[f"experiment={preset}", *job]))
+
+
+def test_the_data_set_chooses_its_group_and_pretrained_needs_none(configure: Configure) -> None:
+    assert configure("dataset=around_right").group.name == "direction"
+    assert configure("dataset=around_right", "group=trivial").group.name == "trivial"
+    assert configure("method=pretrained").group.name == "trivial"
+    names = {
+        name_run(load_task("scan"), load_task("scan").stages["evaluate"], config).hash
+        for config in (configure("method=pretrained"), configure("method=pretrained", "group=trivial"))
+    }
+    assert len(names) == 1
+
+
+def test_a_departure_from_the_protocol_is_labelled(configure: Configure) -> None:
+    assert variant(configure("task.score=emitted")) == "score=emitted"
+    assert variant(configure("task.score=padded")) == ""
+    assert variant(configure("task.max_commands=10")) == "max_commands=10"
+    assert variant(configure("task.pretrain.backend=torch")) == ""
+    assert variant(configure("model.hidden=32")) == "hidden=32"
+
+
+def test_only_what_decides_the_numbers_names_the_run(configure: Configure) -> None:
+    task = load_task("scan")
+
+    def name(stage: str, *overrides: str) -> str:
+        return name_run(task, task.stages[stage], configure(*overrides)).hash
+
+    assert name("pretrain") == name("pretrain", "protocol=paper", "scale=paper", "method=equitune")
+    assert name("pretrain") == name("pretrain", "model.checkpoint=null", "threads=2")
+    full = ("pretrain", "scale=paper")
+    assert name(*full) == name(*full, "task.pretrain.backend=torch")
+    assert name("pretrain") != name("pretrain", "task.pretrain.backend=torch")  # a shorter budget
+    assert name("pretrain") != name("pretrain", "task.pretrain.learning_rate=1e-3")
+    assert name("evaluate") != name("evaluate", "task.score=emitted")
+    assert name("evaluate", "method=equitune") == name("evaluate", "method=equitune", "device=cpu")
+
+
+BAD = {
+    "group=nonsense": ["group=nonsense", "direction", "trivial", "verb"],
+    "group=verbs": ["did you mean verb?"],
+    "task=scan group=rot90": ["group=rot90", "dataset=add_jump", "trivial, verb"],
+    "task=clap": ["task=clap", "scan"],
+    "method=equizeroo": ["did you mean equizero?", *METHODS],
+    "dataset=add_jump group=direction": ["group=direction", "trivial, verb"],
+    "task.scor=padded": ["task.scor", "did you mean task.score?"],
+    "+task.scor=padded": ["task.scor", "did you mean task.score?"],
+    "sead=1": ["sead", "did you mean seed?"],
+    "task.score=loud": ["task.score=loud", "padded, emitted"],
+    "task.pretrain.learning_rate=-1": ["task.pretrain.learning_rate=-1", "above 0"],
+    "task.pretrain.learning_rate=fast": ["task.pretrain.learning_rate", "fast"],
+    "task.pretrain.iterations=1.5": ["task.pretrain.iterations", "1.5"],
+    "task.pretrain.learning_rate=nan": ["task.pretrain.learning_rate=nan"],
+    "task.pretrain.teacher_forcing=2": ["between 0 and 1"],
+    "seed=-1": ["seed=-1", "at least 0"],
+    "seed=one": ["seed", "one"],
+    "device=tpu": ["device=tpu", "auto, cpu, cuda, mps"],
+    "stage=train": ["stage=train", "pretrain, evaluate"],
+    "model.checkpoint=missing.safetensors": ["missing.safetensors", "no such file"],
+    "protocol=paper task.coupling=apart task.selection=step": ["task.selection=step", "joint"],
+    "task.coupling=joint task.selection=prefix": ["task.score=padded", "task.score=emitted"],
+    "experiment=table2,table8": ["one preset at a time", "for e in table2 table8"],
+    "experiment=table3": ["experiment=table3", "table2"],
+    "logger=wanbd": ["did you mean wandb?"],
+}
+
+
+@pytest.mark.parametrize("arguments", BAD)
+def test_bad_input_is_one_line_and_a_non_zero_exit(
+    run_py: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, arguments: str
+) -> None:
+    result = run_py(*arguments.split())
+    assert result.returncode == 1
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("run.py: ")
+    for part in BAD[arguments]:
+        assert part in lines[0]
+    assert not list((tmp_path).glob("results/runs/*/*"))
+
+
+def test_help_loads_nothing_heavy(run_py: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    result = run_py("--help", PYTHONPROFILEIMPORTTIME="1")
+    assert result.returncode == 0
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert "hydra" in imported
+    heavy = {"torch", "numpy", "pandas", "wandb", "numba", "scipy", "matplotlib", "transformers"}
+    assert not imported & heavy
+
+
+def test_schema_errors_are_raised_before_anything_heavy(configure: Configure) -> None:
+    with pytest.raises(UserError, match=r"task\.space=words"):
+        configure("task.space=words")

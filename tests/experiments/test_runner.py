@@ -1,0 +1,244 @@
+"""The frame: once, resumed, failed, locked, by content, atomically."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import importlib.util
+import json
+import multiprocessing
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments import registry, runner
+from experiments.errors import Interrupted, RunFailed, UserError
+from experiments.files import load_tensors, save_tensors, write_atomic
+from experiments.records import COLUMNS, find_finished, read_record
+from experiments.schema import (
+    LoggerConfig,
+    MethodConfig,
+    NamedConfig,
+    RunConfig,
+)
+from experiments.stages import name_run
+
+TOTAL = 50 * 51 / 2
+
+
+def load_toy() -> None:
+    """Register the toy task in this process."""
+    path = Path(__file__).with_name("toy.py")
+    spec = importlib.util.spec_from_file_location("tests_toy", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["tests_toy"] = module
+    spec.loader.exec_module(module)
+    registry.TASKS["toy"] = "tests_toy"
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
+    monkeypatch.setattr(registry, "TASKS", dict(registry.TASKS))
+    load_toy()
+    return toy_config(tmp_path)
+
+
+def toy_config(results: Path) -> RunConfig:
+    named = NamedConfig("toy")
+    return RunConfig(
+        task=named,
+        method=MethodConfig("equitune"),
+        group=named,
+        model=named,
+        dataset=named,
+        scale=NamedConfig("demo"),
+        protocol=NamedConfig("paper"),
+        logger=LoggerConfig("none", "p", None, "auto"),
+        stage="evaluate",
+        seed=0,
+        device="cpu",
+        threads=1,
+        results=str(results),
+    )
+
+
+def folder(config: RunConfig, stage: str = "pretrain") -> Path:
+    task = registry.load_task("toy")
+    return runner.run_folder(config, name_run(task, task.stages[stage], config))
+
+
+def counted(config: RunConfig) -> int:
+    path = Path(config.results, "counted")
+    return len(path.read_text()) if path.exists() else 0
+
+
+def test_an_evaluation_starts_what_it_needs_and_writes_tidy_rows(config: RunConfig) -> None:
+    finished = runner.execute(config)
+    (row,) = finished.rows()
+    assert tuple(row) == COLUMNS
+    assert float(row["value"]) == 2 * TOTAL
+    assert (row["task"], row["method"], row["seed"], row["scale"]) == ("toy", "equitune", "0", "demo")
+    record = read_record(finished.folder)
+    assert record is not None and record["status"] == "done"
+    for key in ("hash", "commit", "dirty", "versions", "seed", "wall_seconds", "cpu_seconds"):
+        assert key in record
+    assert record["peak_memory_mib"] > 0
+    assert (finished.folder / "config.yaml").read_text().startswith("task:")
+
+
+def test_a_finished_run_is_not_done_again_and_stages_are_shared(config: RunConfig) -> None:
+    first = runner.execute(config)
+    stamp = (first.folder / "record.json").stat().st_mtime_ns
+    assert runner.execute(config).folder == first.folder
+    assert (first.folder / "record.json").stat().st_mtime_ns == stamp
+    other = dataclasses.replace(config, method=MethodConfig("equizero"))
+    assert runner.execute(other).folder != first.folder
+    assert counted(config) == 1
+
+
+def test_the_name_depends_on_content_and_result_version_only(config: RunConfig) -> None:
+    task = registry.load_task("toy")
+    stage = task.stages["evaluate"]
+    name = name_run(task, stage, config)
+    elsewhere = dataclasses.replace(config, results="other", device="auto", threads=2)
+    assert name_run(task, stage, elsewhere) == name
+    assert name_run(task, dataclasses.replace(stage, version=2), config).hash != name.hash
+    assert name_run(task, stage, dataclasses.replace(config, seed=1)).hash != name.hash
+
+
+def test_a_failed_run_says_so_and_the_next_attempt_resumes(config: RunConfig) -> None:
+    Path(config.results, "fail").touch()
+    with pytest.raises(RunFailed, match="RuntimeError: asked to fail") as failure:
+        runner.execute(config)
+    assert "\n" not in str(failure.value)
+    record = read_record(folder(config))
+    assert record is not None and record["status"] == "failed"
+    assert "second line" in record["traceback"] and "RuntimeError" in record["traceback"]
+    outer = read_record(folder(config, "evaluate"))
+    assert outer is not None and outer["status"] == "failed"
+    Path(config.results, "fail").unlink()
+    assert float(runner.execute(config).rows()[0]["value"]) == 2 * TOTAL
+    again = read_record(folder(config))
+    assert again is not None and again["facts"]["resumed_at"] == 20 and again["attempts"] == 2
+
+
+def test_sigterm_saves_ends_and_the_same_command_resumes(config: RunConfig) -> None:
+    Path(config.results, "stop").touch()
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted):
+        runner.execute(config)
+    assert signal.getsignal(signal.SIGTERM) == before
+    record = read_record(folder(config))
+    assert record is not None and record["status"] == "interrupted"
+    assert float(runner.execute(config).rows()[0]["value"]) == 2 * TOTAL
+    again = read_record(folder(config))
+    assert again is not None and again["facts"]["resumed_at"] == 31
+    assert not (folder(config) / "checkpoint.safetensors").exists()
+
+
+def test_a_damaged_checkpoint_is_never_used(
+    config: RunConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    Path(config.results, "fail").touch()
+    with pytest.raises(RunFailed):
+        runner.execute(config)
+    path = folder(config) / "checkpoint.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    Path(config.results, "fail").unlink()
+    assert float(runner.execute(config).rows()[0]["value"]) == 2 * TOTAL
+    assert "does not match its checksum" in caplog.text
+    record = read_record(folder(config))
+    assert record is not None and record["facts"] == {}
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "delete"])
+def test_a_damaged_artefact_of_a_finished_run_is_one_line(config: RunConfig, damage: str) -> None:
+    runner.execute(dataclasses.replace(config, stage="pretrain"))
+    path = folder(config) / "total.safetensors"
+    content = bytearray(path.read_bytes())
+    if damage == "delete":
+        path.unlink()
+    else:
+        content[-1] ^= 1
+        path.write_bytes(content[:-2] if damage == "cut" else content)
+    with pytest.raises(UserError, match="delete the folder") as error:
+        runner.execute(config)
+    assert "\n" not in str(error.value)
+
+
+def test_a_record_that_was_cut_is_not_taken_for_a_finished_run(config: RunConfig) -> None:
+    path = runner.execute(config).folder / "record.json"
+    path.write_text(path.read_text()[:100])
+    assert find_finished(path.parent) is None
+    assert float(runner.execute(config).rows()[0]["value"]) == 2 * TOTAL
+    assert json.loads(path.read_text())["status"] == "done"
+
+
+def _work(results: str) -> None:
+    load_toy()
+    runner.execute(toy_config(Path(results)))
+
+
+def test_processes_on_the_same_run_do_it_once(config: RunConfig) -> None:
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_work, args=(config.results,)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert counted(config) == 1
+    with open(folder(config, "evaluate") / "metrics.csv", newline="") as stream:
+        assert [float(row["value"]) for row in csv.DictReader(stream)] == [2 * TOTAL]
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def half(temporary: Path) -> None:
+        temporary.write_text("ha")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write_atomic(path, half)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_tensors_survive_the_round_trip_and_a_changed_byte_is_noticed(tmp_path: Path) -> None:
+    import torch
+
+    path = tmp_path / "a.safetensors"
+    tensors = {"x": torch.arange(6.0).reshape(2, 3), "n": torch.tensor(3)}
+    save_tensors(path, tensors, {"step": 7})
+    loaded, facts = load_tensors(path)
+    assert facts == {"step": 7}
+    assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
+    content = path.read_bytes()
+    for position in range(8, len(content)):
+        changed = bytearray(content)
+        changed[position] ^= 4
+        path.write_bytes(changed)
+        try:
+            again, facts = load_tensors(path)
+        except UserError:
+            continue
+        # Bytes that carry nothing (padding of the header) may change.
+        assert facts == {"step": 7} and torch.equal(again["x"], tensors["x"])
+    path.write_bytes(content[:-1])
+    with pytest.raises(UserError, match="not a complete safetensors file"):
+        load_tensors(path)
+
+
+def test_a_number_that_is_not_finite_is_refused(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        sys.modules["tests_toy"], "double", lambda config, run: run.row("x", float("nan"))
+    )
+    with pytest.raises(RunFailed, match="nan, not a finite number"):
+        runner.execute(config)

@@ -1,0 +1,78 @@
+"""A results folder to fill with synthetic rows."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+COLUMNS = [
+    *("task", "dataset", "model", "group", "transform", "method", "protocol", "scale"),
+    *("seed", "split", "step", "view", "variant", "metric", "value"),
+]
+
+
+class ResultsTree:
+    """Writes rows where the program looks for them."""
+
+    def __init__(self, path: Path) -> None:
+        """Start from the paper's own numbers."""
+        self.path = path
+        (path / "paper").mkdir(parents=True)
+        shutil.copy(ROOT / "results" / "paper" / "reported.csv", path / "paper")
+
+    @staticmethod
+    def row(value: object, **changes: object) -> dict[str, str]:
+        """One row: zero-shot equizero of the LSTM on add_jump's test split, with changes."""
+        row = {
+            **dict.fromkeys(COLUMNS, ""),
+            **{"task": "scan", "dataset": "add_jump", "model": "LSTM", "group": "verb"},
+            **{"transform": "none", "method": "equizero", "protocol": "paper", "scale": "paper"},
+            **{"seed": "0", "split": "test", "step": "0", "metric": "accuracy"},
+            "value": value,
+        }
+        assert not set(changes) - set(COLUMNS)
+        return {column: str(text) for column, text in (row | changes).items()}
+
+    def rows(self, values: Sequence[float], **changes: object) -> list[dict[str, str]]:
+        """One row per seed, counted from zero."""
+        return [self.row(value, seed=seed, **changes) for seed, value in enumerate(values)]
+
+    def run(self, name: str, rows: Sequence[dict[str, str]], status: str = "done") -> Path:
+        """A run's folder; returns its metrics file."""
+        folder = self.path / "runs" / "scan" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "record.json").write_text(json.dumps({"status": status}), encoding="utf-8")
+        return self._write(folder / "metrics.csv", COLUMNS, rows)
+
+    def measured(
+        self, rows: Sequence[dict[str, str]], name: str = "own", status: str = "done"
+    ) -> Path:
+        """A committed file with its records; returns it."""
+        path = self.path / "measured" / "scan" / f"{name}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        records = {"some-run": {"status": status}}
+        path.with_suffix(".json").write_text(json.dumps(records), encoding="utf-8")
+        return self._write(path, [*COLUMNS, "run"], [{**row, "run": "some-run"} for row in rows])
+
+    @staticmethod
+    def _write(path: Path, columns: Sequence[str], rows: Sequence[dict[str, str]]) -> Path:
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        return path
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> ResultsTree:
+    """An empty results folder but for the paper's numbers."""
+    return ResultsTree(tmp_path / "results")

@@ -1,0 +1,88 @@
+"""The program `paper_figures.py` from its command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.paper_figures import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_it_prints_and_writes_every_artefact(tree: Any, capsys: Any) -> None:
+    tree.measured(tree.rows([75.0, 77.0, 79.0]))
+    assert main(["--results", str(tree.path)]) == 0
+    printed = capsys.readouterr().out
+    assert "77.0 (2.0)" in printed and "75.2 (1.5)" in printed
+    assert "python run.py -m experiment=table8 protocol=reference scale=paper" in printed
+    names = ("table2", "table8", "table9", "scan_variants")
+    figures = tree.path / "figures"
+    assert {path.name for path in figures.iterdir()} == {
+        f"{name}.{ending}" for name in names for ending in ("csv", "md", "tex")
+    }
+    for ending in ("csv", "md", "tex"):
+        assert "77.0 (2.0)" in (figures / f"table2.{ending}").read_text(encoding="utf-8")
+        assert "77.0 (2.0)" not in (figures / f"table8.{ending}").read_text(encoding="utf-8")
+
+
+def test_only_scale_spread_and_out_are_obeyed(tree: Any, tmp_path: Path, capsys: Any) -> None:
+    tree.run("a", tree.rows([70.0, 75.0, 80.0], scale="demo"))
+    tree.run("b", [], status="failed")
+    arguments = ["--results", str(tree.path), "--out", str(tmp_path / "out"), "--only", "table2"]
+    assert main([*arguments, "--scale", "demo", "--spread", "reference"]) == 0
+    printed = capsys.readouterr().out
+    assert "75.0 (4.5)" in printed
+    assert "Skipped runs that are not done: 1 failed" in printed
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *("table2.csv", "table2.md", "table2.tex")
+    }
+    assert not (tree.path / "figures").exists()
+
+
+def test_refused_rows_give_one_line_and_status_2_and_no_files(tree: Any, capsys: Any) -> None:
+    path = tree.measured([tree.row("nan")])
+    assert main(["--results", str(tree.path)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == (
+        f"error: {path}:2: value 'nan' is not finite; NaN and infinity are refused\n"
+    )
+    assert not (tree.path / "figures").exists()
+
+
+def test_an_unknown_artefact_is_refused_with_the_valid_ones(capsys: Any) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--only", "table3"])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert "table3" in error and "table2" in error and "scan_variants" in error
+
+
+def test_it_runs_as_a_file_from_another_folder(tree: Any, tmp_path: Path) -> None:
+    program = [sys.executable, str(ROOT / "scripts" / "paper_figures.py")]
+    options = ["--results", str(tree.path), "--only", "table9"]
+    environment = {key: text for key, text in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [*program, *options], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "zero-shot accuracy of the RNN on SCAN" in done.stdout
+    assert (tree.path / "figures" / "table9.tex").is_file()
+
+
+def test_it_imports_no_framework(tree: Any) -> None:
+    heavy = "{'torch', 'hydra', 'omegaconf', 'matplotlib', 'equitune', 'experiments'}"
+    code = (
+        "import sys; from scripts.paper_figures import main; "
+        f"assert main(['--results', {str(tree.path)!r}]) == 0; "
+        f"print(*sorted({heavy} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip() == ""
