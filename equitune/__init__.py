@@ -7,8 +7,6 @@ Public names are listed here and nowhere else.
 
 from __future__ import annotations
 
-from importlib import metadata
-
 from equitune import losses
 from equitune.actions import (
     Action,
@@ -31,10 +29,10 @@ from equitune.decoding import (
     Decoded,
     Rule,
     Step,
-    averaging,
+    by_average,
+    by_selection,
     decode,
     greedy,
-    selecting,
 )
 from equitune.groups import (
     FiniteGroup,
@@ -49,22 +47,13 @@ from equitune.rules import Identity, Learned, Select, SoftSelect, Uniform, Views
 from equitune.weights import LambdaNet
 from equitune.wrapper import Equivariant
 
-try:
-    __version__ = metadata.version("equitune")
-except metadata.PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "0.1.0"
+__version__ = "0.1.0"
 
 __all__ = [
     "Action",
     "Block",
     "Choice",
     "Decoded",
-    "Rule",
-    "Step",
-    "averaging",
-    "decode",
-    "greedy",
-    "selecting",
     "DihedralImage",
     "Equivariant",
     "FiniteGroup",
@@ -78,18 +67,24 @@ __all__ = [
     "Relabel",
     "Rot90",
     "Rot180",
+    "Rule",
     "Select",
     "Selected",
     "Signs",
     "SoftSelect",
+    "Step",
     "Uniform",
     "Views",
     "Weighting",
     "average",
+    "by_average",
+    "by_selection",
     "cycle_permutations",
     "cyclic",
+    "decode",
     "dihedral",
     "equivariance_error",
+    "greedy",
     "losses",
     "permutation_group",
     "product",

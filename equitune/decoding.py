@@ -1,4 +1,4 @@
-"""Equivariant autoregressive decoding: one loop for language models and sequence-to-sequence models.
+"""Equivariant autoregressive decoding: one loop for language and sequence-to-sequence models.
 
 Every group element has a branch: the model run on its own transformed context. The branches write a
 block of words each, a rule turns the blocks into one (an average or a selection, Eq. 4 on
@@ -78,7 +78,7 @@ def greedy(scores: Float[Tensor, "*batch words"]) -> Int[Tensor, "*batch"]:
     return scores.argmax(dim=-1)
 
 
-def averaging(
+def by_average(
     weights: Float[Tensor, "group batch"] | None = None, *, space: str = "logits"
 ) -> Rule:
     """Return the rule that averages the branches' distributions and takes the likeliest word.
@@ -105,7 +105,7 @@ def averaging(
     return rule
 
 
-def selecting(loss: Callable[[Block], Tensor], *, remember: bool = False) -> Rule:
+def by_selection(loss: Callable[[Block], Tensor], *, remember: bool = False) -> Rule:
     """Return the rule that takes the words of the branch of least proxy loss (Eq. 2, equizero).
 
     Args:
@@ -143,15 +143,15 @@ def decode(
     """Decode a batch equivariantly.
 
     Args:
-        step: The model: ``step(state, words[N, n])`` reads n words per row and returns the scores of
-            the word after each, [N, n, V], and the new state. Rows are the flattened orbit,
+        step: The model: ``step(state, words[N, n])`` reads n words per row and returns the scores
+            of the word after each, [N, n, V], and the new state. Rows are the flattened orbit,
             N = G * B, group-major. The old state must stay valid (needed if ``block`` is above 1).
         state: The model's state after reading the transformed contexts: a tensor, or a tuple, list,
             dict or named tuple of tensors, each [N, ...].
         start: The first word that is fed to every sample, in the words of the identity, [B].
         action: How the group acts on words (integers), for instance :class:`Relabel`.
         action_out: The same action on the last dim of scores, for instance :class:`PermuteAxis`.
-        rule: Turns the branches' blocks into one, for instance ``averaging()`` or ``selecting(...)``.
+        rule: Turns the branches' blocks into one: ``by_average()``, ``by_selection(loss)``.
         max_steps: Longest output, in words.
         block: Words per choice; None decodes whole sequences apart and chooses once.
         end: The word that ends a sequence; it must be fixed by the action. None: always max_steps.

@@ -83,7 +83,7 @@ def _refuse_several_presets(arguments: list[str]) -> None:
 
 
 def describe(error: Exception) -> str:
-    """Return one line for an error: what is wrong and, where there is a closed set, what is valid."""
+    """Return one line for an error: what is wrong and, in a closed set, what is valid."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return str(unknown(group, name, [o for o in error.options]))

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, commit, device, memory. Facts for its record, and the device choice."""
+"""What a run ran on: versions, commit, device, memory; and the choice of the device."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ PACKAGES = (
     "omegaconf",
     "safetensors",
     "wandb",
-    "equitune",
 )
 
 
@@ -88,5 +87,7 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "auto":
         return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
     if wanted not in present:
-        raise UserError(f"device={wanted} is not on this machine; choose from: auto, {', '.join(present)}")
+        raise UserError(
+            f"device={wanted} is not on this machine; choose from: auto, {', '.join(present)}"
+        )
     return torch.device(wanted)

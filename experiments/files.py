@@ -76,7 +76,9 @@ def _digest(tensors: dict[str, Tensor], facts: str) -> str:
     return state.hexdigest()
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any] | None = None) -> None:
+def save_tensors(
+    path: Path, tensors: dict[str, Tensor], facts: dict[str, Any] | None = None
+) -> None:
     """Write tensors as safetensors, atomically, with a digest of their content inside.
 
     Args:

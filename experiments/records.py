@@ -173,14 +173,18 @@ class Run:
             raise ValueError(f"no such columns: {sorted(extra)}; choose from: {', '.join(COLUMNS)}")
         if not math.isfinite(value):
             raise ValueError(f"metric {metric} is {value}, not a finite number")
-        self._rows.append({**self._columns, **columns, "metric": metric, "value": repr(float(value))})
+        self._rows.append(
+            {**self._columns, **columns, "metric": metric, "value": repr(float(value))}
+        )
         self.tracker.log_row(metric, value, columns)
 
     def fact(self, name: str, value: Any) -> None:
         """Add a fact (data checksum, parameter count, device) to the run's record."""
         self.record["facts"][name] = value
 
-    def save(self, name: str, tensors: dict[str, Tensor], facts: dict[str, Any] | None = None) -> None:
+    def save(
+        self, name: str, tensors: dict[str, Tensor], facts: dict[str, Any] | None = None
+    ) -> None:
         """Write a tensor artefact; its checksum goes into the record."""
         save_tensors(self.folder / name, tensors, facts)
         self._artefacts[name] = sha256(self.folder / name)

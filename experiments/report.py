@@ -10,6 +10,8 @@ def show(run: FinishedRun) -> None:
     print(f"\n{run.folder}")
     for row in run.rows():
         where = " ".join(
-            str(row[key]) for key in ("dataset", "model", "method", "split", "step", "variant") if row[key]
+            str(row[key])
+            for key in ("dataset", "model", "method", "split", "step", "variant")
+            if row[key]
         )
         print(f"  {where:60s} {row['metric']:>20s} {float(row['value']):10.4f}")

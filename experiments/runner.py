@@ -32,7 +32,8 @@ class StopSignal:
     def __init__(self) -> None:
         self.received = False
 
-    def __call__(self, signum: int = signal.SIGTERM, frame: FrameType | None = None) -> None:
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        """Note the signal; called by the interpreter."""
         self.received = True
         log.warning("%s received; saving the state", signal.Signals(signum).name)
 

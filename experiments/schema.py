@@ -183,7 +183,7 @@ def options(section: str, task: str) -> list[str]:
     """Return the options of a config group that belong to a task."""
     found = []
     for path in sorted((CONF / section).glob("*.yaml")):
-        if OmegaConf.load(path).get("task") == task:
+        if OmegaConf.select(OmegaConf.load(path), "task") == task:
             found.append(path.stem)
     return found
 
@@ -220,16 +220,17 @@ def variant(config: RunConfig) -> str:
 def _defaults(config: RunConfig) -> dict[str, Any]:
     """Return the sections task, method and model as the files in ``conf/`` give them."""
     task, method = config.task.name, config.method.name
-    merged = OmegaConf.create(
-        {
-            "task": _read(f"task/{task}"),
-            "method": _read(f"method/{method}"),
-            "model": _read(f"model/{config.model.name}"),
-        }
+    sections = {
+        "task": _read(f"task/{task}"),
+        "method": _read(f"method/{method}"),
+        "model": _read(f"model/{config.model.name}"),
+    }
+    merged = OmegaConf.merge(
+        sections,
+        _read(f"task_scale/{task}_{config.scale.name}"),
+        _read(f"task_protocol/{task}_{config.protocol.name}"),
+        _read(f"task_method/{task}_{method}"),
     )
-    for group, choice in (("scale", config.scale.name), ("protocol", config.protocol.name)):
-        merged = OmegaConf.merge(merged, _read(f"task_{group}/{task}_{choice}"))
-    merged = OmegaConf.merge(merged, _read(f"task_method/{task}_{method}"))
     plain = OmegaConf.to_container(merged)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

@@ -55,9 +55,12 @@ class WandbTracker(Tracker):
         self._try(lambda run: run.log(values, step=step))
 
     def log_row(self, metric: str, value: float, columns: dict[str, Any]) -> None:
-        """Set ``metric/split/variant`` in the run's summary; a row with a step belongs to a curve."""
+        """Set ``metric/split/variant`` in the summary; a row with a step belongs to a curve."""
         if columns.get("step", "") == "":
-            parts = [metric, *(str(columns[key]) for key in ("split", "variant") if columns.get(key))]
+            parts = [
+                metric,
+                *(str(columns[key]) for key in ("split", "variant") if columns.get(key)),
+            ]
             self._try(lambda run: run.summary.update({"/".join(parts): value}))
 
     def failed(self) -> None:
@@ -88,7 +91,7 @@ def _mode(wanted: str) -> str:
     return "online" if has_key() else "offline"
 
 
-def _start(config: RunConfig, name: RunName, mode: str) -> Any:
+def _start(config: RunConfig, name: RunName, mode: Any) -> Any:
     import wandb
 
     folder = Path(config.results) / "wandb"

@@ -26,6 +26,7 @@ from experiments.stages import Stage, Task
 if TYPE_CHECKING:
     from experiments.schema import RunConfig
 
+
 @dataclass
 class PretrainConfig:
     """Pretraining at batch 1 (Section 5.1.3)."""
@@ -100,8 +101,8 @@ def check(config: RunConfig) -> None:
         )
     if task.score == "padded" and task.selection != "sequence":
         raise UserError(
-            f"task.score=padded needs task.selection=sequence, not {task.selection}: only a finished "
-            "sequence has rows after its end; choose task.score=emitted"
+            f"task.score=padded needs task.selection=sequence, not {task.selection}: only a "
+            "finished sequence has rows after its end; choose task.score=emitted"
         )
     if task.pretrain.evaluations > task.pretrain.iterations:
         raise UserError(
@@ -130,7 +131,9 @@ def load_group(name: str) -> ScanGroup:
     from omegaconf import OmegaConf
 
     schema = OmegaConf.structured(ScanGroup)
-    group = OmegaConf.to_object(OmegaConf.merge(schema, OmegaConf.load(CONF / f"group/{name}.yaml")))
+    group = OmegaConf.to_object(
+        OmegaConf.merge(schema, OmegaConf.load(CONF / f"group/{name}.yaml"))
+    )
     assert isinstance(group, ScanGroup)
     return group
 

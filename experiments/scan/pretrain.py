@@ -17,8 +17,6 @@ from experiments.scan.nets.training import Stream, Trainer, make_trainer
 from experiments.scan.translate import accuracy, translate_plain
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor
 
     from experiments.records import Run

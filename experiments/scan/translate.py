@@ -32,6 +32,7 @@ class Translator:
         rule: Builds the rule of one batch from its weights lambda(gx), [G, B] or None.
         block: Words per choice of the rule; None decodes apart.
         weigh: The network lambda on the encoder's last state, or None.
+        logits: Whether the rule sees logits instead of log-probabilities.
     """
 
     model: Seq2Seq
@@ -39,6 +40,7 @@ class Translator:
     rule: Callable[[Tensor | None], equitune.Rule]
     block: int | None
     weigh: equitune.LambdaNet | None = None
+    logits: bool = False
 
     @torch.no_grad()
     def __call__(self, commands: Int[Tensor, "batch length"]) -> Int[Tensor, "batch steps"]:
@@ -56,7 +58,7 @@ class Translator:
         if self.weigh is not None:
             weights = self.weigh(state.hidden).reshape(orbit.shape[:2])
         return equitune.decode(
-            _step_of(self.model),
+            _step_of(self.model, self.logits),
             state,
             commands.new_full((len(commands),), SOS),
             self.actions.words,
@@ -68,14 +70,14 @@ class Translator:
         ).words
 
 
-def _step_of(model: Seq2Seq) -> equitune.Step:
+def _step_of(model: Seq2Seq, logits: bool) -> equitune.Step:
     """Return the model's step in the form that the library's decoding wants."""
 
     def step(state: EncoderState, words: Tensor) -> tuple[Tensor, EncoderState]:
         rows = []
         for column in words.unbind(dim=1):
-            log_probs, state = model.step(state, column)
-            rows.append(log_probs)
+            scores, state = model.step(state, column, logits=logits)
+            rows.append(scores)
         return torch.stack(rows, dim=1), state
 
     return step
@@ -105,9 +107,10 @@ def translator(
     return Translator(
         model,
         actions,
-        lambda weights: equitune.averaging(weights, space=space),
+        lambda weights: equitune.by_average(weights, space=space),
         None if whole else 1,
         weigh,
+        logits=options.space == "logits",
     )
 
 
@@ -121,9 +124,10 @@ def _selection(options: ScanTask) -> Callable[[Tensor | None], equitune.Rule]:
 
     def loss(block: equitune.Block) -> Tensor:
         # Rows after a branch's end hold zeros: a uniform distribution, max probability 1/8.
-        return equitune.losses.max_probability(block.outputs, mask=None if padded else block.emitted)
+        mask = None if padded else block.emitted
+        return equitune.losses.max_probability(block.outputs, mask=mask)
 
-    return lambda weights: equitune.selecting(loss, remember=options.selection == "prefix")
+    return lambda weights: equitune.by_selection(loss, remember=options.selection == "prefix")
 
 
 def translate(translator: Translator, corpus: Corpus) -> Int[Tensor, "commands steps"]:
@@ -141,7 +145,7 @@ def translate(translator: Translator, corpus: Corpus) -> Int[Tensor, "commands s
 def translate_plain(model: Seq2Seq, corpus: Corpus) -> Int[Tensor, "commands steps"]:
     """Translate a corpus with the model as it is, greedily."""
     plain = Translator(
-        model, word_actions(ScanGroup("trivial")), lambda weights: equitune.averaging(), 1
+        model, word_actions(ScanGroup("trivial")), lambda weights: equitune.by_average(), 1
     )
     return translate(plain, corpus)
 
@@ -158,9 +162,7 @@ def accuracy(words: Int[Tensor, "commands steps"], corpus: Corpus) -> float:
     return float(correct(words, corpus).double().mean())
 
 
-def equivariance_error(
-    translator: Translator, actions: WordActions, corpus: Corpus
-) -> float:
+def equivariance_error(translator: Translator, actions: WordActions, corpus: Corpus) -> float:
     """Return the largest share, over g, of commands with translate(g x) != g translate(x)."""
     mismatches = torch.zeros(actions.commands.group.order)
     for batch in corpus.batches(BATCH):

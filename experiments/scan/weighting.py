@@ -100,7 +100,9 @@ def negative_log_likelihood(
     return -(chosen * views.counted).sum(dim=-1)
 
 
-def train_lambda(views: Views, config: LambdaNetConfig, space: str, seed: int) -> equitune.LambdaNet:
+def train_lambda(
+    views: Views, config: LambdaNetConfig, space: str, seed: int
+) -> equitune.LambdaNet:
     """Train the network lambda on the views of the training pairs.
 
     Args:
@@ -120,7 +122,7 @@ def train_lambda(views: Views, config: LambdaNetConfig, space: str, seed: int) -
             hidden=config.hidden,
             depth=config.depth,
             dropout=config.dropout,
-            positive=config.positive,
+            positive=config.positive,  # type: ignore[arg-type]  # checked by the schema
         )
         optimiser = torch.optim.Adam(
             net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -130,7 +132,7 @@ def train_lambda(views: Views, config: LambdaNetConfig, space: str, seed: int) -
             batch = views.take(rows)
             loss = negative_log_likelihood(batch, net(batch.features), space).mean()
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     return net.eval()
 

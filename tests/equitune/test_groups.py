@@ -169,6 +169,15 @@ def test_loop_is_caught_by_associativity_alone() -> None:
     assert all(LOOP[g][g] == 0 and LOOP[0][g] == g == LOOP[g][0] for g in range(5))
 
 
+def test_associativity_is_checked_beyond_the_first_generator() -> None:
+    """In the loop times cyclic(2), element 1 belongs to the factor that does associate."""
+    rows, two = torch.tensor(LOOP), cyclic(2).table
+    table = (2 * rows[:, None, :, None] + two[None, :, None, :]).reshape(10, 10)
+    assert torch.equal(table[table[:, 1]], table[:, table[1]])
+    with pytest.raises(ValueError, match=r"not associative.* a=2"):
+        FiniteGroup(table)
+
+
 def test_float_table_is_refused() -> None:
     with pytest.raises(TypeError, match=r"must hold integers, got torch\.float32"):
         FiniteGroup(torch.zeros(1, 1))

@@ -63,7 +63,10 @@ def test_the_data_set_chooses_its_group_and_pretrained_needs_none(configure: Con
     assert configure("method=pretrained").group.name == "trivial"
     names = {
         name_run(load_task("scan"), load_task("scan").stages["evaluate"], config).hash
-        for config in (configure("method=pretrained"), configure("method=pretrained", "group=trivial"))
+        for config in (
+            configure("method=pretrained"),
+            configure("method=pretrained", "group=trivial"),
+        )
     }
     assert len(names) == 1
 

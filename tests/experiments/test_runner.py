@@ -80,7 +80,12 @@ def test_an_evaluation_starts_what_it_needs_and_writes_tidy_rows(config: RunConf
     (row,) = finished.rows()
     assert tuple(row) == COLUMNS
     assert float(row["value"]) == 2 * TOTAL
-    assert (row["task"], row["method"], row["seed"], row["scale"]) == ("toy", "equitune", "0", "demo")
+    assert (row["task"], row["method"], row["seed"], row["scale"]) == (
+        "toy",
+        "equitune",
+        "0",
+        "demo",
+    )
     record = read_record(finished.folder)
     assert record is not None and record["status"] == "done"
     for key in ("hash", "commit", "dirty", "versions", "seed", "wall_seconds", "cpu_seconds"):
@@ -236,7 +241,9 @@ def test_tensors_survive_the_round_trip_and_a_changed_byte_is_noticed(tmp_path: 
         load_tensors(path)
 
 
-def test_a_number_that_is_not_finite_is_refused(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_number_that_is_not_finite_is_refused(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         sys.modules["tests_toy"], "double", lambda config, run: run.row("x", float("nan"))
     )

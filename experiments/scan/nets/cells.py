@@ -7,7 +7,7 @@ of the tag passed as `kind` decides at compile time, so only the cell in use is 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -171,14 +171,14 @@ _FORWARD = {RnnCell: _rnn_forward, GruCell: _gru_forward, LstmCell: _lstm_forwar
 _BACKWARD = {RnnCell: _rnn_backward, GruCell: _gru_backward, LstmCell: _lstm_backward}
 
 
-@specialise(cell_forward, FAST)
+@specialise(cast(Any, cell_forward), FAST)
 def _forward_by_kind(
     kind: Any, a: Any, b: Any, hidden: Any, cell: Any, gates: Any, extra: Any, h: Any, c: Any
 ) -> Any:
     return _FORWARD[kind.instance_class]
 
 
-@specialise(cell_backward, FAST)
+@specialise(cast(Any, cell_backward), FAST)
 def _backward_by_kind(
     kind: Any, dh: Any, dc: Any, hidden: Any, cell: Any, gates: Any, extra: Any, d_a: Any, d_b: Any
 ) -> Any:

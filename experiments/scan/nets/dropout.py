@@ -45,7 +45,8 @@ def mix(counter: UInt64[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
     counter = counter + np.uint64(GOLDEN)
     counter = (counter ^ (counter >> np.uint64(30))) * np.uint64(MULTIPLY_1)
     counter = (counter ^ (counter >> np.uint64(27))) * np.uint64(MULTIPLY_2)
-    return counter ^ (counter >> np.uint64(31))
+    mixed: np.ndarray = counter ^ (counter >> np.uint64(31))
+    return mixed
 
 
 def dropout_mask(
@@ -68,4 +69,5 @@ def dropout_mask(
     rows = mix(key + np.arange(steps, dtype=np.uint64))
     hashes = mix(rows[:, None] + np.arange(units, dtype=np.uint64))
     kept = (hashes >> np.uint64(64 - UNIFORM_BITS)) >= np.uint64(threshold(rate))
-    return np.where(kept, 1.0 / (1.0 - rate), 0.0)
+    mask: np.ndarray = np.where(kept, 1.0 / (1.0 - rate), 0.0)
+    return mask

@@ -19,7 +19,8 @@ from torch import Tensor
 from experiments.scan.nets import cells, dropout, layout, numerics, passes
 from experiments.scan.nets.model import Seq2Seq
 from experiments.scan.nets.numerics import jit
-from experiments.scan.nets.training import ITERATION, Settings, Stream, check_range
+from experiments.scan.nets.stream import Stream
+from experiments.scan.nets.training import ITERATION, Settings, check_range
 
 
 @jit
@@ -119,9 +120,7 @@ def compiled_chunk() -> Callable[..., None]:
             command = commands[command_offsets[example] : command_offsets[example + 1]]
             target = targets[target_offsets[example] : target_offsets[example + 1]]
             length = command.shape[0]
-            passes.fill_masks(
-                tape, target.shape[0], mask_seed, iteration, mask_below, mask_scale
-            )
+            passes.fill_masks(tape, target.shape[0], mask_seed, iteration, mask_below, mask_scale)
             passes.encode(kind, weights, tape, command)
             steps = passes.decode(kind, weights, tape, length, target, teacher[iteration], True)
             losses[done] = passes.nll(tape, target, steps)
@@ -139,8 +138,9 @@ def compiled_chunk() -> Callable[..., None]:
                     clip,
                 )
 
-    options = {"nogil": True, "fastmath": numerics.FAST, "error_model": "numpy"}
-    return numba.njit(cache=True, **options)(train_chunk)  # type: ignore[no-any-return]
+    return numba.njit(cache=True, nogil=True, fastmath=numerics.FAST, error_model="numpy")(
+        train_chunk
+    )
 
 
 class NumbaTrainer:
@@ -168,6 +168,13 @@ class NumbaTrainer:
         length = int(np.diff(stream.command_offsets).max())
         steps = int(np.diff(stream.target_offsets).max())
         losses = np.empty(stop - start)
+        numbers = (
+            stream.commands,
+            stream.command_offsets,
+            stream.targets,
+            stream.target_offsets,
+            stream.samples,
+        )
         compiled_chunk()(
             self._kind,
             self._weights,
@@ -176,12 +183,8 @@ class NumbaTrainer:
             (self._flat, self._gradient, self._first, self._second),
             self._split,
             (
-                stream.commands,
-                stream.command_offsets,
-                stream.targets,
-                stream.target_offsets,
-                stream.samples,
-                stream.teacher,
+                *(np.ascontiguousarray(words, np.int32) for words in numbers),
+                np.ascontiguousarray(stream.teacher, np.bool_),
             ),
             start,
             losses,

@@ -110,7 +110,7 @@ class Tape(NamedTuple):
         d_log_probs: gradient of the loss with respect to `log_probs`, `[T, out_words]`.
         d_logits: `[T, out_words]`.
         scratch: vector at least as wide as any layer input, `[D]`.
-        index: scratch for lists of active rows, `[D + 1]`.
+        rows: scratch for lists of active rows, `[D + 1]`.
         everything: 0, 1, ..., D - 1.
     """
 
@@ -130,7 +130,7 @@ class Tape(NamedTuple):
     d_log_probs: np.ndarray
     d_logits: np.ndarray
     scratch: np.ndarray
-    index: np.ndarray
+    rows: np.ndarray
     everything: np.ndarray
 
 
@@ -150,13 +150,14 @@ def flatten(model: Seq2Seq, tensors: dict[str, Tensor]) -> np.ndarray:
 
     Raises:
         KeyError: a parameter is missing from `tensors`.
+        ValueError: a tensor has another shape than the parameter of its name.
     """
     parts = []
     for name, parameter in model.named_parameters():
         tensor = tensors[name].detach().to(parameter.dtype)
         if tensor.shape != parameter.shape:
             raise ValueError(f"{name} is {tuple(tensor.shape)}, not {tuple(parameter.shape)}")
-        parts.append((tensor.t() if _is_input_major(name) and tensor.ndim == 2 else tensor))
+        parts.append(tensor.t() if _is_input_major(name) and tensor.ndim == 2 else tensor)
     return np.concatenate([part.contiguous().numpy().ravel() for part in parts])
 
 
@@ -242,6 +243,6 @@ def make_tape(kind: Kind, model: Seq2Seq, length: int, steps: int, dtype: np.dty
         d_log_probs=np.zeros((steps, words), dtype),
         d_logits=np.zeros((steps, words), dtype),
         scratch=np.zeros(width, dtype),
-        index=np.zeros(width + 1, np.int64),
+        rows=np.zeros(width + 1, np.int64),
         everything=np.arange(width),
     )

@@ -88,8 +88,7 @@ class Decoder(nn.Module):
             _, (hidden, cell) = self.rnn(combined[None], (hidden, cell))
         else:
             _, hidden = self.rnn(combined[None], hidden)
-        log_probs = F.log_softmax(self.out(hidden[0]), dim=1)
-        return log_probs, EncoderState(state.outputs, hidden[0], cell[0])
+        return self.out(hidden[0]), EncoderState(state.outputs, hidden[0], cell[0])
 
 
 class Seq2Seq(nn.Module):
@@ -154,6 +153,8 @@ class Seq2Seq(nn.Module):
         state: EncoderState,
         words: Int[Tensor, " batch"],
         dropout_mask: Float[Tensor, "batch width"] | None = None,
+        *,
+        logits: bool = False,
     ) -> tuple[Float[Tensor, "batch words"], EncoderState]:
         """Decode one word. The old state stays valid.
 
@@ -163,11 +164,15 @@ class Seq2Seq(nn.Module):
             dropout_mask: factors for the word embedding, 0 or 1 / (1 - p), `[B, 2H]`. Default
                 None: `nn.Dropout`, which draws them in training mode and is the identity in
                 evaluation mode.
+            logits: return the last layer's output instead of its log-softmax. Default False.
 
         Returns:
-            Log-probabilities of the next word, `[B, out_words]`, and the new state.
+            Log-probabilities (or logits) of the next word, `[B, out_words]`, and the new state.
         """
-        return cast("tuple[Tensor, EncoderState]", self.decoder(state, words, dropout_mask))
+        scores, after = cast(
+            "tuple[Tensor, EncoderState]", self.decoder(state, words, dropout_mask)
+        )
+        return scores if logits else F.log_softmax(scores, dim=1), after
 
     def forward_teacher(
         self,

@@ -12,8 +12,8 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from experiments.scan.nets.dropout import GOLDEN, MULTIPLY_1, MULTIPLY_2, UNIFORM_BITS
@@ -27,7 +27,7 @@ EXACT_ORDER = {"contract", "nsz"}
 
 
 # Entry points from Python and C would take most of the compile time, and nothing calls them.
-INNER = {
+INNER: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
     "no_cpython_wrapper": True,
@@ -40,13 +40,18 @@ def jit(function: F) -> F:
     return cast(F, numba.njit(fastmath=FAST, **INNER)(function))
 
 
+def jit_exact_order(function: F) -> F:
+    """Like `jit`, but sums stay in the order written."""
+    return cast(F, numba.njit(fastmath=EXACT_ORDER, **INNER)(function))
+
+
 def specialise(stub: F, fastmath: set[str]) -> Callable[[F], F]:
     """Register a choice of implementation by argument type for `stub` (`numba.overload`)."""
-    options = {"fastmath": fastmath, **INNER}
+    options: Any = {"fastmath": fastmath, **INNER}
     return cast("Callable[[F], F]", overload(stub, jit_options=options, strict=False))
 
 
-# --- exp, sigmoid, tanh -------------------------------------------------------------------
+# --- sigmoid, tanh --------------------------------------------------------------------------
 
 LOG2_E = np.float32(1.0 / math.log(2.0))
 # log(2) in two parts; the first has few enough bits that its multiples by an exponent are exact.
@@ -58,24 +63,27 @@ HALF, ONE, TWO = np.float32(0.5), np.float32(1.0), np.float32(2.0)
 LOWEST, HIGHEST = np.float32(-86.0), np.float32(86.0)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _as_float32(_context: Any, bits: Any) -> Any:
+@intrinsic
+def _reinterpret(_context: Any, bits: Any) -> Any:
     """Reinterpret an int32 as float32, which numba offers for arrays only."""
 
     def build(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], cgutils.ir.FloatType())
+        return builder.bitcast(arguments[0], ir.FloatType())
 
     return types.float32(types.int32), build
 
 
-@numba.njit(fastmath=EXACT_ORDER, **INNER)  # type: ignore[untyped-decorator]
+as_float32: Any = _reinterpret  # numba supplies the first argument
+
+
+@jit_exact_order
 def _expm1_parts(x: np.float32) -> tuple[np.float32, np.float32]:
     """Write exp(x) as power * (1 + rest), |rest| < 0.42, both to float32 accuracy."""
     x = min(max(x, LOWEST), HIGHEST)
     exponent = np.floor(x * LOG2_E + HALF)
     r = (x - exponent * LN2_HIGH) - exponent * LN2_LOW
     series = T1 + r * (T2 + r * (T3 + r * (T4 + r * (T5 + r * (T6 + r * (T7 + r * T8))))))
-    power = _as_float32(np.int32((np.int32(exponent) + np.int32(127)) << np.int32(23)))
+    power = as_float32(np.int32((np.int32(exponent) + np.int32(127)) << np.int32(23)))
     return power, r * series
 
 
@@ -127,7 +135,7 @@ def clear(x: np.ndarray) -> None:
 
 @jit
 def copy(target: np.ndarray, source: np.ndarray) -> None:
-    """Copy a vector. (Slice assignment makes numba compile its error message, for seconds.)"""
+    """Copy a vector. Slice assignment would have numba compile its error message, for seconds."""
     for j in range(target.shape[0]):
         target[j] = source[j]
 

@@ -24,7 +24,6 @@ from experiments.scan.nets.numerics import (
     active,
     add_dots,
     add_product,
-    add_rows,
     add_scaled,
     clear,
     column_sum,
@@ -94,8 +93,8 @@ def encode(kind: Kind, weights: Weights, tape: Tape, command: np.ndarray) -> Non
     for t in range(length):
         copy(tape.ahead.inputs[t], weights.enc_embedding[command[t]])
         copy(tape.back.inputs[t], weights.enc_embedding[command[length - 1 - t]])
-        layer_step(kind, weights.ahead, tape.ahead, t, tape.index)
-        layer_step(kind, weights.back, tape.back, t, tape.index)
+        layer_step(kind, weights.ahead, tape.ahead, t, tape.rows)
+        layer_step(kind, weights.back, tape.back, t, tape.rows)
         copy(tape.outputs[t, :half], tape.ahead.hidden[t + 1])
         copy(tape.outputs[length - 1 - t, half:], tape.back.hidden[t + 1])
     copy(tape.decoder.hidden[0, :half], tape.ahead.hidden[length])
@@ -104,7 +103,7 @@ def encode(kind: Kind, weights: Weights, tape: Tape, command: np.ndarray) -> Non
     copy(tape.decoder.cell[0, half:], tape.back.cell[length])
     for t in range(length):
         clear(tape.keys[t])
-        add_product(tape.keys[t], tape.outputs[t], weights.w_context, tape.index)
+        add_product(tape.keys[t], tape.outputs[t], weights.w_context, tape.rows)
 
 
 @jit
@@ -144,9 +143,7 @@ def predict(weights: Weights, tape: Tape, t: int) -> int:
 
 
 @jit
-def decode_step(
-    kind: Kind, weights: Weights, tape: Tape, length: int, t: int, word: int
-) -> int:
+def decode_step(kind: Kind, weights: Weights, tape: Tape, length: int, t: int, word: int) -> int:
     """Decoder step `t` on input `word`; `masks[t]` is set. Returns the most probable word."""
     tape.words[t] = word
     combined = tape.decoder.inputs[t]
@@ -154,13 +151,13 @@ def decode_step(
     embedded = tape.embedded[t]
     for unit in range(embedded.shape[0]):
         embedded[unit] = weights.dec_embedding[word, unit] * tape.masks[t, unit]
-    add_product(combined, embedded, weights.w_word, tape.index)
+    add_product(combined, embedded, weights.w_word, tape.rows)
     attend(tape, t, length)
     for j in range(length):
         add_scaled(combined, tape.attention[t, j], tape.keys[j])
     for unit in range(combined.shape[0]):
         combined[unit] = max(combined[unit], combined.dtype.type(0))
-    layer_step(kind, weights.decoder, tape.decoder, t, tape.index)
+    layer_step(kind, weights.decoder, tape.decoder, t, tape.rows)
     return predict(weights, tape, t)
 
 
@@ -194,7 +191,7 @@ def decode(
         if stop_at_end and best == EOS:
             return t + 1
         word = target[t] if teacher else best
-    return target.shape[0]
+    return len(target)
 
 
 @jit
@@ -256,8 +253,8 @@ def decode_back(
             add_scaled(decoder.d_hidden, tape.d_logits[t, word], weights.w_out[word])
         layer_step_back(kind, weights.decoder, decoder, t, tape.everything)
         clear(tape.d_combined[t])
-        count = active(decoder.inputs[t], tape.index)
-        add_dots(tape.d_combined[t], weights.decoder.w_in, decoder.d_in[t], tape.index, count)
+        count = active(decoder.inputs[t], tape.rows)
+        add_dots(tape.d_combined[t], weights.decoder.w_in, decoder.d_in[t], tape.rows, count)
         attend_back(tape, t, length)
     layer_gradients(gradients.decoder, decoder, steps)
     outer_sum(gradients.w_out, tape.d_logits, decoder.hidden[1:], steps)
@@ -269,8 +266,8 @@ def decode_back(
         clear(gradients.dec_embedding[word])
     for t in range(steps):
         clear(tape.scratch)
-        count = active(tape.embedded[t], tape.index)
-        add_dots(tape.scratch, weights.w_word, tape.d_combined[t], tape.index, count)
+        count = active(tape.embedded[t], tape.rows)
+        add_dots(tape.scratch, weights.w_word, tape.d_combined[t], tape.rows, count)
         for unit in range(width):
             d_unit = tape.scratch[unit] * tape.masks[t, unit]
             gradients.dec_embedding[tape.words[t], unit] += d_unit

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from experiments.scan.nets.dropout import dropout_mask, threshold
 from experiments.scan.nets.model import Seq2Seq
-from experiments.scan.nets.stream import Stream
+from experiments.scan.nets.stream import Stream as Stream
 
 logger = logging.getLogger(__name__)
 
@@ -229,8 +229,8 @@ class TorchTrainer:
             for half in self._halves
         ]
 
-    def loss(self, stream: Stream, iteration: int) -> Tensor:
-        """Loss of one iteration at the current parameters, differentiable."""
+    def log_probs(self, stream: Stream, iteration: int) -> Float[Tensor, "steps words"]:
+        """Decoder output of one iteration at the current parameters, differentiable."""
         command = torch.from_numpy(stream.command(iteration)).long()
         target = torch.from_numpy(stream.target(iteration)).long()
         model, width = self.model, 2 * self.model.hidden
@@ -241,17 +241,16 @@ class TorchTrainer:
         ).to(next(model.parameters()).dtype)
         if stream.teacher[iteration]:
             teacher_masks = masks[None, : len(target)]
-            log_probs = model.forward_teacher(command[None], target[None], teacher_masks)[0]
-        else:
-            log_probs = decode_greedy(model, command, masks)
-        return sequence_loss(log_probs, target)
+            return model.forward_teacher(command[None], target[None], teacher_masks)[0]
+        return decode_greedy(model, command, masks)
 
     def run(self, stream: Stream, start: int, stop: int) -> Float[np.ndarray, " iterations"]:
         """See `Trainer.run`."""
         check_range(self, stream, start, stop, self.model)
         losses = np.empty(stop - start)
         for index, iteration in enumerate(range(start, stop)):
-            loss = self.loss(stream, iteration)
+            target = torch.from_numpy(stream.target(iteration)).long()
+            loss = sequence_loss(self.log_probs(stream, iteration), target)
             for optimizer in self._optimizers:
                 optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load, save
 
 from experiments.scan.nets import training
 from experiments.scan.nets.model import Seq2Seq
@@ -59,11 +60,15 @@ class Comparison:
         assert isinstance(spec, TorchTrainer)
         fast: Any = make_trainer(model, backend="numba", **options)
         self.loss = self.gradient = 0.0
-        self.stops: list[tuple[bool, bool]] = []
+        self.stops: set[tuple[bool, bool]] = set()
         self.norms: list[float] = []
         for i in range(iterations):
             spec.model.zero_grad()
-            spec.loss(stream, i).backward()
+            target = torch.from_numpy(stream.target(i)).long()
+            log_probs = spec.log_probs(stream, i)
+            sequence_loss(log_probs, target).backward()
+            ends = (log_probs[: len(target) - 1].argmax(dim=1) == Seq2Seq.EOS).any()
+            self.stops.add((bool(stream.teacher[i]), bool(ends)))
             expected = {n: p.grad.clone() for n, p in spec.model.named_parameters()}
             loss, found = spec.run(stream, i, i + 1)[0], fast.run(stream, i, i + 1)[0]
             self.loss = max(self.loss, abs(found - loss) / loss)
@@ -74,21 +79,10 @@ class Comparison:
             for half in ("encoder.", "decoder."):
                 parts = [g.norm() for n, g in expected.items() if n.startswith(half)]
                 self.norms.append(float(torch.stack(parts).norm()))
-            # Stopping early leaves later target words without influence on the loss.
-            steps = np.flatnonzero(self._choices(spec, stream, i) == Seq2Seq.EOS)
-            early = len(steps) > 0 and steps[0] + 1 < len(stream.target(i))
-            self.stops.append((bool(stream.teacher[i]), bool(early)))
         self.state = {
             name: deviation(fast.state_dict()[name], tensor)
             for name, tensor in spec.state_dict().items()
         }
-
-    @staticmethod
-    def _choices(spec: TorchTrainer, stream: Stream, i: int) -> np.ndarray:
-        command = torch.from_numpy(stream.command(i)).long()[None]
-        target = torch.from_numpy(stream.target(i)).long()[None]
-        with torch.no_grad():
-            return spec.model.forward_teacher(command, target)[0].argmax(1).numpy()
 
 
 def deviation(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -104,15 +98,15 @@ def test_agrees_with_specification_in_float64(cell: str) -> None:
     assert max(result.state.values()) < 1e-6
     # The run must have met what it is meant to compare.
     assert min(result.norms) < 5 < max(result.norms)
-    assert {(teacher, early) for teacher, early in result.stops} >= {(True, True), (True, False)}
+    assert len(result.stops) == 4, "(teacher forcing, early stop) in all combinations"
 
 
 def test_agrees_with_specification_in_float32() -> None:
     # Looser, because rounding accumulates in Adam's square root over 20 iterations.
     result = Comparison("LSTM", torch.float32, 20, lr=1e-4)
     assert result.loss < 1e-5
-    assert result.gradient < 1e-4
-    assert max(v for name, v in result.state.items() if name.startswith("model.")) < 1e-5
+    assert result.gradient < 2e-5
+    assert max(v for name, v in result.state.items() if name.startswith("model.")) < 2e-6
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +122,7 @@ def test_chunks_and_resume_do_not_change_a_bit(whole_run: Any, cut: int, reload:
     trainer = make_trainer(model, backend="numba", seed=2)
     losses = trainer.run(stream, 0, cut)
     if reload:
-        state = trainer.state_dict()
+        state = load(save(trainer.state_dict()))
         trainer = make_trainer(Seq2Seq("LSTM"), backend="numba", seed=2)
         trainer.load_state_dict(state)
     losses = np.concatenate((losses, trainer.run(stream, cut, ITERATIONS)))
@@ -198,7 +192,7 @@ def test_auto_falls_back_to_torch_with_one_warning(
 def test_make_trainer_refuses_unknown_choices() -> None:
     with pytest.raises(ValueError, match=r"'cuda'.*auto, numba, torch"):
         make_trainer(Seq2Seq("RNN"), backend="cuda")
-    with pytest.raises(ValueError, match="dropout rate 1.0"):
+    with pytest.raises(ValueError, match=r"dropout rate 1\.0"):
         make_trainer(Seq2Seq("RNN"), dropout=1.0)
 
 

@@ -1,0 +1,221 @@
+"""SCAN's protocols against a plain transcription of the authors' procedure; learned weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+import equitune
+from experiments.scan.config import ScanGroup, load_group
+from experiments.scan.data import EOS, SOS, Corpus, load_data, word_actions
+from experiments.scan.nets.model import Seq2Seq
+from experiments.scan.translate import (
+    accuracy,
+    correct,
+    equivariance_error,
+    translate,
+    translate_plain,
+    translator,
+)
+from experiments.scan.weighting import (
+    collect_views,
+    held_out_gain,
+    negative_log_likelihood,
+    train_lambda,
+)
+from experiments.schema import LambdaNetConfig, RunConfig
+
+VERB = load_group("verb")
+OPTIONS = {
+    "reference": (),
+    "paper": ("protocol=paper",),
+    "step": ("protocol=paper", "task.selection=step"),
+    "prefix": ("protocol=paper", "task.selection=prefix"),
+    "apart probabilities": ("task.space=probabilities",),
+    "emitted": ("task.score=emitted",),
+    "logits": ("task.space=logits",),
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> Seq2Seq:
+    """A random model, sharpened so that its words vary, that ends now and then."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        net = Seq2Seq("GRU", hidden=16).eval()
+        for weight in net.parameters():
+            weight.data.mul_(3.0)
+        net.decoder.out.bias.data[EOS] += 3.0
+    return net
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return load_data("add_jump", 0, max_commands=60).test
+
+
+def branches(model: Seq2Seq, command: list[int]) -> tuple[Tensor, list[int]]:
+    """Decode both branches of one command by a plain loop: [2, 50, 8] carried back, lengths."""
+    actions = word_actions(VERB)
+    arrays, lengths = torch.zeros(2, 50, 8), []
+    for g, words in enumerate(actions.commands.orbit(torch.tensor([command]))):
+        state, word = model.encode(words), torch.tensor([SOS])
+        for step in range(50):
+            log_probs, state = model.step(state, word)
+            arrays[g, step] = log_probs[0]
+            word = log_probs.argmax(dim=1)
+            if int(word) == EOS:
+                break
+        lengths.append(step + 1)
+    return actions.distributions.undo(arrays[:, None])[:, 0], lengths
+
+
+def cut(words: list[int]) -> list[int]:
+    stop = words.index(EOS) if EOS in words else len(words)
+    return words[:stop] + [EOS] * (50 - stop)
+
+
+def transcribed_equitune(model: Seq2Seq, command: list[int]) -> list[int]:
+    """Mean of the two log-probability arrays, zeros after the end, argmax per row."""
+    arrays, _ = branches(model, command)
+    return cut(arrays.mean(dim=0).argmax(dim=1).tolist())
+
+
+def transcribed_equizero(model: Seq2Seq, command: list[int], padded: bool) -> list[int]:
+    """The branch whose mean of row maxima of softmax is largest; over 50 rows, or up to the end."""
+    arrays, lengths = branches(model, command)
+    maxima = arrays.softmax(dim=-1).amax(dim=-1)
+    scores = [m.mean() if padded else m[:n].mean() for m, n in zip(maxima, lengths, strict=True)]
+    best = int(torch.stack(scores).argmax())
+    return cut(arrays[best, : lengths[best]].argmax(dim=1).tolist() + [EOS] * (50 - lengths[best]))
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("equitune", ()), ("equizero", ()), ("equizero", ("task.score=emitted",))],
+)
+@torch.no_grad()
+def test_the_reference_protocol_is_what_the_authors_code_does(
+    configure: Callable[..., RunConfig],
+    model: Seq2Seq,
+    corpus: Corpus,
+    method: str,
+    options: tuple[str, ...],
+) -> None:
+    config = configure(f"method={method}", *options)
+    found = translate(translator(model, VERB, method, config.task), corpus)
+    expected = [
+        transcribed_equitune(model, command)
+        if method == "equitune"
+        else transcribed_equizero(model, command, padded=not options)
+        for command in corpus.commands
+    ]
+    assert found.tolist() == expected
+    lengths = (found != EOS).sum(dim=1)
+    assert len(lengths.unique()) > 3  # not all alike
+
+
+@torch.no_grad()
+def test_padded_and_emitted_scores_choose_differently(model: Seq2Seq, corpus: Corpus) -> None:
+    differ = [
+        transcribed_equizero(model, command, True) != transcribed_equizero(model, command, False)
+        for command in corpus.commands
+    ]
+    assert any(differ)
+
+
+@pytest.mark.parametrize("method", ["equitune", "equizero", "lambda_equitune"])
+@pytest.mark.parametrize("options", OPTIONS)
+def test_every_option_is_equivariant_and_the_plain_model_is_not(
+    configure: Callable[..., RunConfig], model: Seq2Seq, corpus: Corpus, method: str, options: str
+) -> None:
+    task = configure(f"method={method}", *OPTIONS[options]).task
+    torch.manual_seed(0)
+    net = equitune.LambdaNet(32) if method == "lambda_equitune" else None
+    equivariant = translator(model, VERB, method, task, net)
+    actions = word_actions(VERB)
+    assert equivariance_error(equivariant, actions, corpus) == 0.0
+    plain = translator(model, ScanGroup("trivial"), "pretrained", task)
+    assert equivariance_error(plain, actions, corpus) > 0.2
+
+
+def test_logits_and_log_probabilities_choose_the_same_words(
+    configure: Callable[..., RunConfig], model: Seq2Seq, corpus: Corpus
+) -> None:
+    found = [
+        translate(
+            translator(model, VERB, "equitune", configure(f"task.space={space}").task), corpus
+        )
+        for space in ("logits", "log_probabilities", "probabilities")
+    ]
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_exact_match_needs_every_word_and_the_end(model: Seq2Seq) -> None:
+    corpus = Corpus([[2, EOS]] * 4, [[5, 5, EOS]] * 4)
+    words = torch.full((4, 50), EOS)
+    words[0, :2] = 5  # right
+    words[1, :1] = 5  # too short
+    words[2, :3] = 5  # too long
+    words[3] = 5  # never ends
+    assert correct(words, corpus).tolist() == [True, False, False, False]
+    assert accuracy(words, corpus) == 0.25
+
+
+@torch.no_grad()
+def test_translating_alone_or_in_a_batch_is_the_same(model: Seq2Seq, corpus: Corpus) -> None:
+    import numpy as np
+
+    together = translate_plain(model, corpus)
+    for row in range(0, len(corpus), 13):
+        alone = translate_plain(model, corpus.take(np.array([row])))
+        assert torch.equal(alone[0], together[row])
+
+
+def settings(**changes: object) -> LambdaNetConfig:
+    values = {"hidden": 16, "depth": 2, "dropout": 0.0, "positive": "softplus", "steps": 150}
+    values |= {"learning_rate": 1e-2, "weight_decay": 0.0, "batch_size": 32, **changes}
+    return LambdaNetConfig(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("space", ["probabilities", "log_probabilities"])
+def test_lambda_learns_which_view_the_model_understands(model: Seq2Seq, space: str) -> None:
+    """One view is right where a feature is positive, the other where it is negative."""
+    corpus = load_data("add_jump", 0, max_commands=400).test
+    views = collect_views(model, corpus, word_actions(VERB))
+    torch.manual_seed(1)
+    good = torch.rand(len(corpus)) < 0.5
+    right = torch.full_like(views.log_probs, -6.0).scatter(
+        -1, views.targets.expand(2, -1, -1)[..., None], 0.0
+    )
+    wrong = torch.full_like(views.log_probs, -2.0)
+    planted = torch.where(torch.stack((good, ~good))[..., None, None], right, wrong)
+    features = torch.randn(2, len(corpus), 4)
+    features[..., 0] = torch.where(torch.stack((good, ~good)), 1.0, -1.0)
+    views = views._replace(log_probs=planted.log_softmax(-1), features=features)
+    train, held_out = views.take(torch.arange(300)), views.take(torch.arange(300, 400))
+    net = train_lambda(train, settings(), space, seed=0)
+    gain = held_out_gain(held_out, net, space, seed=0)
+    assert gain.learned < gain.uniform and gain.low > 0 and gain.low < gain.gain < gain.high
+    weights = net(held_out.features)
+    assert (weights.argmax(dim=0) == torch.where(good[300:], 0, 1)).double().mean() > 0.95
+    again = train_lambda(train, settings(), space, seed=0)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
+
+
+@torch.no_grad()
+def test_views_are_the_model_s_own_likelihood(model: Seq2Seq, corpus: Corpus) -> None:
+    """With all weight on the identity the objective is the plain model's likelihood."""
+    views = collect_views(model, corpus, word_actions(VERB))
+    identity = torch.stack((torch.ones(len(corpus)), torch.zeros(len(corpus))))
+    for space in ("probabilities", "log_probabilities"):
+        found = negative_log_likelihood(views, identity, space)
+        for row in range(0, len(corpus), 17):
+            target = torch.tensor([corpus.targets[row]])
+            log_probs = model.forward_teacher(torch.tensor([corpus.commands[row]]), target)
+            expected = -log_probs.gather(-1, target[..., None]).sum()
+            assert float(found[row]) == pytest.approx(float(expected), rel=1e-5)
