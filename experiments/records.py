@@ -104,7 +104,6 @@ class Run:
 
     Attributes:
         folder: Where the run lives.
-        need: Returns the finished run of another stage of the same task, started if missing.
         tracker: The live log (wandb or nothing).
     """
 
@@ -120,7 +119,7 @@ class Run:
         blank: tuple[str, ...] = (),
     ) -> None:
         self.folder = folder
-        self.need = need
+        self._need = need
         self.tracker = tracker
         self._stop_requested = stop_requested
         self._name = name
@@ -156,6 +155,19 @@ class Run:
             "facts": {},
         }
         self._spent = (earlier.get("wall_seconds", 0.0), earlier.get("cpu_seconds", 0.0))
+
+    def need(self, stage: str) -> FinishedRun:
+        """Return the finished run of another stage of the same task, doing it first if missing.
+
+        The time that takes is booked there, not here.
+        """
+        wall, cpu = time.time(), time.process_time()
+        finished = self._need(stage)
+        self._started = (
+            self._started[0] + time.time() - wall,
+            self._started[1] + time.process_time() - cpu,
+        )
+        return finished
 
     def row(self, metric: str, value: float, **columns: Any) -> None:
         """Add one number to the run's metrics.
