@@ -16,7 +16,8 @@ from experiments.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-_DIGEST = "content_sha256"
+#: The one metadata key: several would be written in a random order, and files would differ.
+_METADATA = "equitune"
 
 
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
@@ -90,7 +91,7 @@ def save_tensors(
 
     content = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(facts or {})
-    metadata = {"facts": text, _DIGEST: _digest(content, text)}
+    metadata = {_METADATA: json.dumps({"sha256": _digest(content, text), "facts": text})}
     write_atomic(path, lambda temporary: save_file(content, temporary, metadata=metadata))
 
 
@@ -119,7 +120,14 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (SafetensorError, OSError, ValueError, struct.error) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: not a complete safetensors file ({reason})") from error
-    text = metadata.get("facts", "{}")
-    if _DIGEST in metadata and metadata[_DIGEST] != _digest(tensors, text):
+    if _METADATA not in metadata:
+        return tensors, {}
+    try:
+        kept = json.loads(metadata[_METADATA])
+        facts = json.loads(kept["facts"])
+        intact = kept["sha256"] == _digest(tensors, kept["facts"])
+    except (ValueError, KeyError, TypeError):
+        intact = False
+    if not intact:
         raise UserError(f"{path}: the content does not match its checksum; the file was changed")
-    return tensors, json.loads(text)
+    return tensors, facts

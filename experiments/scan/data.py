@@ -193,6 +193,10 @@ class WordActions(NamedTuple):
     words: equitune.Relabel
     distributions: equitune.PermuteAxis
 
+    def to(self, device: torch.device) -> WordActions:
+        """Move the tables of the actions to a device."""
+        return WordActions(*(action.to(device) for action in self))
+
 
 def word_actions(config: ScanGroup) -> WordActions:
     """Build the actions of a group of word cycles (Section C.3: the swap of two words).

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 import equitune
+from experiments.environment import choose_device
 from experiments.scan.config import load_group
 from experiments.scan.data import Corpus, ScanData, load_data, word_actions
 from experiments.scan.pretrain import load_model
@@ -27,11 +28,12 @@ ERROR_COMMANDS = 500
 
 def evaluate(config: RunConfig, run: Run) -> None:
     """Measure accuracy on validation and test commands, and the equivariance error."""
-    model = load_model(config, run)
+    device = choose_device(config.device)
+    model = load_model(config, run).to(device)
     data = load_data(config.dataset.name, config.seed, config.task.max_commands)
     weigh = None
     if config.method.name == "lambda_equitune":
-        weigh = _learn_weights(model, data, config, run)
+        weigh = _learn_weights(model, data, config, run).to(device)
     equivariant = translator(model, config.group, config.method.name, config.task, weigh)
     unseeded = config.method.name == "pretrained" and config.task.validation == "unseeded"
     parts = {
@@ -50,7 +52,7 @@ def evaluate(config: RunConfig, run: Run) -> None:
     error = equivariance_error(equivariant, actions, _sample(data.test))
     run.row("equivariance_error", error, split="test", variant=label)
     run.fact("validation_split", config.task.validation if unseeded else "held_out")
-    run.fact("device", "cpu")
+    run.fact("device", device.type)
 
 
 def _sample(corpus: Corpus) -> Corpus:

@@ -42,6 +42,11 @@ class Translator:
     weigh: equitune.LambdaNet | None = None
     logits: bool = False
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
     @torch.no_grad()
     def __call__(self, commands: Int[Tensor, "batch length"]) -> Int[Tensor, "batch steps"]:
         """Translate commands of equal length.
@@ -99,7 +104,7 @@ def translator(
         options: Coupling, selection, score and space.
         weigh: The network lambda; needed by ``lambda_equitune``.
     """
-    actions = word_actions(group)
+    actions = word_actions(group).to(next(model.parameters()).device)
     if method == "equizero":
         return Translator(model, actions, _selection(options), _selection_block(options))
     space = "probabilities" if options.space == "probabilities" else "logits"
@@ -138,15 +143,14 @@ def translate(translator: Translator, corpus: Corpus) -> Int[Tensor, "commands s
     """
     words = torch.full((len(corpus), translator.model.max_steps), EOS)
     for batch in corpus.batches(BATCH):
-        words[batch.rows] = translator(batch.commands)
+        words[batch.rows] = translator(batch.commands.to(translator.device)).cpu()
     return words
 
 
 def translate_plain(model: Seq2Seq, corpus: Corpus) -> Int[Tensor, "commands steps"]:
     """Translate a corpus with the model as it is, greedily."""
-    plain = Translator(
-        model, word_actions(ScanGroup("trivial")), lambda weights: equitune.by_average(), 1
-    )
+    actions = word_actions(ScanGroup("trivial")).to(next(model.parameters()).device)
+    plain = Translator(model, actions, lambda weights: equitune.by_average(), 1)
     return translate(plain, corpus)
 
 
@@ -166,7 +170,9 @@ def equivariance_error(translator: Translator, actions: WordActions, corpus: Cor
     """Return the largest share, over g, of commands with translate(g x) != g translate(x)."""
     mismatches = torch.zeros(actions.commands.group.order)
     for batch in corpus.batches(BATCH):
-        expected = actions.words.orbit(translator(batch.commands))
+        plain = translator(batch.commands.to(translator.device)).cpu()
+        expected = actions.words.orbit(plain)
         for g, commands in enumerate(actions.commands.orbit(batch.commands)):
-            mismatches[g] += (translator(commands) != expected[g]).any(dim=1).sum()
+            words = translator(commands.to(translator.device)).cpu()
+            mismatches[g] += (words != expected[g]).any(dim=1).sum()
     return float(mismatches.max()) / len(corpus)

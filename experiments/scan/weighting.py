@@ -61,18 +61,19 @@ def collect_views(model: Seq2Seq, corpus: Corpus, actions: WordActions) -> Views
         actions: The group's action on words.
     """
     order, steps = actions.commands.group.order, max(len(target) for target in corpus.targets)
+    device = next(model.parameters()).device
     features = torch.zeros(order, len(corpus), 2 * model.hidden)
     log_probs = torch.zeros(order, len(corpus), steps, model.out_words)
     targets = torch.full((len(corpus), steps), EOS)
     counted = torch.zeros(len(corpus), steps, dtype=torch.bool)
     for batch in corpus.batches(BATCH):
         size = batch.targets.shape[1]
-        commands = actions.commands.orbit(batch.commands)
-        words = actions.words.orbit(batch.targets)
-        state = model.encode(commands.flatten(0, 1))
-        scores = model.forward_teacher(commands.flatten(0, 1), words.flatten(0, 1))
+        commands = actions.commands.orbit(batch.commands).flatten(0, 1).to(device)
+        words = actions.words.orbit(batch.targets).flatten(0, 1).to(device)
+        scores = model.forward_teacher(commands, words).cpu()
         scores = scores.reshape(order, len(batch.rows), size, -1)
-        features[:, batch.rows] = state.hidden.reshape(order, len(batch.rows), -1)
+        hidden = model.encode(commands).hidden.cpu()
+        features[:, batch.rows] = hidden.reshape(order, len(batch.rows), -1)
         log_probs[:, batch.rows, :size] = actions.distributions.undo(scores)
         targets[batch.rows, :size] = batch.targets
         ends = batch.targets == EOS

@@ -49,7 +49,9 @@ def test_every_combination_of_options_composes(
 def test_every_job_of_every_preset_composes(preset: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         raw = compose("config", overrides=[f"experiment={preset}"], return_hydra_config=True)
-        assert (CONF / "experiment" / f"{preset}.yaml").read_text().startswith("# @package _global_")
+        assert (
+            (CONF / "experiment" / f"{preset}.yaml").read_text().startswith("# @package _global_")
+        )
         axes = {key: str(value).split(",") for key, value in raw.hydra.sweeper.params.items()}
         assert raw.hydra.mode.name == "MULTIRUN" and raw.preset == preset
         axes["seed"] = axes["seed"][:1]

@@ -1,0 +1,74 @@
+"""Sphinx configuration. Building the pages also runs every example that they show."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import runpy
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))  # the checkout itself; it need not be installed
+
+import equitune  # noqa: E402
+
+project = "equitune"
+author = "The equitune developers"
+project_copyright = author
+version = release = equitune.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build", "examples"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+
+html_theme = "furo"
+html_title = f"equitune {release}"
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {  # fonts and icons of the machine: nothing is loaded from elsewhere
+    "light_css_variables": {"font-stack": "system-ui, sans-serif"},
+}
+
+default_role = "py:obj"  # one backtick is code, and a link where the name is documented
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 80
+maximum_signature_line_length = 80
+
+_CODE_OR_BAR = re.compile(r"(``.*?``|`.*?`)|\|")
+
+
+def _escape_bars(*event: Any) -> None:
+    """Escape |G|, which reStructuredText would read as a substitution; lines come last."""
+    lines: list[str] = event[-1]
+    lines[:] = [_CODE_OR_BAR.sub(lambda m: m[1] or "\\|", line) for line in lines]
+
+
+def _run_examples(app: Sphinx) -> None:
+    """Run the examples, so that a page never shows code that fails."""
+    for path in sorted((HERE / "examples").glob("*.py")):
+        with contextlib.redirect_stdout(io.StringIO()):
+            runpy.run_path(str(path))
+
+
+def _check_api(app: Sphinx) -> None:
+    """Fail if a public name is missing on the page of the library's names."""
+    directives = re.findall(r"^\.\. auto\w+:: ([\w.]+)", (HERE / "api.md").read_text(), re.M)
+    shown = {part for name in directives for part in name.split(".")}
+    missing = [name for name in equitune.__all__ if name not in shown]
+    if missing:
+        raise RuntimeError(f"api.md lacks public names: {', '.join(missing)}")
+
+
+def setup(app: Sphinx) -> None:
+    """Register the hooks above."""
+    app.connect("autodoc-process-docstring", _escape_bars)
+    app.connect("builder-inited", _run_examples)
+    app.connect("builder-inited", _check_api)

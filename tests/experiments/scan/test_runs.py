@@ -1,0 +1,223 @@
+"""Whole SCAN runs as processes: killed, stopped, repeated, damaged. Small budgets, real code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import random
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments.files import load_tensors, save_tensors
+from experiments.scan.nets.model import Seq2Seq
+from tests.experiments.conftest import ROOT, command
+
+SMALL = (
+    "task.max_commands=40",
+    "task.pretrain.iterations=12000",
+    "task.pretrain.evaluations=4",
+    "task.pretrain.checkpoint_every=1000",
+    "model=RNN",
+)
+RunPy = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def outcome(results: Path, stage: str) -> tuple[str, dict[str, str], dict[str, object]]:
+    """Return the metrics, the artefacts' checksums and the record of the only run of a stage."""
+    (folder,) = (results / "runs" / "scan").glob(f"{stage}-*")
+    record = json.loads((folder / "record.json").read_text())
+    return (folder / "metrics.csv").read_text(), record["artefacts"], record
+
+
+def saved(results: Path) -> list[int]:
+    """Return when the checkpoints below a results folder were written."""
+    found = (results / "runs" / "scan").glob("*/checkpoint.safetensors")
+    return [path.stat().st_mtime_ns for path in found]
+
+
+def wait_for(results: Path, pattern: str) -> None:
+    """Wait until a run has left something behind."""
+    for _ in range(600):
+        if list((results / "runs" / "scan").glob(pattern)):
+            return
+        time.sleep(0.05)
+    raise TimeoutError(pattern)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run that nothing disturbed."""
+    results = tmp_path_factory.mktemp("undisturbed")
+    subprocess.run(command(results, *SMALL), cwd=ROOT, check=True, capture_output=True)
+    return results
+
+
+def test_the_same_seed_gives_the_same_files_and_another_seed_does_not(
+    undisturbed: Path, run_py: RunPy, tmp_path: Path
+) -> None:
+    assert run_py(*SMALL).returncode == 0
+    for stage in ("pretrain", "evaluate"):
+        assert outcome(tmp_path / "results", stage)[:2] == outcome(undisturbed, stage)[:2]
+    assert run_py(*SMALL, "seed=1", f"results={tmp_path}/other").returncode == 0
+    assert outcome(tmp_path / "other", "pretrain")[1] != outcome(undisturbed, "pretrain")[1]
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_numbers(
+    undisturbed: Path, run_py: RunPy, tmp_path: Path
+) -> None:
+    moments = random.Random(7)
+    kills = 0
+    for _ in range(5):
+        before = saved(tmp_path / "results")
+        process = subprocess.Popen(
+            command(tmp_path / "results", *SMALL), cwd=ROOT, stderr=subprocess.DEVNULL
+        )
+        # Every attempt gets somewhat further than the last one, then dies anywhere.
+        while saved(tmp_path / "results") == before and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0.0, 0.6))
+        kills += process.poll() is None
+        process.kill()
+        process.wait()
+    assert kills >= 2
+    result = run_py(*SMALL)
+    assert result.returncode == 0, result.stderr
+    for stage in ("pretrain", "evaluate"):
+        assert outcome(tmp_path / "results", stage)[:2] == outcome(undisturbed, stage)[:2]
+    assert int(outcome(tmp_path / "results", "pretrain")[2]["attempts"]) > 1
+
+
+def test_sigterm_ends_with_143_and_the_same_command_resumes(
+    undisturbed: Path, run_py: RunPy, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        command(tmp_path / "results", *SMALL), cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(tmp_path / "results", "*/checkpoint.safetensors")
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors
+    assert "run.py: stopped on request" in errors
+    (folder,) = (tmp_path / "results" / "runs" / "scan").glob("pretrain-*")
+    assert json.loads((folder / "record.json").read_text())["status"] == "interrupted"
+    result = run_py(*SMALL)
+    assert result.returncode == 0 and "resumed at iteration" in result.stderr
+    assert outcome(tmp_path / "results", "pretrain")[:2] == outcome(undisturbed, "pretrain")[:2]
+
+
+def test_a_finished_run_is_skipped(undisturbed: Path) -> None:
+    before = outcome(undisturbed, "evaluate")
+    result = subprocess.run(
+        command(undisturbed, *SMALL), cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "done before" in result.stderr and "started" not in result.stderr
+    assert outcome(undisturbed, "evaluate") == before
+
+
+def checkpoint(undisturbed: Path) -> Path:
+    (folder,) = (undisturbed / "runs" / "scan").glob("pretrain-*")
+    return folder / "model.safetensors"
+
+
+def test_a_checkpoint_of_one_s_own_replaces_pretraining(
+    undisturbed: Path, run_py: RunPy, tmp_path: Path
+) -> None:
+    result = run_py(*SMALL, f"model.checkpoint={checkpoint(undisturbed)}")
+    assert result.returncode == 0, result.stderr
+    assert not list((tmp_path / "results" / "runs" / "scan").glob("pretrain-*"))
+    assert outcome(tmp_path / "results", "evaluate")[0] == outcome(undisturbed, "evaluate")[0]
+
+
+def test_damaged_and_foreign_checkpoints_are_one_line(
+    undisturbed: Path, run_py: RunPy, tmp_path: Path
+) -> None:
+    content = checkpoint(undisturbed).read_bytes()
+    flipped = bytearray(content)
+    flipped[-5] ^= 16
+    files = {
+        "cut": (content[: len(content) // 2], "not a complete safetensors file"),
+        "flipped": (bytes(flipped), "does not match its checksum"),
+        "pickled": (pickle.dumps({"weight": 1}), "not a complete safetensors file"),
+    }
+    for name, (data, message) in files.items():
+        path = tmp_path / f"{name}.safetensors"
+        path.write_bytes(data)
+        result = run_py(*SMALL, f"model.checkpoint={path}")
+        assert result.returncode == 1
+        last = result.stderr.strip().splitlines()[-1]
+        assert last.startswith("run.py: ") and message in last and str(path) in last
+        assert "Traceback" not in result.stderr
+    other = tmp_path / "gru.safetensors"
+    save_tensors(other, Seq2Seq("GRU").state_dict())
+    result = run_py(*SMALL, f"model.checkpoint={other}")
+    assert result.returncode == 1
+    assert "is of another architecture" in result.stderr.strip().splitlines()[-1]
+
+
+def test_a_results_folder_that_cannot_be_written_is_one_line(run_py: RunPy, tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("a file")
+    result = run_py(*SMALL)
+    assert result.returncode == 1
+    assert result.stderr.strip().splitlines() == [
+        f"run.py: {tmp_path}/results/runs/scan/"
+        + result.stderr.strip().rpartition("/")[2].rpartition(":")[0]
+        + ": Not a directory"
+    ]
+
+
+def test_a_full_disk_loses_nothing_and_the_run_ends_when_there_is_room(
+    undisturbed: Path, run_py: RunPy, tmp_path: Path
+) -> None:
+    """Files cannot grow beyond a limit, as if the disk were full when the checkpoint is written."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    result = subprocess.run(
+        command(tmp_path / "results", *SMALL),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        preexec_fn=limit,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert result.returncode == 1
+    assert result.stderr.strip().splitlines()[-1].startswith("run.py: ")
+    assert "Traceback" not in result.stderr
+    (folder,) = (tmp_path / "results" / "runs" / "scan").glob("pretrain-*")
+    assert not list(folder.glob("*.tmp")) and not (folder / "model.safetensors").exists()
+    assert json.loads((folder / "record.json").read_text())["status"] == "failed"
+    assert run_py(*SMALL).returncode == 0
+    assert outcome(tmp_path / "results", "pretrain")[:2] == outcome(undisturbed, "pretrain")[:2]
+
+
+def test_every_method_and_protocol_runs_from_one_pretraining(
+    undisturbed: Path, run_py: RunPy, tmp_path: Path
+) -> None:
+    result = run_py(
+        "hydra.mode=MULTIRUN",
+        *SMALL,
+        "method=pretrained,equitune,equizero,lambda_equitune",
+        "protocol=reference,paper",
+    )
+    assert result.returncode == 0, result.stderr
+    folders = list((tmp_path / "results" / "runs" / "scan").iterdir())
+    assert len([f for f in folders if f.name.startswith("pretrain-")]) == 1
+    assert len([f for f in folders if f.name.startswith("evaluate-")]) == 8
+    for folder in folders:
+        rows = (folder / "metrics.csv").read_text()
+        if "evaluate" in folder.name and "pretrained" not in folder.name:
+            assert ",equivariance_error,0.0\n" in rows
+    weights, facts = load_tensors(
+        next(f for f in folders if "lambda" in f.name) / "lambda.safetensors"
+    )
+    assert facts["hidden"] == 100 and all(torch.isfinite(w).all() for w in weights.values())
