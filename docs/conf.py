@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import re
 import runpy
@@ -25,30 +26,39 @@ version = release = equitune.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build", "examples"]
-myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
 html_theme = "furo"
 html_title = f"equitune {release}"
 html_show_sourcelink = False
 html_copy_source = False
-html_theme_options = {  # fonts and icons of the machine: nothing is loaded from elsewhere
-    "light_css_variables": {"font-stack": "system-ui, sans-serif"},
-}
 
 default_role = "py:obj"  # one backtick is code, and a link where the name is documented
+autoclass_content = "both"  # the arguments are described at __init__
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 80
 maximum_signature_line_length = 80
 
-_CODE_OR_BAR = re.compile(r"(``.*?``|`.*?`)|\|")
+_CODE_OR_BAR = re.compile(r"``.*?``|`(?P<code>[^`]+)`|\|")
 
 
-def _escape_bars(*event: Any) -> None:
-    """Escape |G|, which reStructuredText would read as a substitution; lines come last."""
-    lines: list[str] = event[-1]
-    lines[:] = [_CODE_OR_BAR.sub(lambda m: m[1] or "\\|", line) for line in lines]
+def _escape(match: re.Match[str]) -> str:
+    """Escape |G|, which would be a substitution, and quote code that can be no reference."""
+    code = match["code"]
+    if code is None:
+        return "\\|" if match[0] == "|" else match[0]
+    return match[0] if code.replace(".", "_").isidentifier() and code[0] != "." else f"`{match[0]}`"
+
+
+def _tidy(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Make a docstring fit for Sphinx; of a constructor's, keep the arguments and errors."""
+    if what == "class":
+        # The docstrings of the class and of its constructor arrive one after the other.
+        constructors = (inspect.getdoc(obj.__init__), inspect.getdoc(obj.__new__))
+        if lines[0] in [(text or "").split("\n")[0] for text in constructors]:
+            del lines[0]
+    lines[:] = [_CODE_OR_BAR.sub(_escape, line) for line in lines]
 
 
 def _run_examples(app: Sphinx) -> None:
@@ -60,7 +70,9 @@ def _run_examples(app: Sphinx) -> None:
 
 def _check_api(app: Sphinx) -> None:
     """Fail if a public name is missing on the page of the library's names."""
-    directives = re.findall(r"^\.\. auto\w+:: ([\w.]+)", (HERE / "api.md").read_text(), re.M)
+    directives = re.findall(
+        r"^\.\. (?:auto|py:)\w+:: ([\w.]+)", (HERE / "api.md").read_text(), re.M
+    )
     shown = {part for name in directives for part in name.split(".")}
     missing = [name for name in equitune.__all__ if name not in shown]
     if missing:
@@ -69,6 +81,6 @@ def _check_api(app: Sphinx) -> None:
 
 def setup(app: Sphinx) -> None:
     """Register the hooks above."""
-    app.connect("autodoc-process-docstring", _escape_bars)
+    app.connect("autodoc-process-docstring", _tidy)
     app.connect("builder-inited", _run_examples)
     app.connect("builder-inited", _check_api)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from experiments import environment
 from experiments.errors import Interrupted, UserError
 from experiments.files import load_tensors, save_tensors, sha256, write_json, write_text
+from experiments.rows import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,24 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The columns of every metrics.csv, in order: those of ``results/paper/reported.csv``.
-COLUMNS = (
-    "task",
-    "dataset",
-    "model",
-    "group",
-    "transform",
-    "method",
-    "protocol",
-    "scale",
-    "seed",
-    "split",
-    "step",
-    "view",
-    "variant",
-    "metric",
-    "value",
-)
 CHECKPOINT = "checkpoint.safetensors"
 
 

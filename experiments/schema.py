@@ -19,13 +19,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments.errors import UserError, unknown
 from experiments.registry import load_task
+from experiments.rows import EVALUATE, METHODS
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 CONF = Path(__file__).parents[1] / "conf"
-METHODS = ("pretrained", "equitune", "equizero", "lambda_equitune")
-STAGES = ("pretrain", "evaluate")
+STAGES = ("pretrain", EVALUATE)
 
 
 def one_of(*choices: str) -> Any:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds that the server is given to answer before a run is logged offline.
-PATIENCE = 20.0
+#: Seconds to wait for wandb to start: for the server to answer before a run is logged offline, and
+#: for the local process, which may be slow to come up on a busy machine.
+PATIENCE = {"online": 30.0, "offline": 120.0}
 
 
 class Tracker:
@@ -83,7 +84,7 @@ def has_key() -> bool:
         return False
 
 
-def _mode(wanted: str) -> str:
+def choose_mode(wanted: str) -> str:
     """Choose online or offline; WANDB_MODE decides where it is set."""
     chosen = os.environ.get("WANDB_MODE") or wanted
     if chosen != "auto":
@@ -109,7 +110,10 @@ def _start(config: RunConfig, name: RunName, mode: Any) -> Any:
         resume="allow" if mode == "online" else None,
         reinit="create_new",
         settings=wandb.Settings(
-            silent=True, console="off", init_timeout=PATIENCE, x_disable_stats=True
+            silent=True,
+            console="off",
+            init_timeout=PATIENCE.get(mode, PATIENCE["online"]),
+            x_disable_stats=True,
         ),
     )
 
@@ -134,7 +138,7 @@ def open_tracker(config: RunConfig, name: RunName) -> Iterator[Tracker]:
 
 
 def _open(config: RunConfig, name: RunName) -> Tracker:
-    mode = _mode(config.logger.mode)
+    mode = choose_mode(config.logger.mode)
     if mode == "disabled":
         return Tracker()
     attempts = [mode, "offline"] if mode == "online" else [mode]

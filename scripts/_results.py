@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from experiments.rows import COLUMNS, EVALUATE, SCALES
 from scripts._rows import (
-    COLUMNS,
     KEY_COLUMNS,
     REPORTED_COLUMNS,
-    SCALES,
     Row,
     read_measured,
     read_metrics,
@@ -109,17 +108,19 @@ def finished_runs(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
         skipped: Counts, by reason, the run folders that are left out. Changed in place.
 
     Yields:
-        The path of each `metrics.csv` whose `record.json` says `done`. A finished run without
-        metrics (a pretraining or feature stage) has nothing to read and does not count as skipped.
+        The path of each `metrics.csv` whose `record.json` says `done`. The runs that others build
+        on (a pretraining) are no results of their own: they are not read and not counted.
     """
     for run in sorted(path for path in folder.glob("*") if path.is_dir()):
         try:
             record = json.loads((run / "record.json").read_text(encoding="utf-8"))
-            status = str(record["status"])
+            status, stage = str(record["status"]), str(record["stage"])
         except FileNotFoundError:
-            status = "without record"
+            status, stage = "without record", EVALUATE
         except (ValueError, KeyError, TypeError):
-            status = "unreadable record"
+            status, stage = "unreadable record", EVALUATE
+        if stage != EVALUATE:
+            continue
         if status != "done":
             skipped[status] += 1
         elif (run / "metrics.csv").is_file():

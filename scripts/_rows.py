@@ -12,29 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-KEY_COLUMNS = (
-    "task",
-    "dataset",
-    "model",
-    "group",
-    "transform",
-    "method",
-    "protocol",
-    "scale",
-    "seed",
-    "split",
-    "step",
-    "view",
-    "variant",
-    "metric",
-)
-COLUMNS = (*KEY_COLUMNS, "value")
+from experiments.rows import COLUMNS, METHODS, PROTOCOLS, SCALES
+
+KEY_COLUMNS = COLUMNS[:-1]
 MEASURED_COLUMNS = (*COLUMNS, "run")
 REPORTED_COLUMNS = ("artefact", *COLUMNS, "std", "source", "read_error")
-
-METHODS = ("pretrained", "equitune", "equizero", "lambda_equitune")
-PROTOCOLS = ("reference", "paper")
-SCALES = ("paper", "demo")
 SOURCES = ("table", "authors_plot_data", "figure")
 
 

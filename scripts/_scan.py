@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from experiments.rows import METHODS, PROTOCOLS
 from scripts._cells import (
     DAGGER,
     EN_DASH,
@@ -21,7 +22,7 @@ from scripts._cells import (
 )
 from scripts._options import Options
 from scripts._results import Results, select
-from scripts._rows import KEY_COLUMNS, METHODS, PROTOCOLS
+from scripts._rows import KEY_COLUMNS
 from scripts._tables import Block, ColumnGroup, Table
 
 ZERO_SHOT_MODELS = {"table2": "LSTM", "table8": "GRU", "table9": "RNN"}

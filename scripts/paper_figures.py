@@ -18,11 +18,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from rich.console import Console
 from rich.text import Text
 
+from experiments.rows import SCALES
 from scripts._artefacts import ARTEFACTS
 from scripts._cells import SPREADS
 from scripts._options import Options
 from scripts._results import Results, load_results
-from scripts._rows import SCALES
 
 # Where the output is a file or a pipe there is no screen to fit.
 _FILE_WIDTH = 120

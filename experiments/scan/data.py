@@ -195,7 +195,9 @@ class WordActions(NamedTuple):
 
     def to(self, device: torch.device) -> WordActions:
         """Move the tables of the actions to a device."""
-        return WordActions(*(action.to(device) for action in self))
+        return WordActions(
+            self.commands.to(device), self.words.to(device), self.distributions.to(device)
+        )
 
 
 def word_actions(config: ScanGroup) -> WordActions:

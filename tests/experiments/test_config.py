@@ -12,7 +12,8 @@ from hydra import compose, initialize_config_dir
 
 from experiments.errors import UserError
 from experiments.registry import load_task
-from experiments.schema import CONF, METHODS, RunConfig, load, variant
+from experiments.rows import METHODS
+from experiments.schema import CONF, RunConfig, load, variant
 from experiments.stages import name_run
 
 Configure = Callable[..., RunConfig]

@@ -16,7 +16,8 @@ import pytest
 from experiments import registry, runner
 from experiments.errors import Interrupted, RunFailed, UserError
 from experiments.files import load_tensors, save_tensors, write_atomic
-from experiments.records import COLUMNS, find_finished, read_record
+from experiments.records import find_finished, read_record
+from experiments.rows import COLUMNS
 from experiments.schema import (
     LoggerConfig,
     MethodConfig,

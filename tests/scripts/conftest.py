@@ -46,11 +46,18 @@ class ResultsTree:
         """One row per seed, counted from zero."""
         return [self.row(value, seed=seed, **changes) for seed, value in enumerate(values)]
 
-    def run(self, name: str, rows: Sequence[dict[str, str]], status: str = "done") -> Path:
+    def run(
+        self,
+        name: str,
+        rows: Sequence[dict[str, str]],
+        status: str = "done",
+        stage: str = "evaluate",
+    ) -> Path:
         """A run's folder; returns its metrics file."""
         folder = self.path / "runs" / "scan" / name
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "record.json").write_text(json.dumps({"status": status}), encoding="utf-8")
+        record = json.dumps({"status": status, "stage": stage})
+        (folder / "record.json").write_text(record, encoding="utf-8")
         return self._write(folder / "metrics.csv", COLUMNS, rows)
 
     def measured(

@@ -203,3 +203,10 @@ def test_other_columns_are_allowed(tree: Any) -> None:
     header, row = path.read_text().splitlines()
     path.write_text(f"{header},comment\n{row},fine\n")
     assert [row.value for row in read_metrics(path)] == [70.0]
+
+
+def test_the_rows_of_a_pretraining_are_no_results(tree: Any) -> None:
+    tree.run("a", [tree.row(1.0, method="", protocol="", scale="")], stage="pretrain")
+    tree.run("b", [tree.row(2.0)])
+    results = load_results(tree.path)
+    assert list(results.ours["value"]) == [2.0] and not results.skipped

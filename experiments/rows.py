@@ -1,0 +1,27 @@
+"""The words of a metric row, shared by the runs that write rows and the scripts that read them."""
+
+from __future__ import annotations
+
+#: The columns of every metrics.csv, in order: those of ``results/paper/reported.csv``.
+COLUMNS = (
+    "task",
+    "dataset",
+    "model",
+    "group",
+    "transform",
+    "method",
+    "protocol",
+    "scale",
+    "seed",
+    "split",
+    "step",
+    "view",
+    "variant",
+    "metric",
+    "value",
+)
+METHODS = ("pretrained", "equitune", "equizero", "lambda_equitune")
+PROTOCOLS = ("reference", "paper")
+SCALES = ("paper", "demo")
+#: The stage whose rows are results; the rows of other stages are curves of what they build on.
+EVALUATE = "evaluate"
