@@ -25,10 +25,10 @@ demo: $(READY) ## Table 2 at demo scale from a real run, in minutes
 	$(BIN)/python scripts/paper_figures.py --only table2 --scale demo
 
 test: $(READY) ## the tests people run
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 test-all: lint types $(READY) docs wheel ## everything CI runs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(READY) ## style
 	$(BIN)/ruff check .

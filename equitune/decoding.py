@@ -142,6 +142,10 @@ def decode(
 ) -> Decoded:
     """Decode a batch equivariantly.
 
+    A context that a group element leaves as it is has equal scores for the words that the element
+    exchanges: a tie that ``pick`` must break one way, so for such contexts the result is only one
+    of several equally good ones.
+
     Args:
         step: The model: ``step(state, words[N, n])`` reads n words per row and returns the scores
             of the word after each, [N, n, V], and the new state. Rows are the flattened orbit,

@@ -16,9 +16,9 @@ class Equivariant(nn.Module):
     `Identity` rule, the model is called on x itself, so the output is that of the bare model bit
     for bit.
 
-    The model must treat the samples of a batch independently. Batch normalisation in training mode
-    does not: its statistics are then those of all views together, and dropout draws a new mask for
-    every view, so exact equivariance holds in evaluation mode.
+    Exact equivariance holds in evaluation mode. In training mode dropout draws a new mask for every
+    view, and batch normalisation uses the statistics of all views together: a sample's output then
+    depends on the other samples, and the running averages are those of the orbits.
 
     The state dict holds the model under "model." and learned weights under "weighting.".
     """

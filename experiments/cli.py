@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Exit status of a run that was asked to stop, as a shell reports SIGTERM.
-STOPPED = 143
 FULL_ERROR = "HYDRA_FULL_ERROR"
 #: Whether the user asked Hydra for whole tracebacks.
 DEBUGGING = os.environ.get(FULL_ERROR) == "1"
@@ -54,6 +52,8 @@ def main() -> None:
         _refuse_several_presets(sys.argv[1:])
         _job()
     except Interrupted as stopped:
+        from experiments.runner import STOPPED
+
         _end(str(stopped), STOPPED)
     except KeyboardInterrupt:
         _end("interrupted; the same command resumes", 130)

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -30,9 +31,12 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
     Raises:
         OSError: If the disk is full or the folder cannot be written; ``path`` is then untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         write(temporary)
+        temporary.chmod(mode)  # some writers make files that only their owner can read
         with open(temporary, "rb+") as stream:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
@@ -95,13 +99,13 @@ def save_tensors(
     write_atomic(path, lambda temporary: save_file(content, temporary, metadata=metadata))
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_tensors(path: Path, *, own: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a safetensors file and check its content against the digest inside.
-
-    A file without a digest (written by other software) is read as it is.
 
     Args:
         path: The file.
+        own: Whether it must be a file of :func:`save_tensors`. If not, a file without a digest
+            (written by other software) is read as it is, with no facts.
 
     Returns:
         The tensors by name and the facts kept with them.
@@ -120,10 +124,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (SafetensorError, OSError, ValueError, struct.error) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: not a complete safetensors file ({reason})") from error
-    if _METADATA not in metadata:
+    if _METADATA not in metadata and not own:
         return tensors, {}
     try:
-        kept = json.loads(metadata[_METADATA])
+        kept = json.loads(metadata.get(_METADATA, "{}"))
         facts = json.loads(kept["facts"])
         intact = kept["sha256"] == _digest(tensors, kept["facts"])
     except (ValueError, KeyError, TypeError):

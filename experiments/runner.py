@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
     from experiments.schema import RunConfig
 
 log = logging.getLogger(__name__)
+
+#: Exit status of a run that was asked to stop, as a shell reports SIGTERM.
+STOPPED = 143
+#: Seconds between two looks at whether the parent process is alive.
+PARENT_INTERVAL = 1.0
 
 
 class StopSignal:
@@ -53,6 +60,31 @@ def catch_signals() -> Iterator[StopSignal]:
             signal.signal(name, handler)
 
 
+@contextmanager
+def follow_parent(stop: StopSignal) -> Iterator[None]:
+    """In a worker process of a sweep, stop when the sweep's own process has died.
+
+    Without this a worker would compute on, unseen, and then wait for ever for its next job.
+    """
+    parent = os.getppid()
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(PARENT_INTERVAL):
+            if os.getppid() != parent:
+                log.warning("the process that started this one has died; saving the state")
+                stop.received = True
+                ended.wait()
+                os._exit(STOPPED)
+
+    if multiprocessing.parent_process() is not None:
+        threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
 def run_folder(config: RunConfig, name: RunName) -> Path:
     """Return the folder of a run: ``<results>/runs/<task>/<folder>``."""
     return Path(config.results) / "runs" / name.task / name.folder
@@ -72,7 +104,9 @@ def execute(config: RunConfig) -> FinishedRun:
         Interrupted: If the process was asked to stop; the same command resumes.
     """
     environment.limit_threads(config.threads)
-    with catch_signals() as stop:
+    if config.device not in ("auto", "cpu"):
+        environment.choose_device(config.device)
+    with catch_signals() as stop, follow_parent(stop):
         finished = ensure(config, config.stage, stop)
         if stop.received:
             raise Interrupted(f"stopped on request after {finished.folder}")
@@ -129,7 +163,7 @@ def _perform(config: RunConfig, name: RunName, folder: Path, stop: StopSignal) -
         try:
             stage.execute(config, run)
             finished = run.finish()
-        except Interrupted:
+        except (Interrupted, KeyboardInterrupt):
             run.interrupted()
             raise
         except BaseException as error:

@@ -64,7 +64,7 @@ def load_model(config: RunConfig, run: Run) -> Seq2Seq:
 def _read_checkpoint(model: Seq2Seq, path: str) -> dict[str, Tensor]:
     from pathlib import Path
 
-    weights, _ = load_tensors(Path(path))
+    weights, _ = load_tensors(Path(path), own=False)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     if found != expected:

@@ -221,3 +221,44 @@ def test_every_method_and_protocol_runs_from_one_pretraining(
         next(f for f in folders if "lambda" in f.name) / "lambda.safetensors"
     )
     assert facts["hidden"] == 100 and all(torch.isfinite(w).all() for w in weights.values())
+
+
+@pytest.mark.slow
+def test_workers_of_a_sweep_that_was_killed_save_and_leave(
+    undisturbed: Path, run_py: RunPy, tmp_path: Path
+) -> None:
+    """SIGKILL to the sweep's own process: its workers notice, checkpoint and end by themselves."""
+    sweep = ("hydra.mode=MULTIRUN", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1")
+    long = (*SMALL, "task.pretrain.iterations=2000000")
+    process = subprocess.Popen(
+        command(tmp_path / "results", *long, *sweep), cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    wait_for(tmp_path / "results", "*seed0*/checkpoint.safetensors")
+    wait_for(tmp_path / "results", "*seed1*/checkpoint.safetensors")
+    process.kill()
+    process.wait()
+    for _ in range(300):
+        status = [
+            json.loads((folder / "record.json").read_text())["status"]
+            for folder in (tmp_path / "results" / "runs" / "scan").glob("pretrain-*")
+        ]
+        if status == ["interrupted"] * 2:
+            break
+        time.sleep(0.1)
+    assert status == ["interrupted"] * 2
+
+
+def test_ctrl_c_is_an_interruption(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(tmp_path / "results", *SMALL, "task.pretrain.iterations=2000000"),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(tmp_path / "results", "*/checkpoint.safetensors")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1] == "run.py: interrupted; the same command resumes"
+    (folder,) = (tmp_path / "results" / "runs" / "scan").glob("pretrain-*")
+    assert json.loads((folder / "record.json").read_text())["status"] == "interrupted"
