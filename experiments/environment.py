@@ -42,8 +42,10 @@ def commit() -> dict[str, Any]:
             return None
         return result.stdout.strip() if result.returncode == 0 else None
 
-    status = git("status", "--porcelain")
-    return {"commit": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+    top = git("rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != root.resolve():
+        return {"commit": None, "dirty": None}
+    return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
 
 
 @functools.cache
@@ -59,7 +61,7 @@ def versions() -> dict[str, str | None]:
 
 
 def peak_memory_mib() -> float:
-    """Return the largest resident set of this process so far, in MiB."""
+    """Return the largest resident set of this process so far (earlier jobs included), in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 

@@ -64,20 +64,26 @@ class FinishedRun:
 
 def read_record(folder: Path) -> dict[str, Any] | None:
     """Return the record of a run folder, or None where there is none that can be read."""
+    path = folder / "record.json"
     try:
-        record: dict[str, Any] = json.loads((folder / "record.json").read_text())
+        record = json.loads(path.read_text())
+        if not isinstance(record, dict):
+            raise ValueError("not an object")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        log.warning("%s/record.json cannot be read (%s); the run is computed again", folder, error)
+        log.warning("%s cannot be read (%s); the run is computed again", path, error)
         return None
     return record
 
 
 def find_finished(folder: Path) -> FinishedRun | None:
     """Return the finished run in a folder, or None."""
-    record = read_record(folder)
-    if record is None or record.get("status") != "done" or not (folder / "metrics.csv").is_file():
+    record, metrics = read_record(folder), folder / "metrics.csv"
+    if record is None or record.get("status") != "done":
+        return None
+    if not metrics.is_file() or sha256(metrics) != record.get("metrics_sha256"):
+        log.warning("%s does not match its record; the run is computed again", metrics)
         return None
     return FinishedRun(folder, record)
 
@@ -137,7 +143,10 @@ class Run:
             "identity": name.identity,
             "facts": {},
         }
-        self._spent = (earlier.get("wall_seconds", 0.0), earlier.get("cpu_seconds", 0.0))
+        self._spent: tuple[float, ...] = (
+            earlier.get("wall_seconds", 0.0),
+            earlier.get("cpu_seconds", 0.0),
+        )
 
     def need(self, stage: str) -> FinishedRun:
         """Return the finished run of another stage of the same task, doing it first if missing.
@@ -145,12 +154,13 @@ class Run:
         The time that takes is booked there, not here.
         """
         wall, cpu = time.time(), time.process_time()
-        finished = self._need(stage)
-        self._started = (
-            self._started[0] + time.time() - wall,
-            self._started[1] + time.process_time() - cpu,
-        )
-        return finished
+        try:
+            return self._need(stage)
+        finally:
+            self._started = (
+                self._started[0] + time.time() - wall,
+                self._started[1] + time.process_time() - cpu,
+            )
 
     def row(self, metric: str, value: float, **columns: Any) -> None:
         """Add one number to the run's metrics.
@@ -195,7 +205,8 @@ class Run:
         Raises:
             Interrupted: After writing, if a stop was requested.
         """
-        save_tensors(self.folder / CHECKPOINT, tensors, facts)
+        spent = {"spent": self._time()}
+        save_tensors(self.folder / CHECKPOINT, tensors, facts | spent)
         if self._stop_requested():
             raise Interrupted(f"stopped on request; checkpoint in {self.folder}")
 
@@ -213,13 +224,18 @@ class Run:
         if not path.is_file():
             return None
         try:
-            return load_tensors(path)
+            tensors, facts = load_tensors(path)
         except UserError as error:
             log.warning("%s; starting from the beginning", error)
             return None
+        # After SIGKILL the record knows nothing of the time up to the checkpoint.
+        self._spent = max(self._spent, tuple(facts["spent"]))
+        return tensors, facts
 
     def begin(self, config_text: str) -> None:
         """Write the configuration and the record of a run in progress."""
+        for left_behind in self.folder.glob(".*.tmp"):
+            left_behind.unlink()
         write_text(self.folder / "config.yaml", config_text)
         self._write("running")
 
@@ -246,10 +262,13 @@ class Run:
         self.record["traceback"] = "".join(traceback.format_exception(error))
         self._write("failed")
 
-    def _write(self, status: str) -> None:
+    def _time(self) -> tuple[float, float]:
+        """Return the wall and CPU seconds of all attempts so far."""
         wall, cpu = time.time() - self._started[0], time.process_time() - self._started[1]
+        return round(self._spent[0] + wall, 3), round(self._spent[1] + cpu, 3)
+
+    def _write(self, status: str) -> None:
         self.record["status"] = status
-        self.record["wall_seconds"] = round(self._spent[0] + wall, 3)
-        self.record["cpu_seconds"] = round(self._spent[1] + cpu, 3)
+        self.record["wall_seconds"], self.record["cpu_seconds"] = self._time()
         self.record["peak_memory_mib"] = environment.peak_memory_mib()
         write_json(self.folder / "record.json", self.record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -41,8 +42,10 @@ class StopSignal:
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         """Note the signal; called by the interpreter."""
+        if self.received:
+            raise Interrupted("stopped at once on the second request")
         self.received = True
-        log.warning("%s received; saving the state", signal.Signals(signum).name)
+        log.warning("%s: stopping at the next checkpoint", signal.Signals(signum).name)
 
 
 @contextmanager
@@ -72,7 +75,7 @@ def follow_parent(stop: StopSignal) -> Iterator[None]:
     def watch() -> None:
         while not ended.wait(PARENT_INTERVAL):
             if os.getppid() != parent:
-                log.warning("the process that started this one has died; saving the state")
+                log.warning("the process that started this one has died: stopping")
                 stop.received = True
                 ended.wait()
                 os._exit(STOPPED)
@@ -123,20 +126,28 @@ def ensure(config: RunConfig, stage_name: str, stop: StopSignal) -> FinishedRun:
         log.info("%s: done before, %s", name.folder, folder)
         return finished
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with _locked(folder, stop):
         finished = find_finished(folder)
         return finished or _perform(config, name, folder, stop)
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run folder; a dead owner's lock is released by the system."""
+def _locked(folder: Path, stop: StopSignal) -> Iterator[None]:
+    """Hold the lock of a run folder; a dead owner's lock is released by the system.
+
+    Raises:
+        Interrupted: If the process is asked to stop while another one holds the lock.
+    """
     lock = FileLock(folder / "run.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
         log.info("another process works on %s; waiting for it", folder.name)
-        lock.acquire()
+        while not lock.is_locked:
+            if stop.received:
+                raise Interrupted(f"stopped while waiting for {folder.name}") from None
+            with contextlib.suppress(Timeout):
+                lock.acquire(timeout=1)
     try:
         yield
     finally:
@@ -165,6 +176,7 @@ def _perform(config: RunConfig, name: RunName, folder: Path, stop: StopSignal) -
             finished = run.finish()
         except (Interrupted, KeyboardInterrupt):
             run.interrupted()
+            tracker.failed()
             raise
         except BaseException as error:
             run.failed(error)

@@ -18,6 +18,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.errors import UserError, unknown
+from experiments.files import sha256
 from experiments.registry import load_task
 from experiments.rows import EVALUATE, METHODS
 
@@ -38,9 +39,10 @@ def at_least(minimum: float, *, above: bool = False) -> Any:
     return field(default=MISSING, metadata={"minimum": minimum, "above": above})
 
 
-def between(minimum: float, maximum: float) -> Any:
-    """Declare a number field with both bounds, included."""
-    return field(default=MISSING, metadata={"minimum": minimum, "maximum": maximum})
+def between(minimum: float, maximum: float, *, below: bool = False) -> Any:
+    """Declare a number field with both bounds (the upper one excluded if ``below``)."""
+    rule = {"minimum": minimum, "maximum": maximum, "below": below}
+    return field(default=MISSING, metadata=rule)
 
 
 def how(default: Any = MISSING, **rule: Any) -> Any:
@@ -54,7 +56,7 @@ class LambdaNetConfig:
 
     hidden: int = at_least(1)
     depth: int = at_least(1)
-    dropout: float = between(0.0, 1.0)
+    dropout: float = between(0, 1, below=True)
     positive: str = one_of("softplus", "exp")
     learning_rate: float = at_least(0, above=True)
     weight_decay: float = at_least(0)
@@ -107,7 +109,7 @@ class RunConfig:
     protocol: NamedConfig = field(default_factory=NamedConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     stage: str = one_of(*STAGES)
-    seed: int = at_least(0)
+    seed: int = between(0, 2**32 - 1)
     device: str = one_of("auto", "cpu", "cuda", "mps")
     threads: int = at_least(1)
     results: str = MISSING
@@ -138,7 +140,14 @@ def load(raw: DictConfig) -> RunConfig:
         raise explain(error) from error
     assert isinstance(config, RunConfig)
     check_values(config)
-    task.check(config)
+    if not config.results:
+        raise UserError("results= is empty; it must name a folder")
+    needs_net = config.method.name == "lambda_equitune"
+    if needs_net != (config.method.lambda_net is not None):
+        raise UserError(
+            f"method={config.method.name} {'needs' if needs_net else 'has no'} method.lambda_net"
+        )
+    task.resolve(config)
     return config
 
 
@@ -171,7 +180,9 @@ def _check_fit(raw: DictConfig, task: str) -> None:
                 f"{', '.join(options(section, task))}"
             )
     group = OmegaConf.select(raw, "group.name")
-    groups = list(OmegaConf.select(raw, "dataset.groups"))
+    groups = OmegaConf.select(raw, "dataset.groups")
+    if not OmegaConf.is_list(groups) or not len(groups):
+        raise UserError(f"dataset.groups={groups} must be a list of the groups that act")
     if group not in groups:
         raise UserError(
             f"group={group} does not act on dataset={raw.dataset.name} of task={task}; "
@@ -202,28 +213,38 @@ def deciding(section: Any) -> dict[str, Any]:
 def variant(config: RunConfig) -> str:
     """Return how a configuration departs from the values in ``conf/``: '' or a readable label.
 
-    The rows of a run whose task, method or model was given other values than its scale and protocol
-    have carry this label, so that they are never taken for the main ones.
+    The rows of a run whose task, method, model or group was given other values than its scale and
+    protocol have, or weights of the user's own, carry this label, so that they are never taken for
+    the main ones. Options that the run does not read (None after the task's ``resolve``) do not
+    count.
 
     Returns:
         For instance ``coupling=joint, score=emitted``.
     """
     expected = _defaults(config)
     parts = []
-    for section in ("task", "method", "model"):
+    for section in ("task", "method", "model", "group"):
         chosen = _flatten(deciding(getattr(config, section)))
         standard = _flatten(expected.get(section, {}))
-        parts += [f"{key}={value}" for key, value in chosen.items() if value != standard.get(key)]
+        parts += [
+            f"{key}={value}"
+            for key, value in chosen.items()
+            if value is not None and value != standard.get(key, value if value == [] else None)
+        ]
+    checkpoint = getattr(config.model, "checkpoint", None)
+    if checkpoint is not None:
+        parts.append(f"checkpoint={sha256(Path(checkpoint))[:8]}")
     return ", ".join(parts)
 
 
 def _defaults(config: RunConfig) -> dict[str, Any]:
-    """Return the sections task, method and model as the files in ``conf/`` give them."""
+    """Return the sections task, method, model and group as the files in ``conf/`` give them."""
     task, method = config.task.name, config.method.name
     sections = {
         "task": _read(f"task/{task}"),
         "method": _read(f"method/{method}"),
         "model": _read(f"model/{config.model.name}"),
+        "group": _read(f"group/{config.group.name}"),
     }
     merged = OmegaConf.merge(
         sections,
@@ -271,9 +292,10 @@ def _check_value(name: str, value: Any, rule: Mapping[str, Any]) -> None:
     if "minimum" not in rule:
         return
     low, high = rule["minimum"], rule.get("maximum", math.inf)
-    above = rule.get("above", False)
-    if not (low < value if above else low <= value) or not value <= high or math.isinf(value):
+    above, below = rule.get("above", False), rule.get("below", False)
+    fits = (low < value if above else low <= value) and (value < high if below else value <= high)
+    if not fits or math.isinf(value):
         bounds = f"above {low}" if above else f"at least {low}"
         if high != math.inf:
-            bounds = f"between {low} and {high}"
+            bounds += f" and {'below' if below else 'at most'} {high}"
         raise UserError(f"{name}={value} is out of range; it must be {bounds}")

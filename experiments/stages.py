@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -53,13 +54,14 @@ class Task:
         name: The value of ``task=``.
         sections: The dataclasses of the configuration sections task, model, dataset and group.
         stages: The stages by name.
-        check: Raises UserError for a combination that makes no sense.
+        resolve: Completes a configuration in place (what ``auto`` means here, None for options that
+            are not read) and raises UserError for a combination that makes no sense.
     """
 
     name: str
     sections: Mapping[str, type]
     stages: Mapping[str, Stage]
-    check: Callable[[RunConfig], None]
+    resolve: Callable[[RunConfig], None]
 
 
 @dataclass(frozen=True)
@@ -88,5 +90,6 @@ def name_run(task: Task, stage: Stage, config: RunConfig) -> RunName:
     }
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    folder = f"{stage.name}-{stage.label(config)}-{digest}"
+    label = re.sub(r"[^A-Za-z0-9_-]+", "-", stage.label(config))
+    folder = f"{stage.name}-{label}-{digest}"
     return RunName(task.name, stage.name, folder, digest, identity)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import netrc
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from experiments.schema import RunConfig
@@ -20,6 +23,8 @@ log = logging.getLogger(__name__)
 #: Seconds to wait for wandb to start: for the server to answer before a run is logged offline, and
 #: for the local process, which may be slow to come up on a busy machine.
 PATIENCE = {"online": 30.0, "offline": 120.0}
+#: Seconds that the server has to accept a connection.
+PROBE = 3.0
 
 
 class Tracker:
@@ -32,24 +37,25 @@ class Tracker:
         """Log one metric row as a summary value."""
 
     def failed(self) -> None:
-        """Mark the run as failed."""
+        """Mark the run as not finished."""
 
 
 class WandbTracker(Tracker):
     """Writes to one wandb run. An error of wandb is reported once, then the tracker is silent."""
 
     def __init__(self, run: Any) -> None:
-        self._run: Any | None = run
+        self._run = run
+        self._broken = False
         self._exit_code = 0
 
     def _try(self, call: Callable[[Any], object]) -> None:
-        if self._run is None:
+        if self._broken:
             return
         try:
             call(self._run)
         except Exception as error:
             log.warning("wandb stopped (%s); the run goes on without it", error)
-            self._run = None
+            self._broken = True
 
     def log(self, values: dict[str, float], step: int) -> None:
         """Log numbers at a training step."""
@@ -65,42 +71,70 @@ class WandbTracker(Tracker):
             self._try(lambda run: run.summary.update({"/".join(parts): value}))
 
     def failed(self) -> None:
-        """Mark the run as failed."""
+        """Mark the run as not finished."""
         self._exit_code = 1
 
     def finish(self) -> None:
-        """End the wandb run."""
+        """End the wandb run, whatever happened to it before."""
+        self._broken = False
         self._try(lambda run: run.finish(exit_code=self._exit_code))
+
+
+def _server() -> tuple[str, int]:
+    """Return host and port of the wandb server."""
+    address = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai")
+    return address.hostname or "", address.port or (80 if address.scheme == "http" else 443)
 
 
 def has_key() -> bool:
     """Return whether wandb could log in without asking."""
     if os.environ.get("WANDB_API_KEY"):
         return True
-    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("//")[-1].strip("/")
     try:
-        return netrc.netrc().authenticators(host) is not None
+        return netrc.netrc().authenticators(_server()[0]) is not None
     except (OSError, netrc.NetrcParseError):
         return False
 
 
+@functools.cache
+def reachable(host: str, port: int) -> bool:
+    """Return whether a server answers, asked once per process."""
+    try:
+        socket.create_connection((host, port), timeout=PROBE).close()
+    except OSError:
+        return False
+    return True
+
+
 def choose_mode(wanted: str) -> str:
-    """Choose online or offline; WANDB_MODE decides where it is set."""
+    """Choose how wandb works: online only with a key and a server, so that it never asks or hangs.
+
+    Args:
+        wanted: ``auto``, ``online`` or ``offline``; WANDB_MODE decides where it is set.
+
+    Returns:
+        ``online``, ``offline`` or ``disabled``.
+    """
     chosen = os.environ.get("WANDB_MODE") or wanted
-    if chosen != "auto":
+    if chosen not in ("auto", "online"):
         return chosen
-    return "online" if has_key() else "offline"
+    for possible, missing in ((has_key(), "key"), (reachable(*_server()), "network")):
+        if not possible:
+            if chosen == "online":
+                log.warning("wandb: no %s, so this is logged offline", missing)
+            return "offline"
+    return "online"
 
 
-def _start(config: RunConfig, name: RunName, mode: Any) -> Any:
+def _start(config: RunConfig, name: RunName, mode: Any, run_id: str) -> Any:
     import wandb
 
-    folder = Path(config.results) / "wandb"
+    folder = Path(config.results)
     folder.mkdir(parents=True, exist_ok=True)
     return wandb.init(
         project=config.logger.project,
         entity=config.logger.entity,
-        id=name.hash,
+        id=run_id,
         name=name.folder,
         group=config.preset or name.task,
         job_type=name.stage,
@@ -141,10 +175,12 @@ def _open(config: RunConfig, name: RunName) -> Tracker:
     mode = choose_mode(config.logger.mode)
     if mode == "disabled":
         return Tracker()
-    attempts = [mode, "offline"] if mode == "online" else [mode]
-    for attempt in attempts:
+    attempts = [(mode, name.hash)]
+    if mode == "online":
+        attempts.append(("offline", f"{name.hash}-offline"))  # the first id may still be taken
+    for attempt, run_id in attempts:
         try:
-            return WandbTracker(_start(config, name, attempt))
+            return WandbTracker(_start(config, name, attempt, run_id))
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             log.warning("wandb (%s) could not start: %s", attempt, reason)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import MISSING
 
-from experiments.errors import UserError
+from experiments.errors import UserError, unknown
 from experiments.files import sha256
+from experiments.scan.grammar import ACTION_WORDS, COMMAND_WORDS
 from experiments.schema import (
     CONF,
     GroupConfig,
@@ -27,12 +28,21 @@ if TYPE_CHECKING:
     from experiments.schema import RunConfig
 
 
+#: Words of the longest target, its end included.
+LONGEST = 49
+#: The options in which the text and the authors' code differ.
+OPTIONS = ("coupling", "selection", "score", "space", "validation")
+
+
 @dataclass
 class PretrainConfig:
-    """Pretraining at batch 1 (Section 5.1.3)."""
+    """Pretraining at batch 1 (Section 5.1.3).
 
-    iterations: int = at_least(1)
-    iterations_without_kernel: int = how(minimum=1)
+    Of the two budgets the one that does not apply is None (:func:`resolve`).
+    """
+
+    iterations: int | None = at_least(1)
+    iterations_without_kernel: int | None = at_least(1)
     evaluations: int = at_least(1)
     learning_rate: float = at_least(0, above=True)
     weight_decay: float = at_least(0)
@@ -41,17 +51,27 @@ class PretrainConfig:
     backend: str = how(choices=("auto", "numba", "torch"))
     checkpoint_every: int = how(minimum=1)
 
+    @property
+    def budget(self) -> int:
+        """The iterations to train."""
+        budget = self.iterations_without_kernel if self.iterations is None else self.iterations
+        assert budget is not None
+        return budget
+
 
 @dataclass
 class ScanTask:
-    """The options of ``task=scan``; ``conf/task/scan.yaml`` says what each value means."""
+    """The options of ``task=scan``; ``conf/task/scan.yaml`` says what each value means.
+
+    An option that a run does not read is None (:func:`resolve`).
+    """
 
     name: str = MISSING
-    coupling: str = one_of("apart", "joint")
-    selection: str = one_of("step", "prefix", "sequence")
-    score: str = one_of("padded", "emitted")
-    space: str = one_of("log_probabilities", "probabilities", "logits")
-    validation: str = one_of("held_out", "unseeded")
+    coupling: str | None = one_of("apart", "joint")
+    selection: str | None = one_of("step", "prefix", "sequence")
+    score: str | None = one_of("padded", "emitted")
+    space: str | None = one_of("log_probabilities", "probabilities", "logits")
+    validation: str | None = one_of("held_out", "unseeded")
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     max_commands: int | None = field(default=None, metadata={"minimum": 1})
 
@@ -64,7 +84,7 @@ class ScanModel:
     task: str = MISSING
     cell: str = one_of("LSTM", "GRU", "RNN")
     hidden: int = at_least(1)
-    dropout: float = between(0, 1)
+    dropout: float = between(0, 1, below=True)
     max_steps: int = at_least(1)
     checkpoint: str | None = how(None)
 
@@ -86,14 +106,28 @@ class ScanGroup(GroupConfig):
     actions: list[list[str]] = field(default_factory=list)
 
 
-def check(config: RunConfig) -> None:
-    """Refuse combinations that make no sense, before anything is loaded.
+def resolve(config: RunConfig) -> None:
+    """Complete the configuration and refuse what makes no sense, before anything is loaded.
+
+    Options that the method does not read become None, the back end and the group what they are.
 
     Raises:
-        UserError: For padded scores of a joint decoding, a missing checkpoint, or too few
-            iterations for the validation points.
+        UserError: For options that exclude each other, a missing checkpoint, a budget or a model
+            that cannot work, or cycles of words that are none.
     """
-    task = config.task
+    _check_options(config.task)
+    _check_pretraining(config)
+    if config.method.name == "pretrained":
+        config.group = ScanGroup(name="trivial")
+    _check_cycles("group.words", config.group.words, COMMAND_WORDS)
+    _check_cycles("group.actions", config.group.actions, ACTION_WORDS)
+    orders = {len(cycle) for cycle in config.group.words + config.group.actions}
+    if len(orders) > 1 or bool(config.group.words) != bool(config.group.actions):
+        raise UserError("group.words and group.actions must have cycles of one and the same length")
+    _drop_unread(config)
+
+
+def _check_options(task: ScanTask) -> None:
     if task.coupling == "apart" and task.selection != "sequence":
         raise UserError(
             f"task.selection={task.selection} needs task.coupling=joint; branches that decode "
@@ -104,26 +138,60 @@ def check(config: RunConfig) -> None:
             f"task.score=padded needs task.selection=sequence, not {task.selection}: only a "
             "finished sequence has rows after its end; choose task.score=emitted"
         )
-    if task.pretrain.evaluations > task.pretrain.iterations:
-        raise UserError(
-            f"task.pretrain.evaluations={task.pretrain.evaluations} is more than "
-            f"task.pretrain.iterations={task.pretrain.iterations}"
-        )
-    checkpoint = config.model.checkpoint
-    if checkpoint is not None and not Path(checkpoint).is_file():
-        raise UserError(f"model.checkpoint={checkpoint}: no such file; it must be .safetensors")
-    if config.method.name == "pretrained":
-        config.group = ScanGroup(name="trivial")
-    if task.pretrain.backend == "numba" and importlib.util.find_spec("numba") is None:
+
+
+def _check_pretraining(config: RunConfig) -> None:
+    """Check and complete the settings of pretraining; None is the budget of the other back end."""
+    settings, model = config.task.pretrain, config.model
+    compiled = importlib.util.find_spec("numba") is not None
+    if settings.backend == "numba" and not compiled:
         raise UserError("task.pretrain.backend=numba: numba is not installed; choose: auto, torch")
+    settings.backend = "numba" if compiled and settings.backend != "torch" else "torch"
+    full, short = settings.iterations, settings.iterations_without_kernel
+    assert full is not None and short is not None
+    if settings.backend == "torch" and short < full:
+        settings.iterations = None
+    else:
+        settings.iterations_without_kernel = None
+    if settings.evaluations > settings.budget:
+        raise UserError(
+            f"task.pretrain.evaluations={settings.evaluations} is more than the "
+            f"{settings.budget} iterations of pretraining"
+        )
+    if model.max_steps < LONGEST:
+        raise UserError(
+            f"model.max_steps={model.max_steps} is too short; the longest target has {LONGEST}"
+        )
+    if model.checkpoint is None:
+        return
+    if config.stage == "pretrain":
+        raise UserError("stage=pretrain makes no use of model.checkpoint; give one of the two")
+    if not Path(model.checkpoint).is_file():
+        raise UserError(f"model.checkpoint={model.checkpoint}: no such file; it is .safetensors")
 
 
-def budget(settings: PretrainConfig) -> int:
-    """Return the iterations to train: the shorter budget where the compiled kernel is missing."""
-    compiled = settings.backend != "torch" and importlib.util.find_spec("numba") is not None
-    if compiled:
-        return settings.iterations
-    return min(settings.iterations, settings.iterations_without_kernel)
+def _check_cycles(name: str, cycles: list[list[str]], words: tuple[str, ...]) -> None:
+    found = [word for cycle in cycles for word in cycle]
+    for word in found:
+        if word not in words:
+            raise unknown(name, word, words)
+    if len(set(found)) != len(found):
+        raise UserError(f"{name}: a word stands in more than one place of {cycles}")
+
+
+def _drop_unread(config: RunConfig) -> None:
+    """Set the options that the method does not read to None, so that they name no run."""
+    task, method = config.task, config.method.name
+    reads = {
+        "pretrained": {"validation"},
+        "equitune": {"coupling", "space"},
+        "lambda_equitune": {"coupling", "space"},
+        "equizero": {"selection", "score"},
+    }[method]
+    if method == "equizero" and task.selection != "sequence":
+        reads.add("coupling")
+    for name in set(OPTIONS) - reads:
+        setattr(task, name, None)
 
 
 def load_group(name: str) -> ScanGroup:
@@ -139,32 +207,32 @@ def load_group(name: str) -> ScanGroup:
 
 
 def pretrain_identity(config: RunConfig) -> dict[str, Any]:
-    """Return what decides a pretrained model: data, architecture, recipe and seed."""
-    checkpoint = config.model.checkpoint
+    """Return what decides the pretrained model: data, architecture, recipe, seed, back end.
+
+    The two back ends do the same mathematics, but training amplifies their last bits.
+    """
+    settings = config.task.pretrain
+    made: dict[str, Any] = {"recipe": deciding(settings), "backend": settings.backend}
+    if config.model.checkpoint is not None:
+        made = {"checkpoint": sha256(Path(config.model.checkpoint))}
     return {
         "dataset": config.dataset.name,
-        "recipe": deciding(config.task.pretrain) | {"iterations": budget(config.task.pretrain)},
         "seed": config.seed,
         "max_commands": config.task.max_commands,
         "model": deciding(config.model),
-        "checkpoint": checkpoint and sha256(Path(checkpoint)),
+        **made,
     }
 
 
 def evaluate_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides an evaluation: its model, the method, and the options it reads."""
-    method, task = config.method.name, config.task
-    reads = {
-        "pretrained": ("validation",),
-        "equitune": ("coupling", "space"),
-        "lambda_equitune": ("coupling", "space"),
-        "equizero": ("coupling", "selection", "score"),
-    }[method]
+    options = {name: getattr(config.task, name) for name in OPTIONS}
     return {
         "pretrained_by": pretrain_identity(config),
         "method": deciding(config.method),
         "group": deciding(config.group),
-        "options": {name: getattr(task, name) for name in reads},
+        "error_group": config.dataset.groups[-1],
+        "options": {name: value for name, value in options.items() if value is not None},
         "variant": variant(config),
         "protocol": config.protocol.name,
         "scale": config.scale.name,
@@ -200,5 +268,5 @@ TASK = Task(
             "experiments.scan.evaluate:evaluate",
         ),
     },
-    check=check,
+    resolve=resolve,
 )

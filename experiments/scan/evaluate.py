@@ -51,7 +51,7 @@ def evaluate(config: RunConfig, run: Run) -> None:
     actions = word_actions(load_group(config.dataset.groups[-1]))
     error = equivariance_error(equivariant, actions, _sample(data.test))
     run.row("equivariance_error", error, split="test", variant=label)
-    run.fact("validation_split", config.task.validation if unseeded else "held_out")
+    run.fact("validation_split", "unseeded" if unseeded else "held_out")
     run.fact("device", device.type)
 
 

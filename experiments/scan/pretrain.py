@@ -10,7 +10,6 @@ import torch
 from experiments.errors import UserError
 from experiments.files import load_tensors
 from experiments.progress import progress
-from experiments.scan.config import budget
 from experiments.scan.data import ACTIONS, COMMANDS, Corpus, ScanData, draw_order, load_data
 from experiments.scan.nets.model import Seq2Seq
 from experiments.scan.nets.training import Stream, Trainer, make_trainer
@@ -57,6 +56,8 @@ def load_model(config: RunConfig, run: Run) -> Seq2Seq:
         finished = run.need("pretrain")
         weights, _ = finished.tensors(WEIGHTS)
         run.fact("pretrained_by", finished.record["name"])
+    if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
+        raise UserError("the pretrained weights are not all finite numbers")
     model.load_state_dict(weights)
     return model.eval()
 
@@ -88,13 +89,9 @@ class Pretraining:
     def __init__(self, config: RunConfig, run: Run, data: ScanData) -> None:
         settings = config.task.pretrain
         self.run, self.data, self.settings = run, data, settings
-        self.total = budget(settings)
-        if self.total < settings.iterations:
-            log.warning(
-                "no compiled kernel: plain PyTorch trains %d iterations instead of %d",
-                self.total,
-                settings.iterations,
-            )
+        self.total = settings.budget
+        if settings.backend == "torch":
+            log.warning("no compiled kernel: plain PyTorch trains, %d iterations", self.total)
         self.model = build_model(config.model, config.seed)
         self.trainer: Trainer = make_trainer(
             self.model,

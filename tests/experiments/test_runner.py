@@ -7,11 +7,15 @@ import dataclasses
 import importlib.util
 import json
 import multiprocessing
+import os
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from experiments import registry, runner
 from experiments.errors import Interrupted, RunFailed, UserError
@@ -177,6 +181,52 @@ def test_a_damaged_artefact_of_a_finished_run_is_one_line(config: RunConfig, dam
     assert "\n" not in str(error.value)
 
 
+def test_metrics_that_were_changed_are_computed_again(
+    config: RunConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = runner.execute(config).folder / "metrics.csv"
+    original = path.read_text()
+    path.write_text(original.replace("2550.0", "9999.0"))
+    assert runner.execute(config).rows()[0]["value"] == "2550.0"
+    assert path.read_text() == original
+    assert "does not match its record" in caplog.text
+
+
+def test_a_waiting_process_can_be_stopped(config: RunConfig) -> None:
+    path = folder(config, "evaluate")
+    path.mkdir(parents=True)
+    with FileLock(path / "run.lock"):
+        timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
+        timer.start()
+        with pytest.raises(Interrupted, match="while waiting"):
+            runner.execute(config)
+
+
+def test_a_foreign_checkpoint_is_never_resumed(
+    config: RunConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    path = folder(config)
+    path.mkdir(parents=True)
+    save_file({"total": torch.ones(1)}, path / "checkpoint.safetensors")
+    assert float(runner.execute(config).rows()[0]["value"]) == 2 * TOTAL
+    assert "starting from the beginning" in caplog.text
+
+
+def test_time_is_booked_where_it_was_spent(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules["tests_toy"]
+    count = module.count
+    monkeypatch.setattr(module, "count", lambda c, run: (time.sleep(0.4), count(c, run)))
+    outer = runner.execute(config)
+    inner = read_record(folder(config))
+    assert inner is not None
+    assert inner["wall_seconds"] >= 0.4 > outer.record["wall_seconds"]
+
+
 def test_a_record_that_was_cut_is_not_taken_for_a_finished_run(config: RunConfig) -> None:
     path = runner.execute(config).folder / "record.json"
     path.write_text(path.read_text()[:100])
@@ -227,6 +277,7 @@ def test_tensors_survive_the_round_trip_and_a_changed_byte_is_noticed(tmp_path: 
     assert facts == {"step": 7}
     assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
     content = path.read_bytes()
+    noticed = 0
     for position in range(8, len(content)):
         changed = bytearray(content)
         changed[position] ^= 4
@@ -234,9 +285,11 @@ def test_tensors_survive_the_round_trip_and_a_changed_byte_is_noticed(tmp_path: 
         try:
             again, facts = load_tensors(path)
         except UserError:
+            noticed += 1
             continue
         # Bytes that carry nothing (padding of the header) may change.
         assert facts == {"step": 7} and torch.equal(again["x"], tensors["x"])
+    assert noticed > 0.9 * (len(content) - 8)
     path.write_bytes(content[:-1])
     with pytest.raises(UserError, match="not a complete safetensors file"):
         load_tensors(path)

@@ -42,16 +42,28 @@ class FakeRun:
         self.exit_codes.append(exit_code)
 
 
-def test_the_mode_follows_the_key_and_the_environment_wins(
+def test_online_needs_a_key_and_a_server_and_the_environment_wins(
     no_key: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(tracking, "reachable", lambda host, port: host == "api.wandb.ai")
     assert tracking.choose_mode("auto") == "offline"
+    assert tracking.choose_mode("online") == "offline"  # it would ask for a key
     (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password x\n")
     (tmp_path / ".netrc").chmod(0o600)
     assert tracking.choose_mode("auto") == "online"
     assert tracking.choose_mode("offline") == "offline"
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert tracking.choose_mode("online") == "disabled"
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setattr(tracking, "reachable", lambda host, port: False)
+    assert tracking.choose_mode("auto") == "offline"
+
+
+def test_a_server_that_is_not_there_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    tracking.reachable.cache_clear()
+    assert tracking.choose_mode("online") == "offline"
 
 
 def test_a_run_is_logged_named_by_its_hash_and_finished(
@@ -66,7 +78,7 @@ def test_a_run_is_logged_named_by_its_hash_and_finished(
     assert fake.logged == [({"loss": 1.0}, 10)]
     assert fake.summary == {"accuracy/test": 75.0}
     assert fake.exit_codes == [0]
-    assert started[0][1:] == (NAME, "offline")
+    assert started[0][1:] == (NAME, "offline", NAME.hash)
 
 
 def test_a_failing_run_is_finished_as_failed(
@@ -93,27 +105,29 @@ def test_wandb_that_breaks_is_dropped_with_one_warning(
         tracker.log({"loss": 1.0}, 1)
         tracker.log({"loss": 1.0}, 2)
     assert caplog.text.count("wandb stopped (no more)") == 1
+    assert fake.exit_codes == [0]  # finished all the same
 
 
 def test_wandb_that_cannot_start_online_goes_offline_and_then_away(
     configure: Configure, no_key: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
-    modes = []
+    monkeypatch.setattr(tracking, "reachable", lambda host, port: True)
+    attempts = []
 
-    def refuse(config: RunConfig, name: RunName, mode: str) -> None:
-        modes.append(mode)
+    def refuse(config: RunConfig, name: RunName, mode: str, run_id: str) -> None:
+        attempts.append((mode, run_id))
         raise ConnectionError("no network")
 
     monkeypatch.setattr(tracking, "_start", refuse)
     with tracking.open_tracker(configure("logger=wandb"), NAME) as tracker:
         tracker.log({"loss": 1.0}, 1)
-    assert modes == ["online", "offline"]
+    assert attempts == [("online", "abc123"), ("offline", "abc123-offline")]
     assert type(tracker) is tracking.Tracker
 
 
 def test_a_real_offline_run_leaves_its_files_and_asks_nothing(
-    run_py: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+    no_key: None, run_py: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     result = run_py(
         "logger=wandb",
@@ -122,12 +136,10 @@ def test_a_real_offline_run_leaves_its_files_and_asks_nothing(
         "task.pretrain.evaluations=1",
         "task.pretrain.backend=torch",
         "model=RNN",
-        HOME=str(tmp_path),
-        WANDB_API_KEY="",
-        WANDB_MODE="",
     )
     assert result.returncode == 0, result.stderr
-    runs = sorted((tmp_path / "results" / "wandb" / "wandb").glob("offline-run-*"))
+    assert "wandb (" not in result.stderr, result.stderr
+    runs = sorted((tmp_path / "results" / "wandb").glob("offline-run-*"))
     folders = sorted((tmp_path / "results" / "runs" / "scan").iterdir())
     assert {run.name.rpartition("-")[2] for run in runs} == {
         folder.name.rpartition("-")[2] for folder in folders

@@ -56,5 +56,5 @@ TASK = Task(
         "pretrain": Stage("pretrain", 1, _seed, lambda c: f"s{c.seed}", "tests_toy:count"),
         "evaluate": Stage("evaluate", 1, _identity, lambda c: f"s{c.seed}", "tests_toy:double"),
     },
-    lambda config: None,
+    lambda config: None,  # nothing to resolve
 )

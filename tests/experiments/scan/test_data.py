@@ -114,7 +114,7 @@ def test_the_language_is_equivariant_under_its_groups(name: str, dataset: str) -
         assert meaning[words] == tuple(ACTIONS.decode(target.tolist()))
 
 
-def test_four_verbs_form_a_cyclic_group_and_bad_words_are_refused() -> None:
+def test_four_verbs_form_a_cyclic_group() -> None:
     verbs = ["jump", "run", "walk", "look"]
     actions = word_actions(ScanGroup("verbs", [verbs], [[verb.upper() for verb in verbs]]))
     assert actions.commands.group.order == 4
@@ -122,5 +122,3 @@ def test_four_verbs_form_a_cyclic_group_and_bad_words_are_refused() -> None:
     orbit = [COMMANDS.decode(row[0].tolist())[0] for row in actions.commands.orbit(x)]
     assert orbit == verbs
     assert isinstance(actions.distributions, equitune.PermuteAxis)
-    with pytest.raises(ValueError, match="unknown word 'hop'; choose from: SOS, EOS, walk"):
-        word_actions(ScanGroup("bad", [["jump", "hop"]], [["JUMP", "RUN"]]))
