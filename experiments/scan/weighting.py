@@ -145,15 +145,15 @@ class Gain(NamedTuple):
         learned: Mean negative log-likelihood with the network's weights.
         uniform: The same with uniform weights.
         gain: uniform - learned.
-        low: Lower end of the 95 % bootstrap interval of the gain, over pairs.
-        high: Its upper end.
+        gain_low: Lower end of the 95 % bootstrap interval of the gain, over pairs.
+        gain_high: Its upper end.
     """
 
     learned: float
     uniform: float
     gain: float
-    low: float
-    high: float
+    gain_low: float
+    gain_high: float
 
 
 @torch.no_grad()

@@ -200,7 +200,7 @@ def test_lambda_learns_which_view_the_model_understands(model: Seq2Seq, space: s
     train, held_out = views.take(torch.arange(300)), views.take(torch.arange(300, 400))
     net = train_lambda(train, settings(), space, seed=0)
     gain = held_out_gain(held_out, net, space, seed=0)
-    assert gain.learned < gain.uniform and gain.low > 0 and gain.low < gain.gain < gain.high
+    assert gain.learned < gain.uniform and 0 < gain.gain_low < gain.gain < gain.gain_high
     weights = net(held_out.features)
     assert (weights.argmax(dim=0) == torch.where(good[300:], 0, 1)).double().mean() > 0.95
     again = train_lambda(train, settings(), space, seed=0)
