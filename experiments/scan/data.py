@@ -97,6 +97,12 @@ class Corpus:
         """Return the pairs at the given positions."""
         return Corpus([self.commands[i] for i in rows], [self.targets[i] for i in rows])
 
+    def without(self, other: Corpus) -> Corpus:
+        """Return the pairs whose command does not occur in another corpus."""
+        known = {tuple(command) for command in other.commands}
+        unknown = [row for row, c in enumerate(self.commands) if tuple(c) not in known]
+        return self.take(np.array(unknown, dtype=int))
+
     def batches(self, size: int) -> Iterator[Batch]:
         """Yield the corpus in batches of commands of equal length, at most ``size`` each.
 

@@ -70,7 +70,7 @@ def _learn_weights(
     assert settings is not None
     views = collect_views(model, data.train, actions)
     net = train_lambda(views, settings, config.task.space, config.seed)
-    held_out = collect_views(model, data.validation, actions)
+    held_out = collect_views(model, data.validation.without(data.train), actions)
     gain = held_out_gain(held_out, net, config.task.space, config.seed)
     for name, value in gain._asdict().items():
         run.row(f"nll_{name}", value, split="validation", variant=variant(config))

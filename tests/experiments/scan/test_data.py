@@ -76,6 +76,9 @@ def test_validation_is_held_out_and_depends_on_the_seed_only(
     assert data.validation.commands != other.validation.commands
     whole = Counter(map(tuple, data.train.commands)) + Counter(map(tuple, data.validation.commands))
     assert whole == Counter(tuple(COMMANDS.encode(pair.command)) for pair in SPLITS[name]().train)
+    unseen = data.validation.without(data.train)
+    copies = sum(command == COMMANDS.encode(("jump",)) for command in data.validation.commands)
+    assert len(unseen) == held - (copies if name == "add_jump" else 0)
     # The authors' unseeded validation: mostly training data.
     seen = set(map(tuple, data.train.commands))
     share = np.mean([tuple(command) in seen for command in data.unseeded_validation.commands])
