@@ -32,11 +32,13 @@ BAD_INPUT = (UserError, HydraException, OmegaConfBaseException, OSError, ValueEr
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _job(raw: DictConfig) -> None:
     """Run one job of a sweep, or the only one."""
-    from experiments.report import show
+    from experiments.report import describe_run, show
     from experiments.runner import execute
 
     try:
-        show(execute(load(raw)))
+        config = load(raw)
+        log.info("%s", describe_run(config))
+        show(execute(config))
     except BAD_INPUT as error:
         if HydraConfig.get().mode == RunMode.RUN and not DEBUGGING:
             _end(describe(error), 1)

@@ -1,17 +1,39 @@
-"""What a finished run shows on the terminal."""
+"""What a run shows on the terminal: what it is about to do, and its numbers."""
 
 from __future__ import annotations
 
-from experiments.records import FinishedRun
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from experiments.records import FinishedRun
+    from experiments.schema import RunConfig
+
+
+def describe_run(config: RunConfig) -> str:
+    """Return one line that says what a configuration asks for."""
+    chosen = {
+        "task": config.task.name,
+        "dataset": config.dataset.name,
+        "model": config.model.name,
+        "group": config.group.name,
+        "method": config.method.name,
+        "scale": config.scale.name,
+        "protocol": config.protocol.name,
+        "seed": config.seed,
+    }
+    words = " ".join(f"{key}={value}" for key, value in chosen.items())
+    return f"{config.stage}: {words}"
 
 
 def show(run: FinishedRun) -> None:
     """Print where a run lives and its numbers, one line each."""
     print(f"\n{run.folder}")
-    for row in run.rows():
-        where = " ".join(
-            str(row[key])
-            for key in ("dataset", "model", "method", "split", "step", "variant")
-            if row[key]
-        )
-        print(f"  {where:60s} {row['metric']:>20s} {float(row['value']):10.4f}")
+    rows = run.rows()
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        if variant:
+            print(f"  departs from its protocol: {variant}")
+        for row in rows:
+            if row["variant"] == variant:
+                step = f" step {row['step']}" if row["step"] else ""
+                name = f"{row['split']}{step} {row['metric']}"
+                print(f"  {name:36s} {float(row['value']):12.4f}")
