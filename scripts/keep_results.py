@@ -60,7 +60,7 @@ def keep(results: Path, task: str, name: str, wanted: dict[str, str]) -> tuple[P
 
 def _with_needed(records: dict[str, Any], runs: Path) -> dict[str, Any]:
     """Add the records of the runs that these were built on."""
-    needed = {record["facts"].get("pretrained_by") for record in records.values()} - {None}
+    needed = {record.get("facts", {}).get("pretrained_by") for record in records.values()} - {None}
     extra = {name: json.loads((runs / name / "record.json").read_text()) for name in needed}
     return records | extra
 
@@ -68,7 +68,7 @@ def _with_needed(records: dict[str, Any], runs: Path) -> dict[str, Any]:
 def main() -> int:
     """Read the command line and copy."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task")
+    parser.add_argument("task", help="the task, a folder under results/runs")
     parser.add_argument("name", help="name of the files under results/measured/<task>")
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--scale", default="paper")
