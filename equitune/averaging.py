@@ -39,7 +39,7 @@ def average(
             one per token, up to the full shape of y; a size of 1 broadcasts. None means uniform
             (equitune), the default. Precondition, not checked because that would stop a GPU on
             every call: no weight is negative and not all are zero; otherwise the result is NaN or
-            no mean.
+            no mean. Their sum must be finite.
 
     Returns:
         The mean, [B, ...], in the dtype of y.
@@ -82,7 +82,7 @@ def _check_weights(y: Tensor, weights: Tensor) -> None:
 
 def select(
     y: Any,
-    loss: Float[Tensor, "group batch"],
+    loss: Shaped[Tensor, "group batch"],
     ties: Ties = "first",
     tolerance: float = 0.0,
 ) -> Selected:
@@ -109,10 +109,12 @@ def select(
     """
     if ties not in ("first", "average"):
         raise ValueError(f"ties={ties!r} is unknown: choose 'first' or 'average'")
-    if tolerance < 0:
+    if not tolerance >= 0:
         raise ValueError(f"tolerance={tolerance} must not be negative")
     if loss.ndim != 2 or loss.shape[0] == 0:
         raise ValueError(f"loss must have shape [group, batch], got {tuple(loss.shape)}")
+    if not loss.is_floating_point():
+        loss = loss.to(torch.get_default_dtype())
     known = ~torch.isnan(loss)
     least = loss.masked_fill(~known, torch.inf).amin(dim=0)
     # Not argmin itself: it prefers NaN.
@@ -179,6 +181,7 @@ def soft_select_weights(
     """Return softmax_g(-loss / temperature): weights that tend to `select` as temperature -> 0.
 
     A NaN or +inf loss gets weight zero; if all of a sample's losses are such, weights are uniform.
+    Losses of -inf share all the weight.
 
     Args:
         loss: Proxy loss of each view, lower is better, [G, B].
@@ -193,7 +196,10 @@ def soft_select_weights(
     if not temperature > 0:
         raise ValueError(f"temperature={temperature} must be positive")
     hopeless = torch.isnan(loss) | (loss == torch.inf)
-    scores = (-loss / temperature).masked_fill(hopeless, -torch.inf)
+    least = loss.masked_fill(hopeless, torch.inf).amin(dim=0)
+    # Relative to the least loss, so that neither -inf nor a tiny temperature leaves inf - inf.
+    above = (loss - least).masked_fill(loss == least, 0.0)
+    scores = (-above / temperature).masked_fill(hopeless, -torch.inf)
     scores = scores.masked_fill(hopeless.all(dim=0), 0.0)
     return torch.softmax(scores, dim=0)
 

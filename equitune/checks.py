@@ -20,8 +20,9 @@ def equivariance_error(
 ) -> float:
     """Return the largest deviation of f(gx) from g f(x) over the group.
 
-    Runs without gradient and leaves train or evaluation mode as it is; a model with dropout must be
-    in evaluation mode for the number to mean anything.
+    Runs without gradient and leaves train or evaluation mode as it is. Put the model into
+    evaluation mode first: in training mode dropout makes the number meaningless and batch
+    normalisation moves its running averages.
 
     Args:
         model: f, maps [B, ...] to [B, ...].
@@ -45,7 +46,7 @@ def equivariance_error(
     if x.ndim == 0 or x.shape[0] == 0:
         raise ValueError(f"the input needs at least one sample, got shape {tuple(x.shape)}")
     output = model(x)
-    real = output.is_floating_point()
+    real = output.is_floating_point() or output.is_complex()
     errors = []
     for g in action_in.group.elements:
         expected = action_out.act(g, output)
@@ -71,4 +72,4 @@ def _mismatch(actual: Tensor, expected: Tensor) -> Tensor:
 
 def _size(output: Tensor) -> Tensor:
     finite = output.abs().masked_fill(~torch.isfinite(output), 0.0)
-    return finite.max().clamp(min=torch.finfo(output.dtype).tiny)
+    return finite.max().clamp(min=torch.finfo(finite.dtype).tiny)

@@ -49,12 +49,32 @@ class Choice(NamedTuple):
     """What a rule makes of a block.
 
     Attributes:
-        words: The chosen words, [B, n].
         memory: What the rule wants to see again at the next block, or None.
+        words: The chosen words, [B, n]; None leaves them to ``pick``, by ``scores``.
+        scores: The combined scores, [B, n, V]; needed where words is None.
     """
 
-    words: Int[Tensor, "batch steps"]
     memory: Any
+    words: Int[Tensor, "batch steps"] | None = None
+    scores: Float[Tensor, "batch steps words"] | None = None
+
+
+class Where(NamedTuple):
+    """Which word is being picked, so that noise can be tied to it and not to its row in a batch.
+
+    Attributes:
+        samples: The sample of every row, in the original batch, [N].
+        elements: The group element of every row's branch, [N]; None for words of all branches.
+        step: The position in the output, from 0.
+    """
+
+    samples: Int[Tensor, " rows"]
+    elements: Int[Tensor, " rows"] | None
+    step: int
+
+
+#: ``pick(scores[N, V], where) -> words[N]``.
+Pick = Callable[[Tensor, Where], Tensor]
 
 
 #: ``rule(block, memory) -> Choice``; the memory is None at the first block.
@@ -73,21 +93,23 @@ class Decoded(NamedTuple):
     lengths: Int[Tensor, " batch"]
 
 
-def greedy(scores: Float[Tensor, "*batch words"]) -> Int[Tensor, "*batch"]:
-    """Return the word of the highest score, the first one among equals."""
+def greedy(scores: Float[Tensor, "rows words"], where: Where) -> Int[Tensor, " rows"]:
+    """Pick the word of the highest score, the first one among equals."""
     return scores.argmax(dim=-1)
 
 
 def by_average(
-    weights: Float[Tensor, "group batch"] | None = None, *, space: str = "logits"
+    weights: Tensor | Callable[[Block], Tensor] | None = None, *, space: str = "logits"
 ) -> Rule:
-    """Return the rule that averages the branches' distributions and takes the likeliest word.
+    """Return the rule that averages the branches' scores; ``pick`` then takes a word.
 
     Args:
-        weights: lambda(gx) of every branch, [G, B]; None (default) is uniform, equitune.
+        weights: lambda(gx) of every branch, [G, B]; or a function that gives a block's weights,
+            of a shape that :func:`average` takes. None (default) is uniform, equitune.
         space: ``logits`` (default) averages the scores as they are, log-probabilities included;
-            ``probabilities`` averages their exponentials, so the scores must be log-probabilities.
-            Steps after a branch's end have no vote in either.
+            ``probabilities`` averages their exponentials, so the scores must be log-probabilities;
+            the combined scores are log-probabilities again. Steps after a branch's end have no
+            vote in either.
 
     Raises:
         ValueError: If the space is unknown.
@@ -99,8 +121,11 @@ def by_average(
         views = block.undone
         if space == "probabilities":
             views = views.exp() * block.emitted[..., None]
-        own = None if weights is None else weights[:, block.rows]
-        return Choice(greedy(average(views, own)), memory)
+        own = weights(block) if callable(weights) else weights
+        if isinstance(weights, Tensor):
+            own = weights[:, block.rows]
+        scores = average(views, own)
+        return Choice(memory, scores=scores.log() if space == "probabilities" else scores)
 
     return rule
 
@@ -119,28 +144,30 @@ def by_selection(loss: Callable[[Block], Tensor], *, remember: bool = False) -> 
         if remember:
             if memory is not None:
                 losses = losses + memory[:, block.rows]
-            size = int(block.rows.max()) + 1 if memory is None else memory.shape[1]
-            memory = losses.new_zeros(losses.shape[0], size) if memory is None else memory.clone()
-            memory[:, block.rows] = losses
-        return Choice(select(block.words, losses).value, memory)
+                memory = memory.clone()
+                memory[:, block.rows] = losses
+            else:  # the first block has all samples
+                memory = losses
+        return Choice(memory, words=select(block.words, losses).value)
 
     return rule
 
 
+@torch.no_grad()
 def decode(
     step: Step,
     state: Any,
     start: Int[Tensor, " batch"],
-    action: Action,
+    action_in: Action,
     action_out: Action,
     rule: Rule,
     *,
     max_steps: int,
     block: int | None = 1,
     end: int | None = None,
-    pick: Callable[[Tensor], Tensor] = greedy,
+    pick: Pick = greedy,
 ) -> Decoded:
-    """Decode a batch equivariantly.
+    """Decode a batch equivariantly, without gradients.
 
     A context that a group element leaves as it is has equal scores for the words that the element
     exchanges: a tie that ``pick`` must break one way, so for such contexts the result is only one
@@ -153,49 +180,57 @@ def decode(
         state: The model's state after reading the transformed contexts: a tensor, or a tuple, list,
             dict or named tuple of tensors, each [N, ...].
         start: The first word that is fed to every sample, in the words of the identity, [B].
-        action: How the group acts on words (integers), for instance :class:`Relabel`.
+        action_in: How the group acts on words (integers), for instance :class:`Relabel`.
         action_out: The same action on the last dim of scores, for instance :class:`PermuteAxis`.
         rule: Turns the branches' blocks into one: ``by_average()``, ``by_selection(loss)``.
         max_steps: Longest output, in words.
         block: Words per choice; None decodes whole sequences apart and chooses once.
         end: The word that ends a sequence; it must be fixed by the action. None: always max_steps.
-        pick: How a branch picks its own next word from scores [..., V]. Default: the likeliest.
+        pick: ``pick(scores[N, V], where)`` picks words [N]: those of an average, and those that a
+            branch writes for itself when ``block`` is above 1 or the rule selects. ``where`` says
+            which sample, element and step each row is, so that samples can be drawn with noise that
+            depends on nothing else. Default: the likeliest.
 
     Returns:
         The words and lengths. A branch's own words after its end are not looked at.
 
     Raises:
-        ValueError: If max_steps or block is not positive, or the action moves ``end``.
+        ValueError: If max_steps or block is not positive, the actions are of different groups, the
+            action moves ``end``, or a tensor of the state has not one row per branch.
     """
     block = max_steps if block is None else block
     if max_steps < 1 or block < 1:
         raise ValueError(f"max_steps={max_steps} and block={block} must be positive")
-    order, batch = action.group.order, start.shape[0]
-    if end is not None and bool((action.orbit(start.new_full((1,), end)) != end).any()):
-        raise ValueError(f"the action moves the end word {end}; it must be fixed")
+    order, batch = action_in.group.order, start.shape[0]
+    _check(state, start, action_in, action_out, end)
+    if batch == 0:
+        return _cut(start.new_zeros(0, max_steps), end)
     out = start.new_full((batch, max_steps), 0 if end is None else end)
     rows = torch.arange(batch, device=start.device)
-    feed = action.orbit(start[:, None])
+    feed = action_in.orbit(start[:, None])
     memory: Any = None
     for first in range(0, max_steps, block):
         size = min(block, max_steps - first)
-        outputs, words, emitted, after = _roll_out(step, state, feed.flatten(0, 1), size, end, pick)
+        elements = torch.arange(order, device=rows.device).repeat_interleave(len(rows))
+        branches = _Branches(step, size, end, pick, rows.repeat(order), elements, first)
+        outputs, words, emitted, after = branches.roll_out(state, feed.flatten(0, 1))
         shape = (order, len(rows), size)
         outputs = outputs.reshape(*shape, -1)
-        chosen, memory = rule(
+        choice = rule(
             Block(
                 outputs,
                 action_out.undo(outputs),
-                action.undo(words.reshape(shape)),
+                action_in.undo(words.reshape(shape)),
                 emitted.reshape(shape),
                 rows,
             ),
             memory,
         )
+        memory, chosen = choice.memory, _words_of(choice, rows, first, pick)
         out[rows, first : first + size] = chosen
         if first + size >= max_steps:
             break
-        branch_words = action.orbit(chosen)
+        branch_words = action_in.orbit(chosen)
         if size > 1:
             known = torch.cat((feed, branch_words[..., :-1]), dim=-1)
             after = step(state, known.flatten(0, 1))[1]
@@ -211,39 +246,81 @@ def decode(
     return _cut(out, end)
 
 
-def _roll_out(
-    step: Step,
-    state: Any,
-    feed: Tensor,
-    size: int,
-    end: int | None,
-    pick: Callable[[Tensor], Tensor],
-) -> tuple[Tensor, Tensor, Tensor, Any]:
-    """Let every row write ``size`` words, feeding itself; rows that have ended are dropped."""
-    total = feed.shape[0]
-    words = feed.new_full((total, size), 0 if end is None else end)
-    emitted = torch.zeros(total, size, dtype=torch.bool, device=feed.device)
-    outputs: Tensor | None = None
-    rows = torch.arange(total, device=feed.device)
-    for position in range(size):
-        scores, state = step(state, feed)
-        scores = scores[:, -1]
-        if outputs is None:
-            outputs = scores.new_zeros(total, size, scores.shape[-1])
-        own = pick(scores)
-        outputs[rows, position] = scores
-        words[rows, position] = own
-        emitted[rows, position] = True
-        feed = own[:, None]
-        if end is None or position + 1 == size:
-            continue
-        alive = own != end
-        if not bool(alive.any()):
-            break
-        if not bool(alive.all()):
-            state, feed, rows = _take(state, alive), feed[alive], rows[alive]
-    assert outputs is not None
-    return outputs, words, emitted, state
+def _check(
+    state: Any, start: Tensor, action_in: Action, action_out: Action, end: int | None
+) -> None:
+    if action_in.group != action_out.group:
+        raise ValueError(
+            f"both actions must be of one group, got {action_in.group!r} on words "
+            f"and {action_out.group!r} on scores"
+        )
+    if end is not None and bool((action_in.orbit(start.new_full((1,), end)) != end).any()):
+        raise ValueError(f"the action moves the end word {end}; it must be fixed")
+    rows = action_in.group.order * len(start)
+
+    def check_leaf(leaf: Tensor) -> Tensor:
+        if leaf.ndim == 0 or leaf.shape[0] != rows:
+            raise ValueError(
+                f"the state has a tensor of shape {tuple(leaf.shape)}; its first dim must be the "
+                f"{rows} rows of the flattened orbit"
+            )
+        return leaf
+
+    map_tree(check_leaf, state)
+
+
+def _words_of(choice: Choice, rows: Tensor, first: int, pick: Pick) -> Tensor:
+    """Return the words of a choice, picked by its scores where it has none."""
+    if choice.words is not None:
+        return choice.words
+    if choice.scores is None:
+        raise ValueError("a rule must return words or scores")
+    steps = enumerate(choice.scores.unbind(dim=1), start=first)
+    return torch.stack([pick(scores, Where(rows, None, at)) for at, scores in steps], dim=1)
+
+
+class _Branches(NamedTuple):
+    """The branches while they write one block, each feeding itself."""
+
+    step: Step
+    size: int
+    end: int | None
+    pick: Pick
+    samples: Tensor
+    elements: Tensor
+    first: int
+
+    def roll_out(self, state: Any, feed: Tensor) -> tuple[Tensor, Tensor, Tensor, Any]:
+        """Write the block; rows that have ended are dropped on the way.
+
+        Returns:
+            Scores [N, n, V], words [N, n], which of them count [N, n], and the state after.
+        """
+        total, size, end = feed.shape[0], self.size, self.end
+        words = feed.new_full((total, size), 0 if end is None else end)
+        emitted = torch.zeros(total, size, dtype=torch.bool, device=feed.device)
+        outputs: Tensor | None = None
+        rows = torch.arange(total, device=feed.device)
+        for position in range(size):
+            scores, state = self.step(state, feed)
+            scores = scores[:, -1]
+            if outputs is None:
+                outputs = scores.new_zeros(total, size, scores.shape[-1])
+            where = Where(self.samples[rows], self.elements[rows], self.first + position)
+            own = self.pick(scores, where)
+            outputs[rows, position] = scores
+            words[rows, position] = own
+            emitted[rows, position] = True
+            feed = own[:, None]
+            if end is None or position + 1 == size:
+                continue
+            alive = own != end
+            if not bool(alive.any()):
+                break
+            if not bool(alive.all()):
+                state, feed, rows = _take(state, alive), feed[alive], rows[alive]
+        assert outputs is not None
+        return outputs, words, emitted, state
 
 
 def _take(tree: Any, keep: Tensor) -> Any:

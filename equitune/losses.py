@@ -64,7 +64,7 @@ def entropy(
 
     Returns:
         The entropy, in [0, log C], averaged over steps, [G, B]; NaN for a view whose mask is empty.
-        Confident views all round to 0 and then tie. Float32 for half precision.
+        Float32 for half precision.
 
     Raises:
         ValueError: If logits lack a class dim, or the mask's shape is not that of the steps.

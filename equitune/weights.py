@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from equitune._autocast import without_autocast
+
 Positive = Literal["softplus", "exp", "none"]
 
 FLOOR = 1e-12
@@ -83,7 +85,7 @@ class LambdaNet(nn.Module):
             features: Feature vectors, [..., F].
 
         Returns:
-            Weights, [...], at least float32 also under autocast or in half precision.
+            Weights, [...], in the precision of the parameters, at least float32.
 
         Raises:
             TypeError: If the features are not floating point.
@@ -96,7 +98,10 @@ class LambdaNet(nn.Module):
                 f"LambdaNet expects features [..., {self.in_features}], "
                 f"got shape {tuple(features.shape)}"
             )
-        raw: Tensor = self.layers(features).squeeze(-1)
+        weight = next(self.parameters())
+        # Autocast would round weights of nearly equal views to the same number.
+        with without_autocast(weight.device):
+            raw: Tensor = self.layers(features.to(weight.dtype)).squeeze(-1)
         # In float16 the floor would round to zero.
         raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
         if self.positive == "softplus":

@@ -27,6 +27,8 @@ class Action(nn.Module, ABC):
         """Keep the group."""
         super().__init__()
         self.group = group
+        # Plain integers: a compiled graph cannot index by what a tensor holds.
+        self._inverses = tuple(int(g) for g in group.inverses)
 
     @abstractmethod
     def act(self, g: int, x: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
@@ -63,7 +65,7 @@ class Action(nn.Module, ABC):
             ValueError: If y has not one entry per element, or its shape does not suit the action.
         """
         self._check_views(y)
-        return torch.stack([self.act(self.group.inverse(g), y[g]) for g in self.group.elements])
+        return torch.stack([self.act(h, y[g]) for g, h in enumerate(self._inverses)])
 
     def _check_views(self, y: Tensor) -> None:
         if y.ndim < 2 or y.shape[0] != self.group.order:

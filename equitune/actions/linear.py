@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from equitune._autocast import without_autocast
 from equitune.actions.base import (
     Action,
     check_dim,
@@ -58,7 +61,7 @@ class Signs(Action):
             ValueError: If g is not an element or x has not size n along dim.
         """
         self.group.check_element(g)
-        check_size(x, 1, self.dim, self.signs.shape[1], "Signs")
+        self._check(x, 1)
         return x * self._signs_for(x, 0)[g]
 
     def orbit(self, x: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "group batch ..."]:
@@ -67,7 +70,7 @@ class Signs(Action):
         Raises:
             ValueError: If x has not size n along dim.
         """
-        check_size(x, 1, self.dim, self.signs.shape[1], "Signs")
+        self._check(x, 1)
         return x * self._signs_for(x, x.ndim + self.dim)
 
     def undo(self, y: Shaped[Tensor, "group batch ..."]) -> Shaped[Tensor, "group batch ..."]:
@@ -77,8 +80,13 @@ class Signs(Action):
             ValueError: If y has not one entry per element or not size n along dim.
         """
         self._check_views(y)
-        check_size(y, 2, self.dim, self.signs.shape[1], "Signs")
+        self._check(y, 2)
         return y * self._signs_for(y, y.ndim + self.dim - 1)
+
+    def _check(self, x: Tensor, leading: int) -> None:
+        check_size(x, leading, self.dim, self.signs.shape[1], "Signs")
+        if x.dtype in (torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64):
+            raise TypeError(f"Signs acts on numbers that can be negative, got {x.dtype}")
 
     def _signs_for(self, x: Tensor, before: int) -> Tensor:
         """Return the signs as [G, 1 (before times), n, 1 (after dim)] in the dtype of x."""
@@ -120,10 +128,19 @@ class Linear(Action):
         if matrices.shape[1] != matrices.shape[2]:
             raise ValueError(f"matrices must be square, got shape {tuple(matrices.shape)}")
         _check_representation(group, matrices.detach().to(device="cpu", dtype=torch.float64))
-        kept = matrices.detach().clone()
-        inverses = kept[group.inverses.to(kept.device)]
-        self.register_buffer("matrices", kept, persistent=False)
+        self._as_given = matrices.detach().clone()
+        self._set_matrices(self._as_given)
+
+    def _set_matrices(self, matrices: Tensor) -> None:
+        inverses = matrices[self.group.inverses.to(matrices.device)]
+        self.register_buffer("matrices", matrices, persistent=False)
         self.register_buffer("inverse_matrices", inverses, persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Linear:
+        """Follow a module to another device, but keep the precision that was given."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._set_matrices(self._as_given.to(self.matrices.device))
+        return self
 
     def act(self, g: int, x: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
         """Return g x, same shape and dtype as x [B, ..., n, ...].
@@ -159,7 +176,7 @@ class Linear(Action):
 
     def _multiply(self, equation: str, matrices: Tensor, x: Tensor) -> Tensor:
         # Autocast would round the input of the whole model, not only this product.
-        with torch.autocast(device_type=x.device.type, enabled=False):
+        with without_autocast(x.device):
             moved = torch.einsum(equation, matrices.to(x.dtype), x.movedim(self.dim, -1))
         return moved.movedim(-1, self.dim)
 

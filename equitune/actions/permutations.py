@@ -94,7 +94,7 @@ class PermuteAxis(Action):
 class Relabel(Action):
     """Replaces integer value v by perm_g[v], in a tensor of any shape: token ids, class labels.
 
-    Values must lie in 0 .. n - 1; that is not checked, for it would stop a GPU on every call.
+    Values must lie in 0 .. n - 1; others are an error of PyTorch's indexing.
     """
 
     forward_table: Tensor
@@ -130,7 +130,8 @@ class Relabel(Action):
         """
         self.group.check_element(g)
         _check_labels(x)
-        return self.forward_table[g][x.long()].to(x.dtype)
+        # Not table[x]: that would let negative values count from the end.
+        return self.forward_table[g].gather(0, x.long().flatten()).view(x.shape).to(x.dtype)
 
     def orbit(self, x: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "group batch ..."]:
         """Return result[g] = g x, [G, B, ...].
@@ -139,7 +140,10 @@ class Relabel(Action):
             TypeError: If x does not hold integers.
         """
         _check_labels(x)
-        return self.forward_table[:, x.long()].to(x.dtype)
+        labels = x.long().flatten()
+        return (
+            self.forward_table.index_select(1, labels).view(self.group.order, *x.shape).to(x.dtype)
+        )
 
     def undo(self, y: Shaped[Tensor, "group batch ..."]) -> Shaped[Tensor, "group batch ..."]:
         """Return result[g] = g^-1 y[g], [G, B, ...].

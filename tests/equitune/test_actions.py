@@ -297,3 +297,28 @@ def test_homomorphism_check_spares_right_tables() -> None:
 
 def test_linear_tolerates_rounding_of_float32() -> None:
     Linear(S3, matrices().float())
+
+
+def test_signs_refuse_numbers_without_a_sign(unchecked: None) -> None:
+    action = Signs(cyclic(2), torch.tensor([[1, 1], [-1, -1]]))
+    for dtype in (torch.uint8, torch.bool):
+        with pytest.raises(TypeError, match="can be negative"):
+            action.orbit(torch.ones(3, 2, dtype=dtype))
+
+
+def test_relabel_refuses_negative_labels() -> None:
+    action = Relabel(cyclic(3), torch.tensor([[0, 1, 2], [1, 2, 0], [2, 0, 1]]))
+    for call in (action.orbit, lambda x: action.act(1, x)):
+        with pytest.raises((IndexError, RuntimeError)):
+            call(torch.tensor([-1]))
+
+
+def test_linear_keeps_its_precision_through_changes_of_dtype() -> None:
+    angle = torch.tensor(2 * torch.pi / 3, dtype=torch.float64)
+    turn = torch.stack(
+        (torch.stack((angle.cos(), -angle.sin())), torch.stack((angle.sin(), angle.cos())))
+    )
+    powers = torch.stack([torch.linalg.matrix_power(turn, k) for k in range(3)])
+    action = Linear(cyclic(3), powers).bfloat16().double()
+    assert torch.equal(action.matrices, powers)
+    assert action.float().state_dict() == {}

@@ -285,3 +285,23 @@ def test_errors_name_the_value(
     with pytest.raises(kind, match=message) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+def test_integer_losses_select_like_their_values() -> None:
+    y = torch.randn(3, 2, 4)
+    loss = torch.tensor([[2, 0], [1, 0], [-1, 3]])
+    assert torch.equal(select(y, loss).index, torch.tensor([2, 0]))
+
+
+def test_soft_selection_survives_infinite_losses_and_tiny_temperatures() -> None:
+    inf = torch.inf
+    loss = torch.tensor(
+        [[-inf, -inf, 1.0, inf], [0.0, -inf, 1.0 + 1e-3, inf], [5.0, 1.0, 9.0, 2.0]]
+    )
+    expected = torch.tensor([[1.0, 0.5, 1.0, 0.0], [0.0, 0.5, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    assert torch.equal(soft_select_weights(loss, 1e-30), expected)
+
+
+def test_a_tolerance_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="tolerance=nan"):
+        select(torch.randn(2, 1, 1), torch.zeros(2, 1), "average", float("nan"))

@@ -84,3 +84,11 @@ def test_errors_name_the_value() -> None:
     with pytest.raises(ValueError, match=r"f\(gx\) has shape \(1, 3\) .* for g=0"):
         calls = iter([X, X[:1]])
         equivariance_error(lambda x: next(calls), X, MIRROR, MIRROR)
+
+
+def test_complex_outputs_are_compared_as_numbers() -> None:
+    action = Mirror()
+    error = equivariance_error(
+        lambda x: torch.fft.fft(x, dim=-2), torch.randn(2, 3, 4), action, action
+    )
+    assert error < 1e-5

@@ -63,6 +63,7 @@ def run(
     rule: equitune.Rule,
     block: int | None,
     end: int | None = END,
+    pick: equitune.Pick = equitune.greedy,
 ) -> equitune.Decoded:
     state = model.read(WORD_ACTION.orbit(contexts).flatten(0, 1))
     return equitune.decode(
@@ -75,6 +76,7 @@ def run(
         max_steps=STEPS,
         block=block,
         end=end,
+        pick=pick,
     )
 
 
@@ -194,8 +196,102 @@ def test_without_an_end_all_steps_are_written(contexts: Tensor) -> None:
     assert decoded.lengths.tolist() == [STEPS] * len(contexts)
 
 
-def test_bad_arguments_are_refused(contexts: Tensor) -> None:
+NOISE = torch.rand(12, STEPS, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+
+
+def sample(scores: Tensor, where: equitune.Where) -> Tensor:
+    """Draw by rank with noise that belongs to the sample and the step, whatever its row is."""
+    ordered = scores.softmax(dim=-1).sort(dim=-1, descending=True)
+    ranks = (ordered.values.cumsum(dim=-1) < NOISE[where.samples, where.step, None]).sum(dim=-1)
+    ranks = ranks.clamp(max=WORDS - 1)
+    return ordered.indices.gather(-1, ranks[:, None])[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "block"),
+    [("probabilities", 1), ("weighted", 1), ("select", 1), ("select", 3), ("select", None)],
+)
+def test_sampling_with_noise_tied_to_the_sentence_is_equivariant(
+    contexts: Tensor, rule: str, block: int | None
+) -> None:
     model = Recurrent(0)
+    drawn = run(model, contexts, RULES[rule](contexts), block, pick=sample).words
+    assert not torch.equal(drawn, run(model, contexts, RULES[rule](contexts), block).words)
+    for g, turned in enumerate(WORD_ACTION.orbit(contexts)):
+        words = run(model, turned, RULES[rule](turned), block, pick=sample).words
+        assert torch.equal(words, WORD_ACTION.orbit(drawn)[g])
+
+
+def test_a_sample_is_drawn_alike_alone_and_in_a_batch(contexts: Tensor) -> None:
+    """Rows are dropped when they end; `where` still names the right sample."""
+    model = Recurrent(0)
+    together = run(model, contexts, equitune.by_average(), 1, pick=sample).words
+    for row in range(len(contexts)):
+
+        def alone(scores: Tensor, where: equitune.Where, row: int = row) -> Tensor:
+            return sample(scores, where._replace(samples=torch.full_like(where.samples, row)))
+
+        one = run(model, contexts[row : row + 1], equitune.by_average(), 1, pick=alone)
+        assert torch.equal(one.words[0], together[row])
+
+
+def test_where_names_sample_element_and_step(contexts: Tensor) -> None:
+    seen = []
+
+    def pick(scores: Tensor, where: equitune.Where) -> Tensor:
+        if where.elements is not None:
+            seen.extend(
+                (int(s), int(g), where.step)
+                for s, g in zip(where.samples, where.elements, strict=True)
+            )
+        return scores.argmax(dim=-1)
+
+    run(Recurrent(0), contexts[:2], equitune.by_selection(confident), 2, end=None, pick=pick)
+    assert sorted(seen) == sorted(
+        (s, g, t) for s in range(2) for g in range(3) for t in range(STEPS)
+    )
+
+
+def test_weights_may_depend_on_the_block(contexts: Tensor) -> None:
+    model = Recurrent(0)
+
+    def surest(block: equitune.Block) -> Tensor:
+        return (-confident(block)) ** 8
+
+    plain = run(model, contexts, equitune.by_average(surest), 1).words
+    assert not torch.equal(plain, run(model, contexts, equitune.by_average(), 1).words)
+    for g, turned in enumerate(WORD_ACTION.orbit(contexts)):
+        words = run(model, turned, equitune.by_average(surest), 1).words
+        assert torch.equal(words, WORD_ACTION.orbit(plain)[g])
+
+
+def test_an_empty_batch_is_decoded_to_nothing(contexts: Tensor) -> None:
+    decoded = run(Recurrent(0), contexts[:0], equitune.by_average(), 1)
+    assert decoded.words.shape == (0, STEPS) and decoded.lengths.shape == (0,)
+
+
+def test_bad_arguments_are_refused(contexts: Tensor, unchecked: None) -> None:
+    model = Recurrent(0)
+    state = model.read(WORD_ACTION.orbit(contexts).flatten(0, 1))
+    start = contexts.new_zeros(len(contexts))
+    other = equitune.PermuteAxis(equitune.trivial(), torch.arange(WORDS)[None])
+    with pytest.raises(ValueError, match="both actions must be of one group"):
+        equitune.decode(
+            model.step, state, start, WORD_ACTION, other, equitune.by_average(), max_steps=3
+        )
+    layers_first = State(state.context, state.hidden[None])
+    with pytest.raises(ValueError, match="first dim must be the 36 rows"):
+        equitune.decode(
+            model.step,
+            layers_first,
+            start,
+            WORD_ACTION,
+            AXIS_ACTION,
+            equitune.by_average(),
+            max_steps=3,
+        )
+    with pytest.raises(ValueError, match="must return words or scores"):
+        run(model, contexts, lambda block, memory: equitune.Choice(memory), 1)
     with pytest.raises(ValueError, match="moves the end word 1"):
         run(model, contexts, equitune.by_average(), 1, end=1)
     with pytest.raises(ValueError, match="block=0"):

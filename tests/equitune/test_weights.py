@@ -95,3 +95,11 @@ def test_wrong_features_are_named() -> None:
         net(torch.zeros(2, 3, dtype=torch.long))
     with pytest.raises(ValueError, match=r"features \[..., 3\], got shape \(2, 4\)"):
         net(torch.zeros(2, 4))
+
+
+def test_half_precision_features_and_autocast_do_not_round_the_weights() -> None:
+    net = LambdaNet(4)
+    features = torch.randn(8, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(net(features), net(features).float())
+    torch.testing.assert_close(net(features.half()), net(features.half().float()))

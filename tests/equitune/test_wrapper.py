@@ -95,7 +95,8 @@ def test_rules_are_the_lambdas_of_eq_4() -> None:
 def test_one_batched_pass(rule: str) -> None:
     model = Counting()
     build(rule, model)(X)
-    assert model.shapes == [(4, 3)] if rule == "identity" else [(24, 3)]
+    expected = [(4, 3)] if rule == "identity" else [(24, 3)]
+    assert model.shapes == expected
 
 
 def test_identity_need_not_be_element_zero() -> None:
@@ -228,7 +229,7 @@ def test_copies_are_independent() -> None:
 
 
 def test_one_weight_per_token() -> None:
-    """R-EquiLM: lambda has one value for every position; y is [G, B, T, V]."""
+    """A weight for every position of a sequence: lambda is [G, B, T], y is [G, B, T, V]."""
     action = PermuteAxis(GROUP, ACTION.forward_table)
     net = LambdaNet(3, hidden=4)
     base = nn.Linear(3, 3)
@@ -371,3 +372,12 @@ def test_errors_name_the_value(
     with pytest.raises(kind, match=message) as error:
         call()
     assert "\n" not in str(error.value)
+
+
+def test_an_action_on_output_images_compiles_whole(unchecked: None) -> None:
+    net = torch.nn.Conv2d(1, 1, 3, padding=1).eval()
+    model = Equivariant(net, Rot90(), Rot90())
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    x = torch.randn(2, 1, 5, 5)
+    torch.testing.assert_close(compiled(x), model(x))
+    torch.testing.assert_close(model(x.rot90(1, (-2, -1))), model(x).rot90(1, (-2, -1)))

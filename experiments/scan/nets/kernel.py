@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import logging
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -14,6 +18,7 @@ import numba
 import numpy as np
 import torch
 from jaxtyping import Float
+from llvmlite.binding import get_host_cpu_name  # type: ignore[import-untyped]
 from torch import Tensor
 
 from experiments.scan.nets import cells, dropout, layout, numerics, passes
@@ -21,6 +26,8 @@ from experiments.scan.nets.model import Seq2Seq
 from experiments.scan.nets.numerics import jit
 from experiments.scan.nets.stream import Stream
 from experiments.scan.nets.training import ITERATION, Settings, check_range
+
+logger = logging.getLogger(__name__)
 
 
 @jit
@@ -143,6 +150,56 @@ def compiled_chunk() -> Callable[..., None]:
     )
 
 
+# Code that numba loads from its cache rounds differently, in the last bit, from the same code in
+# the process that has just compiled it, and training amplifies that. So that a run that was resumed
+# or repeated has the same numbers, a process never trains with code that it compiled itself:
+# another process compiles for it, and both load the result.
+_IN_COMPILER = "EQUITUNE_COMPILING"
+_COMPILE = "from experiments.scan.nets import kernel; kernel.compile_into_cache({!r}, {!r})"
+
+
+@cache
+def prepare(cell: str, dtype: str) -> None:
+    """Make sure that the training loop for a cell and precision is in numba's cache."""
+    if os.environ.get(_IN_COMPILER) or _stamp(cell, dtype).is_file():
+        return
+    logger.info("compiling the %s training kernel, about 20 s; cached afterwards", cell)
+    result = subprocess.run(
+        [sys.executable, "-c", _COMPILE.format(cell, dtype)],
+        cwd=Path(__file__).parents[3],
+        env={**os.environ, _IN_COMPILER: "1"},
+        capture_output=True,
+        text=True,
+    )
+    if result.returncode != 0:
+        reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        logger.warning(
+            "the kernel could not be cached (%s): a repeated run may differ in rounding", reason
+        )
+
+
+def compile_into_cache(cell: str, dtype: str) -> None:
+    """Compile by training one iteration on a tiny example, and leave a stamp beside the cache."""
+    model = Seq2Seq(cell, hidden=4).to(getattr(torch, dtype))
+    stream = Stream.pack([[2, 1]], [[2, 1]], [0], [True])
+    NumbaTrainer(model, Settings(lr=1e-4, weight_decay=0.0, clip=5.0, dropout=0.1, seed=0)).run(
+        stream, 0, 1
+    )
+    _stamp(cell, dtype).touch()
+
+
+def _stamp(cell: str, dtype: str) -> Path:
+    """Return the file that says that numba's cache has the loop, for this machine and version."""
+    version = f"{sys.implementation.cache_tag}-{numba.__version__}-{_host()}"
+    name = f"kernel-{cell}-{dtype}-{version}-{_source_digest()[:16]}.compiled"
+    return Path(compiled_chunk().stats.cache_path, name)  # type: ignore[attr-defined]
+
+
+def _host() -> str:
+    """Return the processor that numba compiles for."""
+    return os.environ.get("NUMBA_CPU_NAME") or str(get_host_cpu_name())
+
+
 class NumbaTrainer:
     """Compiled batch-1 training; see `training.Trainer`.
 
@@ -165,6 +222,7 @@ class NumbaTrainer:
         """See `Trainer.run`. Releases the global interpreter lock."""
         check_range(self, stream, start, stop, self._model)
         settings, dtype = self.settings, self._flat.dtype
+        prepare(self._model.cell, dtype.name)
         length = int(np.diff(stream.command_offsets).max())
         steps = int(np.diff(stream.target_offsets).max())
         losses = np.empty(stop - start)
