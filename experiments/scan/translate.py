@@ -124,13 +124,19 @@ def _selection_block(options: ScanTask) -> int | None:
 
 
 def _selection(options: ScanTask) -> Callable[[Tensor | None], equitune.Rule]:
-    """Return the maker of equizero's rule: select by the mean of -max probability."""
-    padded = options.score == "padded"
+    """Return the maker of equizero's rule: select by the mean of -max probability.
+
+    At a single step both branches are often sure to the last bit, and -max probability ties at -1.
+    There it is 1 - max probability, which ranks the branches alike, adds up alike, and is exact
+    near zero.
+    """
+    padded, stepwise = options.score == "padded", options.selection != "sequence"
 
     def loss(block: equitune.Block) -> Tensor:
         # Rows after a branch's end hold zeros: a uniform distribution, max probability 1/8.
         mask = None if padded else block.emitted
-        return equitune.losses.max_probability(block.outputs, mask=mask)
+        losses = equitune.losses.max_probability(block.outputs, log_odds=stepwise, mask=mask)
+        return losses.sigmoid() if stepwise else losses
 
     return lambda weights: equitune.by_selection(loss, remember=options.selection == "prefix")
 
