@@ -146,12 +146,10 @@ def test_every_option_is_equivariant_and_the_plain_model_is_not(
 def test_logits_and_log_probabilities_choose_the_same_words(
     configure: Callable[..., RunConfig], model: Seq2Seq, corpus: Corpus
 ) -> None:
-    found = [
-        translate(
-            translator(model, VERB, "equitune", configure(f"task.space={space}").task), corpus
-        )
-        for space in ("logits", "log_probabilities", "probabilities")
-    ]
+    found = []
+    for space in ("logits", "log_probabilities", "probabilities"):
+        task = configure("method=equitune", f"task.space={space}").task
+        found.append(translate(translator(model, VERB, "equitune", task), corpus))
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
 
