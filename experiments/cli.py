@@ -32,13 +32,11 @@ BAD_INPUT = (UserError, HydraException, OmegaConfBaseException, OSError, ValueEr
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _job(raw: DictConfig) -> None:
     """Run one job of a sweep, or the only one."""
-    from experiments.report import describe_run, show
+    from experiments.report import show
     from experiments.runner import execute
 
     try:
-        config = load(raw)
-        log.info("%s", describe_run(config))
-        show(execute(config))
+        show(execute(load(raw)))
     except BAD_INPUT as error:
         if HydraConfig.get().mode == RunMode.RUN and not DEBUGGING:
             _end(describe(error), 1)

@@ -20,6 +20,7 @@ from experiments import environment
 from experiments.errors import Interrupted, RunFailed, UserError
 from experiments.records import FinishedRun, Run, find_finished
 from experiments.registry import load_task
+from experiments.report import describe_run
 from experiments.stages import RunName, name_run
 from experiments.tracking import open_tracker
 
@@ -109,6 +110,7 @@ def execute(config: RunConfig) -> FinishedRun:
     environment.limit_threads(config.threads)
     if config.device not in ("auto", "cpu"):
         environment.choose_device(config.device)
+    log.info("%s", describe_run(config))
     with catch_signals() as stop, follow_parent(stop):
         finished = ensure(config, config.stage, stop)
         if stop.received:

@@ -77,7 +77,7 @@ def test_it_runs_as_a_file_from_another_folder(tree: Any, tmp_path: Path) -> Non
 
 
 def test_it_imports_no_framework(tree: Any) -> None:
-    heavy = "{'torch', 'hydra', 'omegaconf', 'matplotlib', 'equitune', 'experiments'}"
+    heavy = "{'torch', 'hydra', 'omegaconf', 'matplotlib', 'equitune', 'experiments.scan'}"
     code = (
         "import sys; from scripts.paper_figures import main; "
         f"assert main(['--results', {str(tree.path)!r}]) == 0; "
