@@ -168,7 +168,7 @@ def _notes(rows: pd.DataFrame, blocks: Sequence[Block], options: Options) -> tup
     if "demo" in options.scales:
         counts = ", ".join(f"n = {count}" for count in sorted(set(demo))) or "no rows"
         notes.append(
-            f"scale = demo, {counts}: a small budget, not comparable with the paper's numbers, "
+            f"scale = demo, {counts}: fewer seeds or iterations than the paper's, "
             f"so none of its cells is marked"
         )
     if any(DAGGER in text for block in blocks for line in block.rows for text in line):
