@@ -201,48 +201,22 @@ def decode(
     block = max_steps if block is None else block
     if max_steps < 1 or block < 1:
         raise ValueError(f"max_steps={max_steps} and block={block} must be positive")
-    order, batch = action_in.group.order, start.shape[0]
     _check(state, start, action_in, action_out, end)
-    if batch == 0:
-        return _cut(start.new_zeros(0, max_steps), end)
-    out = start.new_full((batch, max_steps), 0 if end is None else end)
-    rows = torch.arange(batch, device=start.device)
+    writer = _Writer(step, action_in, action_out, end, pick)
+    out = start.new_full((len(start), max_steps), 0 if end is None else end)
+    rows = torch.arange(len(start), device=start.device)
     feed = action_in.orbit(start[:, None])
     memory: Any = None
     for first in range(0, max_steps, block):
-        size = min(block, max_steps - first)
-        elements = torch.arange(order, device=rows.device).repeat_interleave(len(rows))
-        branches = _Branches(step, size, end, pick, rows.repeat(order), elements, first)
-        outputs, words, emitted, after = branches.roll_out(state, feed.flatten(0, 1))
-        shape = (order, len(rows), size)
-        outputs = outputs.reshape(*shape, -1)
-        choice = rule(
-            Block(
-                outputs,
-                action_out.undo(outputs),
-                action_in.undo(words.reshape(shape)),
-                emitted.reshape(shape),
-                rows,
-            ),
-            memory,
-        )
-        memory, chosen = choice.memory, _words_of(choice, rows, first, pick)
-        out[rows, first : first + size] = chosen
-        if first + size >= max_steps:
+        if len(rows) == 0:
             break
-        branch_words = action_in.orbit(chosen)
-        if size > 1:
-            known = torch.cat((feed, branch_words[..., :-1]), dim=-1)
-            after = step(state, known.flatten(0, 1))[1]
-        state, feed = after, branch_words[..., -1:]
-        if end is not None:
-            alive = (chosen != end).all(dim=1)
-            if not bool(alive.any()):
-                break
-            if not bool(alive.all()):
-                keep = alive.repeat(order)
-                state = _take(state, keep)
-                feed, rows = feed[:, alive], rows[alive]
+        size = min(block, max_steps - first)
+        written, after = writer.write(state, feed, rows, first, size)
+        choice = rule(written, memory)
+        memory, chosen = choice.memory, writer.words_of(choice, rows, first)
+        out[rows, first : first + size] = chosen
+        if first + size < max_steps:
+            state, feed, rows = writer.advance(state, after, feed, rows, chosen)
     return _cut(out, end)
 
 
@@ -269,45 +243,55 @@ def _check(
     map_tree(check_leaf, state)
 
 
-def _words_of(choice: Choice, rows: Tensor, first: int, pick: Pick) -> Tensor:
-    """Return the words of a choice, picked by its scores where it has none."""
-    if choice.words is not None:
-        return choice.words
-    if choice.scores is None:
-        raise ValueError("a rule must return words or scores")
-    steps = enumerate(choice.scores.unbind(dim=1), start=first)
-    return torch.stack([pick(scores, Where(rows, None, at)) for at, scores in steps], dim=1)
-
-
-class _Branches(NamedTuple):
-    """The branches while they write one block, each feeding itself."""
+class _Writer(NamedTuple):
+    """The branches of a batch: they write blocks, and take over the words that were chosen."""
 
     step: Step
-    size: int
+    action_in: Action
+    action_out: Action
     end: int | None
     pick: Pick
-    samples: Tensor
-    elements: Tensor
-    first: int
 
-    def roll_out(self, state: Any, feed: Tensor) -> tuple[Tensor, Tensor, Tensor, Any]:
-        """Write the block; rows that have ended are dropped on the way.
+    def write(
+        self, state: Any, feed: Tensor, rows: Tensor, first: int, size: int
+    ) -> tuple[Block, Any]:
+        """Let every branch write ``size`` words from position ``first`` on.
 
         Returns:
-            Scores [N, n, V], words [N, n], which of them count [N, n], and the state after.
+            The block, and the state after it if ``size`` is 1.
         """
-        total, size, end = feed.shape[0], self.size, self.end
+        order = self.action_in.group.order
+        elements = torch.arange(order, device=rows.device).repeat_interleave(len(rows))
+        where = Where(rows.repeat(order), elements, first)
+        outputs, words, emitted, after = self._roll_out(state, feed.flatten(0, 1), where, size)
+        shape = (order, len(rows), size)
+        outputs = outputs.reshape(*shape, -1)
+        block = Block(
+            outputs,
+            self.action_out.undo(outputs),
+            self.action_in.undo(words.reshape(shape)),
+            emitted.reshape(shape),
+            rows,
+        )
+        return block, after
+
+    def _roll_out(
+        self, state: Any, feed: Tensor, where: Where, size: int
+    ) -> tuple[Tensor, Tensor, Tensor, Any]:
+        """Let every row write, feeding itself; rows that have ended are dropped on the way."""
+        total, end = feed.shape[0], self.end
         words = feed.new_full((total, size), 0 if end is None else end)
         emitted = torch.zeros(total, size, dtype=torch.bool, device=feed.device)
         outputs: Tensor | None = None
         rows = torch.arange(total, device=feed.device)
+        assert where.elements is not None
         for position in range(size):
             scores, state = self.step(state, feed)
             scores = scores[:, -1]
             if outputs is None:
                 outputs = scores.new_zeros(total, size, scores.shape[-1])
-            where = Where(self.samples[rows], self.elements[rows], self.first + position)
-            own = self.pick(scores, where)
+            at = Where(where.samples[rows], where.elements[rows], where.step + position)
+            own = self.pick(scores, at)
             outputs[rows, position] = scores
             words[rows, position] = own
             emitted[rows, position] = True
@@ -321,6 +305,36 @@ class _Branches(NamedTuple):
                 state, feed, rows = _take(state, alive), feed[alive], rows[alive]
         assert outputs is not None
         return outputs, words, emitted, state
+
+    def words_of(self, choice: Choice, rows: Tensor, first: int) -> Tensor:
+        """Return the words of a choice, picked by its scores where it has none."""
+        if choice.words is not None:
+            return choice.words
+        if choice.scores is None:
+            raise ValueError("a rule must return words or scores")
+        steps = enumerate(choice.scores.unbind(dim=1), start=first)
+        picked = [self.pick(scores, Where(rows, None, at)) for at, scores in steps]
+        return torch.stack(picked, dim=1)
+
+    def advance(
+        self, state: Any, after: Any, feed: Tensor, rows: Tensor, chosen: Tensor
+    ) -> tuple[Any, Tensor, Tensor]:
+        """Feed every branch its transform of the chosen words and drop samples that have ended.
+
+        Returns:
+            The state, the words to feed next and the samples that are left.
+        """
+        words = self.action_in.orbit(chosen)
+        if chosen.shape[1] > 1:
+            known = torch.cat((feed, words[..., :-1]), dim=-1)
+            after = self.step(state, known.flatten(0, 1))[1]
+        feed = words[..., -1:]
+        if self.end is None:
+            return after, feed, rows
+        alive = (chosen != self.end).all(dim=1)
+        if bool(alive.all()):
+            return after, feed, rows
+        return _take(after, alive.repeat(len(words))), feed[:, alive], rows[alive]
 
 
 def _take(tree: Any, keep: Tensor) -> Any:
