@@ -75,14 +75,15 @@ def _refuse_several_presets(arguments: list[str]) -> None:
     Raises:
         UserError: With the loop to use instead.
     """
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key.lstrip("+~") == "experiment" and not re.fullmatch(r"[\w.-]*", value):
-            names = re.findall(r"[\w.-]+", value) if "(" not in value else ["table2", "table8"]
-            raise UserError(
-                "one preset at a time (a sweep over presets would drop their own axes); use: "
-                f"for e in {' '.join(names)}; do python run.py experiment=$e; done"
-            )
+    pairs = [argument.partition("=") for argument in arguments]
+    values = [value for key, _, value in pairs if key.lstrip("+~") == "experiment"]
+    if len(values) > 1 or not all(re.fullmatch(r"[\w.-]*", value) for value in values):
+        plain = not any("(" in value for value in values)
+        names = re.findall(r"[\w.-]+", " ".join(values)) if plain else ["table2", "table8"]
+        raise UserError(
+            "one preset at a time (a sweep over presets would drop their own axes); use: "
+            f"for e in {' '.join(names)}; do python run.py experiment=$e; done"
+        )
 
 
 def describe(error: Exception) -> str:
@@ -98,4 +99,6 @@ def describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines and lines[0].startswith("Ambiguous value"):
+        return f"{lines[0]}; several values are a sweep: add -m"
     return " ".join(lines[:2]) if lines else type(error).__name__

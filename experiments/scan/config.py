@@ -167,7 +167,9 @@ def _check_pretraining(config: RunConfig) -> None:
     if config.stage == "pretrain":
         raise UserError("stage=pretrain makes no use of model.checkpoint; give one of the two")
     if not Path(model.checkpoint).is_file():
-        raise UserError(f"model.checkpoint={model.checkpoint}: no such file; it is .safetensors")
+        raise UserError(
+            f"model.checkpoint={model.checkpoint}: no such file; give a .safetensors file"
+        )
 
 
 def _check_cycles(name: str, cycles: list[list[str]], words: tuple[str, ...]) -> None:

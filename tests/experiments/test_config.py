@@ -152,6 +152,8 @@ BAD = {
     "results=": ["results= is empty"],
     "stage=pretrain device=cuda": ["device=cuda", "auto, cpu"],
     "stage=pretrain model.checkpoint=LICENSE": ["makes no use of model.checkpoint"],
+    "experiment=table2 experiment=table8": ["one preset at a time", "for e in table2 table8"],
+    "method=equitune,equizero": ["method=equitune,equizero", "add -m"],
     "experiment=glob(table*)": ["one preset at a time"],
     "experiment=table2,table8": ["one preset at a time", "for e in table2 table8"],
     "experiment=table3": ["experiment=table3", "table2"],
