@@ -14,7 +14,7 @@ from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.errors import Interrupted, UserError, unknown
+from experiments.errors import STOPPED, Interrupted, UserError, unknown
 from experiments.schema import CONF, explain, load
 
 if TYPE_CHECKING:
@@ -55,8 +55,6 @@ def main() -> None:
         _refuse_several_presets(sys.argv[1:])
         _job()
     except Interrupted as stopped:
-        from experiments.runner import STOPPED
-
         _end(str(stopped), STOPPED)
     except KeyboardInterrupt:
         _end("interrupted; the same command resumes", 130)
@@ -90,7 +88,7 @@ def describe(error: Exception) -> str:
     """Return one line for an error: what is wrong and, in a closed set, what is valid."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        return str(unknown(group, name, [o for o in error.options]))
+        return str(unknown(group, name, error.options))
     cause: Any = error.__cause__
     if isinstance(error, HydraException) and isinstance(cause, OmegaConfBaseException):
         return str(explain(cause))

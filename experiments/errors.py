@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: Exit status of a run that was asked to stop, as a shell reports SIGTERM.
+STOPPED = 143
+
 
 class UserError(Exception):
     """Bad input: reported as one line, without a traceback, with a non-zero exit status."""

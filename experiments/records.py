@@ -17,6 +17,7 @@ from experiments import environment
 from experiments.errors import Interrupted, UserError
 from experiments.files import load_tensors, save_tensors, sha256, write_json, write_text
 from experiments.rows import COLUMNS
+from experiments.schema import variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +112,6 @@ class Run:
         self._need = need
         self.tracker = tracker
         self._stop_requested = stop_requested
-        self._name = name
         self._rows: list[dict[str, Any]] = []
         self._artefacts: dict[str, str] = {}
         self._columns = {
@@ -124,6 +124,7 @@ class Run:
             "protocol": config.protocol.name,
             "scale": config.scale.name,
             "seed": config.seed,
+            "variant": variant(config),
         } | dict.fromkeys(blank, "")
         self._started = (time.time(), time.process_time())
         earlier = read_record(folder) or {}
@@ -168,7 +169,7 @@ class Run:
         Args:
             metric: Its name.
             value: The number; it must be finite.
-            columns: Further columns (split, step, view, variant) or other values for the run's own.
+            columns: Further columns (split, step, view) or other values for the run's own.
 
         Raises:
             ValueError: For a number that is not finite or a column that does not exist.
@@ -178,10 +179,9 @@ class Run:
             raise ValueError(f"no such columns: {sorted(extra)}; choose from: {', '.join(COLUMNS)}")
         if not math.isfinite(value):
             raise ValueError(f"metric {metric} is {value}, not a finite number")
-        self._rows.append(
-            {**self._columns, **columns, "metric": metric, "value": repr(float(value))}
-        )
-        self.tracker.log_row(metric, value, columns)
+        row = {**self._columns, **columns, "metric": metric, "value": repr(float(value))}
+        self._rows.append(row)
+        self.tracker.log_row(metric, value, row)
 
     def fact(self, name: str, value: Any) -> None:
         """Add a fact (data checksum, parameter count, device) to the run's record."""
@@ -192,11 +192,6 @@ class Run:
     ) -> None:
         """Write a tensor artefact; its checksum goes into the record."""
         save_tensors(self.folder / name, tensors, facts)
-        self._artefacts[name] = sha256(self.folder / name)
-
-    def save_text(self, name: str, text: str) -> None:
-        """Write a text artefact; its checksum goes into the record."""
-        write_text(self.folder / name, text)
         self._artefacts[name] = sha256(self.folder / name)
 
     def checkpoint(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:

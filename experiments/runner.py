@@ -15,9 +15,10 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
+from omegaconf import OmegaConf
 
 from experiments import environment
-from experiments.errors import Interrupted, RunFailed, UserError
+from experiments.errors import STOPPED, Interrupted, RunFailed, UserError
 from experiments.records import FinishedRun, Run, find_finished
 from experiments.registry import load_task
 from experiments.report import describe_run
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Exit status of a run that was asked to stop, as a shell reports SIGTERM.
-STOPPED = 143
 #: Seconds between two looks at whether the parent process is alive.
 PARENT_INTERVAL = 1.0
 
@@ -158,8 +157,6 @@ def _locked(folder: Path, stop: StopSignal) -> Iterator[None]:
 
 def _perform(config: RunConfig, name: RunName, folder: Path, stop: StopSignal) -> FinishedRun:
     """Do one run inside its lock and leave a record in every case."""
-    from omegaconf import OmegaConf
-
     stage = load_task(config.task.name).stages[name.stage]
     with open_tracker(config, name) as tracker:
         run = Run(

@@ -118,12 +118,12 @@ def choose_mode(wanted: str) -> str:
     chosen = os.environ.get("WANDB_MODE") or wanted
     if chosen not in ("auto", "online"):
         return chosen
-    for possible, missing in ((has_key(), "key"), (reachable(*_server()), "network")):
-        if not possible:
-            if chosen == "online":
-                log.warning("wandb: no %s, so this is logged offline", missing)
-            return "offline"
-    return "online"
+    missing = "key" if not has_key() else "" if reachable(*_server()) else "network"
+    if not missing:
+        return "online"
+    if chosen == "online":
+        log.warning("wandb: no %s, so this is logged offline", missing)
+    return "offline"
 
 
 def _start(config: RunConfig, name: RunName, mode: Any, run_id: str) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 from experiments.errors import UserError, unknown
 from experiments.files import sha256
@@ -198,8 +198,6 @@ def _drop_unread(config: RunConfig) -> None:
 
 def load_group(name: str) -> ScanGroup:
     """Return a group by its name in ``conf/group``."""
-    from omegaconf import OmegaConf
-
     schema = OmegaConf.structured(ScanGroup)
     group = OmegaConf.to_object(
         OmegaConf.merge(schema, OmegaConf.load(CONF / f"group/{name}.yaml"))
@@ -260,7 +258,7 @@ TASK = Task(
             pretrain_identity,
             _pretrain_label,
             "experiments.scan.pretrain:pretrain",
-            blank=("method", "group", "protocol", "scale"),
+            blank=("method", "group", "protocol", "scale", "variant"),
         ),
         "evaluate": Stage(
             "evaluate",

@@ -18,6 +18,8 @@ from experiments.scan.grammar import ACTION_WORDS, COMMAND_WORDS, SPLITS, Pair
 SOS, EOS = 0, 1
 #: Share of the training file that is held out for validation.
 VALIDATION_SHARE = 0.2
+#: Commands per batch; an orbit has |G| times as many rows.
+BATCH = 1024
 
 # What each random stream of a seed is used for; the numbers keep them independent.
 _SPLIT, _ORDER, _TEACHER, _UNSEEDED = range(4)
@@ -103,7 +105,7 @@ class Corpus:
         unknown = [row for row, c in enumerate(self.commands) if tuple(c) not in known]
         return self.take(np.array(unknown, dtype=int))
 
-    def batches(self, size: int) -> Iterator[Batch]:
+    def batches(self, size: int = BATCH) -> Iterator[Batch]:
         """Yield the corpus in batches of commands of equal length, at most ``size`` each.
 
         Within a length, commands are ordered by the length of their targets, so that a batch does

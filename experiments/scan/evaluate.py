@@ -15,7 +15,6 @@ from experiments.scan.data import Corpus, ScanData, load_data, word_actions
 from experiments.scan.pretrain import load_model
 from experiments.scan.translate import correct, equivariance_error, translate, translator
 from experiments.scan.weighting import collect_views, held_out_gain, train_lambda
-from experiments.schema import variant
 
 if TYPE_CHECKING:
     from experiments.records import Run
@@ -35,22 +34,21 @@ def evaluate(config: RunConfig, run: Run) -> None:
     if config.method.name == "lambda_equitune":
         weigh = _learn_weights(model, data, config, run).to(device)
     equivariant = translator(model, config.group, config.method.name, config.task, weigh)
-    unseeded = config.method.name == "pretrained" and config.task.validation == "unseeded"
+    unseeded = config.task.validation == "unseeded"
     parts = {
         "validation": data.unseeded_validation if unseeded else data.validation,
         "test": data.test,
     }
-    label = variant(config)
     outcomes = {}
     for split, corpus in parts.items():
         outcomes[split] = correct(translate(equivariant, corpus), corpus)
         share = float(outcomes[split].double().mean())
-        run.row("accuracy", 100 * share, split=split, variant=label)
-        run.row("commands", len(corpus), split=split, variant=label)
+        run.row("accuracy", 100 * share, split=split)
+        run.row("commands", len(corpus), split=split)
     run.save("outcomes.safetensors", {k: v.to(torch.uint8) for k, v in outcomes.items()})
     actions = word_actions(load_group(config.dataset.groups[-1]))
     error = equivariance_error(equivariant, actions, _sample(data.test))
-    run.row("equivariance_error", error, split="test", variant=label)
+    run.row("equivariance_error", error, split="test")
     run.fact("validation_split", "unseeded" if unseeded else "held_out")
     run.fact("device", device.type)
 
@@ -73,6 +71,6 @@ def _learn_weights(
     held_out = collect_views(model, data.validation.without(data.train), actions)
     gain = held_out_gain(held_out, net, config.task.space, config.seed)
     for name, value in gain._asdict().items():
-        run.row(f"nll_{name}", value, split="validation", variant=variant(config))
+        run.row(f"nll_{name}", value, split="validation")
     run.save("lambda.safetensors", net.state_dict(), dataclasses.asdict(settings))
     return net

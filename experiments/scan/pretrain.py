@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -63,8 +64,6 @@ def load_model(config: RunConfig, run: Run) -> Seq2Seq:
 
 
 def _read_checkpoint(model: Seq2Seq, path: str) -> dict[str, Tensor]:
-    from pathlib import Path
-
     weights, _ = load_tensors(Path(path), own=False)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
@@ -161,15 +160,14 @@ def pretrain(config: RunConfig, run: Run) -> None:
     """Train a model, keep the one of the best validation accuracy, and write its curve."""
     data = load_data(config.dataset.name, config.seed, config.task.max_commands)
     state = Pretraining(config, run, data)
-    total, points = state.total, set(state.points())
+    total, points = state.total, state.points()
     every = config.task.pretrain.checkpoint_every
     label = f"pretrain {config.dataset.name} {config.model.name} seed {config.seed}"
     with progress(label, total, state.trainer.iteration) as bar:
         while (now := state.trainer.iteration) < total:
-            if now in points and len(state.curve) < state.points().index(now) + 1:
+            if now == points[len(state.curve)]:
                 bar.update(now, f"validation {state.validate():.1f} %")
-            following = min([p for p in points if p > now] + [now + CHUNK])
-            state.advance(min(following, now + CHUNK))
+            state.advance(min(points[len(state.curve)], now + CHUNK))
             if state.trainer.iteration % every < CHUNK or run.should_checkpoint:
                 state.save()
             bar.update(state.trainer.iteration)

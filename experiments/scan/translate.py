@@ -18,9 +18,6 @@ from experiments.scan.nets.model import EncoderState, Seq2Seq
 if TYPE_CHECKING:
     from experiments.scan.config import ScanTask
 
-#: Commands per batch; an orbit has |G| times as many rows.
-BATCH = 1024
-
 
 @dataclass(frozen=True)
 class Translator:
@@ -41,11 +38,6 @@ class Translator:
     block: int | None
     weigh: equitune.LambdaNet | None = None
     logits: bool = False
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return next(self.model.parameters()).device
 
     @torch.no_grad()
     def __call__(self, commands: Int[Tensor, "batch length"]) -> Int[Tensor, "batch steps"]:
@@ -104,7 +96,7 @@ def translator(
         options: Coupling, selection, score and space.
         weigh: The network lambda; needed by ``lambda_equitune``.
     """
-    actions = word_actions(group).to(next(model.parameters()).device)
+    actions = word_actions(group).to(model.device)
     if method == "equizero":
         return Translator(model, actions, _selection(options), _selection_block(options))
     space = "probabilities" if options.space == "probabilities" else "logits"
@@ -148,14 +140,14 @@ def translate(translator: Translator, corpus: Corpus) -> Int[Tensor, "commands s
         Action indices in the corpus's order, EOS from the end on, [n, max_steps].
     """
     words = torch.full((len(corpus), translator.model.max_steps), EOS)
-    for batch in corpus.batches(BATCH):
-        words[batch.rows] = translator(batch.commands.to(translator.device)).cpu()
+    for batch in corpus.batches():
+        words[batch.rows] = translator(batch.commands.to(translator.model.device)).cpu()
     return words
 
 
 def translate_plain(model: Seq2Seq, corpus: Corpus) -> Int[Tensor, "commands steps"]:
     """Translate a corpus with the model as it is, greedily."""
-    actions = word_actions(ScanGroup("trivial")).to(next(model.parameters()).device)
+    actions = word_actions(ScanGroup("trivial")).to(model.device)
     plain = Translator(model, actions, lambda weights: equitune.by_average(), 1)
     return translate(plain, corpus)
 
@@ -175,10 +167,10 @@ def accuracy(words: Int[Tensor, "commands steps"], corpus: Corpus) -> float:
 def equivariance_error(translator: Translator, actions: WordActions, corpus: Corpus) -> float:
     """Return the largest share, over g, of commands with translate(g x) != g translate(x)."""
     mismatches = torch.zeros(actions.commands.group.order)
-    for batch in corpus.batches(BATCH):
-        plain = translator(batch.commands.to(translator.device)).cpu()
+    for batch in corpus.batches():
+        plain = translator(batch.commands.to(translator.model.device)).cpu()
         expected = actions.words.orbit(plain)
         for g, commands in enumerate(actions.commands.orbit(batch.commands)):
-            words = translator(commands.to(translator.device)).cpu()
+            words = translator(commands.to(translator.model.device)).cpu()
             mismatches[g] += (words != expected[g]).any(dim=1).sum()
     return float(mismatches.max()) / len(corpus)

@@ -26,7 +26,6 @@ _ORDER = 10
 _BOOTSTRAP = 11
 #: Resamples of the bootstrap interval.
 RESAMPLES = 2000
-BATCH = 1024
 
 
 class Views(NamedTuple):
@@ -61,15 +60,14 @@ def collect_views(model: Seq2Seq, corpus: Corpus, actions: WordActions) -> Views
         actions: The group's action on words.
     """
     order, steps = actions.commands.group.order, max(len(target) for target in corpus.targets)
-    device = next(model.parameters()).device
     features = torch.zeros(order, len(corpus), 2 * model.hidden)
     log_probs = torch.zeros(order, len(corpus), steps, model.out_words)
     targets = torch.full((len(corpus), steps), EOS)
     counted = torch.zeros(len(corpus), steps, dtype=torch.bool)
-    for batch in corpus.batches(BATCH):
+    for batch in corpus.batches():
         size = batch.targets.shape[1]
-        commands = actions.commands.orbit(batch.commands).flatten(0, 1).to(device)
-        words = actions.words.orbit(batch.targets).flatten(0, 1).to(device)
+        commands = actions.commands.orbit(batch.commands).flatten(0, 1).to(model.device)
+        words = actions.words.orbit(batch.targets).flatten(0, 1).to(model.device)
         scores = model.forward_teacher(commands, words).cpu()
         scores = scores.reshape(order, len(batch.rows), size, -1)
         hidden = model.encode(commands).hidden.cpu()

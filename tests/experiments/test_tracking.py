@@ -45,12 +45,15 @@ class FakeRun:
 def test_online_needs_a_key_and_a_server_and_the_environment_wins(
     no_key: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(tracking, "reachable", lambda host, port: host == "api.wandb.ai")
+    asked = []
+    monkeypatch.setattr(tracking, "reachable", lambda *server: asked.append(server) or True)
     assert tracking.choose_mode("auto") == "offline"
     assert tracking.choose_mode("online") == "offline"  # it would ask for a key
+    assert not asked  # without a key nobody is called
     (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password x\n")
     (tmp_path / ".netrc").chmod(0o600)
     assert tracking.choose_mode("auto") == "online"
+    assert asked == [("api.wandb.ai", 443)]
     assert tracking.choose_mode("offline") == "offline"
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert tracking.choose_mode("online") == "disabled"

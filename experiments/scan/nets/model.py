@@ -135,6 +135,11 @@ class Seq2Seq(nn.Module):
         self.encoder = Encoder(cell, in_words, hidden)
         self.decoder = Decoder(cell, out_words, 2 * hidden, dropout)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.decoder.out.weight.device
+
     def encode(self, commands: Int[Tensor, "batch length"]) -> EncoderState:
         """Read a batch of commands.
 
