@@ -22,7 +22,7 @@ import torch
 
 from experiments.scan.nets.model import CELLS, Seq2Seq
 from experiments.scan.nets.stream import Stream
-from experiments.scan.nets.training import make_trainer
+from experiments.scan.nets.training import Settings, make_trainer
 
 
 class Measurement(NamedTuple):
@@ -74,7 +74,7 @@ def measure(
     stream = synthetic_stream(warmup + 1 + blocks * max(sizes.values()))
     torch.manual_seed(0)
     model = Seq2Seq(cell)
-    trained = make_trainer(model, backend="numba")
+    trained = make_trainer(model, Settings(dropout=0.1), "numba")
     begun = time.perf_counter()
     trained.run(stream, 0, 1)
     compile_s = time.perf_counter() - begun
@@ -82,7 +82,7 @@ def measure(
     state = trained.state_dict()
     results = []
     for backend in backends:
-        trainer = make_trainer(model, backend=backend)
+        trainer = make_trainer(model, Settings(dropout=0.1), backend)
         trainer.load_state_dict(state)
         begun = time.perf_counter()
         trainer.run(stream, warmup, warmup + 1)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 #: Words of the longest target, its end included.
 LONGEST = 49
 #: The options in which the text and the authors' code differ.
-OPTIONS = ("coupling", "selection", "score", "space", "validation")
+OPTIONS = ("coupling", "selection", "score", "space", "validation", "word_bias")
 
 
 @dataclass
@@ -72,13 +72,17 @@ class ScanTask:
     score: str | None = one_of("padded", "emitted")
     space: str | None = one_of("log_probabilities", "probabilities", "logits")
     validation: str | None = one_of("held_out", "unseeded")
+    word_bias: str | None = one_of("tied", "free")
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     max_commands: int | None = field(default=None, metadata={"minimum": 1})
 
 
 @dataclass
 class ScanModel:
-    """A sequence-to-sequence model and, optionally, its weights."""
+    """A sequence-to-sequence model and, optionally, its weights.
+
+    An equivariant model is built on a group: ``group``, or the data set's where that is None.
+    """
 
     name: str = MISSING
     task: str = MISSING
@@ -87,23 +91,36 @@ class ScanModel:
     dropout: float = between(0, 1, below=True)
     max_steps: int = at_least(1)
     checkpoint: str | None = how(None)
+    equivariant: bool = how(False)
+    group: str | None = how(None)
+    reduction: str | None = field(default=None, metadata={"choices": ("sum", "mean")})
 
 
 @dataclass
 class ScanDataset:
-    """A split of the SCAN language and the groups that act on it."""
+    """A split of the SCAN language and the groups that act on it.
+
+    ``symmetry`` is the paper's group, ``built_in`` that of the equivariant models by protocol.
+    """
 
     name: str = one_of("add_jump", "around_right")
     task: str = MISSING
     groups: list[str] = MISSING
+    symmetry: str = MISSING
+    built_in: dict[str, str] = MISSING
 
 
 @dataclass
 class ScanGroup(GroupConfig):
-    """A cyclic group acting on words: every list is a cycle, all of the same length."""
+    """A group acting on words.
+
+    Either cyclic: every list is a cycle, all of the same length. Or the product of other groups,
+    which must act on different words.
+    """
 
     words: list[list[str]] = field(default_factory=list)
     actions: list[list[str]] = field(default_factory=list)
+    factors: list[str] = field(default_factory=list)
 
 
 def resolve(config: RunConfig) -> None:
@@ -117,14 +134,45 @@ def resolve(config: RunConfig) -> None:
     """
     _check_options(config.task)
     _check_pretraining(config)
-    if config.method.name == "pretrained":
+    if config.model.equivariant:
+        config.group = _built_in_group(config)
+    elif config.method.name == "pretrained":
         config.group = ScanGroup(name="trivial")
-    _check_cycles("group.words", config.group.words, COMMAND_WORDS)
-    _check_cycles("group.actions", config.group.actions, ACTION_WORDS)
-    orders = {len(cycle) for cycle in config.group.words + config.group.actions}
-    if len(orders) > 1 or bool(config.group.words) != bool(config.group.actions):
-        raise UserError("group.words and group.actions must have cycles of one and the same length")
+    _check_group(config.group)
     _drop_unread(config)
+
+
+def _built_in_group(config: RunConfig) -> ScanGroup:
+    """Return the group that an equivariant model is built on."""
+    model = config.model
+    if config.method.name != "pretrained":
+        raise UserError(
+            f"model={model.name} is equivariant by itself and cannot be averaged by "
+            f"method={config.method.name}; choose method=pretrained"
+        )
+    name = model.group or config.dataset.built_in[config.protocol.name]
+    if name not in config.dataset.groups:
+        raise unknown("model.group", name, config.dataset.groups)
+    return load_group(name)
+
+
+def _check_group(group: ScanGroup) -> None:
+    if group.factors:
+        if group.words or group.actions:
+            raise UserError("group: give either factors or words and actions, not both")
+        factors = [load_group(name) for name in group.factors]
+        for factor in factors:
+            _check_group(factor)
+        words = [cycle for factor in factors for cycle in factor.words]
+        actions = [cycle for factor in factors for cycle in factor.actions]
+        _check_cycles("group.factors", words, COMMAND_WORDS)
+        _check_cycles("group.factors", actions, ACTION_WORDS)
+        return
+    _check_cycles("group.words", group.words, COMMAND_WORDS)
+    _check_cycles("group.actions", group.actions, ACTION_WORDS)
+    orders = {len(cycle) for cycle in group.words + group.actions}
+    if len(orders) > 1 or bool(group.words) != bool(group.actions):
+        raise UserError("group.words and group.actions must have cycles of one and the same length")
 
 
 def _check_options(task: ScanTask) -> None:
@@ -192,15 +240,24 @@ def _drop_unread(config: RunConfig) -> None:
     }[method]
     if method == "equizero" and task.selection != "sequence":
         reads.add("coupling")
+    if config.model.equivariant:
+        reads.add("word_bias")
     for name in set(OPTIONS) - reads:
         setattr(task, name, None)
 
 
 def load_group(name: str) -> ScanGroup:
-    """Return a group by its name in ``conf/group``."""
+    """Return a group by its name in ``conf/group``.
+
+    Raises:
+        UserError: If there is no such group.
+    """
+    path = CONF / f"group/{name}.yaml"
+    if not path.is_file():
+        raise unknown("group", name, sorted(file.stem for file in path.parent.glob("*.yaml")))
     schema = OmegaConf.structured(ScanGroup)
     group = OmegaConf.to_object(
-        OmegaConf.merge(schema, OmegaConf.load(CONF / f"group/{name}.yaml"))
+        OmegaConf.merge(schema, OmegaConf.load(path))
     )
     assert isinstance(group, ScanGroup)
     return group
@@ -215,13 +272,20 @@ def pretrain_identity(config: RunConfig) -> dict[str, Any]:
     made: dict[str, Any] = {"recipe": deciding(settings), "backend": settings.backend}
     if config.model.checkpoint is not None:
         made = {"checkpoint": sha256(Path(config.model.checkpoint))}
+    if config.model.equivariant:
+        made |= {"group": deciding(config.group), "word_bias": config.task.word_bias}
     return {
         "dataset": config.dataset.name,
         "seed": config.seed,
         "max_commands": config.task.max_commands,
-        "model": deciding(config.model),
+        "model": {k: v for k, v in deciding(config.model).items() if v is not None},
         **made,
     }
+
+
+def error_group(config: RunConfig) -> str:
+    """Return the group for which the equivariance error is measured: the data set's if none."""
+    return str(config.dataset.symmetry if config.group.name == "trivial" else config.group.name)
 
 
 def evaluate_identity(config: RunConfig) -> dict[str, Any]:
@@ -231,7 +295,7 @@ def evaluate_identity(config: RunConfig) -> dict[str, Any]:
         "pretrained_by": pretrain_identity(config),
         "method": deciding(config.method),
         "group": deciding(config.group),
-        "error_group": config.dataset.groups[-1],
+        "error_group": error_group(config),
         "options": {name: value for name, value in options.items() if value is not None},
         "variant": variant(config),
         "protocol": config.protocol.name,

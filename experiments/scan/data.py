@@ -12,7 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 import equitune
-from experiments.scan.config import ScanGroup
+from experiments.scan.config import ScanGroup, load_group
 from experiments.scan.grammar import ACTION_WORDS, COMMAND_WORDS, SPLITS, Pair
 
 SOS, EOS = 0, 1
@@ -209,21 +209,29 @@ class WordActions(NamedTuple):
 
 
 def word_actions(config: ScanGroup) -> WordActions:
-    """Build the actions of a group of word cycles (Section C.3: the swap of two words).
+    """Build the actions of a group on words (Section C.3: the swap of two words).
 
     The words and cycles were checked with the configuration.
     """
-    order = len(config.words[0]) if config.words else 1
-    group = equitune.cyclic(order)
-    tables = [
-        _table(vocabulary, cycles, order)
-        for vocabulary, cycles in ((COMMANDS, config.words), (ACTIONS, config.actions))
-    ]
+    factors = [load_group(name) for name in config.factors] or [config]
+    orders = [len(factor.words[0]) if factor.words else 1 for factor in factors]
+    group = equitune.product(*(equitune.cyclic(order) for order in orders))
+    commands = _tables(COMMANDS, [factor.words for factor in factors], orders)
+    words = _tables(ACTIONS, [factor.actions for factor in factors], orders)
     return WordActions(
-        equitune.Relabel(group, tables[0]),
-        equitune.Relabel(group, tables[1]),
-        equitune.PermuteAxis(group, tables[1]),
+        equitune.Relabel(group, commands),
+        equitune.Relabel(group, words),
+        equitune.PermuteAxis(group, words),
     )
+
+
+def _tables(vocabulary: Vocabulary, factors: list[list[list[str]]], orders: list[int]) -> Tensor:
+    """Return where each word goes under each element of a product, the last factor fastest."""
+    tables = torch.arange(len(vocabulary))[None]
+    for cycles, order in zip(factors, orders, strict=True):
+        moved = _table(vocabulary, cycles, order)
+        tables = tables[:, moved].flatten(0, 1)
+    return tables
 
 
 def _table(vocabulary: Vocabulary, cycles: list[list[str]], order: int) -> Tensor:

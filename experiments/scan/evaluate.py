@@ -10,7 +10,7 @@ import torch
 
 import equitune
 from experiments.environment import choose_device
-from experiments.scan.config import load_group
+from experiments.scan.config import ScanGroup, error_group, load_group
 from experiments.scan.data import Corpus, ScanData, load_data, word_actions
 from experiments.scan.pretrain import load_model
 from experiments.scan.translate import correct, equivariance_error, translate, translator
@@ -18,7 +18,7 @@ from experiments.scan.weighting import collect_views, held_out_gain, train_lambd
 
 if TYPE_CHECKING:
     from experiments.records import Run
-    from experiments.scan.nets.model import Seq2Seq
+    from experiments.scan.nets.training import Network
     from experiments.schema import RunConfig
 
 #: Test commands on which the equivariance error is measured.
@@ -33,7 +33,9 @@ def evaluate(config: RunConfig, run: Run) -> None:
     weigh = None
     if config.method.name == "lambda_equitune":
         weigh = _learn_weights(model, data, config, run).to(device)
-    equivariant = translator(model, config.group, config.method.name, config.task, weigh)
+    # A model that is equivariant by itself is run as it is.
+    group = ScanGroup("trivial") if config.model.equivariant else config.group
+    equivariant = translator(model, group, config.method.name, config.task, weigh)
     unseeded = config.task.validation == "unseeded"
     parts = {
         "validation": data.unseeded_validation if unseeded else data.validation,
@@ -46,7 +48,7 @@ def evaluate(config: RunConfig, run: Run) -> None:
         run.row("accuracy", 100 * share, split=split)
         run.row("commands", len(corpus), split=split)
     run.save("outcomes.safetensors", {k: v.to(torch.uint8) for k, v in outcomes.items()})
-    actions = word_actions(load_group(config.dataset.groups[-1]))
+    actions = word_actions(load_group(error_group(config)))
     error = equivariance_error(equivariant, actions, _sample(data.test))
     run.row("equivariance_error", error, split="test")
     run.fact("validation_split", "unseeded" if unseeded else "held_out")
@@ -60,7 +62,7 @@ def _sample(corpus: Corpus) -> Corpus:
 
 
 def _learn_weights(
-    model: Seq2Seq, data: ScanData, config: RunConfig, run: Run
+    model: Network, data: ScanData, config: RunConfig, run: Run
 ) -> equitune.LambdaNet:
     """Train lambda on the training pairs and compare it with uniform weights on held-out pairs."""
     actions = word_actions(config.group)

@@ -11,16 +11,24 @@ import torch
 from experiments.errors import UserError
 from experiments.files import load_tensors
 from experiments.progress import progress
-from experiments.scan.data import ACTIONS, COMMANDS, Corpus, ScanData, draw_order, load_data
+from experiments.scan.data import (
+    ACTIONS,
+    COMMANDS,
+    Corpus,
+    ScanData,
+    draw_order,
+    load_data,
+    word_actions,
+)
+from experiments.scan.nets.group_model import GroupSeq2Seq
 from experiments.scan.nets.model import Seq2Seq
-from experiments.scan.nets.training import Stream, Trainer, make_trainer
+from experiments.scan.nets.training import Network, Settings, Stream, Trainer, make_trainer
 from experiments.scan.translate import accuracy, translate_plain
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from experiments.records import Run
-    from experiments.scan.config import ScanModel
     from experiments.schema import RunConfig
 
 log = logging.getLogger(__name__)
@@ -30,27 +38,40 @@ WEIGHTS = "model.safetensors"
 CHUNK = 1000
 
 
-def build_model(config: ScanModel, seed: int) -> Seq2Seq:
-    """Build a model with weights drawn by ``seed``, leaving the global generator as it was."""
+def build_model(config: RunConfig) -> Network:
+    """Build a model with weights drawn by the seed, leaving the global generator as it was."""
+    model = config.model
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(config.seed)
+        if model.equivariant:
+            actions = word_actions(config.group)
+            return GroupSeq2Seq(
+                model.cell,
+                actions.commands,
+                actions.words,
+                in_words=len(COMMANDS),
+                out_words=len(ACTIONS),
+                hidden=model.hidden,
+                word_bias=config.task.word_bias,
+                max_steps=model.max_steps,
+            )
         return Seq2Seq(
-            config.cell,
+            model.cell,
             in_words=len(COMMANDS),
             out_words=len(ACTIONS),
-            hidden=config.hidden,
-            dropout=config.dropout,
-            max_steps=config.max_steps,
+            hidden=model.hidden,
+            dropout=model.dropout,
+            max_steps=model.max_steps,
         )
 
 
-def load_model(config: RunConfig, run: Run) -> Seq2Seq:
+def load_model(config: RunConfig, run: Run) -> Network:
     """Return the pretrained model: from ``model.checkpoint``, or from the pretraining run.
 
     Raises:
         UserError: If the file is damaged or belongs to another architecture.
     """
-    model = build_model(config.model, config.seed)
+    model = build_model(config)
     if config.model.checkpoint is not None:
         weights = _read_checkpoint(model, config.model.checkpoint)
     else:
@@ -63,7 +84,7 @@ def load_model(config: RunConfig, run: Run) -> Seq2Seq:
     return model.eval()
 
 
-def _read_checkpoint(model: Seq2Seq, path: str) -> dict[str, Tensor]:
+def _read_checkpoint(model: Network, path: str) -> dict[str, Tensor]:
     weights, _ = load_tensors(Path(path), own=False)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
@@ -91,16 +112,16 @@ class Pretraining:
         self.total = settings.budget
         if settings.backend == "torch":
             log.warning("no compiled kernel: plain PyTorch trains, %d iterations", self.total)
-        self.model = build_model(config.model, config.seed)
-        self.trainer: Trainer = make_trainer(
-            self.model,
-            backend=settings.backend,
+        self.model = build_model(config)
+        recipe = Settings(
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
             clip=settings.clip,
             dropout=config.model.dropout,
             seed=config.seed,
+            reduction=config.model.reduction or "sum",
         )
+        self.trainer: Trainer = make_trainer(self.model, recipe, settings.backend)
         self.stream = _stream(data.train, config, self.total)
         self.curve: list[dict[str, float]] = []
         self.loss_sum, self.loss_count = 0.0, 0

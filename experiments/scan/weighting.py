@@ -17,7 +17,7 @@ from torch import Tensor
 
 import equitune
 from experiments.scan.data import EOS, Corpus, WordActions, generator
-from experiments.scan.nets.model import Seq2Seq
+from experiments.scan.nets.training import Network
 
 if TYPE_CHECKING:
     from experiments.schema import LambdaNetConfig
@@ -51,7 +51,7 @@ class Views(NamedTuple):
 
 
 @torch.no_grad()
-def collect_views(model: Seq2Seq, corpus: Corpus, actions: WordActions) -> Views:
+def collect_views(model: Network, corpus: Corpus, actions: WordActions) -> Views:
     """Run the frozen model once over the orbits of a corpus.
 
     Args:

@@ -14,6 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 CELLS = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
+#: Blocks of the sums of a recurrent layer, in PyTorch's order.
+GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
 
 class EncoderState(NamedTuple):

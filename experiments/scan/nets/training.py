@@ -1,7 +1,8 @@
-"""Batch-1 training of `Seq2Seq`: its specification in plain PyTorch, and the common interface.
+"""Batch-1 training from scratch: its specification in plain PyTorch, and the common interface.
 
-`TorchTrainer` says with autograd what one training iteration is. The compiled trainer
-(`kernel.NumbaTrainer`) is tested against it and is what long runs use; `make_trainer` chooses.
+`TorchTrainer` says with autograd what one training iteration is. The compiled trainers
+(`kernel.NumbaTrainer`, `group_kernel.GroupTrainer`) are tested against it and are what long runs
+use; `make_trainer` chooses.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import importlib.util
 import logging
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,12 +21,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from experiments.scan.nets.dropout import dropout_mask, threshold
+from experiments.scan.nets.group_model import GroupSeq2Seq
 from experiments.scan.nets.model import Seq2Seq
 from experiments.scan.nets.stream import Stream as Stream
 
 logger = logging.getLogger(__name__)
 
 BACKENDS = ("auto", "numba", "torch")
+#: The networks that can be trained.
+Network = Seq2Seq | GroupSeq2Seq
 ITERATION = "iteration"
 
 
@@ -47,7 +51,7 @@ class Trainer(Protocol):
             stop: one past the last iteration.
 
         Returns:
-            Loss (summed negative log-likelihood) of each iteration, `[stop - start]`.
+            Loss of each iteration, `[stop - start]`.
 
         Raises:
             ValueError: the range does not continue this run or leaves the stream, or the stream
@@ -68,7 +72,7 @@ class Trainer(Protocol):
         """Continue from the result of `state_dict`, bit for bit."""
         ...
 
-    def export(self, model: Seq2Seq) -> None:
+    def export(self, model: Network) -> None:
         """Write the current parameters into `model`."""
         ...
 
@@ -83,60 +87,64 @@ class Settings:
         clip: largest gradient norm, of encoder and decoder separately.
         dropout: probability of dropping a unit of the decoder's word embedding.
         seed: seed of the dropout masks.
+        reduction: "sum" or "mean" of the negative log-likelihood over the used positions.
+        optimizer_steps: Adam steps with the gradient of each iteration.
         betas: decay rates of Adam's moments.
         eps: Adam's denominator offset.
     """
 
-    lr: float
-    weight_decay: float
-    clip: float
-    dropout: float
-    seed: int
+    lr: float = 1e-4
+    weight_decay: float = 0.0
+    clip: float = 5.0
+    dropout: float = 0.0
+    seed: int = 0
+    reduction: str = "sum"
+    optimizer_steps: int = 1
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
 
 
-def make_trainer(
-    model: Seq2Seq,
-    *,
-    backend: str = "auto",
-    lr: float = 1e-4,
-    weight_decay: float = 0.0,
-    clip: float = 5.0,
-    dropout: float = 0.1,
-    seed: int = 0,
-) -> Trainer:
+def make_trainer(model: Network, settings: Settings, backend: str = "auto") -> Trainer:
     """Start a training run from the parameters of `model`, which stays untouched.
 
     Args:
         model: network on the CPU; the run has its precision (float32, or float64 for tests).
+        settings: hyper-parameters.
         backend: "numba" (compiled), "torch" (the specification, about 30 times slower), or
             "auto" (default): numba where it is installed, else torch with a warning.
-        lr: Adam's learning rate. Default 1e-4.
-        weight_decay: Adam's L2 penalty. Default 0.
-        clip: largest gradient norm, of encoder and decoder separately. Default 5.
-        dropout: probability of dropping a unit of the decoder's word embedding. Default 0.1.
-        seed: seed of the dropout masks. Default 0.
 
     Returns:
         A trainer at iteration 0.
 
     Raises:
-        ValueError: `backend` is unknown or `dropout` is outside [0, 1).
+        ValueError: `backend` is unknown, `dropout` is outside [0, 1), or not 0 for a group model.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}: choose one of {', '.join(BACKENDS)}")
-    threshold(dropout)
-    settings = Settings(lr, weight_decay, clip, dropout, seed)
-    if backend == "auto":
-        backend = "numba" if importlib.util.find_spec("numba") else "torch"
-        if backend == "torch":
-            _warn_slow()
-    if backend == "torch":
+    threshold(settings.dropout)
+    if choose_backend(backend) == "torch":
         return TorchTrainer(model, settings)
+    if isinstance(model, GroupSeq2Seq):
+        from experiments.scan.nets.group_kernel import GroupTrainer
+
+        return GroupTrainer(model, settings)
     from experiments.scan.nets.kernel import NumbaTrainer
 
     return NumbaTrainer(model, settings)
+
+
+def choose_backend(backend: str) -> str:
+    """Return "numba" or "torch" for one of `BACKENDS`; warns once where numba is missing.
+
+    Raises:
+        ValueError: `backend` is unknown.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}: choose one of {', '.join(BACKENDS)}")
+    if backend != "auto":
+        return backend
+    if importlib.util.find_spec("numba"):
+        return "numba"
+    _warn_slow()
+    return "torch"
 
 
 @cache
@@ -145,7 +153,7 @@ def _warn_slow() -> None:
     logger.warning("numba is not installed: training SCAN with PyTorch, ~30 times slower")
 
 
-def check_range(trainer: Trainer, stream: Stream, start: int, stop: int, model: Seq2Seq) -> None:
+def check_range(trainer: Trainer, stream: Stream, start: int, stop: int, model: Network) -> None:
     """Refuse a range or a stream that the trainer cannot continue with; see `Trainer.run`."""
     if start != trainer.iteration:
         raise ValueError(f"start is {start} but {trainer.iteration} iterations have been done")
@@ -163,27 +171,30 @@ def check_range(trainer: Trainer, stream: Stream, start: int, stop: int, model: 
 
 
 def sequence_loss(
-    log_probs: Float[Tensor, "steps words"], target: Int[Tensor, " length"]
+    log_probs: Float[Tensor, "steps words"],
+    target: Int[Tensor, " length"],
+    reduction: str = "sum",
 ) -> Tensor:
     """Training loss of one sequence.
 
     Args:
         log_probs: decoder output, as many rows as were decoded, `[steps, V]`.
         target: action words, EOS included, `[length]`.
+        reduction: "sum" (default) or "mean" over positions.
 
     Returns:
-        Negative log-likelihood summed over the positions that both have, up to and including
-        the first at which the most probable word is EOS.
+        Negative log-likelihood over the positions that both have, up to and including the first
+        at which the most probable word is EOS.
     """
     steps = min(len(log_probs), len(target))
     ends = (log_probs[:steps].argmax(dim=1) == Seq2Seq.EOS).nonzero()
     if len(ends):
         steps = int(ends[0]) + 1
-    return F.nll_loss(log_probs[:steps], target[:steps], reduction="sum")
+    return F.nll_loss(log_probs[:steps], target[:steps], reduction=reduction)
 
 
 def decode_greedy(
-    model: Seq2Seq, command: Int[Tensor, " length"], masks: Float[Tensor, "max_steps width"]
+    model: Network, command: Int[Tensor, " length"], masks: Float[Tensor, "max_steps width"]
 ) -> Float[Tensor, "steps words"]:
     """Decode one command on the model's own (detached) argmax, with gradients.
 
@@ -195,7 +206,7 @@ def decode_greedy(
     Returns:
         Log-probabilities up to and including the step that chose EOS, `[steps, V]`.
     """
-    state = model.encode(command[None])
+    state: Any = model.encode(command[None])
     word = torch.tensor([model.SOS])
     rows = []
     for mask in masks:
@@ -210,7 +221,7 @@ def decode_greedy(
 class TorchTrainer:
     """The specification of a training iteration, with autograd; see `Trainer`."""
 
-    def __init__(self, model: Seq2Seq, settings: Settings) -> None:
+    def __init__(self, model: Network, settings: Settings) -> None:
         """Copy `model` and start two Adam optimisers, one per half of the network."""
         self.iteration = 0
         self.model = copy.deepcopy(model).train()
@@ -244,19 +255,24 @@ class TorchTrainer:
             return model.forward_teacher(command[None], target[None], teacher_masks)[0]
         return decode_greedy(model, command, masks)
 
+    def loss(self, stream: Stream, iteration: int) -> Tensor:
+        """Loss of one iteration at the current parameters, differentiable."""
+        target = torch.from_numpy(stream.target(iteration)).long()
+        return sequence_loss(self.log_probs(stream, iteration), target, self.settings.reduction)
+
     def run(self, stream: Stream, start: int, stop: int) -> Float[np.ndarray, " iterations"]:
         """See `Trainer.run`."""
         check_range(self, stream, start, stop, self.model)
         losses = np.empty(stop - start)
         for index, iteration in enumerate(range(start, stop)):
-            target = torch.from_numpy(stream.target(iteration)).long()
-            loss = sequence_loss(self.log_probs(stream, iteration), target)
+            loss = self.loss(stream, iteration)
             for optimizer in self._optimizers:
                 optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             for half, optimizer in zip(self._halves, self._optimizers, strict=True):
                 torch.nn.utils.clip_grad_norm_(half, self.settings.clip)
-                optimizer.step()
+                for _ in range(self.settings.optimizer_steps):
+                    optimizer.step()
             self.iteration += 1
             losses[index] = loss.item()
         return losses
@@ -283,11 +299,11 @@ class TorchTrainer:
                 with torch.no_grad():
                     parameter.copy_(state[f"model.{name}"])
                 optimizer.state[parameter] = {
-                    "step": torch.tensor(float(self.iteration)),
+                    "step": torch.tensor(float(self.iteration * self.settings.optimizer_steps)),
                     "exp_avg": state[f"exp_avg.{name}"].clone(),
                     "exp_avg_sq": state[f"exp_avg_sq.{name}"].clone(),
                 }
 
-    def export(self, model: Seq2Seq) -> None:
+    def export(self, model: Network) -> None:
         """See `Trainer.export`."""
         model.load_state_dict(self.model.state_dict())

@@ -12,13 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from experiments.scan.nets import training
 from experiments.scan.nets.model import Seq2Seq
-from experiments.scan.nets.training import Stream, TorchTrainer, make_trainer, sequence_loss
+from experiments.scan.nets.training import (
+    Settings,
+    Stream,
+    TorchTrainer,
+    make_trainer,
+    sequence_loss,
+)
 
 ITERATIONS = 60
 KERNEL_CELLS = [
@@ -55,10 +62,10 @@ class Comparison:
     def __init__(self, cell: str, dtype: torch.dtype, iterations: int, lr: float = 1e-3) -> None:
         stream = make_stream()
         model = make_model(cell, dtype)
-        options: dict[str, Any] = {"lr": lr, "weight_decay": 1e-4, "seed": 5}
-        spec = make_trainer(model, backend="torch", **options)
+        options = Settings(lr=lr, weight_decay=1e-4, dropout=0.1, seed=5)
+        spec = make_trainer(model, options, "torch")
         assert isinstance(spec, TorchTrainer)
-        fast: Any = make_trainer(model, backend="numba", **options)
+        fast: Any = make_trainer(model, options, "numba")
         self.loss = self.gradient = 0.0
         self.stops: set[tuple[bool, bool]] = set()
         self.norms: list[float] = []
@@ -111,19 +118,21 @@ def test_agrees_with_specification_in_float32() -> None:
 
 @pytest.fixture(scope="module")
 def whole_run() -> tuple[np.ndarray, dict[str, torch.Tensor]]:
-    trainer = make_trainer(make_model("LSTM", torch.float32), backend="numba", seed=2)
+    trainer = make_trainer(
+        make_model("LSTM", torch.float32), Settings(dropout=0.1, seed=2), "numba"
+    )
     return trainer.run(make_stream(), 0, ITERATIONS), trainer.state_dict()
 
 
-@settings(max_examples=8, deadline=None)
+@examples(max_examples=8, deadline=None)
 @given(cut=st.integers(0, ITERATIONS), reload=st.booleans())
 def test_chunks_and_resume_do_not_change_a_bit(whole_run: Any, cut: int, reload: bool) -> None:
     stream, model = make_stream(), make_model("LSTM", torch.float32)
-    trainer = make_trainer(model, backend="numba", seed=2)
+    trainer = make_trainer(model, Settings(dropout=0.1, seed=2), "numba")
     losses = trainer.run(stream, 0, cut)
     if reload:
         state = load(save(trainer.state_dict()))
-        trainer = make_trainer(Seq2Seq("LSTM"), backend="numba", seed=2)
+        trainer = make_trainer(Seq2Seq("LSTM"), Settings(dropout=0.1, seed=2), "numba")
         trainer.load_state_dict(state)
     losses = np.concatenate((losses, trainer.run(stream, cut, ITERATIONS)))
     expected_losses, expected_state = whole_run
@@ -136,7 +145,7 @@ def test_chunks_and_resume_do_not_change_a_bit(whole_run: Any, cut: int, reload:
 def test_seed_changes_the_run_and_the_model_is_left_alone(whole_run: Any) -> None:
     model = make_model("LSTM", torch.float32)
     before = [p.detach().clone() for p in model.parameters()]
-    trainer = make_trainer(model, backend="numba", seed=3)
+    trainer = make_trainer(model, Settings(dropout=0.1, seed=3), "numba")
     assert not np.array_equal(trainer.run(make_stream(), 0, ITERATIONS), whole_run[0])
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
     trainer.export(model)
@@ -147,16 +156,16 @@ def test_seed_changes_the_run_and_the_model_is_left_alone(whole_run: Any) -> Non
 
 def test_back_ends_exchange_states() -> None:
     stream, model = make_stream(), make_model("LSTM", torch.float32)
-    first = make_trainer(model, backend="torch", seed=4)
+    first = make_trainer(model, Settings(dropout=0.1, seed=4), "torch")
     first.run(stream, 0, 3)
-    second = make_trainer(Seq2Seq("LSTM"), backend="numba", seed=4)
+    second = make_trainer(Seq2Seq("LSTM"), Settings(dropout=0.1, seed=4), "numba")
     second.load_state_dict(first.state_dict())
     np.testing.assert_allclose(second.run(stream, 3, 5), first.run(stream, 3, 5), rtol=1e-5)
 
 
 @pytest.mark.parametrize("backend", ["numba", "torch"])
 def test_run_refuses_what_it_cannot_continue_with(backend: str) -> None:
-    trainer = make_trainer(Seq2Seq("RNN"), backend=backend)
+    trainer = make_trainer(Seq2Seq("RNN"), Settings(), backend)
     stream = make_stream()
     with pytest.raises(ValueError, match="start is 3 but 0"):
         trainer.run(stream, 3, 5)
@@ -184,16 +193,16 @@ def test_auto_falls_back_to_torch_with_one_warning(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     training._warn_slow.cache_clear()
     with caplog.at_level(logging.WARNING):
-        trainers = [make_trainer(Seq2Seq("RNN")) for _ in range(2)]
+        trainers = [make_trainer(Seq2Seq("RNN"), Settings()) for _ in range(2)]
     assert all(isinstance(trainer, TorchTrainer) for trainer in trainers)
     assert [record.message.split(":")[0] for record in caplog.records] == ["numba is not installed"]
 
 
 def test_make_trainer_refuses_unknown_choices() -> None:
     with pytest.raises(ValueError, match=r"'cuda'.*auto, numba, torch"):
-        make_trainer(Seq2Seq("RNN"), backend="cuda")
+        make_trainer(Seq2Seq("RNN"), Settings(), "cuda")
     with pytest.raises(ValueError, match=r"dropout rate 1\.0"):
-        make_trainer(Seq2Seq("RNN"), dropout=1.0)
+        make_trainer(Seq2Seq("RNN"), Settings(dropout=1.0))
 
 
 def test_stream_refuses_inconsistent_lists() -> None:

@@ -14,13 +14,13 @@ from tests.experiments.conftest import ROOT
 TRAIN = """
 import hashlib, logging, torch
 from experiments.scan.nets.model import Seq2Seq
-from experiments.scan.nets.training import Stream, make_trainer
+from experiments.scan.nets.training import Settings, Stream, make_trainer
 logging.basicConfig(level=logging.INFO)
 torch.manual_seed(0)
 commands = [[2, 5, 1], [7, 3, 9, 4, 1], [6, 1]]
 targets = [[2, 3, 1], [4, 4, 5, 6, 1], [7, 1]]
 stream = Stream.pack(commands, targets, [0, 1, 2] * 10, [True, False] * 15)
-trainer = make_trainer(Seq2Seq("LSTM"), backend="numba")
+trainer = make_trainer(Seq2Seq("LSTM"), Settings(dropout=0.1), "numba")
 trainer.run(stream, 0, 30)
 state = trainer.state_dict()
 print(hashlib.sha256(b"".join(state[name].numpy().tobytes() for name in sorted(state))).hexdigest())

@@ -1,0 +1,236 @@
+"""Sequence-to-sequence models that are equivariant by construction (Gordon et al., ICLR 2020).
+
+Every hidden vector becomes a function on a finite group G, an array of |G| rows, on which an
+element u acts by (u f)(g) = f(u^-1 g). Every linear map becomes a group convolution. Replacing the
+command words by their transforms then moves the rows of every hidden state and replaces the words
+of the output distribution likewise. No dropout: the reference model has none.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from equitune import Relabel
+from experiments.scan.nets.group_layers import GroupCell, GroupConvolution, WordRows, WordScores
+from experiments.scan.nets.model import GATES, Seq2Seq
+
+WORD_BIASES = ("tied", "free")
+
+
+class GroupState(NamedTuple):
+    """What decoding carries from step to step, starting with what the encoder leaves behind.
+
+    Attributes:
+        outputs: encoder states of the command, attended to at every step, `[B, L, G, 2H]`.
+        hidden: hidden state of the decoder, `[B, G, 2H]`.
+        cell: cell state of a G-LSTM decoder, `[B, G, 2H]`; zeros for the other cells.
+    """
+
+    outputs: Float[Tensor, "batch length group width"]
+    hidden: Float[Tensor, "batch group width"]
+    cell: Float[Tensor, "batch group width"]
+
+
+class GroupEncoder(nn.Module):
+    """Word embedding and one G-cell that reads the command in both directions.
+
+    The backward direction reads the words before EOS from right to left, then EOS. Its states are
+    put back at the positions of their words, EOS last, before they join the forward states.
+    """
+
+    def __init__(self, cell: str, commands: Relabel, hidden: int) -> None:
+        """Draw the weights; see `GroupSeq2Seq`."""
+        super().__init__()
+        self.embedding = WordRows(commands, hidden)
+        self.cell = GroupCell(cell, commands.group, hidden)
+
+    def forward(self, commands: Int[Tensor, "batch length"]) -> GroupState:
+        """Read commands of equal length; see `GroupSeq2Seq.encode`."""
+        order = reading_order(commands.shape[1]).to(commands.device)
+        both = torch.cat((commands, commands[:, order]))
+        sums = self.cell.input(self.embedding(both))
+        hidden = cell = sums.new_zeros(len(both), sums.shape[2], self.embedding.weight.shape[1])
+        states = []
+        for a in sums.unbind(1):
+            hidden, cell = self.cell(a, hidden, cell)
+            states.append(hidden)
+        ahead, back = torch.stack(states, dim=1).chunk(2)
+        outputs = torch.cat((ahead, back[:, order]), dim=-1)
+        return GroupState(outputs, *(torch.cat(part.chunk(2), dim=-1) for part in (hidden, cell)))
+
+
+class GroupDecoder(nn.Module):
+    """One step of the attention decoder with rows of width `hidden`."""
+
+    def __init__(self, cell: str, words: Relabel, hidden: int, word_bias: str) -> None:
+        """Draw the weights; see `GroupSeq2Seq`."""
+        super().__init__()
+        self.embedding = WordRows(words, hidden)
+        self.combine = GroupConvolution(words.group, 2 * hidden, hidden)
+        self.cell = GroupCell(cell, words.group, hidden)
+        self.out = WordScores(words, hidden, word_bias)
+
+    def forward(
+        self, state: GroupState, words: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch words"], GroupState]:
+        """Advance by one word; see `GroupSeq2Seq.step`."""
+        scores = torch.einsum("blgk,bgk->bl", state.outputs, state.hidden)
+        context = torch.einsum("bl,blgk->bgk", torch.softmax(scores, dim=1), state.outputs)
+        joined = torch.cat((self.embedding(words), context), dim=-1)
+        combined = torch.tanh(self.combine(joined))
+        hidden, cell = self.cell(self.cell.input(combined), state.hidden, state.cell)
+        return self.out(hidden), GroupState(state.outputs, hidden, cell)
+
+
+class GroupSeq2Seq(nn.Module):
+    """Command words in, action words out, equivariant under a group acting on both vocabularies.
+
+    For every g the distribution for the command g x after the words g y is that for x after y,
+    relabelled by g. Parameters of the encoder live under `encoder.`, those of the decoder under
+    `decoder.`: the two are clipped and optimised apart. The interface is that of `Seq2Seq`.
+    """
+
+    SOS = Seq2Seq.SOS
+    EOS = Seq2Seq.EOS
+
+    def __init__(
+        self,
+        cell: str,
+        commands: Relabel,
+        words: Relabel,
+        in_words: int = 15,
+        out_words: int = 8,
+        hidden: int = 64,
+        word_bias: str = "tied",
+        max_steps: int = 50,
+    ) -> None:
+        """Build the model with the reference's initialisation (global random generator).
+
+        Args:
+            cell: recurrent cell, "RNN" (tanh), "GRU" or "LSTM".
+            commands: how the group acts on the command words.
+            words: how the same group acts on the action words.
+            in_words: size of the command vocabulary, with SOS and EOS. Default 15.
+            out_words: size of the action vocabulary, with SOS and EOS. Default 8.
+            hidden: units per encoder direction and group element; the decoder is twice as wide.
+                Default 64.
+            word_bias: "tied" (default) adds the orbit's mean bias to the logit of an action word;
+                "free" adds the word's own, as the reference does, which breaks equivariance
+                as soon as the biases of an orbit differ. The parameter is the same.
+            max_steps: longest decode, in words. Default 50.
+
+        Raises:
+            ValueError: `cell` or `word_bias` is unknown, the actions belong to different groups,
+                have another size than the vocabularies, or move SOS or EOS.
+        """
+        super().__init__()
+        if cell not in GATES:
+            raise ValueError(f"unknown cell {cell!r}: choose one of {', '.join(GATES)}")
+        if word_bias not in WORD_BIASES:
+            raise ValueError(f"unknown word_bias {word_bias!r}: choose {' or '.join(WORD_BIASES)}")
+        _check_actions(commands, words, in_words, out_words)
+        self.cell = cell
+        self.group = commands.group
+        self.in_words = in_words
+        self.out_words = out_words
+        self.hidden = hidden
+        self.word_bias = word_bias
+        self.max_steps = max_steps
+        self.encoder = GroupEncoder(cell, commands, hidden)
+        self.decoder = GroupDecoder(cell, words, 2 * hidden, word_bias)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.decoder.out.weight.device
+
+    def encode(self, commands: Int[Tensor, "batch length"]) -> GroupState:
+        """Read a batch of commands.
+
+        Args:
+            commands: word indices, EOS included and last, `[B, L]`. All commands have the same
+                length: attention runs over every position, so there is no padding.
+
+        Returns:
+            The state decoding starts from: outputs `[B, L, G, 2H]`, hidden and cell `[B, G, 2H]`
+            (last forward state, then last backward state).
+        """
+        state: GroupState = self.encoder(commands)
+        return state
+
+    def step(
+        self,
+        state: GroupState,
+        words: Int[Tensor, " batch"],
+        dropout_mask: Float[Tensor, "batch width"] | None = None,
+        *,
+        logits: bool = False,
+    ) -> tuple[Float[Tensor, "batch words"], GroupState]:
+        """Decode one word. The old state stays valid.
+
+        Args:
+            state: what `encode` or the previous step returned.
+            words: the previous action words (SOS at first), `[B]`.
+            dropout_mask: ignored, for the interface of `Seq2Seq`: this model has no dropout.
+            logits: return the last layer's output instead of its log-softmax. Default False.
+
+        Returns:
+            Log-probabilities (or logits) of the next word, `[B, out_words]`, and the new state.
+        """
+        scores, after = self.decoder(state, words)
+        return scores if logits else F.log_softmax(scores, dim=1), after
+
+    def forward_teacher(
+        self,
+        commands: Int[Tensor, "batch length"],
+        targets: Int[Tensor, "batch steps"],
+        dropout_mask: Float[Tensor, "batch steps width"] | None = None,
+    ) -> Float[Tensor, "batch steps words"]:
+        """Decode with the true previous words as input (SOS, then the targets shifted by one).
+
+        Args:
+            commands: word indices of equal length, EOS included, `[B, L]`.
+            targets: action words, EOS included, `[B, T]`; padding may follow EOS, its positions
+                are computed like any other and are the caller's to ignore.
+            dropout_mask: ignored; see `step`.
+
+        Returns:
+            Log-probabilities, `[B, T, out_words]`.
+        """
+        state = self.encode(commands)
+        start = torch.full_like(targets[:, :1], self.SOS)
+        rows = []
+        for words in torch.cat((start, targets[:, :-1]), dim=1).unbind(1):
+            log_probs, state = self.step(state, words)
+            rows.append(log_probs)
+        return torch.stack(rows, dim=1)
+
+
+def reading_order(length: int) -> Int[Tensor, " length"]:
+    """Positions in the order in which the backward direction reads them; its own inverse.
+
+    Args:
+        length: words of the command, EOS included.
+
+    Returns:
+        length - 2, ..., 0, length - 1, int64.
+    """
+    order = torch.arange(length)
+    order[:-1] = order[:-1].flip(0)
+    return order
+
+
+def _check_actions(commands: Relabel, words: Relabel, in_words: int, out_words: int) -> None:
+    if commands.group != words.group:
+        raise ValueError(f"{commands.group} acts on commands but {words.group} on action words")
+    special = torch.tensor([Seq2Seq.SOS, Seq2Seq.EOS])
+    for name, action, size in (("command", commands, in_words), ("action", words, out_words)):
+        if action.size != size:
+            raise ValueError(f"the action permutes {action.size} {name} words, there are {size}")
+        if (action.forward_table[:, special] != special).any():
+            raise ValueError(f"the group must leave SOS and EOS alone, it moves {name} words 0, 1")
