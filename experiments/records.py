@@ -223,6 +223,7 @@ class Run:
         except UserError as error:
             log.warning("%s; starting from the beginning", error)
             return None
+        log.info("resumed from %s", path)
         # After SIGKILL the record knows nothing of the time up to the checkpoint.
         self._spent = max(self._spent, tuple(facts["spent"]))
         return tensors, facts

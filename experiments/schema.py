@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 CONF = Path(__file__).parents[1] / "conf"
-STAGES = ("pretrain", EVALUATE)
+STAGES = ("pretrain", "lambda", "finetune", EVALUATE)
 
 
 def one_of(*choices: str) -> Any:
@@ -48,6 +48,11 @@ def between(minimum: float, maximum: float, *, below: bool = False) -> Any:
 def how(default: Any = MISSING, **rule: Any) -> Any:
     """Declare a field that says how a run is done and does not decide its numbers."""
     return field(default=default, metadata={"how": True, **rule})
+
+
+def in_rows(**rule: Any) -> Any:
+    """Declare a field that decides numbers and that a column of their rows already tells."""
+    return field(default=MISSING, metadata={"in_rows": True, **rule})
 
 
 @dataclass
@@ -199,14 +204,20 @@ def options(section: str, task: str) -> list[str]:
     return found
 
 
-def deciding(section: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass that decide numbers, nested, as plain data."""
+def deciding(section: Any, *, unless: str = "") -> dict[str, Any]:
+    """Return the fields of a dataclass that decide numbers, nested, as plain data.
+
+    Args:
+        section: The dataclass.
+        unless: Leave out the fields that carry this mark, too.
+    """
     found = {}
     for item in dataclasses.fields(section):
         value = getattr(section, item.name)
-        if item.metadata.get("how"):
+        if item.metadata.get("how") or item.metadata.get(unless):
             continue
-        found[item.name] = deciding(value) if dataclasses.is_dataclass(value) else value
+        nested = dataclasses.is_dataclass(value)
+        found[item.name] = deciding(value, unless=unless) if nested else value
     return found
 
 
@@ -224,7 +235,7 @@ def variant(config: RunConfig) -> str:
     expected = _defaults(config)
     parts = []
     for section in ("task", "method", "model", "group"):
-        chosen = _flatten(deciding(getattr(config, section)))
+        chosen = _flatten(deciding(getattr(config, section), unless="in_rows"))
         standard = _flatten(expected.get(section, {}))
         parts += [
             f"{key}={value}"

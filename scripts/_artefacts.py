@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from rich.console import Console
 
-from scripts import _scan
+from scripts import _scan_figures, _scan_studies, _scan_tables
 from scripts._options import Options
 from scripts._results import Results
 
@@ -52,7 +52,16 @@ class Entry(NamedTuple):
 
 ARTEFACTS: dict[str, Entry] = {
     **{
-        name: Entry("scan", partial(_scan.zero_shot_table, name)) for name in _scan.ZERO_SHOT_MODELS
+        name: Entry("scan", partial(_scan_tables.zero_shot_table, name))
+        for name in _scan_tables.ZERO_SHOT_MODELS
     },
-    "scan_variants": Entry("scan", _scan.variants_table),
+    **{
+        name: Entry("scan", partial(_scan_tables.finetuned_table, name))
+        for name in _scan_tables.FINETUNED_MODELS
+    },
+    "figure10": Entry("scan", _scan_figures.figure10),
+    "scan_variants": Entry("scan", _scan_studies.variants_table),
+    "scan_groups": Entry("scan", _scan_studies.groups_table),
+    "scan_lengths": Entry("scan", _scan_studies.lengths_table),
+    "scan_rates": Entry("scan", _scan_studies.rates_table),
 }

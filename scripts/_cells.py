@@ -78,11 +78,12 @@ def over_seeds(rows: pd.DataFrame, spread: Spread = "sample") -> Summary | None:
     return summarise([float(value) for value in rows["value"]], spread)
 
 
-def format_summary(summary: Summary | None) -> str:
+def format_summary(summary: Summary | None, signed: bool = False) -> str:
     """Print a summary in percent with one decimal: `75.2 (1.5)`, with an en dash where n = 1.
 
     Args:
         summary: The summary, or None.
+        signed: Whether a mean above zero gets a plus sign, as differences do.
 
     Returns:
         The cell's text, `missing` for None.
@@ -90,7 +91,22 @@ def format_summary(summary: Summary | None) -> str:
     if summary is None:
         return MISSING
     spread = EN_DASH if summary.spread is None else f"{summary.spread:.1f}"
-    return f"{summary.mean:.1f} ({spread})"
+    # Adding zero turns the -0.0 that rounding may leave into 0.0.
+    mean = round(summary.mean, 1) + 0.0
+    return f"{mean:{'+' if signed and mean else ''}.1f} ({spread})"
+
+
+def format_counts(summaries: Sequence[Summary | None]) -> str:
+    """Print the number of seeds of neighbouring cells.
+
+    Args:
+        summaries: The cells' summaries; None counts as no seed.
+
+    Returns:
+        One number, or where they differ all of them in order: `3/0`.
+    """
+    counts = [0 if summary is None else summary.seeds for summary in summaries]
+    return str(counts[0]) if len(set(counts)) == 1 else "/".join(map(str, counts))
 
 
 def format_reported(mean: float, std: float) -> str:

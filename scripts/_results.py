@@ -12,7 +12,6 @@ import pandas as pd
 
 from experiments.rows import COLUMNS, EVALUATE, SCALES
 from scripts._rows import (
-    KEY_COLUMNS,
     REPORTED_COLUMNS,
     Row,
     read_measured,
@@ -94,8 +93,7 @@ def merge(measured: Iterable[Row], fresh: Iterable[Row]) -> pd.DataFrame:
         else:
             assert new is not None
             row, origin = new, "fresh" if old is None else "replaced"
-        cells = {column: row.cells[column] for column in KEY_COLUMNS}
-        records.append({**cells, "value": row.value, "where": row.where, "origin": origin})
+        records.append((*key, row.value, row.where, origin))
     frame = pd.DataFrame(records, columns=[*COLUMNS, "where", "origin"])
     return frame.astype({"value": float})
 
@@ -146,6 +144,8 @@ def select(frame: pd.DataFrame, **wanted: str | Sequence[str]) -> pd.DataFrame:
     Returns:
         The rows that match all columns, in order.
     """
+    # One mask: copying the frame for each column takes longer than all comparisons.
+    mask = pd.Series(True, index=frame.index)
     for column, texts in wanted.items():
-        frame = frame[frame[column].isin([texts] if isinstance(texts, str) else list(texts))]
-    return frame
+        mask &= frame[column].isin([texts] if isinstance(texts, str) else list(texts))
+    return frame[mask]

@@ -1,4 +1,4 @@
-"""SCAN: the zero-shot Tables 2, 8 and 9, and the table of our variants."""
+"""What the tables and figures of SCAN share: its names, which rows count, and the commands."""
 
 from __future__ import annotations
 
@@ -6,181 +6,120 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from experiments.rows import METHODS, PROTOCOLS
-from scripts._cells import (
-    DAGGER,
-    EN_DASH,
-    MISSING,
-    NOT_REPORTED,
-    SPREAD_NOTES,
-    Spread,
-    Summary,
-    format_reported,
-    format_summary,
-    outside_spread,
-    over_seeds,
-)
+from scripts._cells import MISSING
+from scripts._comparison import SPLITS
 from scripts._options import Options
 from scripts._results import Results, select
-from scripts._rows import KEY_COLUMNS
-from scripts._tables import Block, ColumnGroup, Table
+from scripts._tables import Block
 
-ZERO_SHOT_MODELS = {"table2": "LSTM", "table8": "GRU", "table9": "RNN"}
+MODELS = ("LSTM", "GRU", "RNN")
+# The group of the paper on each data set, and the one element of the pretrained model.
 GROUPS = {"add_jump": "verb", "around_right": "direction"}
-SPLITS = ("validation", "test")
-# Zero-shot: no finetuning step was taken.
-NO_STEPS = ("", "0")
-
-_UNITS = "Accuracy in percent, mean (spread) over n seeds"
-
-
-def zero_shot_table(name: str, results: Results, options: Options) -> Table:
-    """Build Table 2, 8 or 9: zero-shot accuracy of one recurrent model beside the paper's numbers.
-
-    Args:
-        name: `table2`, `table8` or `table9`.
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per scale and protocol, one row per method, one column group per data set.
-    """
-    model = ZERO_SHOT_MODELS[name]
-    reported = select(results.reported, artefact=name)
-    rows = _zero_shot_rows(_accuracy_rows(results, options), model)
-    blocks, commands = [], []
-    for scale in options.scales:
-        for protocol in PROTOCOLS:
-            arm = select(rows, scale=scale, protocol=protocol)
-            # A demo is another experiment: its distance from the paper says nothing.
-            lines = [
-                _zero_shot_line(method, arm, reported, options.spread, marked=scale == "paper")
-                for method in METHODS
-            ]
-            blocks.append(Block({"scale": scale, "protocol": protocol}, tuple(lines)))
-            if any(MISSING in line for line in lines):
-                arguments = f"experiment={name} protocol={protocol} scale={scale}"
-                commands.append(f"python run.py -m {arguments}")
-    headers = ("group", *SPLITS, "n", *(f"paper reports, {split}" for split in SPLITS))
-    return Table(
-        name=name,
-        title=f"Table {name.removeprefix('table')}: zero-shot accuracy of the {model} on SCAN",
-        stub=("method",),
-        groups=tuple(ColumnGroup(dataset, headers) for dataset in GROUPS),
-        blocks=tuple(blocks),
-        notes=_notes(rows, blocks, options),
-        commands=tuple(commands),
-    )
+TRIVIAL = dict.fromkeys(GROUPS, "trivial")
+# Number of elements; tested against conf/group.
+GROUP_SIZES = {
+    **{"trivial": 1, "verb": 2, "direction": 2},
+    **{"verb4": 4, "verb_direction": 4, "verb4_direction": 8},
+}
+# A model that was not fine-tuned, and one fine-tuned as for Tables 10 to 12.
+ZERO_SHOT = ""
+FINETUNED = "10000"
 
 
-def variants_table(results: Results, options: Options) -> Table:
-    """Build the table of our variants: rows of SCAN whose `variant` is not empty.
+def result_rows(
+    results: Results, options: Options, metric: str | Sequence[str] = "accuracy"
+) -> pd.DataFrame:
+    """Select the rows that tables of SCAN are made of.
 
     Args:
         results: All rows.
-        options: Scales to show and the kind of spread.
+        options: Scales to show.
+        metric: One metric, or several.
 
     Returns:
-        One block per scale, model and protocol; one row per data set, group, method, variant and
-        step.
+        Rows of validation and test commands as they are, without changes of the inputs' view.
     """
-    rows = _accuracy_rows(results, options)
-    rows = rows[rows["variant"] != ""]
-    blocks = []
-    arms = ("scale", "model", "protocol")
-    stub = ("dataset", "group", "method", "variant", "step")
-    for labels, arm in rows.groupby(list(arms)):
-        lines = []
-        for names, cells in arm.groupby(list(stub)):
-            ours = _summaries(cells, options.spread)
-            lines.append((*names, *map(format_summary, ours), _count(ours)))
-        blocks.append(Block(dict(zip(arms, labels, strict=True)), tuple(lines)))
-    missing = not blocks or any(MISSING in line for block in blocks for line in block.rows)
-    empty = () if blocks else ("no rows with a variant were found",)
-    scales = ",".join(options.scales)
-    return Table(
-        name="scan_variants",
-        title="Variants of the methods on SCAN",
-        stub=stub,
-        groups=(ColumnGroup("", (*SPLITS, "n")),),
-        blocks=tuple(blocks),
-        notes=(*_notes(rows, blocks, options), *empty),
-        commands=(f"python run.py -m experiment=scan_variants scale={scales}",) if missing else (),
-    )
+    scales = options.scales
+    return select(results.ours, task="scan", metric=metric, view="", split=SPLITS, scale=scales)
 
 
-def _accuracy_rows(results: Results, options: Options) -> pd.DataFrame:
-    return select(
-        results.ours, task="scan", metric="accuracy", view="", split=SPLITS, scale=options.scales
-    )
+def step_numbers(rows: pd.DataFrame) -> pd.Series[int]:
+    """Read the column `step` as numbers.
+
+    Args:
+        rows: Rows with a `step` that is not empty.
+
+    Returns:
+        Iterations of fine-tuning, with the index of `rows`.
+
+    Raises:
+        ValueError: A step is no whole number; one line with the row's place.
+    """
+    strange = rows[~rows["step"].str.fullmatch("[0-9]+")]
+    if len(strange):
+        first = strange.iloc[0]
+        raise ValueError(f"{first['where']}: step {first['step']!r} is not a whole number")
+    return rows["step"].astype(int)
 
 
-def _zero_shot_rows(accuracy: pd.DataFrame, model: str) -> pd.DataFrame:
-    rows = select(accuracy, model=model, variant="", step=NO_STEPS, dataset=tuple(GROUPS))
-    expected = rows["dataset"].map(GROUPS).where(rows["method"] != "pretrained", "trivial")
-    return rows[rows["group"] == expected]
+def at_step(rows: pd.DataFrame, step: str) -> pd.DataFrame:
+    """Select the rows at a number of fine-tuning iterations.
+
+    Args:
+        rows: Rows of one scale.
+        step: `ZERO_SHOT` or `FINETUNED`. A demo fine-tunes for fewer iterations: its rows count
+            as fine-tuned at the last step that any of them has.
+
+    Returns:
+        The rows.
+    """
+    demo = select(rows, scale="demo")
+    demo = demo[demo["step"] != ZERO_SHOT]
+    if step == ZERO_SHOT or demo.empty:
+        return select(rows, step=step)
+    steps = step_numbers(demo)
+    return demo[steps == steps.max()]
 
 
-def _zero_shot_line(
-    method: str, arm: pd.DataFrame, reported: pd.DataFrame, spread: Spread, marked: bool
-) -> tuple[str, ...]:
-    line = [method]
-    for dataset, group in GROUPS.items():
-        paper = select(reported, method=method, dataset=dataset)
-        ours = _summaries(select(arm, method=method, dataset=dataset), spread)
-        line.append("trivial" if method == "pretrained" else group)
-        for split, summary in zip(SPLITS, ours, strict=True):
-            far = marked and _is_far(summary, select(paper, split=split))
-            line.append(format_summary(summary) + (DAGGER if far else ""))
-        line.append(_count(ours))
-        line += [_reported_cell(select(paper, split=split)) for split in SPLITS]
-    return tuple(line)
+def finetuned_note(rows: pd.DataFrame) -> str:
+    """Say after how many iterations the fine-tuned rows of a table were measured.
+
+    Args:
+        rows: Our rows that it shows.
+
+    Returns:
+        A sentence without full stop.
+    """
+    demo = select(rows, scale="demo")
+    steps = sorted(set(step_numbers(demo[demo["step"] != ZERO_SHOT])))
+    last = f"; scale = demo: at the last step found, {', '.join(map(str, steps))}" if steps else ""
+    return f"fine-tuned: after {FINETUNED} iterations{last}"
 
 
-def _summaries(cells: pd.DataFrame, spread: Spread) -> list[Summary | None]:
-    return [over_seeds(select(cells, split=split), spread) for split in SPLITS]
+def commands(experiment: str, arms: Iterable[str]) -> tuple[str, ...]:
+    """Write the commands that produce missing cells.
+
+    Args:
+        experiment: The preset in `conf/experiment`.
+        arms: Further arguments of each, such as `scale=paper`; repetitions are dropped.
+
+    Returns:
+        One shell command per arm.
+    """
+    return tuple(f"python run.py experiment={experiment} {arm}" for arm in dict.fromkeys(arms))
 
 
-def _is_far(ours: Summary | None, paper: pd.DataFrame) -> bool:
-    if ours is None or paper.empty:
-        return False
-    return outside_spread(ours, float(paper["value"].iloc[0]), float(paper["std"].iloc[0]))
+def incomplete_scales(blocks: Sequence[Block], options: Options) -> list[str]:
+    """Find the scales with missing cells.
 
+    Args:
+        blocks: Blocks with a label `scale`.
+        options: Scales to show.
 
-def _count(ours: Iterable[Summary | None]) -> str:
-    counts = [0 if summary is None else summary.seeds for summary in ours]
-    return str(counts[0]) if len(set(counts)) == 1 else "/".join(map(str, counts))
-
-
-def _reported_cell(paper: pd.DataFrame) -> str:
-    if paper.empty:
-        return NOT_REPORTED
-    return format_reported(float(paper["value"].iloc[0]), float(paper["std"].iloc[0]))
-
-
-def _notes(rows: pd.DataFrame, blocks: Sequence[Block], options: Options) -> tuple[str, ...]:
-    cell = [column for column in KEY_COLUMNS if column != "seed"]
-    seeds = rows.groupby(cell)["seed"].count()
-    demo = seeds[seeds.index.get_level_values("scale") == "demo"]
-    notes = [f"{_UNITS}; {SPREAD_NOTES[options.spread]}"]
-    if (seeds == 1).any():
-        notes.append(f"({EN_DASH}): n = 1, one seed has no spread")
-    if "demo" in options.scales:
-        counts = ", ".join(f"n = {count}" for count in sorted(set(demo))) or "no rows"
-        notes.append(
-            f"scale = demo, {counts}: fewer seeds or iterations than the paper's, "
-            f"so none of its cells is marked"
-        )
-    if any(DAGGER in text for block in blocks for line in block.rows for text in line):
-        notes.append(
-            f"{DAGGER} our mean and the paper's differ by more than the paper's spread plus ours "
-            f"(zero where n = 1); a fact about the two numbers, not a verdict"
-        )
-    fresh = int((rows["origin"] != "measured").sum())
-    if fresh:
-        replaced = int((rows["origin"] == "replaced").sum())
-        notes.append(
-            f"{fresh} row{'s' * (fresh != 1)} from fresh runs, "
-            f"{replaced} of them in place of a different committed value"
-        )
-    return tuple(notes)
+    Returns:
+        `scale=<name>` for each scale without a block or with a missing cell in one.
+    """
+    cells: dict[str, list[str]] = {scale: [] for scale in options.scales}
+    for block in blocks:
+        cells[block.labels["scale"]] += [text for line in block.rows for text in line]
+    return [f"scale={scale}" for scale, texts in cells.items() if not texts or MISSING in texts]

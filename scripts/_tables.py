@@ -13,27 +13,13 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "|": r"\textbar{}",
-        # A row that starts with a bracket would become the optional argument of the \\ before it.
-        "[": "{[}",
-        "]": "{]}",
-        "\N{DAGGER}": r"$^{\dagger}$",
-        "\N{EN DASH}": "--",
-    }
+from scripts._captions import (
+    escape_latex,
+    escape_markdown,
+    join_sentences,
+    latex_commands,
+    markdown_notes,
+    show_notes,
 )
 
 
@@ -116,7 +102,7 @@ class Table:
     @property
     def caption(self) -> str:
         """Title and notes as one paragraph."""
-        return " ".join(f"{sentence}." for sentence in (self.title, *self.notes))
+        return join_sentences(self.title, self.notes)
 
     def show(self, console: Console) -> None:
         """Print the table, each column group below the one before so that lines stay short.
@@ -130,21 +116,18 @@ class Table:
                 title = ": ".join(part for part in (block.title, group.title) if part)
                 console.print(Text(title))
                 console.print(self._rich(block, index))
-        for note in self.notes:
-            console.print(Text(f"- {note}"))
-        if self.commands:
-            console.print(Text("Missing cells are produced by:"))
-            for command in self.commands:
-                console.print(Text(f"    {command}"), soft_wrap=True)
-        console.print()
+        show_notes(console, self.notes, self.commands)
 
     def _rich(self, block: Block, index: int) -> RichTable:
         group = self.groups[index]
         start = len(self.stub) + sum(len(before.headers) for before in self.groups[:index])
         columns = [*range(len(self.stub)), *range(start, start + len(group.headers))]
         table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-        for header in (*self.stub, *group.headers):
-            table.add_column(Text(header))
+        for column in columns:
+            header = (*self.stub, *(name for each in self.groups for name in each.headers))[column]
+            # Long headers break, so that cells need not; a cell that must loses nothing.
+            words = [*header.split(), *(row[column] for row in block.rows)]
+            table.add_column(Text(header), overflow="fold", max_width=max(map(len, words)))
         for row in block.rows:
             table.add_row(*(Text(row[column]) for column in columns))
         return table
@@ -194,29 +177,20 @@ def to_markdown(table: Table) -> str:
     Returns:
         The text.
     """
-    parts = [f"### {_markdown(table.title)}"]
+    parts = [f"### {escape_markdown(table.title)}"]
     for block in table.blocks:
         lines = [
             _pipes(table.headers),
             _pipes(["---"] * len(table.headers)),
             *map(_pipes, block.rows),
         ]
-        parts += [f"**{_markdown(block.title)}**", "\n".join(lines)]
-    if table.notes:
-        parts.append("\n".join(f"- {_markdown(note)}" for note in table.notes))
-    if table.commands:
-        parts += ["Missing cells are produced by:", "\n".join(["```sh", *table.commands, "```"])]
+        parts += [f"**{escape_markdown(block.title)}**", "\n".join(lines)]
+    parts += markdown_notes(table.notes, table.commands)
     return "\n\n".join(parts) + "\n"
 
 
 def _pipes(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(_markdown(cell) for cell in cells)} |"
-
-
-def _markdown(text: str) -> str:
-    for character in "\\|*<`":
-        text = text.replace(character, f"\\{character}")
-    return text
+    return f"| {' | '.join(map(escape_markdown, cells))} |"
 
 
 def to_latex(table: Table) -> str:
@@ -244,8 +218,7 @@ def to_latex(table: Table) -> str:
         lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{{escape_latex(block.title)}}} \\"]
         lines += map(_ampersands, block.rows)
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
-    # A comment: the commands are for whoever edits the file, not for the printed page.
-    lines += [f"% missing cells: {command}" for command in table.commands]
+    lines += latex_commands(table.commands)
     return "\n".join(lines) + "\n"
 
 
@@ -263,15 +236,3 @@ def _latex_groups(table: Table) -> list[str]:
 
 def _ampersands(cells: Sequence[str]) -> str:
     return rf"{' & '.join(escape_latex(cell) for cell in cells)} \\"
-
-
-def escape_latex(text: str) -> str:
-    """Escape what LaTeX would take for its own.
-
-    Args:
-        text: Plain text; dagger and en dash become their LaTeX forms.
-
-    Returns:
-        LaTeX source that prints `text`.
-    """
-    return text.translate(_LATEX)

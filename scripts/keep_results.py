@@ -1,6 +1,6 @@
 """Copy the rows and records of finished runs into ``results/measured``, to be committed.
 
-python scripts/keep_results.py scan table2 --model LSTM
+python scripts/keep_results.py scan zero_shot --where step= --where 'model!=G-LSTM,G-GRU,G-RNN'
 """
 
 from __future__ import annotations
@@ -8,78 +8,211 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 import sys
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from experiments.rows import COLUMNS
+from experiments.rows import COLUMNS, METHODS, PROTOCOLS, SCALES
 from scripts._results import finished_runs
-from scripts._rows import read_metrics
+from scripts._rows import KEY_COLUMNS, Row, read_metrics
+
+# Columns that can be asked for; the task and the scale are chosen otherwise.
+WHERE_COLUMNS = tuple(column for column in KEY_COLUMNS if column not in ("task", "scale"))
+CLOSED = {"method": METHODS, "protocol": PROTOCOLS}
+# Facts of a record that name a run which it was built on.
+BUILT_ON = ("pretrained_by", "finetuned_by", "weighted_by")
+
+_GRAMMAR = """\
+A condition is COLUMN=VALUE[,VALUE...] (the column has one of these texts) or
+COLUMN!=VALUE[,VALUE...] (it has none of them). A run is kept, whole, if each of its rows meets
+every condition.
+  --where model=LSTM,GRU         either of two models
+  --where step=                  rows with an empty step: zero-shot
+  --where 'step!=,10000'         neither empty nor 10000: quotes keep ! from the shell
+  --where 'variant=finetune.rate=scripts, finetune.weight_decay=0.0'
+                                 one value: a comma before a space does not separate
+"""
 
 
-def keep(results: Path, task: str, name: str, wanted: dict[str, str]) -> tuple[Path, int]:
+class Condition(NamedTuple):
+    """What every row of a run must meet.
+
+    Attributes:
+        column: Name of a column.
+        values: Texts.
+        wanted: Whether the column must have one of the texts, or must have none of them.
+    """
+
+    column: str
+    values: tuple[str, ...]
+    wanted: bool
+
+    def met_by(self, cells: Mapping[str, str]) -> bool:
+        """Whether a row meets it.
+
+        Args:
+            cells: Column name to text.
+
+        Returns:
+            True if it does.
+        """
+        return (cells[self.column] in self.values) == self.wanted
+
+    def __str__(self) -> str:
+        return f"{self.column}{'=' if self.wanted else '!='}{','.join(self.values)}"
+
+
+def parse_condition(text: str) -> Condition:
+    """Read a condition.
+
+    Args:
+        text: `COLUMN=VALUE[,VALUE...]` or `COLUMN!=VALUE[,VALUE...]`; a value may be empty, and may
+            hold a comma that a space follows, as in a row's `variant`.
+
+    Returns:
+        The condition.
+
+    Raises:
+        ValueError: Another form, an unknown column, or a value that the column cannot have. One
+            line, with the valid choices.
+    """
+    parts = re.fullmatch(r"(\w*)(!?=)(.*)", text, re.DOTALL)
+    if parts is None:
+        raise ValueError(
+            f"--where {text!r} is neither COLUMN=VALUE[,VALUE...] nor COLUMN!=VALUE[,VALUE...]; "
+            f"columns: {', '.join(WHERE_COLUMNS)}"
+        )
+    column, sign, values = parts[1], parts[2], tuple(re.split(r",(?! )", parts[3]))
+    if column not in WHERE_COLUMNS:
+        raise ValueError(
+            f"--where {text!r}: unknown column {column!r}; choose from {', '.join(WHERE_COLUMNS)}"
+        )
+    for value in values:
+        if value not in CLOSED.get(column, (value,)):
+            valid = ", ".join(CLOSED[column])
+            raise ValueError(f"--where {text!r}: unknown {column} {value!r}; choose from {valid}")
+    return Condition(column, values, sign == "=")
+
+
+def keep(results: Path, task: str, name: str, conditions: Sequence[Condition]) -> tuple[Path, int]:
     """Write ``measured/<task>/<name>.csv`` and the records of its runs as ``<name>.json``.
 
     Args:
         results: The results folder that holds ``runs`` and ``measured``.
         task: The task.
         name: Name of the two files.
-        wanted: Columns and the text that every row of a run must have.
+        conditions: What every row of a run must meet.
 
     Returns:
         The CSV file and the number of its runs.
 
     Raises:
-        ValueError: If no finished run has such rows, or a row is invalid.
+        ValueError: If no finished run has such rows, a row is invalid, or a run was built on one
+            that has no finished record.
     """
-    rows: list[dict[str, str]] = []
-    records: dict[str, Any] = {}
-    for path in finished_runs(results / "runs" / task, Counter()):
-        found = [
-            row.cells | {"value": repr(row.value), "run": path.parent.name}
-            for row in read_metrics(path)
-        ]
-        if all(row[column] == text for row in found for column, text in wanted.items()):
-            rows += found
-            records[path.parent.name] = json.loads((path.parent / "record.json").read_text())
-    if not rows:
-        raise ValueError(f"no finished run of task {task} has {wanted}")
+    runs = results / "runs" / task
+    chosen = _matching(runs, conditions)
+    if not chosen:
+        asked = ", ".join(map(str, conditions)) or "rows"
+        raise ValueError(f"no finished run of task {task} under {runs} has {asked}")
+    # Before a file is written: a run behind them may be missing.
+    text = json.dumps(with_needed(chosen, runs), indent=1, sort_keys=True)
     folder = results / "measured" / task
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / f"{name}.csv", "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [*COLUMNS, "run"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    text = json.dumps(_with_needed(records, results / "runs" / task), indent=1, sort_keys=True)
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow([*COLUMNS, "run"])
+        for run, rows in chosen.items():
+            writer.writerows([*row.key, repr(row.value), run] for row in rows)
     (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-    return folder / f"{name}.csv", len(records)
+    return folder / f"{name}.csv", len(chosen)
 
 
-def _with_needed(records: dict[str, Any], runs: Path) -> dict[str, Any]:
-    """Add the records of the runs that these were built on."""
-    needed = {record.get("facts", {}).get("pretrained_by") for record in records.values()} - {None}
-    extra = {name: json.loads((runs / name / "record.json").read_text()) for name in needed}
-    return records | extra
+def _matching(runs: Path, conditions: Sequence[Condition]) -> dict[str, list[Row]]:
+    chosen = {}
+    for path in finished_runs(runs, Counter()):
+        rows = read_metrics(path)
+        if rows and all(each.met_by(row.cells) for row in rows for each in conditions):
+            chosen[path.parent.name] = rows
+    return chosen
 
 
-def main() -> int:
-    """Read the command line and copy."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def with_needed(names: Iterable[str], runs: Path) -> dict[str, Any]:
+    """Read the records of runs, of those that they were built on, and so on.
+
+    Args:
+        names: Names of the runs.
+        runs: The folder of all runs of their task.
+
+    Returns:
+        Name to record.
+
+    Raises:
+        ValueError: One of the runs has no readable record with status done; one line.
+    """
+    records: dict[str, Any] = {}
+    waiting = dict.fromkeys(names, "")
+    while waiting:
+        name, user = waiting.popitem()
+        records[name] = _finished_record(runs / name / "record.json", user)
+        facts = records[name].get("facts", {})
+        for needed in (facts.get(fact) for fact in BUILT_ON):
+            if needed is not None and needed not in records:
+                waiting[needed] = name
+    return records
+
+
+def _finished_record(path: Path, user: str) -> dict[str, Any]:
+    needed = f", which {user} was built on" if user else ""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file{needed}") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error}){needed}") from None
+    if not isinstance(record, dict) or record.get("status") != "done":
+        raise ValueError(f"{path}: not the record of a finished run{needed}")
+    return record
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line and copy.
+
+    Args:
+        arguments: Words after the program's name; those of the process by default.
+
+    Returns:
+        Exit status: 0, or 2 with one line on stderr where nothing was kept.
+    """
+    parser = argparse.ArgumentParser(
+        prog="keep_results.py",
+        description="Copy the rows and records of finished runs into results/measured.",
+        epilog=_GRAMMAR,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("task", help="the task, a folder under results/runs")
     parser.add_argument("name", help="name of the files under results/measured/<task>")
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--scale", default="paper")
-    for column in ("model", "dataset", "protocol", "method"):
-        parser.add_argument(f"--{column}")
-    options = vars(parser.parse_args())
-    wanted = {
-        c: options[c] for c in ("scale", "model", "dataset", "protocol", "method") if options[c]
-    }
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), help="results folder (default: results)"
+    )
+    parser.add_argument("--scale", choices=SCALES, default="paper", help="default: paper")
+    parser.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="which runs, by their rows; repeat it for several conditions, all of which must hold",
+    )
+    chosen = parser.parse_args(arguments)
     try:
-        path, runs = keep(options["results"], options["task"], options["name"], wanted)
+        conditions = [parse_condition(text) for text in chosen.where]
+        conditions.append(Condition("scale", (chosen.scale,), wanted=True))
+        path, runs = keep(chosen.results, chosen.task, chosen.name, conditions)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

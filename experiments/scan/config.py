@@ -19,6 +19,7 @@ from experiments.schema import (
     between,
     deciding,
     how,
+    in_rows,
     one_of,
     variant,
 )
@@ -60,6 +61,32 @@ class PretrainConfig:
 
 
 @dataclass
+class FinetuneConfig:
+    """Fine-tuning at batch 1 (Section 5.1.3), from a pretrained model.
+
+    Of ``rate`` and ``learning_rate`` the one that does not apply is None (:func:`resolve`).
+    """
+
+    iterations: int = in_rows(minimum=0)
+    evaluate_every: int | None = in_rows(minimum=1)
+    rate: str | None = MISSING
+    rates: dict[str, dict[str, float]] = field(default_factory=dict, metadata={"how": True})
+    learning_rate: float | None = at_least(0, above=True)
+    weight_decay: float = at_least(0)
+    equizero_steps: int | None = at_least(1)
+    clip: float = at_least(0, above=True)
+    teacher_forcing: float = between(0, 1)
+    checkpoint_every: int = how(minimum=1)
+
+    @property
+    def steps(self) -> list[int]:
+        """The iterations after which the model is kept and evaluated."""
+        if self.evaluate_every is None:
+            return [self.iterations]
+        return sorted({*range(0, self.iterations, self.evaluate_every), self.iterations})
+
+
+@dataclass
 class ScanTask:
     """The options of ``task=scan``; ``conf/task/scan.yaml`` says what each value means.
 
@@ -74,6 +101,7 @@ class ScanTask:
     validation: str | None = one_of("held_out", "unseeded")
     word_bias: str | None = one_of("tied", "free")
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+    finetune: FinetuneConfig | None = field(default_factory=FinetuneConfig)
     max_commands: int | None = field(default=None, metadata={"minimum": 1})
 
 
@@ -139,7 +167,36 @@ def resolve(config: RunConfig) -> None:
     elif config.method.name == "pretrained":
         config.group = ScanGroup(name="trivial")
     _check_group(config.group)
+    _check_finetuning(config)
     _drop_unread(config)
+
+
+def _check_finetuning(config: RunConfig) -> None:
+    """Check and complete the settings of fine-tuning; None where there is none."""
+    settings, method = config.task.finetune, config.method.name
+    if config.stage == "lambda" and method != "lambda_equitune":
+        raise UserError(f"stage=lambda needs method=lambda_equitune, not {method}")
+    if settings.iterations == 0:
+        if config.stage == "finetune":
+            raise UserError("stage=finetune needs task.finetune.iterations above 0")
+        config.task.finetune = None
+        return
+    if method == "pretrained":
+        raise UserError(
+            "task.finetune.iterations: method=pretrained is not fine-tuned; choose "
+            "method=equitune, equizero or lambda_equitune"
+        )
+    if method == "equizero" and config.task.selection != "sequence":
+        raise UserError(
+            f"task.selection={config.task.selection} cannot be fine-tuned; "
+            "choose task.selection=sequence"
+        )
+    if method != "equizero":
+        settings.equizero_steps = None
+    if settings.learning_rate is not None:
+        settings.rate = None
+    elif settings.rate not in settings.rates:
+        raise unknown("task.finetune.rate", str(settings.rate), settings.rates)
 
 
 def _built_in_group(config: RunConfig) -> ScanGroup:
@@ -240,6 +297,8 @@ def _drop_unread(config: RunConfig) -> None:
     }[method]
     if method == "equizero" and task.selection != "sequence":
         reads.add("coupling")
+    if task.finetune is not None:
+        reads.add("space")
     if config.model.equivariant:
         reads.add("word_bias")
     for name in set(OPTIONS) - reads:
@@ -256,9 +315,7 @@ def load_group(name: str) -> ScanGroup:
     if not path.is_file():
         raise unknown("group", name, sorted(file.stem for file in path.parent.glob("*.yaml")))
     schema = OmegaConf.structured(ScanGroup)
-    group = OmegaConf.to_object(
-        OmegaConf.merge(schema, OmegaConf.load(path))
-    )
+    group = OmegaConf.to_object(OmegaConf.merge(schema, OmegaConf.load(path)))
     assert isinstance(group, ScanGroup)
     return group
 
@@ -283,6 +340,39 @@ def pretrain_identity(config: RunConfig) -> dict[str, Any]:
     }
 
 
+def lambda_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides the network lambda: the model that it weighs, its recipe, the space."""
+    return {
+        "pretrained_by": pretrain_identity(config),
+        "method": deciding(config.method),
+        "group": deciding(config.group),
+        "space": config.task.space,
+    }
+
+
+def finetune_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides a fine-tuned model: where it starts, the objective, the recipe."""
+    task, settings = config.task, config.task.finetune
+    recipe = deciding(settings) | {"rate": None, "learning_rate": learning_rate(config)}
+    options = {name: getattr(task, name) for name in ("coupling", "space", "score")}
+    return {
+        "pretrained_by": pretrain_identity(config),
+        "method": deciding(config.method),
+        "group": deciding(config.group),
+        "options": {name: value for name, value in options.items() if value is not None},
+        "recipe": {name: value for name, value in recipe.items() if value is not None},
+        "backend": task.pretrain.backend,
+    }
+
+
+def learning_rate(config: RunConfig) -> float:
+    """Return the learning rate of fine-tuning: a number, or that of a source for the data set."""
+    settings = config.task.finetune
+    if settings.learning_rate is not None:
+        return float(settings.learning_rate)
+    return float(settings.rates[settings.rate][config.dataset.name])
+
+
 def error_group(config: RunConfig) -> str:
     """Return the group for which the equivariance error is measured: the data set's if none."""
     return str(config.dataset.symmetry if config.group.name == "trivial" else config.group.name)
@@ -291,8 +381,10 @@ def error_group(config: RunConfig) -> str:
 def evaluate_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides an evaluation: its model, the method, and the options it reads."""
     options = {name: getattr(config.task, name) for name in OPTIONS}
+    tuned = config.task.finetune is not None
     return {
         "pretrained_by": pretrain_identity(config),
+        **({"finetuned_by": finetune_identity(config)} if tuned else {}),
         "method": deciding(config.method),
         "group": deciding(config.group),
         "error_group": error_group(config),
@@ -312,25 +404,46 @@ def _evaluate_label(config: RunConfig) -> str:
     return f"{config.dataset.name}-{config.model.name}-{group}-{method}-seed{config.seed}"
 
 
+_MODEL_ONLY = ("protocol", "scale", "variant")
+
 TASK = Task(
     name="scan",
     sections={"task": ScanTask, "model": ScanModel, "dataset": ScanDataset, "group": ScanGroup},
     stages={
-        "pretrain": Stage(
-            "pretrain",
-            1,
-            pretrain_identity,
-            _pretrain_label,
-            "experiments.scan.pretrain:pretrain",
-            blank=("method", "group", "protocol", "scale", "variant"),
-        ),
-        "evaluate": Stage(
-            "evaluate",
-            1,
-            evaluate_identity,
-            _evaluate_label,
-            "experiments.scan.evaluate:evaluate",
-        ),
+        stage.name: stage
+        for stage in (
+            Stage(
+                "pretrain",
+                1,
+                pretrain_identity,
+                _pretrain_label,
+                "experiments.scan.pretrain:pretrain",
+                blank=("method", "group", *_MODEL_ONLY),
+            ),
+            Stage(
+                "lambda",
+                1,
+                lambda_identity,
+                _evaluate_label,
+                "experiments.scan.weighting:weigh",
+                blank=_MODEL_ONLY,
+            ),
+            Stage(
+                "finetune",
+                1,
+                finetune_identity,
+                _evaluate_label,
+                "experiments.scan.finetune:finetune",
+                blank=_MODEL_ONLY,
+            ),
+            Stage(
+                "evaluate",
+                2,
+                evaluate_identity,
+                _evaluate_label,
+                "experiments.scan.evaluate:evaluate",
+            ),
+        )
     },
     resolve=resolve,
 )

@@ -1,24 +1,31 @@
-"""Stage ``evaluate``: zero-shot accuracy of one method on one split (Tables 2, 8, 9)."""
+"""Stage ``evaluate``: accuracy of one method on one split (Tables 2 and 8 to 12, Figure 10)."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-import equitune
 from experiments.environment import choose_device
 from experiments.scan.config import ScanGroup, error_group, load_group
 from experiments.scan.data import Corpus, ScanData, load_data, word_actions
+from experiments.scan.finetune import load_snapshot, snapshots
 from experiments.scan.pretrain import load_model
-from experiments.scan.translate import correct, equivariance_error, translate, translator
-from experiments.scan.weighting import collect_views, held_out_gain, train_lambda
+from experiments.scan.translate import (
+    Translator,
+    correct,
+    equivariance_error,
+    lengths,
+    translate,
+    translator,
+)
+from experiments.scan.weighting import load_weights
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from experiments.records import Run
-    from experiments.scan.nets.training import Network
     from experiments.schema import RunConfig
 
 #: Test commands on which the equivariance error is measured.
@@ -32,7 +39,7 @@ def evaluate(config: RunConfig, run: Run) -> None:
     data = load_data(config.dataset.name, config.seed, config.task.max_commands)
     weigh = None
     if config.method.name == "lambda_equitune":
-        weigh = _learn_weights(model, data, config, run).to(device)
+        weigh = load_weights(config, run, model).to(device)
     # A model that is equivariant by itself is run as it is.
     group = ScanGroup("trivial") if config.model.equivariant else config.group
     equivariant = translator(model, group, config.method.name, config.task, weigh)
@@ -41,18 +48,54 @@ def evaluate(config: RunConfig, run: Run) -> None:
         "validation": data.unseeded_validation if unseeded else data.validation,
         "test": data.test,
     }
-    outcomes = {}
-    for split, corpus in parts.items():
-        outcomes[split] = correct(translate(equivariant, corpus), corpus)
-        share = float(outcomes[split].double().mean())
-        run.row("accuracy", 100 * share, split=split)
-        run.row("commands", len(corpus), split=split)
-    run.save("outcomes.safetensors", {k: v.to(torch.uint8) for k, v in outcomes.items()})
-    actions = word_actions(load_group(error_group(config)))
-    error = equivariance_error(equivariant, actions, _sample(data.test))
-    run.row("equivariance_error", error, split="test")
+    outcomes: dict[str, Tensor] = {}
+    if config.task.finetune is None:
+        outcomes = _measure(equivariant, parts, data, config, run, None)
+        if weigh is not None:
+            _copy_gain(run)
+    else:
+        finished = run.need("finetune")
+        run.fact("finetuned_by", finished.record["name"])
+        for step, weights in snapshots(finished).items():
+            load_snapshot(model, weights)
+            outcomes |= _measure(equivariant, parts, data, config, run, step)
+    run.save("outcomes.safetensors", outcomes)
     run.fact("validation_split", "unseeded" if unseeded else "held_out")
     run.fact("device", device.type)
+
+
+def _measure(
+    equivariant: Translator,
+    parts: dict[str, Corpus],
+    data: ScanData,
+    config: RunConfig,
+    run: Run,
+    step: int | None,
+) -> dict[str, Tensor]:
+    """Write the rows of a model after ``step`` iterations of fine-tuning (None: zero-shot).
+
+    Returns:
+        Which commands are translated right, by split and step, uint8.
+    """
+    columns = {} if step is None else {"step": step}
+    outcomes = {}
+    for split, corpus in parts.items():
+        words = translate(equivariant, corpus)
+        right = correct(words, corpus)
+        written, wanted = lengths(words), torch.tensor([len(t) for t in corpus.targets])
+        for metric, found in (
+            ("accuracy", right),
+            ("longer_than_target", written > wanted),
+            ("shorter_than_target", written < wanted),
+        ):
+            run.row(metric, 100 * float(found.double().mean()), split=split, **columns)
+        run.row("commands", len(corpus), split=split, **columns)
+        outcomes[split if step is None else f"{split}.{step}"] = right.to(torch.uint8)
+    if step is None or step == config.task.finetune.iterations:
+        actions = word_actions(load_group(error_group(config)))
+        error = equivariance_error(equivariant, actions, _sample(data.test))
+        run.row("equivariance_error", error, split="test", **columns)
+    return outcomes
 
 
 def _sample(corpus: Corpus) -> Corpus:
@@ -61,18 +104,7 @@ def _sample(corpus: Corpus) -> Corpus:
     return corpus.take(np.linspace(0, len(corpus) - 1, count).astype(int))
 
 
-def _learn_weights(
-    model: Network, data: ScanData, config: RunConfig, run: Run
-) -> equitune.LambdaNet:
-    """Train lambda on the training pairs and compare it with uniform weights on held-out pairs."""
-    actions = word_actions(config.group)
-    settings = config.method.lambda_net
-    assert settings is not None
-    views = collect_views(model, data.train, actions)
-    net = train_lambda(views, settings, config.task.space, config.seed)
-    held_out = collect_views(model, data.validation.without(data.train), actions)
-    gain = held_out_gain(held_out, net, config.task.space, config.seed)
-    for name, value in gain._asdict().items():
-        run.row(f"nll_{name}", value, split="validation")
-    run.save("lambda.safetensors", net.state_dict(), dataclasses.asdict(settings))
-    return net
+def _copy_gain(run: Run) -> None:
+    """Repeat the rows of the run that trained lambda, so that the results have them."""
+    for row in run.need("lambda").rows():
+        run.row(row["metric"], float(row["value"]), split=row["split"])

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from experiments.errors import UserError
 from experiments.files import load_tensors
-from experiments.progress import progress
 from experiments.scan.data import (
     ACTIONS,
     COMMANDS,
-    Corpus,
     ScanData,
-    draw_order,
     load_data,
     word_actions,
 )
+from experiments.scan.loop import TrainingLoop, draw_stream
 from experiments.scan.nets.group_model import GroupSeq2Seq
 from experiments.scan.nets.model import Seq2Seq
-from experiments.scan.nets.training import Network, Settings, Stream, Trainer, make_trainer
+from experiments.scan.nets.training import Network, Settings, make_trainer
 from experiments.scan.translate import accuracy, translate_plain
 
 if TYPE_CHECKING:
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
-#: Iterations between two looks at the clock and at signals.
-CHUNK = 1000
 
 
 def build_model(config: RunConfig) -> Network:
@@ -97,22 +93,16 @@ def _read_checkpoint(model: Network, path: str) -> dict[str, Tensor]:
     return weights
 
 
-def _stream(data: Corpus, config: RunConfig, iterations: int) -> Stream:
-    teacher_forcing = config.task.pretrain.teacher_forcing
-    draws = draw_order(len(data), iterations, teacher_forcing, config.seed)
-    return Stream.pack(data.commands, data.targets, draws.samples, draws.teacher)
-
-
-class Pretraining:
-    """The state of a pretraining run between two chunks of iterations."""
+class Pretraining(TrainingLoop):
+    """Pretraining: at every point the model is validated, and the best one is kept."""
 
     def __init__(self, config: RunConfig, run: Run, data: ScanData) -> None:
+        """Start, or continue from the run's checkpoint."""
         settings = config.task.pretrain
-        self.run, self.data, self.settings = run, data, settings
-        self.total = settings.budget
+        total, count = settings.budget, settings.evaluations
         if settings.backend == "torch":
-            log.warning("no compiled kernel: plain PyTorch trains, %d iterations", self.total)
-        self.model = build_model(config)
+            log.warning("no compiled kernel: plain PyTorch trains, %d iterations", total)
+        self.model, self.data = build_model(config), data
         recipe = Settings(
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
@@ -121,83 +111,41 @@ class Pretraining:
             seed=config.seed,
             reduction=config.model.reduction or "sum",
         )
-        self.trainer: Trainer = make_trainer(self.model, recipe, settings.backend)
-        self.stream = _stream(data.train, config, self.total)
-        self.curve: list[dict[str, float]] = []
-        self.loss_sum, self.loss_count = 0.0, 0
-        self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
-        self._resume()
+        super().__init__(
+            run,
+            make_trainer(self.model, recipe, settings.backend),
+            draw_stream(data.train, total, settings.teacher_forcing, config.seed),
+            [total * (k + 1) // count for k in range(count)],
+        )
+        self.facts["curve"] = []
+        self.resume()
 
-    def _resume(self) -> None:
-        saved = self.run.resume()
-        if saved is None:
-            return
-        tensors, facts = saved
-        self.trainer.load_state_dict(_part(tensors, "trainer."))
-        self.best = _part(tensors, "best.")
-        self.curve = facts["curve"]
-        self.loss_sum, self.loss_count = facts["loss_sum"], facts["loss_count"]
-        log.info("resumed at iteration %d", self.trainer.iteration)
+    @property
+    def curve(self) -> list[dict[str, float]]:
+        """Step, validation accuracy in percent and training loss of every point so far."""
+        curve: list[dict[str, float]] = self.facts["curve"]
+        return curve
 
-    def save(self) -> None:
-        """Write the checkpoint."""
-        tensors = {f"trainer.{k}": v for k, v in self.trainer.state_dict().items()}
-        tensors |= {f"best.{k}": v for k, v in self.best.items()}
-        facts: dict[str, Any] = {
-            "curve": self.curve,
-            "loss_sum": self.loss_sum,
-            "loss_count": self.loss_count,
-        }
-        self.run.checkpoint(tensors, facts)
-
-    def points(self) -> list[int]:
-        """Return the iterations after which the model is validated."""
-        count = self.settings.evaluations
-        return [self.total * (k + 1) // count for k in range(count)]
-
-    def advance(self, stop: int) -> None:
-        """Train up to iteration ``stop``."""
-        losses = self.trainer.run(self.stream, self.trainer.iteration, stop)
-        self.loss_sum += float(losses.sum())
-        self.loss_count += len(losses)
-
-    def validate(self) -> float:
-        """Measure the held-out accuracy, keep the weights if it is the best, and return it."""
+    def reached(self) -> str:
+        """Measure the held-out accuracy and keep the weights if it is the best."""
         self.trainer.export(self.model)
         words = translate_plain(self.model.eval(), self.data.validation)
         value = 100 * accuracy(words, self.data.validation)
         if all(value > point["accuracy"] for point in self.curve):
-            self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        step = self.trainer.iteration
-        point = {"step": step, "accuracy": value, "loss": self.loss_sum / self.loss_count}
+            self.kept = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        point = {"step": self.trainer.iteration, "accuracy": value, "loss": self.take_loss()}
         self.curve.append(point)
-        self.loss_sum, self.loss_count = 0.0, 0
         values = {"validation_accuracy": point["accuracy"], "training_loss": point["loss"]}
-        self.run.tracker.log(values, step)
-        return value
+        self.run.tracker.log(values, self.trainer.iteration)
+        return f"validation {value:.1f} %"
 
 
 def pretrain(config: RunConfig, run: Run) -> None:
     """Train a model, keep the one of the best validation accuracy, and write its curve."""
     data = load_data(config.dataset.name, config.seed, config.task.max_commands)
     state = Pretraining(config, run, data)
-    total, points = state.total, state.points()
-    every = config.task.pretrain.checkpoint_every
     label = f"pretrain {config.dataset.name} {config.model.name} seed {config.seed}"
-    with progress(label, total, state.trainer.iteration) as bar:
-        while (now := state.trainer.iteration) < total:
-            if now == points[len(state.curve)]:
-                bar.update(now, f"validation {state.validate():.1f} %")
-            state.advance(min(points[len(state.curve)], now + CHUNK))
-            if state.trainer.iteration % every < CHUNK or run.should_checkpoint:
-                state.save()
-            bar.update(state.trainer.iteration)
-        if len(state.curve) < len(points):
-            state.validate()
-    _finish(state, run)
-
-
-def _finish(state: Pretraining, run: Run) -> None:
+    state.train(label, config.task.pretrain.checkpoint_every)
     for point in state.curve:
         columns = {"split": "validation", "step": int(point["step"])}
         run.row("accuracy", point["accuracy"], **columns)
@@ -207,8 +155,4 @@ def _finish(state: Pretraining, run: Run) -> None:
     run.fact("backend", type(state.trainer).__name__)
     run.fact("best_step", int(best["step"]))
     run.fact("device", "cpu")
-    run.save(WEIGHTS, state.best, {"cell": state.model.cell, "step": int(best["step"])})
-
-
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    run.save(WEIGHTS, state.kept, {"cell": state.model.cell, "step": int(best["step"])})

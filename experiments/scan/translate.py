@@ -28,7 +28,7 @@ class Translator:
         actions: How the group acts on words.
         rule: Builds the rule of one batch from its weights lambda(gx), [G, B] or None.
         block: Words per choice of the rule; None decodes apart.
-        weigh: The network lambda on the encoder's last state, or None.
+        weigh: lambda(gx): maps transformed commands [N, L] to weights [N], or None.
         logits: Whether the rule sees logits instead of log-probabilities.
     """
 
@@ -36,7 +36,7 @@ class Translator:
     actions: WordActions
     rule: Callable[[Tensor | None], equitune.Rule]
     block: int | None
-    weigh: equitune.LambdaNet | None = None
+    weigh: Callable[[Tensor], Tensor] | None = None
     logits: bool = False
 
     @torch.no_grad()
@@ -53,7 +53,7 @@ class Translator:
         state = self.model.encode(orbit.flatten(0, 1))
         weights = None
         if self.weigh is not None:
-            weights = self.weigh(state.hidden).reshape(orbit.shape[:2])
+            weights = self.weigh(orbit.flatten(0, 1)).reshape(orbit.shape[:2])
         return equitune.decode(
             _step_of(self.model, self.logits),
             state,
@@ -85,7 +85,7 @@ def translator(
     group: ScanGroup,
     method: str,
     options: ScanTask,
-    weigh: equitune.LambdaNet | None = None,
+    weigh: Callable[[Tensor], Tensor] | None = None,
 ) -> Translator:
     """Build the translator of a method.
 
@@ -94,7 +94,7 @@ def translator(
         group: The group and its action on words.
         method: ``pretrained``, ``equitune``, ``equizero`` or ``lambda_equitune``.
         options: Coupling, selection, score and space.
-        weigh: The network lambda; needed by ``lambda_equitune``.
+        weigh: lambda(gx); needed by ``lambda_equitune``.
     """
     actions = word_actions(group).to(model.device)
     if method == "equizero":
@@ -157,6 +157,12 @@ def correct(words: Int[Tensor, "commands steps"], corpus: Corpus) -> Bool[Tensor
     steps = words.shape[1]
     targets = [target + [EOS] * (steps - len(target)) for target in corpus.targets]
     return (words == torch.tensor(targets)).all(dim=1)
+
+
+def lengths(words: Int[Tensor, "commands steps"]) -> Int[Tensor, " commands"]:
+    """Return the words up to and including the first EOS; one more than all where there is none."""
+    ended = (words == EOS).cumsum(dim=1) > 0
+    return (~ended).sum(dim=1) + 1
 
 
 def accuracy(words: Int[Tensor, "commands steps"], corpus: Corpus) -> float:

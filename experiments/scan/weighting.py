@@ -1,4 +1,4 @@
-"""lambda-equitune for SCAN: a network weighs the views of a command (ours; the paper has none).
+"""Stage ``lambda``: a network weighs the views of a command (ours; the paper has none for SCAN).
 
 The network reads the encoder's last state of gx and is trained on the training pairs with the
 sequence-to-sequence model frozen: it maximises the likelihood of the targets under Eq. 4, with the
@@ -8,6 +8,9 @@ twice" is "jump twice": the network can learn which of the two the model underst
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,12 +19,22 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 import equitune
-from experiments.scan.data import EOS, Corpus, WordActions, generator
+from experiments.scan.data import (
+    EOS,
+    Corpus,
+    WordActions,
+    generator,
+    load_data,
+    word_actions,
+)
 from experiments.scan.nets.training import Network
+from experiments.scan.pretrain import load_model
 
 if TYPE_CHECKING:
-    from experiments.schema import LambdaNetConfig
+    from experiments.records import Run
+    from experiments.schema import LambdaNetConfig, RunConfig
 
+NET = "lambda.safetensors"
 _ORDER = 10
 _BOOTSTRAP = 11
 #: Resamples of the bootstrap interval.
@@ -99,6 +112,16 @@ def negative_log_likelihood(
     return -(chosen * views.counted).sum(dim=-1)
 
 
+def _build_net(width: int, config: LambdaNetConfig) -> equitune.LambdaNet:
+    return equitune.LambdaNet(
+        width,
+        hidden=config.hidden,
+        depth=config.depth,
+        dropout=config.dropout,
+        positive=config.positive,  # type: ignore[arg-type]  # checked by the schema
+    )
+
+
 def train_lambda(
     views: Views, config: LambdaNetConfig, space: str, seed: int
 ) -> equitune.LambdaNet:
@@ -116,13 +139,7 @@ def train_lambda(
     order = generator(seed, _ORDER)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = equitune.LambdaNet(
-            views.features.shape[-1],
-            hidden=config.hidden,
-            depth=config.depth,
-            dropout=config.dropout,
-            positive=config.positive,  # type: ignore[arg-type]  # checked by the schema
-        )
+        net = _build_net(views.features.shape[-1], config)
         optimiser = torch.optim.Adam(
             net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -173,3 +190,69 @@ def held_out_gain(views: Views, net: equitune.LambdaNet, space: str, seed: int) 
         float(low),
         float(high),
     )
+
+
+@dataclass(frozen=True)
+class CommandWeights:
+    """lambda(gx) of transformed commands.
+
+    Attributes:
+        model: The pretrained model, frozen, whose encoder gives the features.
+        net: The network.
+    """
+
+    model: Network
+    net: equitune.LambdaNet
+
+    @torch.no_grad()
+    def __call__(self, commands: Int[Tensor, "rows length"]) -> Float[Tensor, " rows"]:
+        """Return the weights of commands of equal length."""
+        weights: Tensor = self.net(self.model.encode(commands).hidden)
+        return weights
+
+    def to(self, device: torch.device) -> CommandWeights:
+        """Move both networks to a device."""
+        return CommandWeights(self.model.to(device), self.net.to(device))
+
+    def of_corpus(self, corpus: Corpus, actions: WordActions) -> Float[Tensor, "group commands"]:
+        """Return the weights of a corpus's orbits, in its order."""
+        order = actions.commands.group.order
+        weights = torch.zeros(order, len(corpus))
+        for batch in corpus.batches():
+            orbit = actions.commands.orbit(batch.commands)
+            weights[:, batch.rows] = self(orbit.flatten(0, 1)).reshape(order, -1)
+        return weights
+
+
+def weigh(config: RunConfig, run: Run) -> None:
+    """Train lambda on the training pairs and compare it with uniform weights on held-out pairs."""
+    model = load_model(config, run)
+    data = load_data(config.dataset.name, config.seed, config.task.max_commands)
+    actions = word_actions(config.group)
+    settings, space = config.method.lambda_net, config.task.space
+    assert settings is not None
+    net = train_lambda(collect_views(model, data.train, actions), settings, space, config.seed)
+    held_out = collect_views(model, data.validation.without(data.train), actions)
+    gain = held_out_gain(held_out, net, space, config.seed)
+    for name, value in gain._asdict().items():
+        run.row(f"nll_{name}", value, split="validation")
+    run.fact("device", "cpu")
+    run.save(NET, net.state_dict(), dataclasses.asdict(settings))
+
+
+def load_weights(config: RunConfig, run: Run, model: Network) -> CommandWeights:
+    """Return lambda from the run that trained it, on the features of the pretrained model.
+
+    Args:
+        config: The configuration.
+        run: The run in progress, which needs lambda.
+        model: The pretrained model; it is copied.
+    """
+    finished = run.need("lambda")
+    run.fact("weighted_by", finished.record["name"])
+    tensors, _ = finished.tensors(NET)
+    settings = config.method.lambda_net
+    assert settings is not None
+    net = _build_net(2 * model.hidden, settings)
+    net.load_state_dict(tensors)
+    return CommandWeights(copy.deepcopy(model).eval(), net.eval())

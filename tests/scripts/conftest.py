@@ -6,8 +6,9 @@ import csv
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -36,7 +37,7 @@ class ResultsTree:
             **dict.fromkeys(COLUMNS, ""),
             **{"task": "scan", "dataset": "add_jump", "model": "LSTM", "group": "verb"},
             **{"transform": "none", "method": "equizero", "protocol": "paper", "scale": "paper"},
-            **{"seed": "0", "split": "test", "step": "0", "metric": "accuracy"},
+            **{"seed": "0", "split": "test", "metric": "accuracy"},
             "value": value,
         }
         assert not set(changes) - set(COLUMNS)
@@ -52,11 +53,12 @@ class ResultsTree:
         rows: Sequence[dict[str, str]],
         status: str = "done",
         stage: str = "evaluate",
+        facts: Mapping[str, object] = MappingProxyType({}),
     ) -> Path:
         """A run's folder; returns its metrics file."""
         folder = self.path / "runs" / "scan" / name
         folder.mkdir(parents=True, exist_ok=True)
-        record = json.dumps({"status": status, "stage": stage})
+        record = json.dumps({"status": status, "stage": stage, "facts": dict(facts)})
         (folder / "record.json").write_text(record, encoding="utf-8")
         return self._write(folder / "metrics.csv", COLUMNS, rows)
 

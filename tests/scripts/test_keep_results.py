@@ -4,24 +4,45 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scripts._results import load_results
-from scripts.keep_results import keep
+from scripts.keep_results import Condition, keep, main, parse_condition, with_needed
+
+ROOT = Path(__file__).resolve().parents[2]
+PAPER = Condition("scale", ("paper",), wanted=True)
+
+
+def kept(tree: Any, *conditions: str) -> list[str]:
+    """Names of the runs that a command line keeps."""
+    arguments = [word for text in conditions for word in ("--where", text)]
+    assert main(["scan", "own", "--results", str(tree.path), *arguments]) == 0
+    lines = (tree.path / "measured" / "scan" / "own.csv").read_text().splitlines()
+    return sorted({line.rsplit(",", 1)[1] for line in lines[1:]})
+
+
+def refusal(tree: Any, capsys: Any, *conditions: str) -> str:
+    """The one line with which a command line is refused; nothing is written."""
+    arguments = [word for text in conditions for word in ("--where", text)]
+    assert main(["scan", "own", "--results", str(tree.path), *arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.count("\n") == 1
+    assert not (tree.path / "measured").exists()
+    return printed.err.removeprefix("error: ").rstrip("\n")
 
 
 def test_kept_rows_read_back_with_their_records(tree: Any) -> None:
-    path = tree.run("evaluate-a", [tree.row(70.0), tree.row(71.0, split="validation")])
-    record = json.loads(path.with_name("record.json").read_text())
-    path.with_name("record.json").write_text(
-        json.dumps(record | {"facts": {"pretrained_by": "pretrain-b"}})
-    )
+    rows = [tree.row(70.0), tree.row(71.0, split="validation")]
+    tree.run("evaluate-a", rows, facts={"pretrained_by": "pretrain-b"})
     tree.run("pretrain-b", [tree.row(1.0, method="")], stage="pretrain")
     tree.run("evaluate-demo", [tree.row(10.0, scale="demo")])
     tree.run("evaluate-failed", [tree.row(11.0)], status="failed")
-    written, runs = keep(tree.path, "scan", "zero_shot", {"scale": "paper"})
+    written, runs = keep(tree.path, "scan", "zero_shot", [PAPER])
     assert runs == 1
     records = json.loads(written.with_suffix(".json").read_text())
     assert set(records) == {"evaluate-a", "pretrain-b"}
@@ -31,6 +52,115 @@ def test_kept_rows_read_back_with_their_records(tree: Any) -> None:
     assert set(results.ours["origin"]) == {"measured"}
 
 
-def test_nothing_to_keep_is_said(tree: Any) -> None:
-    with pytest.raises(ValueError, match="no finished run of task scan"):
-        keep(tree.path, "scan", "none", {"model": "LSTM"})
+def test_records_are_followed_over_several_levels(tree: Any) -> None:
+    facts = {"finetuned_by": "finetune-b", "weighted_by": "weigh-c", "device": "cpu"}
+    tree.run("evaluate-a", [tree.row(70.0)], facts=facts)
+    tree.run("finetune-b", [], stage="finetune", facts={"weighted_by": "weigh-c"})
+    tree.run("weigh-c", [], stage="weigh", facts={"pretrained_by": "pretrain-d"})
+    tree.run("pretrain-d", [], stage="pretrain")
+    tree.run("pretrain-e", [], stage="pretrain")
+    written, _ = keep(tree.path, "scan", "own", [PAPER])
+    records = json.loads(written.with_suffix(".json").read_text())
+    assert set(records) == {"evaluate-a", "finetune-b", "weigh-c", "pretrain-d"}
+    assert records["weigh-c"]["facts"] == {"pretrained_by": "pretrain-d"}
+
+
+def test_runs_that_name_each_other_end(tree: Any) -> None:
+    tree.run("a", [], facts={"finetuned_by": "b"})
+    tree.run("b", [], facts={"finetuned_by": "a", "pretrained_by": "b"})
+    assert set(with_needed(["a"], tree.path / "runs" / "scan")) == {"a", "b"}
+
+
+@pytest.mark.parametrize("state", ["absent", "failed", "unreadable"])
+def test_a_missing_run_behind_the_rows_is_refused(tree: Any, capsys: Any, state: str) -> None:
+    tree.run("evaluate-a", [tree.row(70.0)], facts={"finetuned_by": "finetune-b"})
+    tree.run("finetune-b", [], stage="finetune", facts={"pretrained_by": "pretrain-c"})
+    path = tree.path / "runs" / "scan" / "pretrain-c" / "record.json"
+    if state != "absent":
+        tree.run("pretrain-c", [], stage="pretrain", status="failed")
+    if state == "unreadable":
+        path.write_text("{")
+    reason = {
+        "absent": "no such file",
+        "failed": "not the record of a finished run",
+        "unreadable": "not JSON",
+    }[state]
+    line = refusal(tree, capsys)
+    assert line.startswith(f"{path}: {reason}")
+    assert line.endswith(", which finetune-b was built on")
+
+
+def test_conditions_choose_runs(tree: Any) -> None:
+    tree.run("zero", [tree.row(70.0), tree.row(71.0, split="validation")])
+    tree.run("gru", [tree.row(60.0, model="GRU")])
+    tree.run("built-in", [tree.row(90.0, model="G-LSTM", method="pretrained")])
+    tree.run("tuned", [tree.row(95.0, step="10000")])
+    tree.run("curve", [tree.row(70.0, step=step) for step in (0, 200, 3000)])
+    both = "finetune.rate=scripts, finetune.weight_decay=0.0"
+    tree.run("text", [tree.row(94.0, step="10000", variant="finetune.rate=text")])
+    tree.run("both", [tree.row(93.0, step="10000", variant=both)])
+    everything = ["both", "built-in", "curve", "gru", "text", "tuned", "zero"]
+    assert kept(tree) == everything
+    assert kept(tree, "step=") == ["built-in", "gru", "zero"]
+    assert kept(tree, "step=", "model=LSTM,GRU") == ["gru", "zero"]
+    assert kept(tree, "model!=LSTM,GRU") == ["built-in"]
+    assert kept(tree, "step!=,10000") == ["curve"]
+    assert kept(tree, "step=10000", "variant=") == ["tuned"]
+    assert kept(tree, f"variant={both}") == ["both"]
+    assert kept(tree, f"variant=finetune.rate=text,{both}") == ["both", "text"]
+    # A run is kept whole or not at all.
+    assert kept(tree, "split=test") == [name for name in everything if name != "zero"]
+
+
+def test_the_scale_is_chosen_apart(tree: Any) -> None:
+    tree.run("a", [tree.row(70.0)])
+    tree.run("b", [tree.row(10.0, scale="demo")])
+    assert kept(tree) == ["a"]
+    assert main(["scan", "demo", "--results", str(tree.path), "--scale", "demo"]) == 0
+    assert ",10.0,b\n" in (tree.path / "measured" / "scan" / "demo.csv").read_text()
+
+
+def test_a_condition_reads_back() -> None:
+    assert parse_condition("step!=,10000") == Condition("step", ("", "10000"), wanted=False)
+    assert parse_condition("variant=a=b, c!=d,e") == Condition("variant", ("a=b, c!=d", "e"), True)
+    assert str(parse_condition("step!=,10000")) == "step!=,10000"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "modle=LSTM",
+            "--where 'modle=LSTM': unknown column 'modle'; choose from dataset, model, ",
+        ),
+        ("=LSTM", "--where '=LSTM': unknown column ''; choose from dataset, "),
+        ("scale=demo", "--where 'scale=demo': unknown column 'scale'; choose from dataset, "),
+        (
+            "LSTM",
+            "--where 'LSTM' is neither COLUMN=VALUE[,VALUE...] nor COLUMN!=VALUE[,VALUE...]; ",
+        ),
+        ("!model=LSTM", "--where '!model=LSTM' is neither COLUMN=VALUE[,VALUE...] nor "),
+        (
+            "method=equitune,equizer",
+            "--where 'method=equitune,equizer': unknown method 'equizer'; choose from pretrained, "
+            "equitune, equizero, lambda_equitune",
+        ),
+    ],
+)
+def test_a_malformed_condition_is_refused(tree: Any, capsys: Any, text: str, expected: str) -> None:
+    tree.run("a", [tree.row(70.0)])
+    assert refusal(tree, capsys, text).startswith(expected)
+
+
+def test_nothing_to_keep_is_said(tree: Any, capsys: Any) -> None:
+    tree.run("a", [tree.row(70.0)])
+    line = refusal(tree, capsys, "model=GRU,RNN", "step!=")
+    assert line.startswith("no finished run of task scan under ")
+    assert line.endswith(" has model=GRU,RNN, step!=, scale=paper")
+
+
+def test_it_runs_as_a_file_and_explains_conditions() -> None:
+    program = [sys.executable, str(ROOT / "scripts" / "keep_results.py"), "--help"]
+    done = subprocess.run(program, cwd="/", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "COLUMN!=VALUE[,VALUE...]" in done.stdout and "step=" in done.stdout

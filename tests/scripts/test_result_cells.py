@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from scripts._cells import (
     Summary,
+    format_counts,
     format_reported,
     format_summary,
     outside_spread,
@@ -76,3 +77,18 @@ def test_a_distance_equal_to_the_spread_is_not_outside() -> None:
     # In binary 8.4 - 7.1 is a little more than 1.3.
     assert not outside_spread(Summary(8.4, None, 1), 7.1, 1.3)
     assert outside_spread(Summary(8.41, None, 1), 7.1, 1.3)
+
+
+def test_differences_carry_their_sign() -> None:
+    assert format_summary(Summary(2.04, 0.5, 3), signed=True) == "+2.0 (0.5)"
+    assert format_summary(Summary(-2.06, 0.5, 3), signed=True) == "-2.1 (0.5)"
+    # Neither plus nor minus where it rounds to zero.
+    assert format_summary(Summary(0.04, 0.5, 3), signed=True) == "0.0 (0.5)"
+    assert format_summary(Summary(-0.04, 0.5, 3), signed=True) == "0.0 (0.5)"
+
+
+def test_counts_are_one_number_where_they_agree() -> None:
+    three, one = Summary(1.0, 0.5, 3), Summary(1.0, None, 1)
+    assert format_counts([three, three]) == "3"
+    assert format_counts([three, None, one]) == "3/0/1"
+    assert format_counts([None, None]) == "0"

@@ -8,15 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from scripts._tables import (
-    Block,
-    ColumnGroup,
-    Table,
-    escape_latex,
-    to_csv,
-    to_latex,
-    to_markdown,
-)
+from scripts._captions import escape_latex
+from scripts._tables import Block, ColumnGroup, Table, to_csv, to_latex, to_markdown
 
 TABLE = Table(
     name="small",
@@ -111,3 +104,18 @@ def test_three_files_are_written(tmp_path: Path) -> None:
 def test_a_row_that_does_not_fit_the_header_is_refused() -> None:
     with pytest.raises(ValueError, match="bad: a row of 1 cells under 2 headers"):
         Table("bad", "", ("a", "b"), (), (Block({}, (("1",),)),))
+
+
+def test_on_a_terminal_headers_break_before_cells_and_nothing_is_lost() -> None:
+    variant = "finetune.rate=scripts, finetune.weight_decay=0.0"
+    headers = tuple(f"a rather long header {number}" for number in range(4))
+    row = (variant, *("12.3 (4.5)" for _ in headers))
+    table = Table("wide", "", ("variant",), (ColumnGroup("", headers),), (Block({}, (row,)),))
+    stream = io.StringIO()
+    table.show(Console(file=stream, width=110))
+    text = stream.getvalue()
+    assert variant in text and text.count("12.3 (4.5)") == 4
+    narrow = io.StringIO()
+    table.show(Console(file=narrow, width=90))
+    assert "\N{HORIZONTAL ELLIPSIS}" not in narrow.getvalue()
+    assert "finetune.weight_decay=0.0" in narrow.getvalue()

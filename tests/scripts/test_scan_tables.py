@@ -1,4 +1,4 @@
-"""Tables 2, 8 and 9 and the variants: exact cells from synthetic rows."""
+"""Tables 2 and 8 to 12: exact cells from synthetic rows."""
 
 from __future__ import annotations
 
@@ -20,11 +20,18 @@ def build(tree: Any, name: str = "table2", **options: Any) -> Table:
     return table
 
 
+def line_of(
+    table: Table, names: tuple[str, ...], protocol: str = "paper", scale: str = "paper"
+) -> list[str]:
+    """The cells of the line that starts with some names."""
+    [block] = [b for b in table.blocks if b.labels == {"scale": scale, "protocol": protocol}]
+    [row] = [row for row in block.rows if row[: len(names)] == names]
+    return list(row)
+
+
 def line(table: Table, method: str, protocol: str = "paper", scale: str = "paper") -> list[str]:
     """One method's cells."""
-    [block] = [b for b in table.blocks if b.labels == {"scale": scale, "protocol": protocol}]
-    [row] = [row for row in block.rows if row[0] == method]
-    return list(row)
+    return line_of(table, (method,), protocol, scale)
 
 
 def test_cells_hold_mean_spread_count_and_the_papers_numbers(tree: Any) -> None:
@@ -103,7 +110,7 @@ def test_missing_rows_are_named_with_the_command_that_makes_them(tree: Any) -> N
     tree.measured([*rows, *reference[:-2]])
     table = build(tree)
     assert line(table, "lambda_equitune", "reference")[8:11] == ["55.0 (7.1)", "missing", "2/0"]
-    assert table.commands == ("python run.py -m experiment=table2 protocol=reference scale=paper",)
+    assert table.commands == ("python run.py experiment=table2 protocol=reference scale=paper",)
 
 
 def test_the_reference_spread_is_smaller_and_the_caption_names_it(tree: Any) -> None:
@@ -134,7 +141,7 @@ def test_demo_rows_are_their_own_blocks_and_never_marked(tree: Any) -> None:
     demo = build(tree, scales=("demo",))
     assert line(demo, "equizero", scale="demo")[3:5] == ["12.5 (\N{EN DASH})", "0/1"]
     assert any(note.startswith("scale = demo, n = 1:") for note in demo.notes)
-    assert "python run.py -m experiment=table2 protocol=paper scale=demo" in demo.commands
+    assert "python run.py experiment=table2 protocol=paper scale=demo" in demo.commands
     both = build(tree, scales=("paper", "demo"))
     assert line(both, "equizero", scale="demo")[3] == "12.5 (\N{EN DASH})"
     assert line(both, "equizero")[3] == "77.0 (2.0)"
@@ -156,6 +163,8 @@ def test_the_caption_counts_fresh_rows(tree: Any) -> None:
     "changes",
     [
         {"step": "10000"},
+        # The start of a fine-tuning repeats the zero-shot number.
+        {"step": "0"},
         {"variant": "joint"},
         {"view": "0"},
         {"group": "trivial"},
@@ -173,42 +182,123 @@ def test_other_rows_do_not_enter(tree: Any, changes: dict[str, str]) -> None:
 
 
 def test_a_seed_that_would_count_twice_is_refused(tree: Any) -> None:
-    path = tree.measured([tree.row(75.0, step=""), tree.row(75.0, step="0")])
+    path = tree.measured([tree.row(75.0), tree.row(75.0, transform="other")])
     with pytest.raises(ValueError) as caught:
         build(tree)
     assert str(caught.value).startswith(f"{path}:3: a second row for seed '0' in a cell; ")
 
 
-def test_variants_have_a_row_each(tree: Any) -> None:
-    variant = "apart/padded/log_probabilities"
+def finetuned(tree: Any, values: list[float], **changes: Any) -> list[dict[str, str]]:
+    """Validation and test rows of the LSTM fine-tuned for 10 000 iterations, with changes."""
+    return [
+        row
+        for split in ("validation", "test")
+        for row in tree.rows(values, **({"split": split, "step": "10000"} | changes))
+    ]
+
+
+def test_a_finetuned_table_has_its_models_and_methods(tree: Any) -> None:
+    built_in = {"model": "G-LSTM", "method": "pretrained", "step": ""}
     tree.measured(
         [
-            *tree.rows([75.0, 77.0, 79.0], variant=variant),
-            *tree.rows([98.0, 98.5, 99.0], variant=variant, split="validation"),
-            *tree.rows([60.0], variant="joint"),
-            *tree.rows([50.0, 52.0], variant="joint", model="GRU", protocol="reference"),
-            *tree.rows([1.0, 2.0]),
+            *tree.rows([0.0, 0.0, 0.0], method="pretrained", group="trivial"),
+            *finetuned(tree, [97.0, 98.0, 99.0]),
+            *finetuned(tree, [90.0, 91.0, 92.0], group="verb", **built_in),
+            *finetuned(tree, [40.0, 50.0], group="verb4", **built_in),
+            *finetuned(tree, [88.0], dataset="around_right", group="direction", **built_in),
+            *tree.rows([75.0, 76.0, 77.0]),
+            *tree.rows([80.0, 81.0, 82.0], step="3000"),
+            *finetuned(tree, [50.0], variant="finetune.rate=text"),
         ]
     )
-    table = build(tree, "scan_variants")
-    assert table.headers == (
-        *("dataset", "group", "method", "variant", "step", "validation", "test", "n"),
+    table = build(tree, "table10")
+    assert table.headers[:3] == ("model", "method", "add_jump: group")
+    for block in table.blocks:
+        assert [row[:2] for row in block.rows] == [
+            ("LSTM", "pretrained"),
+            ("G-LSTM", "pretrained"),
+            *(("LSTM", method) for method in ("equitune", "equizero", "lambda_equitune")),
+        ]
+    assert line_of(table, ("LSTM", "pretrained"))[2:8] == [
+        *("trivial", "missing", "0.0 (0.0)", "0/3", "99.1 (0.3)", "0.0 (0.0)")
+    ]
+    assert line_of(table, ("LSTM", "equizero"))[2:8] == [
+        *("verb", "98.0 (1.0)", "98.0 (1.0)", "3", "98.3 (1.1)", "97.9 (0.8)")
+    ]
+    assert line_of(table, ("LSTM", "lambda_equitune"))[2:8] == [
+        *("verb", "missing", "missing", "0", "not reported", "not reported")
+    ]
+    assert line_of(table, ("G-LSTM", "pretrained")) == [
+        *("G-LSTM", "pretrained", "verb", "91.0 (1.0)†", "91.0 (1.0)†", "3"),
+        *("99.4 (0.8)", "98.3 (1.4)"),
+        *("direction", "88.0 (\N{EN DASH})†", "88.0 (\N{EN DASH})", "1"),
+        *("98.4 (0.6)", "89.6 (1.9)"),
+    ]
+
+
+def test_text_and_code_have_built_in_groups_of_their_own(tree: Any) -> None:
+    built_in = {"model": "G-GRU", "method": "pretrained", "step": ""}
+    rows = [
+        *finetuned(tree, [90.0, 91.0, 92.0], group="verb4", protocol="reference", **built_in),
+        *finetuned(tree, [50.0, 51.0, 52.0], group="verb", protocol="reference", **built_in),
+        *finetuned(tree, [99.0, 99.5, 100.0], group="verb", **built_in),
+    ]
+    tree.measured(rows)
+    table = build(tree, "table11")
+    code = line_of(table, ("G-GRU", "pretrained"), "reference")
+    text = line_of(table, ("G-GRU", "pretrained"), "paper")
+    assert code[2:6] == ["verb4", "91.0 (1.0)†", "91.0 (1.0)†", "3"]
+    assert text[2:6] == ["verb", "99.5 (0.5)", "99.5 (0.5)", "3"]
+    # The paper's one number stands beside either.
+    assert code[6:8] == text[6:8] == ["99.6 (0.1)", "99.8 (0.1)"]
+    [note] = [note for note in table.notes if note.startswith("G-GRU: ")]
+    assert "two elements (verb, protocol=paper)" in note
+    assert "four (verb4, protocol=reference)" in note
+
+
+def test_the_papers_numbers_stand_in_their_own_table(tree: Any) -> None:
+    # Table 8 prints 97.7 for the same model.
+    assert line_of(build(tree, "table11"), ("GRU", "pretrained"))[12:] == [
+        "97.9 (0.9)",
+        "0.1 (0.1)",
+    ]
+    assert line_of(build(tree, "table12"), ("RNN", "equizero"))[6:8] == ["91.7 (6.1)", "84.8 (9.8)"]
+
+
+def test_the_fresh_rows_of_a_finetuned_table_are_those_that_it_shows(tree: Any) -> None:
+    shown = finetuned(tree, [97.0, 98.0])
+    other = [*tree.rows([75.0]), *finetuned(tree, [97.0], step="3000")]
+    tree.run("a", [*shown, *other, *finetuned(tree, [90.0], model="G-LSTM", step="")])
+    assert (
+        "4 rows from fresh runs, 0 of them in place of a different committed value"
+        in build(tree, "table10").notes
     )
-    names = ("add_jump", "verb", "equizero")
-    assert {block.title: block.rows for block in table.blocks} == {
-        "scale=paper, model=GRU, protocol=reference": (
-            (*names, "joint", "0", "missing", "51.0 (1.4)", "0/2"),
-        ),
-        "scale=paper, model=LSTM, protocol=paper": (
-            (*names, variant, "0", "98.5 (0.5)", "77.0 (2.0)", "3"),
-            (*names, "joint", "0", "missing", "60.0 (\N{EN DASH})", "0/1"),
-        ),
-    }
 
 
-def test_without_variants_the_table_says_so(tree: Any) -> None:
-    tree.measured(tree.rows([75.0]))
-    table = build(tree, "scan_variants")
-    assert table.blocks == ()
-    assert table.notes[-1] == "no rows with a variant were found"
-    assert table.commands == ("python run.py -m experiment=scan_variants scale=paper",)
+def test_a_finetuned_table_names_its_own_command(tree: Any) -> None:
+    assert build(tree, "table12", scales=("paper", "demo")).commands == (
+        "python run.py experiment=table12 protocol=reference scale=paper",
+        "python run.py experiment=table12 protocol=paper scale=paper",
+        "python run.py experiment=table12 protocol=reference scale=demo",
+        "python run.py experiment=table12 protocol=paper scale=demo",
+    )
+
+
+def test_a_demo_counts_as_finetuned_at_its_last_step(tree: Any) -> None:
+    tree.run("a", [tree.row(10.0 + step, step=step, scale="demo") for step in (0, 20, 9)])
+    tree.run("b", [tree.row(70.0, step=500)])
+    table = build(tree, "table10", scales=("paper", "demo"))
+    assert line_of(table, ("LSTM", "equizero"), scale="demo")[4] == "30.0 (\N{EN DASH})"
+    assert line_of(table, ("LSTM", "equizero"))[4] == "missing"
+    assert (
+        "fine-tuned: after 10000 iterations; scale = demo: at the last step found, 20"
+        in table.notes
+    )
+    assert "fine-tuned: after 10000 iterations" in build(tree, "table10").notes
+
+
+def test_a_step_that_is_no_number_is_refused(tree: Any) -> None:
+    path = tree.run("a", [tree.row(10.0, step="last", scale="demo")])
+    with pytest.raises(ValueError) as caught:
+        build(tree, "table10", scales=("demo",))
+    assert str(caught.value) == f"{path}:2: step 'last' is not a whole number"

@@ -34,10 +34,13 @@ from experiments.scan.nets.training import ITERATION, Network, Settings, check_r
 
 logger = logging.getLogger(__name__)
 
+#: Cell, precision, and whatever else decides what is compiled.
+Key = tuple[object, ...]
+
 _IN_COMPILER = "EQUITUNE_COMPILING"
 _COMPILE = (
     "from importlib import import_module; "
-    "getattr(import_module({!r}), 'LOOP').compile_into_cache({!r}, {!r})"
+    "getattr(import_module({!r}), 'LOOP').compile_into_cache(*{!r})"
 )
 
 
@@ -51,7 +54,8 @@ class Loop:
             `build` receives, a fingerprint of the sources, which makes it part of the key of
             numba's cache: numba itself watches only one of the files.
         sources: The modules whose functions the loop is made of.
-        example: `example(cell, dtype)` runs the loop once on something tiny.
+        example: `example(cell, dtype, ...)` runs the loop once on something tiny; its arguments
+            are the key of a version of the loop, with the precision as a torch.dtype.
     """
 
     def __init__(
@@ -60,11 +64,11 @@ class Loop:
         purpose: str,
         build: Callable[[str], Callable[..., None]],
         sources: Sequence[ModuleType],
-        example: Callable[[str, torch.dtype], object],
+        example: Callable[..., object],
     ) -> None:
         self._module, self._purpose, self._build = module, purpose, build
         self._sources, self._example = sources, example
-        self._ready: set[tuple[str, str]] = set()
+        self._ready: set[Key] = set()
 
     @cached_property
     def _digest(self) -> str:
@@ -74,27 +78,31 @@ class Loop:
 
     @cached_property
     def native(self) -> Callable[..., None]:
-        """The compiled function; compiles on the first call with a given cell and precision."""
+        """The compiled function; compiles on the first call with a given key."""
         compiler = numba.njit(cache=True, nogil=True, fastmath=numerics.FAST, error_model="numpy")
         function: Callable[..., None] = compiler(self._build(self._digest))
         return function
 
-    def prepare(self, cell: str, dtype: str) -> None:
-        """Make sure that the loop for a cell and precision is in numba's cache."""
-        if (cell, dtype) in self._ready or os.environ.get(_IN_COMPILER):
-            return
-        if not self._stamp(cell, dtype).is_file():
-            self._compile_elsewhere(cell, dtype)
-        self._ready.add((cell, dtype))
+    def prepare(self, key: Key) -> None:
+        """Make sure that the version of the loop for a key is in numba's cache.
 
-    def _compile_elsewhere(self, cell: str, dtype: str) -> None:
+        Args:
+            key: cell, precision, and whatever else the example of this loop takes.
+        """
+        if key in self._ready or os.environ.get(_IN_COMPILER):
+            return
+        if not self._stamp(key).is_file():
+            self._compile_elsewhere(key)
+        self._ready.add(key)
+
+    def _compile_elsewhere(self, key: Key) -> None:
         logger.info(
             "compiling the %s %s kernel, less than a minute; cached afterwards",
-            cell,
+            key[0],
             self._purpose,
         )
         result = subprocess.run(
-            [sys.executable, "-c", _COMPILE.format(self._module, cell, dtype)],
+            [sys.executable, "-c", _COMPILE.format(self._module, key)],
             cwd=Path(__file__).parents[3],
             env={**os.environ, _IN_COMPILER: "1"},
             capture_output=True,
@@ -106,16 +114,17 @@ class Loop:
                 "the kernel could not be cached (%s): a repeated run may differ in rounding", reason
             )
 
-    def compile_into_cache(self, cell: str, dtype: str) -> None:
+    def compile_into_cache(self, cell: str, dtype: str, *rest: object) -> None:
         """Compile by running the example, and leave a stamp beside the cache."""
-        self._example(cell, getattr(torch, dtype))
-        self._stamp(cell, dtype).touch()
+        self._example(cell, getattr(torch, dtype), *rest)
+        self._stamp((cell, dtype, *rest)).touch()
 
-    def _stamp(self, cell: str, dtype: str) -> Path:
-        """Return the file that says that the cache has the loop, for this machine and version."""
+    def _stamp(self, key: Key) -> Path:
+        """Return the file that says that the cache has a version, for this machine and numba."""
         host = os.environ.get("NUMBA_CPU_NAME") or str(get_host_cpu_name())
         version = f"{sys.implementation.cache_tag}-{numba.__version__}-{host}"
-        name = f"{self._purpose}-{cell}-{dtype}-{version}-{self._digest[:16]}.compiled"
+        words = "-".join(map(str, key))
+        name = f"{self._purpose}-{words}-{version}-{self._digest[:16]}.compiled"
         return Path(self.native.stats.cache_path, name)  # type: ignore[attr-defined]
 
 
@@ -168,11 +177,15 @@ class CompiledTrainer(ABC, Generic[M]):
     def run(self, stream: Stream, start: int, stop: int) -> Float[np.ndarray, " iterations"]:
         """See `Trainer.run`. Releases the global interpreter lock."""
         check_range(self, stream, start, stop, self._model)
-        self.loop.prepare(self._model.cell, self._flat.dtype.name)
+        self.loop.prepare(self._key)
         losses = np.empty(stop - start)
         self._call(stream, start, losses)
         self.iteration = stop
         return losses
+
+    @property
+    def _key(self) -> Key:
+        return self._model.cell, self._flat.dtype.name
 
     @property
     def _vector(self) -> tuple[np.ndarray, ...]:

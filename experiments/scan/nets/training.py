@@ -240,6 +240,11 @@ class TorchTrainer:
             for half in self._halves
         ]
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the run."""
+        return next(self.model.parameters()).dtype
+
     def log_probs(self, stream: Stream, iteration: int) -> Float[Tensor, "steps words"]:
         """Decoder output of one iteration at the current parameters, differentiable."""
         command = torch.from_numpy(stream.command(iteration)).long()
@@ -249,7 +254,7 @@ class TorchTrainer:
             dropout_mask(
                 self.settings.seed, iteration, model.max_steps, width, self.settings.dropout
             )
-        ).to(next(model.parameters()).dtype)
+        ).to(self.dtype)
         if stream.teacher[iteration]:
             teacher_masks = masks[None, : len(target)]
             return model.forward_teacher(command[None], target[None], teacher_masks)[0]

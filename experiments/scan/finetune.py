@@ -1,0 +1,111 @@
+"""Stage ``finetune``: a pretrained model trained on, through a method (Section 5.1.3)."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from experiments.scan.config import learning_rate
+from experiments.scan.data import ScanData, WordActions, load_data, word_actions
+from experiments.scan.loop import TrainingLoop, draw_stream, part
+from experiments.scan.nets.model import Seq2Seq
+from experiments.scan.nets.objective import Objective, make_finetuner
+from experiments.scan.nets.training import Network, Settings
+from experiments.scan.pretrain import load_model
+from experiments.scan.weighting import load_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from experiments.records import FinishedRun, Run
+    from experiments.schema import RunConfig
+
+log = logging.getLogger(__name__)
+
+SNAPSHOTS = "models.safetensors"
+
+
+class Finetuning(TrainingLoop):
+    """Fine-tuning: at every point the model is kept."""
+
+    def __init__(self, config: RunConfig, run: Run, data: ScanData) -> None:
+        """Start, or continue from the run's checkpoint."""
+        settings, task = config.task.finetune, config.task
+        model = load_model(config, run)
+        assert isinstance(model, Seq2Seq)
+        recipe = Settings(
+            lr=learning_rate(config),
+            weight_decay=settings.weight_decay,
+            clip=settings.clip,
+            dropout=config.model.dropout,
+            seed=config.seed,
+            optimizer_steps=settings.equizero_steps or 1,
+        )
+        objective = _objective(config, run, model, data, word_actions(config.group))
+        if task.pretrain.backend == "torch":
+            log.warning("no compiled kernel: plain PyTorch trains, about 40 times slower")
+        super().__init__(
+            run,
+            make_finetuner(model, recipe, objective, task.pretrain.backend),
+            draw_stream(data.train, settings.iterations, settings.teacher_forcing, config.seed),
+            settings.steps,
+        )
+        self.model = model
+        self.facts["curve"] = []
+        self.resume()
+
+    def reached(self) -> str:
+        """Keep the weights."""
+        self.trainer.export(self.model)
+        step = self.trainer.iteration
+        weights = self.model.state_dict().items()
+        self.kept |= {f"{step}.{name}": value.detach().clone() for name, value in weights}
+        if step:
+            self.facts["curve"].append({"step": step, "loss": self.take_loss()})
+            self.run.tracker.log({"training_loss": self.facts["curve"][-1]["loss"]}, step)
+        return ""
+
+
+def _objective(
+    config: RunConfig, run: Run, model: Seq2Seq, data: ScanData, actions: WordActions
+) -> Objective:
+    """Return the objective of a method."""
+    task = config.task
+    if config.method.name == "equizero":
+        return Objective(
+            actions.commands, actions.words, combine="select", space=task.space, score=task.score
+        )
+    weights = None
+    if config.method.name == "lambda_equitune":
+        # Lambda stays as it was trained on the frozen model (Section 5.2.1).
+        weights = load_weights(config, run, model).of_corpus(data.train, actions)
+    return Objective(
+        actions.commands, actions.words, space=task.space, coupling=task.coupling, weights=weights
+    )
+
+
+def finetune(config: RunConfig, run: Run) -> None:
+    """Train a pretrained model on and keep it at the wanted points."""
+    data = load_data(config.dataset.name, config.seed, config.task.max_commands)
+    state = Finetuning(config, run, data)
+    method, seed = config.method.name, config.seed
+    label = f"finetune {config.dataset.name} {config.model.name} {method} seed {seed}"
+    state.train(label, config.task.finetune.checkpoint_every)
+    for point in state.facts["curve"]:
+        run.row("loss", point["loss"], split="train", step=point["step"])
+    run.fact("backend", type(state.trainer).__name__)
+    run.fact("device", "cpu")
+    run.fact("learning_rate", learning_rate(config))
+    run.save(SNAPSHOTS, state.kept, {"cell": state.model.cell, "steps": state.points})
+
+
+def snapshots(finished: FinishedRun) -> dict[int, dict[str, Tensor]]:
+    """Return the kept weights of a finished run by iteration."""
+    tensors, facts = finished.tensors(SNAPSHOTS)
+    return {int(step): part(tensors, f"{step}.") for step in facts["steps"]}
+
+
+def load_snapshot(model: Network, weights: dict[str, Tensor]) -> Network:
+    """Put kept weights into a model."""
+    model.load_state_dict(weights)
+    return model.eval()

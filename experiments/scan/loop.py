@@ -1,0 +1,94 @@
+"""What the two training stages share: a resumable loop around a trainer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from experiments.progress import progress
+from experiments.scan.data import Corpus, draw_order
+from experiments.scan.nets.training import Stream, Trainer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from experiments.records import Run
+
+#: Iterations between two looks at the clock and at signals.
+CHUNK = 1000
+
+
+def draw_stream(corpus: Corpus, iterations: int, teacher_forcing: float, seed: int) -> Stream:
+    """Return the pairs in the order in which training visits them.
+
+    Fine-tuning begins with the same draws as pretraining.
+    """
+    draws = draw_order(len(corpus), iterations, teacher_forcing, seed)
+    return Stream.pack(corpus.commands, corpus.targets, draws.samples, draws.teacher)
+
+
+class TrainingLoop:
+    """Trains up to a list of points, at each of which a subclass does something.
+
+    Attributes:
+        run: The run in progress.
+        trainer: The trainer.
+        stream: The pairs in order.
+        points: Iterations at which :meth:`reached` is called, ascending; the last one ends it.
+        kept: Named tensors of the subclass that belong into the checkpoint.
+        facts: Plain data of the subclass that belongs into the checkpoint.
+    """
+
+    def __init__(self, run: Run, trainer: Trainer, stream: Stream, points: list[int]) -> None:
+        """Start, or continue from the run's checkpoint."""
+        self.run, self.trainer, self.stream, self.points = run, trainer, stream, points
+        self.kept: dict[str, Tensor] = {}
+        self.facts: dict[str, Any] = {"done": 0, "loss_sum": 0.0, "loss_count": 0}
+
+    def reached(self) -> str:
+        """Do what is due at a point; returns a word for the progress line."""
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        """Continue from the run's checkpoint, if there is one."""
+        saved = self.run.resume()
+        if saved is None:
+            return
+        tensors, self.facts = saved
+        self.trainer.load_state_dict(part(tensors, "trainer."))
+        self.kept = part(tensors, "kept.")
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        tensors = {f"trainer.{k}": v for k, v in self.trainer.state_dict().items()}
+        tensors |= {f"kept.{k}": v for k, v in self.kept.items()}
+        self.run.checkpoint(tensors, self.facts)
+
+    def train(self, label: str, every: int) -> None:
+        """Train to the last point, with a checkpoint about every so many iterations."""
+        with progress(label, self.points[-1], self.trainer.iteration) as bar:
+            while self.facts["done"] < len(self.points):
+                now, due = self.trainer.iteration, self.points[self.facts["done"]]
+                if now == due:
+                    bar.update(now, self.reached())
+                    self.facts["done"] += 1
+                    continue
+                self._advance(min(due, now + CHUNK))
+                if self.trainer.iteration % every < CHUNK or self.run.should_checkpoint:
+                    self.save()
+                bar.update(self.trainer.iteration)
+
+    def _advance(self, stop: int) -> None:
+        losses = self.trainer.run(self.stream, self.trainer.iteration, stop)
+        self.facts["loss_sum"] += float(losses.sum())
+        self.facts["loss_count"] += len(losses)
+
+    def take_loss(self) -> float:
+        """Return the mean training loss since the last call."""
+        mean: float = self.facts["loss_sum"] / max(1, self.facts["loss_count"])
+        self.facts["loss_sum"], self.facts["loss_count"] = 0.0, 0
+        return mean
+
+
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose name begins with a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
