@@ -123,7 +123,7 @@ BAD = {
     "task=scan group=rot90": ["group=rot90", "dataset=add_jump", "trivial, verb"],
     "task=clap": ["task=clap", "scan"],
     "method=equizeroo": ["did you mean equizero?", *METHODS],
-    "dataset=add_jump group=direction": ["group=direction", "trivial, verb"],
+    "dataset=add_jump group=rot90": ["group=rot90", "does not act", "verb4_direction"],
     "task.scor=padded": ["task.scor", "did you mean task.score?"],
     "+task.scor=padded": ["task.scor", "did you mean task.score?"],
     "sead=1": ["sead", "did you mean seed?"],
