@@ -42,8 +42,82 @@ def test_every_combination_of_options_composes(
     assert (config.dataset.name, config.model.name, config.method.name) == (dataset, model, method)
     assert variant(config) == ""
     task = load_task("scan")
-    for stage in task.stages.values():
-        assert name_run(task, stage, config).task == "scan"
+    for stage in ("pretrain", "evaluate", *(["lambda"] if method == "lambda_equitune" else [])):
+        assert name_run(task, task.stages[stage], config).task == "scan"
+
+
+@pytest.mark.parametrize("dataset", ["add_jump", "around_right"])
+@pytest.mark.parametrize("model", ["G-LSTM", "G-GRU", "G-RNN"])
+def test_an_equivariant_model_has_its_own_group_and_method(
+    configure: Configure, dataset: str, model: str
+) -> None:
+    groups = {}
+    for protocol, bias in (("reference", "free"), ("paper", "tied")):
+        config = configure(f"dataset={dataset}", f"model={model}", f"protocol={protocol}")
+        assert config.method.name == "pretrained"
+        assert config.task.word_bias == bias
+        assert variant(config) == ""
+        groups[protocol] = config.group.name
+    jump = dataset == "add_jump"
+    assert groups["paper"] == ("verb" if jump else "direction")
+    assert groups["reference"] == ("verb4" if jump else "direction")
+    assert configure(f"model={model}", "model.group=verb_direction").group.name == "verb_direction"
+
+
+@pytest.mark.parametrize("group", options("group"))
+def test_every_group_acts_on_both_data_sets_or_is_refused(configure: Configure, group: str) -> None:
+    for dataset in ("add_jump", "around_right"):
+        if group == "rot90":
+            with pytest.raises(UserError, match="group=rot90 does not act"):
+                configure(f"dataset={dataset}", f"group={group}")
+        else:
+            assert configure(f"dataset={dataset}", f"group={group}").group.name == group
+
+
+@pytest.mark.parametrize("method", ["equitune", "equizero", "lambda_equitune"])
+def test_fine_tuning_is_named_by_its_recipe_and_not_by_where_the_rate_comes_from(
+    configure: Configure, method: str
+) -> None:
+    task = load_task("scan")
+
+    def names(*overrides: str) -> tuple[str, str]:
+        given = (f"method={method}", "task.finetune.iterations=10000", *overrides)
+        config = configure(*given)
+        stages = task.stages["finetune"], task.stages["evaluate"]
+        return tuple(name_run(task, stage, config).hash for stage in stages)  # type: ignore[return-value]
+
+    by_name, by_number = names("task.finetune.rate=text"), names("task.finetune.learning_rate=1e-5")
+    assert by_name[0] == by_number[0]  # trained once
+    assert by_name[1] != by_number[1]  # the rows carry another label
+    others = [
+        names(option)
+        for option in (
+            "task.finetune.weight_decay=0.5",
+            "task.finetune.iterations=3000",
+            "task.finetune.evaluate_every=200",
+            "task.finetune.learning_rate=1e-3",
+            "seed=1",
+        )
+    ]
+    assert len({by_name, *others}) == 6
+    single = names("task.finetune.rate=text", "task.finetune.equizero_steps=1")
+    assert (single == by_name) == (method != "equizero")
+    assert names("task.finetune.rate=text", "protocol=reference", "scale=paper")[0] == by_name[0]
+
+
+def test_fine_tuning_is_labelled_by_its_options_and_not_by_its_length(configure: Configure) -> None:
+    tuned = ("method=equizero", "task.finetune.iterations=300", "task.finetune.evaluate_every=100")
+    config = configure(*tuned)
+    assert variant(config) == ""
+    assert config.task.finetune.steps == [0, 100, 200, 300]
+    labels = {
+        ("task.finetune.rate=default",): "finetune.rate=default",
+        ("task.finetune.learning_rate=0.1",): "finetune.learning_rate=0.1",
+        ("task.finetune.equizero_steps=1",): "finetune.equizero_steps=1",
+        ("task.space=probabilities",): "space=probabilities",
+    }
+    assert {given: variant(configure(*tuned, *given)) for given in labels} == labels
+    assert variant(configure("task.finetune.rate=default")) == ""  # zero-shot reads none of it
 
 
 @pytest.mark.parametrize("preset", options("experiment"))
@@ -120,10 +194,9 @@ def test_only_what_decides_the_numbers_names_the_run(configure: Configure) -> No
 BAD = {
     "group=nonsense": ["group=nonsense", "direction", "trivial", "verb"],
     "group=verbs": ["did you mean verb?"],
-    "task=scan group=rot90": ["group=rot90", "dataset=add_jump", "trivial, verb"],
+    "task=scan group=rot90": ["group=rot90", "dataset=add_jump", "trivial, verb, direction"],
     "task=clap": ["task=clap", "scan"],
     "method=equizeroo": ["did you mean equizero?", *METHODS],
-    "dataset=add_jump group=rot90": ["group=rot90", "does not act", "verb4_direction"],
     "task.scor=padded": ["task.scor", "did you mean task.score?"],
     "+task.scor=padded": ["task.scor", "did you mean task.score?"],
     "sead=1": ["sead", "did you mean seed?"],
@@ -136,10 +209,17 @@ BAD = {
     "seed=-1": ["seed=-1", "at least 0"],
     "seed=one": ["seed", "one"],
     "device=tpu": ["device=tpu", "auto, cpu, cuda, mps"],
-    "stage=train": ["stage=train", "pretrain, evaluate"],
+    "stage=train": ["stage=train", "pretrain, lambda, finetune, evaluate"],
     "model.checkpoint=missing.safetensors": ["missing.safetensors", "no such file"],
     "protocol=paper task.coupling=apart task.selection=step": ["task.selection=step", "joint"],
     "task.coupling=joint task.selection=prefix": ["task.score=padded", "task.score=emitted"],
+    "model=G-LSTM method=equitune": ["equivariant by itself", "method=pretrained"],
+    "model=G-LSTM model.group=verbs": ["model.group=verbs", "verb4"],
+    "method=pretrained task.finetune.iterations=5": ["method=pretrained is not fine-tuned"],
+    "stage=finetune": ["task.finetune.iterations above 0"],
+    "stage=lambda": ["stage=lambda needs method=lambda_equitune"],
+    "task.finetune.iterations=5 task.finetune.rate=guess": ["rate=guess", "text, default"],
+    "protocol=paper task.selection=step task.finetune.iterations=5": ["task.selection=sequence"],
     "method=null": ["Config group override"],
     "dataset.groups=null": ["dataset.groups=None must be a list"],
     "method=lambda_equitune method.lambda_net=null": ["needs method.lambda_net"],
