@@ -13,15 +13,18 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from experiments.files import load_tensors
 from experiments.scan.config import ScanTask, load_group
-from experiments.scan.data import load_data
+from experiments.scan.data import load_data, word_actions
 from experiments.scan.nets.model import Seq2Seq
 from experiments.scan.translate import translate, translate_plain, translator
+
+GROUPS = ("verb4", "verb_direction", "verb4_direction")
 
 
 def measure(work: Callable[[], object], repeats: int) -> tuple[float, float]:
@@ -47,9 +50,11 @@ def main() -> None:
         model.load_state_dict(load_tensors(options.checkpoint)[0])
     corpus = load_data("add_jump", 0).test
     group = load_group("verb")
-    reference = ScanTask("scan", "apart", "sequence", "padded", "log_probabilities", "held_out")
-    joint = ScanTask("scan", "joint", "sequence", "emitted", "probabilities", "held_out")
-    works = {
+    reference = ScanTask(
+        coupling="apart", selection="sequence", score="padded", space="log_probabilities"
+    )
+    joint = ScanTask(coupling="joint", selection="sequence", score="emitted", space="probabilities")
+    works: dict[str, Callable[[], object]] = {
         "pretrained, one branch": lambda: translate_plain(model, corpus),
         "equitune, apart": lambda: translate(
             translator(model, group, "equitune", reference), corpus
@@ -59,10 +64,15 @@ def main() -> None:
             translator(model, group, "equizero", reference), corpus
         ),
     }
+    for name in GROUPS:
+        order = word_actions(load_group(name)).commands.group.order
+        works[f"equizero, {name}, |G| = {order}"] = partial(
+            translate, translator(model, load_group(name), "equizero", reference), corpus
+        )
     print(f"{options.model}, {len(corpus)} commands, CPU seconds (least / median)")
     for name, work in works.items():
         least, median = measure(work, options.repeats)
-        print(f"  {name:24s} {least:6.2f} {median:6.2f}")
+        print(f"  {name:36s} {least:6.2f} {median:6.2f}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     print(f"  peak memory {peak:.0f} MiB")
 

@@ -105,16 +105,28 @@ def test_batches_cover_the_corpus_once_with_equal_command_lengths() -> None:
     assert sorted(rows) == list(range(500))
 
 
-@pytest.mark.parametrize(("name", "dataset"), [("verb", "add_jump"), ("direction", "around_right")])
-def test_the_language_is_equivariant_under_its_groups(name: str, dataset: str) -> None:
-    """Swapping words in the command swaps actions in the target, for every command."""
+@pytest.mark.parametrize(
+    "name", ["verb", "direction", "verb4", "verb_direction", "verb4_direction"]
+)
+def test_the_language_is_equivariant_under_its_groups(name: str) -> None:
+    """Exchanging words in the command exchanges actions in the target, for every element."""
     actions = word_actions(load_group(name))
     meaning = {pair.command: pair.actions for pair in all_pairs()}
-    for pair in all_pairs()[::7]:
-        (swapped,) = actions.commands.orbit(torch.tensor([COMMANDS.encode(pair.command)]))[1]
-        (target,) = actions.words.orbit(torch.tensor([ACTIONS.encode(pair.actions)]))[1]
-        words = tuple(COMMANDS.decode(swapped.tolist()))
-        assert meaning[words] == tuple(ACTIONS.decode(target.tolist()))
+    for pair in all_pairs()[::31]:
+        commands = actions.commands.orbit(torch.tensor([COMMANDS.encode(pair.command)]))
+        targets = actions.words.orbit(torch.tensor([ACTIONS.encode(pair.actions)]))
+        for command, target in zip(commands, targets, strict=True):
+            words = tuple(COMMANDS.decode(command[0].tolist()))
+            assert meaning[words] == tuple(ACTIONS.decode(target[0].tolist()))
+
+
+def test_a_product_group_has_every_pair_of_elements() -> None:
+    actions = word_actions(load_group("verb4_direction"))
+    assert actions.commands.group == equitune.product(equitune.cyclic(4), equitune.cyclic(2))
+    x = torch.tensor([COMMANDS.encode(("jump", "left"))])
+    orbit = [COMMANDS.decode(row[0].tolist()) for row in actions.commands.orbit(x)]
+    verbs, sides = ("jump", "run", "walk", "look"), ("left", "right")
+    assert orbit == [[verb, side] for verb in verbs for side in sides]
 
 
 def test_four_verbs_form_a_cyclic_group() -> None:
