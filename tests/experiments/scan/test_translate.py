@@ -17,11 +17,13 @@ from experiments.scan.translate import (
     accuracy,
     correct,
     equivariance_error,
+    lengths,
     translate,
     translate_plain,
     translator,
 )
 from experiments.scan.weighting import (
+    CommandWeights,
     collect_views,
     held_out_gain,
     negative_log_likelihood,
@@ -135,7 +137,8 @@ def test_every_option_is_equivariant_and_the_plain_model_is_not(
 ) -> None:
     task = configure(f"method={method}", *OPTIONS[options]).task
     torch.manual_seed(0)
-    net = equitune.LambdaNet(32) if method == "lambda_equitune" else None
+    learned = method == "lambda_equitune"
+    net = CommandWeights(model, equitune.LambdaNet(32)) if learned else None
     equivariant = translator(model, VERB, method, task, net)
     actions = word_actions(VERB)
     assert equivariance_error(equivariant, actions, corpus) == 0.0
@@ -173,6 +176,26 @@ def test_translating_alone_or_in_a_batch_is_the_same(model: Seq2Seq, corpus: Cor
     for row in range(0, len(corpus), 13):
         alone = translate_plain(model, corpus.take(np.array([row])))
         assert torch.equal(alone[0], together[row])
+
+
+def test_weights_of_a_corpus_are_those_of_its_commands_one_by_one(
+    model: Seq2Seq, corpus: Corpus
+) -> None:
+    torch.manual_seed(0)
+    weigh, actions = CommandWeights(model, equitune.LambdaNet(32)), word_actions(VERB)
+    weights = weigh.of_corpus(corpus, actions)
+    assert weights.shape == (2, len(corpus))
+    for row in (0, 17, 59):
+        orbit = actions.commands.orbit(torch.tensor([corpus.commands[row]]))
+        for g in range(2):
+            torch.testing.assert_close(weights[g, row], weigh(orbit[g])[0])
+
+
+def test_lengths_count_the_end_and_tell_where_there_is_none() -> None:
+    words = torch.full((3, 6), EOS)
+    words[0, :2] = 4
+    words[1] = 4
+    assert lengths(words).tolist() == [3, 7, 1]
 
 
 def settings(**changes: object) -> LambdaNetConfig:
