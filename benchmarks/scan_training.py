@@ -24,10 +24,10 @@ from experiments.scan.config import load_group
 from experiments.scan.data import load_data, word_actions
 from experiments.scan.loop import draw_stream
 from experiments.scan.nets.group_model import GroupSeq2Seq
-from experiments.scan.nets.model import CELLS, Seq2Seq
+from experiments.scan.nets.model import CELLS, EncoderDecoder, Seq2Seq
 from experiments.scan.nets.objective import Objective, make_finetuner
 from experiments.scan.nets.stream import Stream
-from experiments.scan.nets.training import Network, Settings, Trainer, make_trainer
+from experiments.scan.nets.training import Settings, Trainer, make_trainer
 
 KINDS = ("pretraining", "finetuning", "equivariant")
 GROUPS = ("verb4", "verb")
@@ -52,7 +52,7 @@ class Measurement(NamedTuple):
     loss: float
 
 
-def warm(model: Network, settings: Settings, stream: Stream, iterations: int) -> Trainer:
+def warm(model: EncoderDecoder, settings: Settings, stream: Stream, iterations: int) -> Trainer:
     """Train a model from scratch for some iterations with the compiled back end."""
     trainer = make_trainer(model, settings, "numba")
     trainer.run(stream, 0, iterations)

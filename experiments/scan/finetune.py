@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from experiments.scan.config import learning_rate
 from experiments.scan.data import ScanData, WordActions, load_data, word_actions
 from experiments.scan.loop import TrainingLoop, draw_stream, part
-from experiments.scan.nets.model import Seq2Seq
+from experiments.scan.nets.model import EncoderDecoder, Seq2Seq
 from experiments.scan.nets.objective import Objective, make_finetuner
-from experiments.scan.nets.training import Network, Settings
+from experiments.scan.nets.training import Settings
 from experiments.scan.pretrain import load_model
 from experiments.scan.weighting import load_weights
 
@@ -105,7 +105,7 @@ def snapshots(finished: FinishedRun) -> dict[int, dict[str, Tensor]]:
     return {int(step): part(tensors, f"{step}.") for step in facts["steps"]}
 
 
-def load_snapshot(model: Network, weights: dict[str, Tensor]) -> Network:
+def load_snapshot(model: EncoderDecoder, weights: dict[str, Tensor]) -> EncoderDecoder:
     """Put kept weights into a model."""
     model.load_state_dict(weights)
     return model.eval()

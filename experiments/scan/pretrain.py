@@ -19,8 +19,8 @@ from experiments.scan.data import (
 )
 from experiments.scan.loop import TrainingLoop, draw_stream
 from experiments.scan.nets.group_model import GroupSeq2Seq
-from experiments.scan.nets.model import Seq2Seq
-from experiments.scan.nets.training import Network, Settings, make_trainer
+from experiments.scan.nets.model import EncoderDecoder, Seq2Seq
+from experiments.scan.nets.training import Settings, make_trainer
 from experiments.scan.translate import accuracy, translate_plain
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 WEIGHTS = "model.safetensors"
 
 
-def build_model(config: RunConfig) -> Network:
+def build_model(config: RunConfig) -> EncoderDecoder:
     """Build a model with weights drawn by the seed, leaving the global generator as it was."""
     model = config.model
     with torch.random.fork_rng(devices=[]):
@@ -61,7 +61,7 @@ def build_model(config: RunConfig) -> Network:
         )
 
 
-def load_model(config: RunConfig, run: Run) -> Network:
+def load_model(config: RunConfig, run: Run) -> EncoderDecoder:
     """Return the pretrained model: from ``model.checkpoint``, or from the pretraining run.
 
     Raises:
@@ -80,7 +80,7 @@ def load_model(config: RunConfig, run: Run) -> Network:
     return model.eval()
 
 
-def _read_checkpoint(model: Network, path: str) -> dict[str, Tensor]:
+def _read_checkpoint(model: EncoderDecoder, path: str) -> dict[str, Tensor]:
     weights, _ = load_tensors(Path(path), own=False)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}

@@ -13,7 +13,7 @@ from torch import Tensor
 import equitune
 from experiments.scan.config import ScanGroup
 from experiments.scan.data import EOS, SOS, Corpus, WordActions, word_actions
-from experiments.scan.nets.training import Network
+from experiments.scan.nets.model import EncoderDecoder
 
 if TYPE_CHECKING:
     from experiments.scan.config import ScanTask
@@ -32,7 +32,7 @@ class Translator:
         logits: Whether the rule sees logits instead of log-probabilities.
     """
 
-    model: Network
+    model: EncoderDecoder
     actions: WordActions
     rule: Callable[[Tensor | None], equitune.Rule]
     block: int | None
@@ -67,7 +67,7 @@ class Translator:
         ).words
 
 
-def _step_of(model: Network, logits: bool) -> equitune.Step:
+def _step_of(model: EncoderDecoder, logits: bool) -> equitune.Step:
     """Return the model's step in the form that the library's decoding wants."""
 
     def step(state: Any, words: Tensor) -> tuple[Tensor, Any]:
@@ -81,7 +81,7 @@ def _step_of(model: Network, logits: bool) -> equitune.Step:
 
 
 def translator(
-    model: Network,
+    model: EncoderDecoder,
     group: ScanGroup,
     method: str,
     options: ScanTask,
@@ -145,7 +145,7 @@ def translate(translator: Translator, corpus: Corpus) -> Int[Tensor, "commands s
     return words
 
 
-def translate_plain(model: Network, corpus: Corpus) -> Int[Tensor, "commands steps"]:
+def translate_plain(model: EncoderDecoder, corpus: Corpus) -> Int[Tensor, "commands steps"]:
     """Translate a corpus with the model as it is, greedily."""
     actions = word_actions(ScanGroup("trivial")).to(model.device)
     plain = Translator(model, actions, lambda weights: equitune.by_average(), 1)

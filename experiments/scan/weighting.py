@@ -27,7 +27,7 @@ from experiments.scan.data import (
     load_data,
     word_actions,
 )
-from experiments.scan.nets.training import Network
+from experiments.scan.nets.model import EncoderDecoder
 from experiments.scan.pretrain import load_model
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Views(NamedTuple):
 
 
 @torch.no_grad()
-def collect_views(model: Network, corpus: Corpus, actions: WordActions) -> Views:
+def collect_views(model: EncoderDecoder, corpus: Corpus, actions: WordActions) -> Views:
     """Run the frozen model once over the orbits of a corpus.
 
     Args:
@@ -129,7 +129,7 @@ def train_lambda(
 
     Args:
         views: From :func:`collect_views` on the training pairs.
-        config: Network, optimiser (Adam), steps and batch size.
+        config: EncoderDecoder, optimiser (Adam), steps and batch size.
         space: The space of the average.
         seed: Of initialisation, dropout and the order of pairs.
 
@@ -201,7 +201,7 @@ class CommandWeights:
         net: The network.
     """
 
-    model: Network
+    model: EncoderDecoder
     net: equitune.LambdaNet
 
     @torch.no_grad()
@@ -240,7 +240,7 @@ def weigh(config: RunConfig, run: Run) -> None:
     run.save(NET, net.state_dict(), dataclasses.asdict(settings))
 
 
-def load_weights(config: RunConfig, run: Run, model: Network) -> CommandWeights:
+def load_weights(config: RunConfig, run: Run, model: EncoderDecoder) -> CommandWeights:
     """Return lambda from the run that trained it, on the features of the pretrained model.
 
     Args:

@@ -29,8 +29,9 @@ from llvmlite.binding import get_host_cpu_name  # type: ignore[import-untyped]
 from torch import Tensor
 
 from experiments.scan.nets import cells, numerics
+from experiments.scan.nets.model import EncoderDecoder
 from experiments.scan.nets.stream import Stream
-from experiments.scan.nets.training import ITERATION, Network, Settings, check_range
+from experiments.scan.nets.training import ITERATION, Settings, check_range
 
 logger = logging.getLogger(__name__)
 
@@ -128,8 +129,8 @@ class Loop:
         return Path(self.native.stats.cache_path, name)  # type: ignore[attr-defined]
 
 
-M = TypeVar("M", bound=Network)
-M_contra = TypeVar("M_contra", bound=Network, contravariant=True)
+M = TypeVar("M", bound=EncoderDecoder)
+M_contra = TypeVar("M_contra", bound=EncoderDecoder, contravariant=True)
 
 
 class Layout(Protocol[M_contra]):
@@ -216,7 +217,7 @@ class CompiledTrainer(ABC, Generic[M]):
             named = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
             flat[:] = self._layout.flatten(self._model, named)
 
-    def export(self, model: Network) -> None:
+    def export(self, model: EncoderDecoder) -> None:
         """See `Trainer.export`."""
         model.load_state_dict(self._layout.unflatten(self._model, self._flat))
 

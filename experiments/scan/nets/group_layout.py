@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.scan.nets import flat as flat_vector
 from experiments.scan.nets.cells import GruCell, Kind
 from experiments.scan.nets.group_model import GroupSeq2Seq
 from experiments.scan.nets.layout import Layer
@@ -185,50 +186,34 @@ def symmetry(model: GroupSeq2Seq) -> Symmetry:
 
 
 def flatten(model: GroupSeq2Seq, tensors: dict[str, Tensor]) -> np.ndarray:
-    """Copy named tensors into one vector in this module's layout.
+    """Copy named tensors into one vector in this module's layout; see `flat.pack`.
 
-    Args:
-        model: network that defines names and order.
-        tensors: one tensor per parameter name of `model`.
-
-    Returns:
-        The vector; encoder first, then decoder. Of the combining convolution, the word's part
-        stands before the context's.
-
-    Raises:
-        KeyError: a parameter is missing from `tensors`.
-        ValueError: a tensor has another shape than the parameter of its name.
+    Of the combining convolution, the word's part stands before the context's.
     """
-    parts = []
-    for name, parameter in model.named_parameters():
-        tensor = tensors[name].detach().to(parameter.dtype)
-        if tensor.shape != parameter.shape:
-            raise ValueError(f"{name} is {tuple(tensor.shape)}, not {tuple(parameter.shape)}")
-        parts.append(torch.stack(tensor.chunk(2, dim=1)) if name == COMBINE else tensor)
-    return np.concatenate([part.contiguous().cpu().numpy().ravel() for part in parts])
+    return flat_vector.pack(model, tensors, _turn)
 
 
 def unflatten(model: GroupSeq2Seq, flat: np.ndarray) -> dict[str, Tensor]:
     """Invert `flatten`; the tensors own their memory."""
-    tensors = {}
-    start = 0
-    for name, parameter in model.named_parameters():
-        part = torch.from_numpy(flat[start : start + parameter.numel()].copy())
-        start += parameter.numel()
-        if name == COMBINE:
-            part = torch.cat(part.view(2, model.group.order, -1, 2 * model.hidden).unbind(), dim=1)
-        tensors[name] = part.view(parameter.shape)
-    return tensors
+    return flat_vector.unpack(model, flat, _turn_back)
+
+
+def _turn(name: str, tensor: Tensor) -> Tensor:
+    return torch.stack(tensor.chunk(2, dim=1)) if name == COMBINE else tensor
+
+
+def _turn_back(name: str, part: Tensor, shape: torch.Size) -> Tensor:
+    if name == COMBINE:
+        part = torch.cat(part.view(2, shape[0], -1, shape[2]).unbind(), dim=1)
+    return part.view(shape)
 
 
 def views(model: GroupSeq2Seq, flat: np.ndarray) -> GroupWeights:
     """Name the parts of a vector laid out by `flatten`; nothing is copied."""
-    parts = {}
-    start = 0
+    parts = flat_vector.pieces(model, flat)
     for name, parameter in model.named_parameters():
-        part = flat[start : start + parameter.numel()]
-        start += parameter.numel()
-        parts[name] = part if parameter.ndim == 1 else part.reshape(-1, parameter.shape[-1])
+        if parameter.ndim > 1:
+            parts[name] = parts[name].reshape(-1, parameter.shape[-1])
 
     def layer(prefix: str) -> Layer:
         names = ("input.weight", "hidden.weight", "input.bias", "hidden.bias")

@@ -11,13 +11,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equitune import Relabel
 from experiments.scan.nets.group_layers import GroupCell, GroupConvolution, WordRows, WordScores
-from experiments.scan.nets.model import GATES, Seq2Seq
+from experiments.scan.nets.model import EncoderDecoder
 
 WORD_BIASES = ("tied", "free")
 
@@ -50,7 +49,7 @@ class GroupEncoder(nn.Module):
         self.cell = GroupCell(cell, commands.group, hidden)
 
     def forward(self, commands: Int[Tensor, "batch length"]) -> GroupState:
-        """Read commands of equal length; see `GroupSeq2Seq.encode`."""
+        """Read commands of equal length; see `EncoderDecoder.encode`."""
         order = reading_order(commands.shape[1]).to(commands.device)
         both = torch.cat((commands, commands[:, order]))
         sums = self.cell.input(self.embedding(both))
@@ -76,9 +75,12 @@ class GroupDecoder(nn.Module):
         self.out = WordScores(words, hidden, word_bias)
 
     def forward(
-        self, state: GroupState, words: Int[Tensor, " batch"]
+        self,
+        state: GroupState,
+        words: Int[Tensor, " batch"],
+        dropout_mask: Float[Tensor, "batch width"] | None = None,
     ) -> tuple[Float[Tensor, "batch words"], GroupState]:
-        """Advance by one word; see `GroupSeq2Seq.step`."""
+        """Advance by one word; see `EncoderDecoder.step`."""
         scores = torch.einsum("blgk,bgk->bl", state.outputs, state.hidden)
         context = torch.einsum("bl,blgk->bgk", torch.softmax(scores, dim=1), state.outputs)
         joined = torch.cat((self.embedding(words), context), dim=-1)
@@ -87,16 +89,15 @@ class GroupDecoder(nn.Module):
         return self.out(hidden), GroupState(state.outputs, hidden, cell)
 
 
-class GroupSeq2Seq(nn.Module):
+class GroupSeq2Seq(EncoderDecoder):
     """Command words in, action words out, equivariant under a group acting on both vocabularies.
 
     For every g the distribution for the command g x after the words g y is that for x after y,
-    relabelled by g. Parameters of the encoder live under `encoder.`, those of the decoder under
-    `decoder.`: the two are clipped and optimised apart. The interface is that of `Seq2Seq`.
+    relabelled by g. Its state is `GroupState`. There is no dropout: masks are ignored.
     """
 
-    SOS = Seq2Seq.SOS
-    EOS = Seq2Seq.EOS
+    encoder: GroupEncoder
+    decoder: GroupDecoder
 
     def __init__(
         self,
@@ -128,87 +129,14 @@ class GroupSeq2Seq(nn.Module):
             ValueError: `cell` or `word_bias` is unknown, the actions belong to different groups,
                 have another size than the vocabularies, or move SOS or EOS.
         """
-        super().__init__()
-        if cell not in GATES:
-            raise ValueError(f"unknown cell {cell!r}: choose one of {', '.join(GATES)}")
+        super().__init__(cell, in_words, out_words, hidden, max_steps)
         if word_bias not in WORD_BIASES:
             raise ValueError(f"unknown word_bias {word_bias!r}: choose {' or '.join(WORD_BIASES)}")
         _check_actions(commands, words, in_words, out_words)
-        self.cell = cell
         self.group = commands.group
-        self.in_words = in_words
-        self.out_words = out_words
-        self.hidden = hidden
         self.word_bias = word_bias
-        self.max_steps = max_steps
         self.encoder = GroupEncoder(cell, commands, hidden)
         self.decoder = GroupDecoder(cell, words, 2 * hidden, word_bias)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return self.decoder.out.weight.device
-
-    def encode(self, commands: Int[Tensor, "batch length"]) -> GroupState:
-        """Read a batch of commands.
-
-        Args:
-            commands: word indices, EOS included and last, `[B, L]`. All commands have the same
-                length: attention runs over every position, so there is no padding.
-
-        Returns:
-            The state decoding starts from: outputs `[B, L, G, 2H]`, hidden and cell `[B, G, 2H]`
-            (last forward state, then last backward state).
-        """
-        state: GroupState = self.encoder(commands)
-        return state
-
-    def step(
-        self,
-        state: GroupState,
-        words: Int[Tensor, " batch"],
-        dropout_mask: Float[Tensor, "batch width"] | None = None,
-        *,
-        logits: bool = False,
-    ) -> tuple[Float[Tensor, "batch words"], GroupState]:
-        """Decode one word. The old state stays valid.
-
-        Args:
-            state: what `encode` or the previous step returned.
-            words: the previous action words (SOS at first), `[B]`.
-            dropout_mask: ignored, for the interface of `Seq2Seq`: this model has no dropout.
-            logits: return the last layer's output instead of its log-softmax. Default False.
-
-        Returns:
-            Log-probabilities (or logits) of the next word, `[B, out_words]`, and the new state.
-        """
-        scores, after = self.decoder(state, words)
-        return scores if logits else F.log_softmax(scores, dim=1), after
-
-    def forward_teacher(
-        self,
-        commands: Int[Tensor, "batch length"],
-        targets: Int[Tensor, "batch steps"],
-        dropout_mask: Float[Tensor, "batch steps width"] | None = None,
-    ) -> Float[Tensor, "batch steps words"]:
-        """Decode with the true previous words as input (SOS, then the targets shifted by one).
-
-        Args:
-            commands: word indices of equal length, EOS included, `[B, L]`.
-            targets: action words, EOS included, `[B, T]`; padding may follow EOS, its positions
-                are computed like any other and are the caller's to ignore.
-            dropout_mask: ignored; see `step`.
-
-        Returns:
-            Log-probabilities, `[B, T, out_words]`.
-        """
-        state = self.encode(commands)
-        start = torch.full_like(targets[:, :1], self.SOS)
-        rows = []
-        for words in torch.cat((start, targets[:, :-1]), dim=1).unbind(1):
-            log_probs, state = self.step(state, words)
-            rows.append(log_probs)
-        return torch.stack(rows, dim=1)
 
 
 def reading_order(length: int) -> Int[Tensor, " length"]:
@@ -228,7 +156,7 @@ def reading_order(length: int) -> Int[Tensor, " length"]:
 def _check_actions(commands: Relabel, words: Relabel, in_words: int, out_words: int) -> None:
     if commands.group != words.group:
         raise ValueError(f"{commands.group} acts on commands but {words.group} on action words")
-    special = torch.tensor([Seq2Seq.SOS, Seq2Seq.EOS])
+    special = torch.tensor([EncoderDecoder.SOS, EncoderDecoder.EOS])
     for name, action, size in (("command", commands, in_words), ("action", words, out_words)):
         if action.size != size:
             raise ValueError(f"the action permutes {action.size} {name} words, there are {size}")

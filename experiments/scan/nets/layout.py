@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.scan.nets import flat as flat_vector
 from experiments.scan.nets.cells import GruCell, Kind
 from experiments.scan.nets.model import Seq2Seq
 
@@ -139,51 +140,32 @@ def _is_input_major(name: str) -> bool:
 
 
 def flatten(model: Seq2Seq, tensors: dict[str, Tensor]) -> np.ndarray:
-    """Copy named tensors in PyTorch's layout into one vector in this module's layout.
-
-    Args:
-        model: network that defines names and order.
-        tensors: one tensor per parameter name of `model`.
-
-    Returns:
-        The vector; encoder first, then decoder.
-
-    Raises:
-        KeyError: a parameter is missing from `tensors`.
-        ValueError: a tensor has another shape than the parameter of its name.
-    """
-    parts = []
-    for name, parameter in model.named_parameters():
-        tensor = tensors[name].detach().to(parameter.dtype)
-        if tensor.shape != parameter.shape:
-            raise ValueError(f"{name} is {tuple(tensor.shape)}, not {tuple(parameter.shape)}")
-        parts.append(tensor.t() if _is_input_major(name) and tensor.ndim == 2 else tensor)
-    return np.concatenate([part.contiguous().numpy().ravel() for part in parts])
+    """Copy named tensors in PyTorch's layout into one vector in this module's; see `flat.pack`."""
+    return flat_vector.pack(model, tensors, _turn)
 
 
 def unflatten(model: Seq2Seq, flat: np.ndarray) -> dict[str, Tensor]:
     """Invert `flatten`; the tensors own their memory."""
-    tensors = {}
-    start = 0
-    for name, parameter in model.named_parameters():
-        part = torch.from_numpy(flat[start : start + parameter.numel()])
-        start += parameter.numel()
-        if _is_input_major(name) and parameter.ndim == 2:
-            part = part.view(parameter.shape[1], parameter.shape[0]).t()
-        tensors[name] = part.reshape(parameter.shape).contiguous().clone()
-    return tensors
+    return flat_vector.unpack(model, flat, _turn_back)
+
+
+def _turn(name: str, tensor: Tensor) -> Tensor:
+    return tensor.t() if _is_input_major(name) and tensor.ndim == 2 else tensor
+
+
+def _turn_back(name: str, part: Tensor, shape: torch.Size) -> Tensor:
+    if _is_input_major(name) and len(shape) == 2:
+        return part.view(shape[1], shape[0]).t()
+    return part.view(shape)
 
 
 def views(model: Seq2Seq, flat: np.ndarray) -> Weights:
     """Name the parts of a vector laid out by `flatten`; nothing is copied."""
-    parts = {}
-    start = 0
+    parts = flat_vector.pieces(model, flat)
     for name, parameter in model.named_parameters():
         shape = tuple(parameter.shape)
-        if _is_input_major(name) and parameter.ndim == 2:
-            shape = shape[::-1]
-        parts[name] = flat[start : start + parameter.numel()].reshape(shape)
-        start += parameter.numel()
+        turned = _is_input_major(name) and len(shape) == 2
+        parts[name] = parts[name].reshape(shape[::-1] if turned else shape)
 
     def layer(prefix: str, suffix: str = "") -> Layer:
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")

@@ -6,7 +6,7 @@ hidden state. One class serves the three cell types; only the recurrent layers d
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +48,7 @@ class Encoder(nn.Module):
         self.rnn = CELLS[cell](hidden, hidden, bidirectional=True, batch_first=True)
 
     def forward(self, commands: Int[Tensor, "batch length"]) -> EncoderState:
-        """Read commands of equal length; see `Seq2Seq.encode`."""
+        """Read commands of equal length; see `EncoderDecoder.encode`."""
         outputs, last = self.rnn(self.embedding(commands))
         hidden, cell = last if isinstance(last, tuple) else (last, torch.zeros_like(last))
         return EncoderState(outputs, _concat_directions(hidden), _concat_directions(cell))
@@ -79,7 +79,7 @@ class Decoder(nn.Module):
         words: Int[Tensor, " batch"],
         dropout_mask: Float[Tensor, "batch width"] | None = None,
     ) -> tuple[Float[Tensor, "batch words"], EncoderState]:
-        """Advance by one word; see `Seq2Seq.step`."""
+        """Advance by one word; see `EncoderDecoder.step`."""
         embedded = self.embedding(words)
         embedded = self.dropout(embedded) if dropout_mask is None else embedded * dropout_mask
         scores = torch.einsum("blh,bh->bl", state.outputs, state.hidden)
@@ -93,76 +93,69 @@ class Decoder(nn.Module):
         return self.out(hidden[0]), EncoderState(state.outputs, hidden[0], cell[0])
 
 
-class Seq2Seq(nn.Module):
-    """Command words in, action words out (paper, Sec. 5.4: one layer of 64 units).
+class EncoderDecoder(nn.Module):
+    """What the networks have in common: command words in, action words out, a word at a time.
 
     Parameters of the encoder live under `encoder.`, those of the decoder under `decoder.`: the
-    two are clipped and optimised apart. Layers of the reference implementation that never
-    receive a gradient are left out.
+    two are clipped and optimised apart.
+
+    Attributes:
+        cell: "RNN", "GRU" or "LSTM".
+        in_words: size of the command vocabulary, with SOS and EOS.
+        out_words: size of the action vocabulary, with SOS and EOS.
+        hidden: units per encoder direction; the decoder is twice as wide.
+        max_steps: longest decode, in words.
     """
 
     SOS = 0
     EOS = 1
 
-    def __init__(
-        self,
-        cell: str,
-        in_words: int = 15,
-        out_words: int = 8,
-        hidden: int = 64,
-        dropout: float = 0.1,
-        max_steps: int = 50,
-    ) -> None:
-        """Build the model with PyTorch's default initialisation (global random generator).
+    encoder: nn.Module
+    decoder: nn.Module
 
-        Args:
-            cell: recurrent cell, "RNN" (tanh), "GRU" or "LSTM".
-            in_words: size of the command vocabulary, with SOS and EOS. Default 15.
-            out_words: size of the action vocabulary, with SOS and EOS. Default 8.
-            hidden: units per encoder direction; the decoder is twice as wide. Default 64.
-            dropout: probability of dropping a unit of the decoder's word embedding. Default 0.1.
-            max_steps: longest decode, in words. Default 50.
+    def __init__(
+        self, cell: str, in_words: int, out_words: int, hidden: int, max_steps: int
+    ) -> None:
+        """Keep the sizes.
 
         Raises:
             ValueError: `cell` is unknown.
         """
         super().__init__()
-        if cell not in CELLS:
-            raise ValueError(f"unknown cell {cell!r}: choose one of {', '.join(CELLS)}")
+        if cell not in GATES:
+            raise ValueError(f"unknown cell {cell!r}: choose one of {', '.join(GATES)}")
         self.cell = cell
         self.in_words = in_words
         self.out_words = out_words
         self.hidden = hidden
         self.max_steps = max_steps
-        self.encoder = Encoder(cell, in_words, hidden)
-        self.decoder = Decoder(cell, out_words, 2 * hidden, dropout)
 
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return self.decoder.out.weight.device
+        return next(self.parameters()).device
 
-    def encode(self, commands: Int[Tensor, "batch length"]) -> EncoderState:
+    def encode(self, commands: Int[Tensor, "batch length"]) -> Any:
         """Read a batch of commands.
 
         Args:
-            commands: word indices, EOS included, `[B, L]`. All commands have the same length:
-                attention runs over every position, so there is no padding.
+            commands: word indices, EOS included and last, `[B, L]`. All commands have the same
+                length: attention runs over every position, so there is no padding.
 
         Returns:
-            The state decoding starts from: outputs `[B, L, 2H]`, hidden and cell `[B, 2H]`
-            (last forward state, then last backward state).
+            The state decoding starts from (last forward state, then last backward state), a named
+            tuple of tensors `[B, ...]`, among them `hidden`.
         """
-        return cast(EncoderState, self.encoder(commands))
+        return self.encoder(commands)
 
     def step(
         self,
-        state: EncoderState,
+        state: Any,
         words: Int[Tensor, " batch"],
         dropout_mask: Float[Tensor, "batch width"] | None = None,
         *,
         logits: bool = False,
-    ) -> tuple[Float[Tensor, "batch words"], EncoderState]:
+    ) -> tuple[Float[Tensor, "batch words"], Any]:
         """Decode one word. The old state stays valid.
 
         Args:
@@ -170,15 +163,13 @@ class Seq2Seq(nn.Module):
             words: the previous action words (SOS at first), `[B]`.
             dropout_mask: factors for the word embedding, 0 or 1 / (1 - p), `[B, 2H]`. Default
                 None: `nn.Dropout`, which draws them in training mode and is the identity in
-                evaluation mode.
+                evaluation mode. A network without dropout ignores it.
             logits: return the last layer's output instead of its log-softmax. Default False.
 
         Returns:
             Log-probabilities (or logits) of the next word, `[B, out_words]`, and the new state.
         """
-        scores, after = cast(
-            "tuple[Tensor, EncoderState]", self.decoder(state, words, dropout_mask)
-        )
+        scores, after = self.decoder(state, words, dropout_mask)
         return scores if logits else F.log_softmax(scores, dim=1), after
 
     def forward_teacher(
@@ -206,6 +197,39 @@ class Seq2Seq(nn.Module):
             log_probs, state = self.step(state, words, mask)
             rows.append(log_probs)
         return torch.stack(rows, dim=1)
+
+
+class Seq2Seq(EncoderDecoder):
+    """The plain model (paper, Sec. 5.4: one layer of 64 units); its state is `EncoderState`.
+
+    Layers of the reference implementation that never receive a gradient are left out.
+    """
+
+    def __init__(
+        self,
+        cell: str,
+        in_words: int = 15,
+        out_words: int = 8,
+        hidden: int = 64,
+        dropout: float = 0.1,
+        max_steps: int = 50,
+    ) -> None:
+        """Build the model with PyTorch's default initialisation (global random generator).
+
+        Args:
+            cell: recurrent cell, "RNN" (tanh), "GRU" or "LSTM".
+            in_words: size of the command vocabulary, with SOS and EOS. Default 15.
+            out_words: size of the action vocabulary, with SOS and EOS. Default 8.
+            hidden: units per encoder direction; the decoder is twice as wide. Default 64.
+            dropout: probability of dropping a unit of the decoder's word embedding. Default 0.1.
+            max_steps: longest decode, in words. Default 50.
+
+        Raises:
+            ValueError: `cell` is unknown.
+        """
+        super().__init__(cell, in_words, out_words, hidden, max_steps)
+        self.encoder = Encoder(cell, in_words, hidden)
+        self.decoder = Decoder(cell, out_words, 2 * hidden, dropout)
 
 
 def _concat_directions(last: Float[Tensor, "two batch hidden"]) -> Float[Tensor, "batch width"]:

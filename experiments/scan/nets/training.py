@@ -22,14 +22,12 @@ from torch import Tensor
 
 from experiments.scan.nets.dropout import dropout_mask, threshold
 from experiments.scan.nets.group_model import GroupSeq2Seq
-from experiments.scan.nets.model import Seq2Seq
+from experiments.scan.nets.model import EncoderDecoder, Seq2Seq
 from experiments.scan.nets.stream import Stream as Stream
 
 logger = logging.getLogger(__name__)
 
 BACKENDS = ("auto", "numba", "torch")
-#: The networks that can be trained.
-Network = Seq2Seq | GroupSeq2Seq
 ITERATION = "iteration"
 
 
@@ -72,7 +70,7 @@ class Trainer(Protocol):
         """Continue from the result of `state_dict`, bit for bit."""
         ...
 
-    def export(self, model: Network) -> None:
+    def export(self, model: EncoderDecoder) -> None:
         """Write the current parameters into `model`."""
         ...
 
@@ -104,7 +102,7 @@ class Settings:
     eps: float = 1e-8
 
 
-def make_trainer(model: Network, settings: Settings, backend: str = "auto") -> Trainer:
+def make_trainer(model: EncoderDecoder, settings: Settings, backend: str = "auto") -> Trainer:
     """Start a training run from the parameters of `model`, which stays untouched.
 
     Args:
@@ -128,6 +126,7 @@ def make_trainer(model: Network, settings: Settings, backend: str = "auto") -> T
         return GroupTrainer(model, settings)
     from experiments.scan.nets.kernel import NumbaTrainer
 
+    assert isinstance(model, Seq2Seq)
     return NumbaTrainer(model, settings)
 
 
@@ -153,7 +152,9 @@ def _warn_slow() -> None:
     logger.warning("numba is not installed: training SCAN with PyTorch, ~30 times slower")
 
 
-def check_range(trainer: Trainer, stream: Stream, start: int, stop: int, model: Network) -> None:
+def check_range(
+    trainer: Trainer, stream: Stream, start: int, stop: int, model: EncoderDecoder
+) -> None:
     """Refuse a range or a stream that the trainer cannot continue with; see `Trainer.run`."""
     if start != trainer.iteration:
         raise ValueError(f"start is {start} but {trainer.iteration} iterations have been done")
@@ -194,7 +195,7 @@ def sequence_loss(
 
 
 def decode_greedy(
-    model: Network, command: Int[Tensor, " length"], masks: Float[Tensor, "max_steps width"]
+    model: EncoderDecoder, command: Int[Tensor, " length"], masks: Float[Tensor, "max_steps width"]
 ) -> Float[Tensor, "steps words"]:
     """Decode one command on the model's own (detached) argmax, with gradients.
 
@@ -221,7 +222,7 @@ def decode_greedy(
 class TorchTrainer:
     """The specification of a training iteration, with autograd; see `Trainer`."""
 
-    def __init__(self, model: Network, settings: Settings) -> None:
+    def __init__(self, model: EncoderDecoder, settings: Settings) -> None:
         """Copy `model` and start two Adam optimisers, one per half of the network."""
         self.iteration = 0
         self.model = copy.deepcopy(model).train()
@@ -309,6 +310,6 @@ class TorchTrainer:
                     "exp_avg_sq": state[f"exp_avg_sq.{name}"].clone(),
                 }
 
-    def export(self, model: Network) -> None:
+    def export(self, model: EncoderDecoder) -> None:
         """See `Trainer.export`."""
         model.load_state_dict(self.model.state_dict())
