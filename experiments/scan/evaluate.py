@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from experiments.environment import choose_device
-from experiments.scan.config import ScanGroup, error_group, load_group
 from experiments.scan.data import Corpus, ScanData, load_data, word_actions
 from experiments.scan.finetune import load_snapshot, snapshots
+from experiments.scan.identity import error_group
 from experiments.scan.pretrain import load_model
+from experiments.scan.sections import ScanGroup, load_group
 from experiments.scan.translate import (
     Translator,
     correct,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from experiments.scan.config import learning_rate
 from experiments.scan.data import ScanData, WordActions, load_data, word_actions
+from experiments.scan.identity import learning_rate
 from experiments.scan.loop import TrainingLoop, draw_stream, part
 from experiments.scan.nets.model import EncoderDecoder, Seq2Seq
 from experiments.scan.nets.objective import Objective, make_finetuner

@@ -11,12 +11,12 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 import equitune
-from experiments.scan.config import ScanGroup
 from experiments.scan.data import EOS, SOS, Corpus, WordActions, word_actions
 from experiments.scan.nets.model import EncoderDecoder
+from experiments.scan.sections import ScanGroup
 
 if TYPE_CHECKING:
-    from experiments.scan.config import ScanTask
+    from experiments.scan.sections import ScanTask
 
 
 @dataclass(frozen=True)

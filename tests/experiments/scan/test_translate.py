@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 import equitune
-from experiments.scan.config import ScanGroup, load_group
 from experiments.scan.data import EOS, SOS, Corpus, load_data, word_actions
 from experiments.scan.nets.model import Seq2Seq
+from experiments.scan.sections import ScanGroup, load_group
 from experiments.scan.translate import (
     accuracy,
     correct,
