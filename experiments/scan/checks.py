@@ -64,6 +64,11 @@ def _check_finetuning(config: RunConfig) -> None:
         settings.rate = None
     elif settings.rate not in settings.rates:
         raise unknown("task.finetune.rate", str(settings.rate), settings.rates)
+    elif config.dataset.name not in settings.rates[settings.rate]:
+        raise UserError(
+            f"task.finetune.rates.{settings.rate} has no learning rate for "
+            f"dataset={config.dataset.name}; it has: {', '.join(settings.rates[settings.rate])}"
+        )
 
 
 def _built_in_group(config: RunConfig) -> ScanGroup:
@@ -74,6 +79,8 @@ def _built_in_group(config: RunConfig) -> ScanGroup:
             f"model={model.name} is equivariant by itself and cannot be averaged by "
             f"method={config.method.name}; choose method=pretrained"
         )
+    if model.dropout:
+        raise UserError(f"model={model.name} has no dropout; set model.dropout=0")
     name = model.group or config.dataset.built_in[config.protocol.name]
     if name not in config.dataset.groups:
         raise unknown("model.group", name, config.dataset.groups)
@@ -86,6 +93,10 @@ def _check_group(group: ScanGroup) -> None:
             raise UserError("group: give either factors or words and actions, not both")
         factors = [load_group(name) for name in group.factors]
         for factor in factors:
+            if factor.factors or not factor.words:
+                raise UserError(
+                    f"group.factors: {factor.name} has no words of its own that it cycles"
+                )
             _check_group(factor)
         words = [cycle for factor in factors for cycle in factor.words]
         actions = [cycle for factor in factors for cycle in factor.actions]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from experiments.scan.checks import resolve
 from experiments.scan.identity import (
+    VERSIONS,
     evaluate_identity,
     evaluate_label,
     finetune_identity,
@@ -24,7 +25,7 @@ TASK = Task(
         for stage in (
             Stage(
                 "pretrain",
-                1,
+                VERSIONS["pretrain"],
                 pretrain_identity,
                 pretrain_label,
                 "experiments.scan.pretrain:pretrain",
@@ -32,7 +33,7 @@ TASK = Task(
             ),
             Stage(
                 "lambda",
-                1,
+                VERSIONS["lambda"],
                 lambda_identity,
                 evaluate_label,
                 "experiments.scan.weighting:weigh",
@@ -40,7 +41,7 @@ TASK = Task(
             ),
             Stage(
                 "finetune",
-                1,
+                VERSIONS["finetune"],
                 finetune_identity,
                 evaluate_label,
                 "experiments.scan.finetune:finetune",
@@ -48,7 +49,7 @@ TASK = Task(
             ),
             Stage(
                 "evaluate",
-                2,
+                VERSIONS["evaluate"],
                 evaluate_identity,
                 evaluate_label,
                 "experiments.scan.evaluate:evaluate",

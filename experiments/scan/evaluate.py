@@ -12,7 +12,7 @@ from experiments.scan.data import Corpus, ScanData, load_data, word_actions
 from experiments.scan.finetune import load_snapshot, snapshots
 from experiments.scan.identity import error_group
 from experiments.scan.pretrain import load_model
-from experiments.scan.sections import ScanGroup, load_group
+from experiments.scan.sections import ScanGroup
 from experiments.scan.translate import (
     Translator,
     correct,
@@ -93,7 +93,7 @@ def _measure(
         run.row("commands", len(corpus), split=split, **columns)
         outcomes[split if step is None else f"{split}.{step}"] = right.to(torch.uint8)
     if step is None or step == config.task.finetune.iterations:
-        actions = word_actions(load_group(error_group(config)))
+        actions = word_actions(error_group(config))
         error = equivariance_error(equivariant, actions, _sample(data.test))
         run.row("equivariance_error", error, split="test", **columns)
     return outcomes

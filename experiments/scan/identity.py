@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.files import sha256
+from experiments.scan.sections import ScanGroup, load_group
 from experiments.schema import deciding, variant
 
 if TYPE_CHECKING:
     from experiments.schema import RunConfig
 
+#: The result version of every stage: raised whenever a change of code alters its numbers. What a
+#: stage builds on is part of its identity, version included, so nothing keeps rows of an old one.
+VERSIONS = {"pretrain": 1, "lambda": 1, "finetune": 2, "evaluate": 2}
 #: The options in which the text and the authors' code differ.
 OPTIONS = ("coupling", "selection", "score", "space", "validation", "word_bias")
 
@@ -25,7 +29,7 @@ def pretrain_identity(config: RunConfig) -> dict[str, Any]:
     if config.model.checkpoint is not None:
         made = {"checkpoint": sha256(Path(config.model.checkpoint))}
     if config.model.equivariant:
-        made |= {"group": deciding(config.group), "word_bias": config.task.word_bias}
+        made |= {"group": group_identity(config.group), "word_bias": config.task.word_bias}
     return {
         "dataset": config.dataset.name,
         "seed": config.seed,
@@ -35,12 +39,18 @@ def pretrain_identity(config: RunConfig) -> dict[str, Any]:
     }
 
 
+def group_identity(group: ScanGroup) -> dict[str, Any]:
+    """Return what decides how a group acts; of a product, how its factors act."""
+    factors = [deciding(load_group(name)) for name in group.factors]
+    return deciding(group) | {"factors": factors}
+
+
 def lambda_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides the network lambda: the model that it weighs, its recipe, the space."""
     return {
-        "pretrained_by": pretrain_identity(config),
+        "pretrained_by": _versioned("pretrain", pretrain_identity(config)),
         "method": deciding(config.method),
-        "group": deciding(config.group),
+        "group": group_identity(config.group),
         "space": config.task.space,
     }
 
@@ -48,12 +58,14 @@ def lambda_identity(config: RunConfig) -> dict[str, Any]:
 def finetune_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides a fine-tuned model: where it starts, the objective, the recipe."""
     task, settings = config.task, config.task.finetune
-    recipe = deciding(settings) | {"rate": None, "learning_rate": learning_rate(config)}
+    rate = {"rate": None, "rates": None, "learning_rate": learning_rate(config)}
+    recipe = deciding(settings) | rate
     options = {name: getattr(task, name) for name in ("coupling", "space", "score")}
     return {
-        "pretrained_by": pretrain_identity(config),
+        "pretrained_by": _versioned("pretrain", pretrain_identity(config)),
+        **_weighted_by(config),
         "method": deciding(config.method),
-        "group": deciding(config.group),
+        "group": group_identity(config.group),
         "options": {name: value for name, value in options.items() if value is not None},
         "recipe": {name: value for name, value in recipe.items() if value is not None},
         "backend": task.pretrain.backend,
@@ -68,9 +80,11 @@ def learning_rate(config: RunConfig) -> float:
     return float(settings.rates[settings.rate][config.dataset.name])
 
 
-def error_group(config: RunConfig) -> str:
+def error_group(config: RunConfig) -> ScanGroup:
     """Return the group for which the equivariance error is measured: the data set's if none."""
-    return str(config.dataset.symmetry if config.group.name == "trivial" else config.group.name)
+    trivial = config.group.name == "trivial"
+    group: ScanGroup = load_group(config.dataset.symmetry) if trivial else config.group
+    return group
 
 
 def evaluate_identity(config: RunConfig) -> dict[str, Any]:
@@ -78,16 +92,27 @@ def evaluate_identity(config: RunConfig) -> dict[str, Any]:
     options = {name: getattr(config.task, name) for name in OPTIONS}
     tuned = config.task.finetune is not None
     return {
-        "pretrained_by": pretrain_identity(config),
-        **({"finetuned_by": finetune_identity(config)} if tuned else {}),
+        "pretrained_by": _versioned("pretrain", pretrain_identity(config)),
+        **({"finetuned_by": _versioned("finetune", finetune_identity(config))} if tuned else {}),
+        **_weighted_by(config),
         "method": deciding(config.method),
-        "group": deciding(config.group),
-        "error_group": error_group(config),
+        "group": group_identity(config.group),
+        "error_group": group_identity(error_group(config)),
         "options": {name: value for name, value in options.items() if value is not None},
         "variant": variant(config),
         "protocol": config.protocol.name,
         "scale": config.scale.name,
     }
+
+
+def _weighted_by(config: RunConfig) -> dict[str, Any]:
+    if config.method.name != "lambda_equitune":
+        return {}
+    return {"weighted_by": _versioned("lambda", lambda_identity(config))}
+
+
+def _versioned(stage: str, identity: dict[str, Any]) -> dict[str, Any]:
+    return {"result_version": VERSIONS[stage], **identity}
 
 
 def pretrain_label(config: RunConfig) -> str:

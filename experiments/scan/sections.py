@@ -45,7 +45,7 @@ class FinetuneConfig:
     iterations: int = in_rows(minimum=0)
     evaluate_every: int | None = in_rows(minimum=1)
     rate: str | None = MISSING
-    rates: dict[str, dict[str, float]] = field(default_factory=dict, metadata={"how": True})
+    rates: dict[str, dict[str, float]] = field(default_factory=dict)
     learning_rate: float | None = at_least(0, above=True)
     weight_decay: float = at_least(0)
     equizero_steps: int | None = at_least(1)

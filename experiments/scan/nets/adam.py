@@ -68,17 +68,20 @@ def update(
             at most, as `clip_grad_norm_` does it.
         iteration: number of iterations before this one.
         hyper: lr, weight decay, clip, beta1, beta2, eps.
-        repeats: Adam steps with the same gradient.
+        repeats: what listing parameters more than once does in the authors' equizero: so many Adam
+            steps of the first half with the same gradient and moments; the second half belongs to
+            so many optimisers instead. Their moments are the same up to the weight decay of one
+            step, so that together they are one step of that many times the length.
     """
     lr, decay, clip, beta_1, beta_2, eps = hyper
     x, gradient, first, second = flat
     coefficients = np.zeros(7, x.dtype)
     coefficients[1], coefficients[2], coefficients[3] = decay, 1 - beta_1, 1 - beta_2
     coefficients[6] = eps
-    for low, high in ((0, split), (split, x.shape[0])):
+    for low, high, steps in ((0, split, repeats), (split, x.shape[0], 1)):
         coefficients[0] = min(1.0, clip / (norm(gradient[low:high]) + 1e-6))
-        for repeat in range(repeats):
-            count = iteration * repeats + repeat + 1
-            coefficients[4] = lr / (1 - beta_1**count)
+        for repeat in range(steps):
+            count = iteration * steps + repeat + 1
+            coefficients[4] = lr * (repeats // steps) / (1 - beta_1**count)
             coefficients[5] = 1 / math.sqrt(1 - beta_2**count)
             adam(x[low:high], gradient[low:high], first[low:high], second[low:high], coefficients)

@@ -86,7 +86,9 @@ class Settings:
         dropout: probability of dropping a unit of the decoder's word embedding.
         seed: seed of the dropout masks.
         reduction: "sum" or "mean" of the negative log-likelihood over the used positions.
-        optimizer_steps: Adam steps with the gradient of each iteration.
+        optimizer_steps: Adam steps of the encoder with the gradient of each iteration; the decoder
+            takes one step of so many times the learning rate. The authors' equizero has 2, as it
+            hands the encoder's parameters to one optimiser twice, and the decoder's to two.
         betas: decay rates of Adam's moments.
         eps: Adam's denominator offset.
     """
@@ -230,15 +232,18 @@ class TorchTrainer:
         self._halves = [
             list(half.parameters()) for half in (self.model.encoder, self.model.decoder)
         ]
+        #: Steps per iteration and learning rate of each half; see `Settings.optimizer_steps`.
+        self._steps = (settings.optimizer_steps, 1)
+        rates = (settings.lr, settings.lr * settings.optimizer_steps)
         self._optimizers = [
             torch.optim.Adam(
                 half,
-                lr=settings.lr,
+                lr=rate,
                 betas=settings.betas,
                 eps=settings.eps,
                 weight_decay=settings.weight_decay,
             )
-            for half in self._halves
+            for half, rate in zip(self._halves, rates, strict=True)
         ]
 
     @property
@@ -275,9 +280,10 @@ class TorchTrainer:
             for optimizer in self._optimizers:
                 optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            for half, optimizer in zip(self._halves, self._optimizers, strict=True):
+            parts = zip(self._halves, self._optimizers, self._steps, strict=True)
+            for half, optimizer, steps in parts:
                 torch.nn.utils.clip_grad_norm_(half, self.settings.clip)
-                for _ in range(self.settings.optimizer_steps):
+                for _ in range(steps):
                     optimizer.step()
             self.iteration += 1
             losses[index] = loss.item()
@@ -299,13 +305,14 @@ class TorchTrainer:
         """See `Trainer.load_state_dict`."""
         self.iteration = int(state[ITERATION])
         names = {id(parameter): name for name, parameter in self.model.named_parameters()}
-        for half, optimizer in zip(self._halves, self._optimizers, strict=True):
+        parts = zip(self._halves, self._optimizers, self._steps, strict=True)
+        for half, optimizer, steps in parts:
             for parameter in half:
                 name = names[id(parameter)]
                 with torch.no_grad():
                     parameter.copy_(state[f"model.{name}"])
                 optimizer.state[parameter] = {
-                    "step": torch.tensor(float(self.iteration * self.settings.optimizer_steps)),
+                    "step": torch.tensor(float(self.iteration * steps)),
                     "exp_avg": state[f"exp_avg.{name}"].clone(),
                     "exp_avg_sq": state[f"exp_avg_sq.{name}"].clone(),
                 }

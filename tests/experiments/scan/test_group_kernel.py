@@ -305,7 +305,7 @@ def test_a_process_that_finds_no_cached_kernel_trains_to_the_same_bits(tmp_path:
         )
         for _ in range(2)
     ]
-    assert "compiling the G-LSTM training kernel" in runs[0].stderr
+    assert "compiling the LSTM group-training kernel" in runs[0].stderr
     assert "compiling" not in runs[1].stderr
     assert runs[0].stdout == runs[1].stdout
 
