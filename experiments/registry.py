@@ -10,7 +10,7 @@ from experiments.errors import unknown
 if TYPE_CHECKING:
     from experiments.stages import Task
 
-TASKS = {"scan": "experiments.scan.config"}
+TASKS = {"dqn": "experiments.dqn.config", "scan": "experiments.scan.config"}
 
 
 def load_task(name: str) -> Task:

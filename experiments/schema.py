@@ -145,6 +145,8 @@ def load(raw: DictConfig) -> RunConfig:
         raise explain(error) from error
     assert isinstance(config, RunConfig)
     check_values(config)
+    if config.stage not in task.stages:
+        raise unknown(f"task={task.name} stage", config.stage, task.stages)
     if not config.results:
         raise UserError("results= is empty; it must name a folder")
     needs_net = config.method.name == "lambda_equitune"

@@ -67,8 +67,8 @@ def test_an_equivariant_model_has_its_own_group_and_method(
 @pytest.mark.parametrize("group", options("group"))
 def test_every_group_acts_on_both_data_sets_or_is_refused(configure: Configure, group: str) -> None:
     for dataset in ("add_jump", "around_right"):
-        if group == "rot90":
-            with pytest.raises(UserError, match="group=rot90 does not act"):
+        if group in ("rot90", "mirror", "dihedral"):
+            with pytest.raises(UserError, match=f"group={group} does not act"):
                 configure(f"dataset={dataset}", f"group={group}")
         else:
             assert configure(f"dataset={dataset}", f"group={group}").group.name == group
@@ -112,6 +112,7 @@ def test_fine_tuning_is_labelled_by_its_options_and_not_by_its_length(configure:
     assert config.task.finetune.steps == [0, 100, 200, 300]
     labels = {
         ("task.finetune.rate=default",): "finetune.rate=default",
+        ("task.finetune.rates.script.add_jump=9e-5",): "finetune.rates.script.add_jump=9e-05",
         ("task.finetune.learning_rate=0.1",): "finetune.learning_rate=0.1",
         ("task.finetune.equizero_steps=1",): "finetune.equizero_steps=1",
         ("task.space=probabilities",): "space=probabilities",
@@ -220,6 +221,20 @@ BAD = {
     "stage=lambda": ["stage=lambda needs method=lambda_equitune"],
     "task.finetune.iterations=5 task.finetune.rate=guess": ["rate=guess", "text, default"],
     "protocol=paper task.selection=step task.finetune.iterations=5": ["task.selection=sequence"],
+    "method=equitune task.finetune.iterations=5 +task.finetune.rates.own={around_right:1} "
+    "task.finetune.rate=own": ["rates.own has no learning rate for dataset=add_jump"],
+    "+group.factors=[verb_direction] group.words=[] group.actions=[]": ["verb_direction", "cycles"],
+    "model=G-RNN model.dropout=0.1": ["G-RNN has no dropout"],
+    "task=dqn protocol=reference": ["no code for task=dqn", "protocol=paper"],
+    "task=dqn stage=finetune": ["stage=finetune", "pretrain, evaluate"],
+    "task=dqn group=rot90": ["group=rot90 does not act on dataset=cartpole", "trivial, mirror"],
+    "task=dqn task.regime=modren": ["did you mean modern?"],
+    "task=dqn dataset=gridworld task.regime=tuned": ["regime=tuned", "reference, modern, demo"],
+    "task=dqn ~dataset.representations.mirror": ["group=mirror", "does not say how it acts"],
+    "task=dqn dataset.representations.mirror.signs=[1,2,1,1]": ["must be 1 or -1"],
+    "task=dqn +dataset.representations.mirror.image=rot90": ["exactly one of signs, matrix"],
+    "task=dqn task.recipe.hidden=[]": ["task.recipe.hidden=[]", "[64,64]"],
+    "task=dqn model=LSTM": ["model=LSTM", "DQN"],
     "method=null": ["Config group override"],
     "dataset.groups=null": ["dataset.groups=None must be a list"],
     "method=lambda_equitune method.lambda_net=null": ["needs method.lambda_net"],

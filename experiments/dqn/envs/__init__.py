@@ -1,0 +1,1 @@
+"""Environments of the deep Q-learning experiments: batched simulators and two environments."""

@@ -1,0 +1,119 @@
+"""Stage ``evaluate``: the return of one method with every kept network (Figure 2)."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from gymnasium.spaces import Discrete
+
+from experiments.dqn.commutation import check_symmetry
+from experiments.dqn.environment import make_environment, make_simulator, make_symmetry
+from experiments.dqn.exact import expected_return, tabulate
+from experiments.dqn.identity import recipe
+from experiments.dqn.policy import equivariance_error, greedy, load_network, make_values
+from experiments.dqn.pretrain import networks
+from experiments.dqn.rollouts import Episodes, play, play_gymnasium
+from experiments.errors import UserError
+from experiments.files import load_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from experiments.dqn.envs.simulator import Simulator
+    from experiments.dqn.symmetry import Symmetry
+    from experiments.records import Run
+    from experiments.schema import RunConfig
+
+log = logging.getLogger(__name__)
+
+
+class Evaluation:
+    """One method on one environment."""
+
+    def __init__(self, config: RunConfig, run: Run) -> None:
+        """Make the environment and check that the group is a symmetry of it."""
+        self.config, self.run = config, run
+        self.dataset = config.dataset
+        env = make_environment(self.dataset)
+        assert isinstance(env.action_space, Discrete) and env.observation_space.shape is not None
+        self.shape, self.actions = env.observation_space.shape, int(env.action_space.n)
+        self.symmetry: Symmetry = make_symmetry(config, env)
+        self.simulator: Simulator | None = make_simulator(self.dataset)
+        env.close()
+        self.table = None if self.simulator is None else tabulate(self.simulator)
+        self._check()
+
+    def _check(self) -> None:
+        """Check the symmetry where there is a simulator, and say so where there is none."""
+        checked = self.simulator is not None
+        self.run.fact("symmetry_checked", checked)
+        group = self.config.group.name
+        if self.simulator is not None:
+            check_symmetry(self.simulator, self.symmetry, group, self.dataset.environment)
+        elif group != "trivial":
+            log.warning(
+                "group=%s is taken on trust: dataset.simulator names no simulator of %s, so "
+                "whether it commutes with the dynamics cannot be checked",
+                group,
+                self.dataset.environment,
+            )
+
+    def measure(self, weights: dict[str, Tensor], columns: dict[str, int]) -> dict[str, Tensor]:
+        """Play with one network and write its rows; returns the episodes' returns and lengths."""
+        network = load_network(weights, self.shape, recipe(self.config).hidden or [], self.actions)
+        method, score = self.config.method.name, self.config.task.score
+        values = make_values(network, self.symmetry, method, score)
+        episodes = self._play(values)
+        row = self.run.row
+        row("return", float(episodes.returns.mean()), split="test", **columns)
+        row("episode_length", float(episodes.lengths.mean()), split="test", **columns)
+        row("episodes", len(episodes.returns), split="test", **columns)
+        if self.table is not None and self.simulator is not None:
+            actions = greedy(values)(self.table.observations)
+            exact = expected_return(actions, self.table, self.simulator.max_steps)
+            row("expected_return", exact, split="test", **columns)
+        if method != "pretrained":
+            met = torch.from_numpy(episodes.observations)
+            error = equivariance_error(values, self.symmetry, met)
+            row("equivariance_error", error, split="test", **columns)
+        return {
+            "returns": torch.from_numpy(episodes.returns),
+            "lengths": torch.from_numpy(episodes.lengths),
+        }
+
+    def _play(self, values: nn.Module) -> Episodes:
+        count, seed = self.config.task.episodes, self.config.seed
+        if self.simulator is not None:
+            return play(self.simulator, greedy(values), count, seed)
+        return play_gymnasium(lambda: make_environment(self.dataset), greedy(values), count, seed)
+
+
+def evaluate(config: RunConfig, run: Run) -> None:
+    """Measure the return of a method with every kept network."""
+    evaluation = Evaluation(config, run)
+    outcomes: dict[str, Tensor] = {}
+    for step, weights in _networks(config, run).items():
+        columns = {} if step is None else {"step": step}
+        measured = evaluation.measure(weights, columns)
+        outcomes |= {f"{step or 0}.{name}": value for name, value in measured.items()}
+    run.save("episodes.safetensors", outcomes)
+    run.fact("device", "cpu")
+
+
+def _networks(config: RunConfig, run: Run) -> dict[int | None, dict[str, Tensor]]:
+    """Return the weights to evaluate by training step; None for weights that are given.
+
+    Raises:
+        UserError: If a given file is damaged.
+    """
+    if config.model.checkpoint is None:
+        finished = run.need("pretrain")
+        run.fact("pretrained_by", finished.record["name"])
+        return {step: weights for step, weights in networks(finished).items()}
+    weights, _ = load_tensors(Path(config.model.checkpoint), own=False)
+    if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
+        raise UserError("the given weights are not all finite numbers")
+    return {None: weights}

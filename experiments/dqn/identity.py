@@ -1,0 +1,85 @@
+"""What decides the numbers of each stage of DQN, as plain data; it names the runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.dqn.sections import Recipe
+from experiments.errors import unknown
+from experiments.files import sha256
+from experiments.schema import variant
+
+if TYPE_CHECKING:
+    from experiments.schema import RunConfig
+
+
+def recipe(config: RunConfig) -> Recipe:
+    """Return the training recipe of a run, with nothing left open.
+
+    The user's own values come first, then what the data set has for the regime ``tuned``, then
+    the regime, then the steps of the data set.
+
+    Raises:
+        UserError: If there is no such regime, or none for this environment.
+    """
+    task, dataset = config.task, config.dataset
+    known = [name for name in task.regimes if name != "tuned" or dataset.tuned is not None]
+    if task.regime not in known:
+        raise unknown(f"dataset={dataset.name} task.regime", str(task.regime), known)
+    chosen: Recipe = task.regimes[task.regime]
+    if task.regime == "tuned":
+        chosen = dataset.tuned.over(chosen)
+    chosen = task.recipe.over(chosen)
+    return chosen.over(Recipe(steps=dataset.steps))
+
+
+def kept_steps(settings: Recipe) -> list[int]:
+    """Return the steps after which the network is kept, the last one included."""
+    total, first, every = settings.steps, settings.keep_from, settings.keep_every
+    assert total is not None and first is not None and every is not None
+    return sorted({*range(first, total, every), total})
+
+
+def pretrain_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides a Q-network: environment, recipe, seed; or the weights that are given."""
+    environment = {"name": config.dataset.environment, "arguments": config.dataset.arguments}
+    if config.model.checkpoint is not None:
+        given = sha256(Path(config.model.checkpoint))
+        return {"environment": environment, "checkpoint": given, "hidden": recipe(config).hidden}
+    return {
+        "environment": environment,
+        "seed": config.seed,
+        "recipe": dataclasses.asdict(recipe(config)),
+    }
+
+
+def evaluate_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides an evaluation."""
+    acting = config.dataset.representations.get(config.group.name)
+    return {
+        "pretrained_by": pretrain_identity(config),
+        "seed": config.seed,
+        "dataset": config.dataset.name,
+        "simulator": config.dataset.simulator,
+        "method": config.method.name,
+        "group": config.group.name,
+        "representation": acting and dataclasses.asdict(acting),
+        "score": config.task.score,
+        "episodes": config.task.episodes,
+        "variant": variant(config),
+        "protocol": config.protocol.name,
+        "scale": config.scale.name,
+    }
+
+
+def pretrain_label(config: RunConfig) -> str:
+    """Return the readable part of the name of a network's run."""
+    return f"{config.dataset.name}-{config.task.regime}-seed{config.seed}"
+
+
+def evaluate_label(config: RunConfig) -> str:
+    """Return the readable part of the name of a method's run."""
+    group, method = config.group.name, config.method.name
+    return f"{config.dataset.name}-{config.task.regime}-{group}-{method}-seed{config.seed}"

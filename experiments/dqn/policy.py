@@ -1,0 +1,90 @@
+"""Greedy policies: Q-values made equivariant by each method (Section C.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+import equitune
+from experiments.dqn.network import build_network
+from experiments.dqn.symmetry import Symmetry
+
+if TYPE_CHECKING:
+    from torch import Tensor as Weights
+
+LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
+    # The largest softmax is increasing in its log-odds, which do not saturate.
+    "softmax": partial(equitune.losses.max_probability, log_odds=True),
+    "raw": equitune.losses.max_score,
+}
+
+
+def make_values(
+    network: nn.Module, symmetry: Symmetry, method: str, score: str | None
+) -> nn.Module:
+    """Make a Q-network equivariant.
+
+    Args:
+        network: M, maps observations [B, ...] to Q-values [B, A].
+        symmetry: The group's actions.
+        method: ``pretrained``, ``equitune`` or ``equizero``.
+        score: Of equizero, a key of `LOSSES`.
+
+    Returns:
+        A module of the same kind.
+    """
+    weighting: equitune.Weighting
+    if method == "pretrained":
+        weighting = equitune.Identity(symmetry.group)
+    elif method == "equitune":
+        weighting = equitune.Uniform()
+    else:
+        assert method == "equizero" and score is not None
+        weighting = equitune.Select(LOSSES[score])
+    return equitune.Equivariant(network, symmetry.observations, symmetry.values, weighting).eval()
+
+
+def load_network(
+    weights: dict[str, Weights], shape: Sequence[int], hidden: Sequence[int], actions: int
+) -> nn.Module:
+    """Build the Q-network of given weights."""
+    network = build_network(shape, hidden, actions)
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def greedy(values: nn.Module) -> Callable[[Any], Any]:
+    """Return the policy that takes the action of the largest Q-value, on numpy arrays."""
+
+    @torch.no_grad()
+    def policy(observations: Any) -> Any:
+        return values(torch.from_numpy(observations)).argmax(dim=-1).numpy()
+
+    return policy
+
+
+@torch.no_grad()
+def equivariance_error(
+    values: nn.Module, symmetry: Symmetry, observations: Float[Tensor, "batch ..."]
+) -> float:
+    """Return the largest share, over g, of observations with greedy(g s) != g greedy(s).
+
+    Observations that an element other than the identity leaves as they are do not count: there two
+    actions are equally good, and no policy that takes one of them is equivariant. NaN where no
+    observation counts.
+    """
+    orbit = symmetry.observations.orbit(observations)
+    same = (orbit == observations).flatten(2).all(dim=-1).sum(dim=0)
+    observations = observations[same == 1]
+    chosen: Int[Tensor, " batch"] = values(observations).argmax(dim=-1)
+    shares = []
+    for g in symmetry.group.elements:
+        moved = values(symmetry.observations.act(g, observations)).argmax(dim=-1)
+        expected = symmetry.values.forward_table[g][chosen]
+        shares.append(float((moved != expected).double().mean()))
+    return max(shares)

@@ -1,0 +1,73 @@
+"""Stage ``pretrain``: one DQN, trained by stable-baselines3 (Section 5.1.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from experiments.dqn.environment import make_environment
+from experiments.dqn.identity import kept_steps, recipe
+from experiments.dqn.training import make_learner, train
+from experiments.errors import Interrupted
+from experiments.progress import progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from experiments.records import FinishedRun, Run
+    from experiments.schema import RunConfig
+
+WEIGHTS = "networks.safetensors"
+
+
+def pretrain(config: RunConfig, run: Run) -> None:
+    """Train one network and keep it at the steps of the recipe.
+
+    A training that is stopped begins again: its whole state, the replay buffer above all, is
+    larger than the minutes that it takes are long.
+
+    Raises:
+        Interrupted: If the process was asked to stop.
+    """
+    settings = recipe(config)
+    assert settings.steps is not None
+    env = make_environment(config.dataset)
+    learner = make_learner(env, settings, config.seed)
+    label = f"train {config.dataset.name} {config.task.regime} seed {config.seed}"
+    with progress(label, settings.steps) as bar:
+
+        def look(step: int) -> bool:
+            bar.update(step)
+            return not run.should_checkpoint
+
+        kept = train(learner, settings, run.tracker.log, look)
+    env.close()
+    if run.should_checkpoint:
+        raise Interrupted(f"stopped on request; {run.folder.name} begins again next time")
+    for step, value in _training_returns(learner):
+        run.row("episode_return", value, split="train", step=step)
+    network = sum(value.numel() for value in learner.q_net.parameters())
+    run.fact("parameters", network)
+    run.fact("parameters_with_target", 2 * network)
+    run.fact("updates", learner._n_updates)
+    run.fact("device", "cpu")
+    tensors = {f"{step}.{name}": value for step, w in kept.items() for name, value in w.items()}
+    run.save(WEIGHTS, tensors, {"kept": kept_steps(settings)})
+
+
+def _training_returns(learner: object) -> list[tuple[int, float]]:
+    """Return the mean return of the last training episodes, by step."""
+    recent = [episode["r"] for episode in learner.ep_info_buffer]  # type: ignore[attr-defined]
+    return [(learner.num_timesteps, sum(recent) / len(recent))] if recent else []  # type: ignore[attr-defined]
+
+
+def networks(finished: FinishedRun) -> dict[int, dict[str, Tensor]]:
+    """Return the kept weights of a finished training by step."""
+    tensors, facts = finished.tensors(WEIGHTS)
+    return {
+        step: {
+            name.removeprefix(f"{step}."): value
+            for name, value in tensors.items()
+            if name.startswith(f"{step}.")
+        }
+        for step in facts["kept"]
+    }

@@ -1,0 +1,101 @@
+"""Episodes of a policy, many at once: by a simulator, or by copies of a gymnasium environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.dqn.envs.simulator import Simulator
+
+#: Maps observations [n, ...] to actions [n].
+Policy = Callable[[NDArray[np.float32]], NDArray[np.int64]]
+
+
+class Episodes(NamedTuple):
+    """What a policy made of some episodes.
+
+    Attributes:
+        returns: Undiscounted return of each, [n].
+        lengths: Steps of each, [n].
+        observations: Some observations that were met, one per step and running episode, thinned.
+    """
+
+    returns: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+    observations: NDArray[np.float32]
+
+
+#: At most so many observations are handed back.
+OBSERVATIONS = 1000
+
+
+def play(simulator: Simulator, policy: Policy, episodes: int, seed: int) -> Episodes:
+    """Play episodes side by side.
+
+    The initial states, and what chance does at step t of episode i, depend on the seed alone: two
+    policies that are played with one seed can be compared episode by episode.
+
+    Args:
+        simulator: The environment's dynamics.
+        policy: The policy.
+        episodes: How many.
+        seed: Of the initial states and of chance.
+    """
+    rng = np.random.default_rng(seed)
+    states = simulator.reset(episodes, rng)
+    returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
+    running = np.arange(episodes)
+    met = []
+    for _ in range(simulator.max_steps):
+        observations = simulator.observe(states)
+        met.append(observations)
+        chance = simulator.draw_outcomes(episodes, rng)[running]
+        after = simulator.step(states, policy(observations), chance)
+        returns[running] += after.rewards
+        lengths[running] += 1
+        going = ~after.terminated
+        states, running = after.states[going], running[going]
+        if not len(running):
+            break
+    return Episodes(returns, lengths, _thin(np.concatenate(met)))
+
+
+def play_gymnasium(
+    make: Callable[[], gymnasium.Env[Any, Any]], policy: Policy, episodes: int, seed: int
+) -> Episodes:
+    """Play episodes with copies of an environment of which there is no simulator.
+
+    Episode i is seeded with ``seed + i``.
+    """
+    environments = [make() for _ in range(episodes)]
+    starts = [env.reset(seed=seed + i)[0] for i, env in enumerate(environments)]
+    observations = dict(enumerate(starts))
+    returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
+    met = []
+    while observations:
+        batch = np.stack(list(observations.values())).astype(np.float32)
+        met.append(batch)
+        for i, action in zip(list(observations), policy(batch), strict=True):
+            seen, reward, terminated, truncated, _ = environments[i].step(int(action))
+            returns[i] += float(reward)
+            lengths[i] += 1
+            if terminated or truncated:
+                del observations[i]
+            else:
+                observations[i] = seen
+    for env in environments:
+        env.close()
+    return Episodes(returns, lengths, _thin(np.concatenate(met)))
+
+
+def _thin(observations: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return evenly spaced ones, so that early and late steps are among them."""
+    count = min(OBSERVATIONS, len(observations))
+    thinned: NDArray[np.float32] = observations[
+        np.linspace(0, len(observations) - 1, count).astype(int)
+    ]
+    return thinned

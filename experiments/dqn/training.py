@@ -1,0 +1,125 @@
+"""Training a Q-network with stable-baselines3's DQN; its log goes into ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gymnasium import Env
+from stable_baselines3 import DQN
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import KVWriter, Logger
+from torch import Tensor
+
+from experiments.dqn.identity import kept_steps
+from experiments.dqn.network import weights_of
+
+if TYPE_CHECKING:
+    from experiments.dqn.sections import Recipe
+
+#: Steps between two looks at signals, and two updates of the progress.
+LOOK_EVERY = 500
+
+
+def make_learner(env: Env[Any, Any], recipe: Recipe, seed: int) -> DQN:
+    """Set up stable-baselines3's DQN; what the recipe does not name has the library's default.
+
+    Args:
+        env: The environment.
+        recipe: A complete recipe.
+        seed: Of everything random.
+    """
+    assert recipe.steps is not None and recipe.buffer_size is not None
+    assert recipe.hidden is not None and recipe.learning_rate is not None
+    options: dict[str, Any] = {
+        name: getattr(recipe, name)
+        for name in (
+            "batch_size",
+            "learning_starts",
+            "target_update_interval",
+            "train_freq",
+            "gradient_steps",
+            "exploration_fraction",
+            "exploration_final_eps",
+            "gamma",
+        )
+    }
+    return DQN(
+        "MlpPolicy",
+        env,
+        learning_rate=recipe.learning_rate,
+        # A buffer that never fills is the same as one without end, and smaller.
+        buffer_size=min(recipe.buffer_size, recipe.steps),
+        policy_kwargs={"net_arch": recipe.hidden},
+        seed=seed,
+        device="cpu",
+        **options,
+    )
+
+
+def train(
+    learner: DQN,
+    recipe: Recipe,
+    log: Callable[[dict[str, float], int], None],
+    look: Callable[[int], bool],
+) -> dict[int, dict[str, Tensor]]:
+    """Train to the end of the recipe, or until asked to stop.
+
+    Args:
+        learner: From `make_learner`.
+        recipe: The same recipe.
+        log: Takes what stable-baselines3 logs, and the step.
+        look: Is told the step now and then; returns whether to go on.
+
+    Returns:
+        The weights that were kept, by step, under the names of `network.build_network`.
+    """
+    assert recipe.steps is not None
+    keeper = _Keeper(kept_steps(recipe), look)
+    learner.set_logger(Logger(None, [_Writer(log)]))
+    learner.learn(recipe.steps, callback=keeper)
+    return keeper.kept
+
+
+class _Keeper(BaseCallback):
+    """Keeps the weights at given steps, and stops when asked to."""
+
+    def __init__(self, steps: list[int], look: Callable[[int], bool]) -> None:
+        super().__init__()
+        self.steps = steps
+        self.look = look
+        self.kept: dict[int, dict[str, Tensor]] = {}
+
+    def _on_step(self) -> bool:
+        self._keep()
+        return self.num_timesteps % LOOK_EVERY != 0 or self.look(self.num_timesteps)
+
+    def _on_training_end(self) -> None:
+        # After the last step comes one more update.
+        self.kept.pop(self.num_timesteps, None)
+        self._keep()
+
+    def _keep(self) -> None:
+        if self.num_timesteps in self.steps and self.num_timesteps not in self.kept:
+            assert isinstance(self.model, DQN)
+            self.kept[self.num_timesteps] = weights_of(self.model.q_net)
+
+
+class _Writer(KVWriter):
+    """Hands what stable-baselines3 logs to a function."""
+
+    def __init__(self, log: Callable[[dict[str, float], int], None]) -> None:
+        self.log = log
+
+    def write(
+        self,
+        key_values: dict[str, Any],
+        key_excluded: dict[str, tuple[str, ...]],
+        step: int = 0,
+    ) -> None:
+        """Log the numbers among the values."""
+        numbers = {key: float(v) for key, v in key_values.items() if isinstance(v, int | float)}
+        self.log(numbers, step)
+
+    def close(self) -> None:
+        """Nothing to close."""
