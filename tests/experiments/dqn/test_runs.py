@@ -1,0 +1,159 @@
+"""DQN runs: training by stable-baselines3, evaluation, repetition, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from experiments.dqn.environment import make_environment
+from experiments.dqn.envs.catalogue import SIMULATORS
+from experiments.dqn.identity import kept_steps, recipe
+from experiments.dqn.network import build_network, weights_of
+from experiments.dqn.rollouts import play, play_gymnasium
+from experiments.dqn.training import make_learner, train
+from experiments.errors import UserError
+from experiments.schema import RunConfig, variant
+
+Configure = Callable[..., RunConfig]
+RunPy = Callable[..., "subprocess.CompletedProcess[str]"]
+SHORT = ("task=dqn", "task.recipe.steps=1500", "task.recipe.keep_from=500", "task.episodes=20")
+SHORT += ("task.recipe.keep_every=500", "task.recipe.learning_starts=200")
+
+
+def rows(results: Path, stage: str) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = []
+    for path in sorted((results / "runs" / "dqn").glob(f"{stage}-*/metrics.csv")):
+        with open(path, newline="") as stream:
+            found += csv.DictReader(stream)
+    return found
+
+
+def test_recipes_follow_the_regime_and_the_users_word(configure: Configure) -> None:
+    reference = recipe(configure("task=dqn", "scale=paper"))
+    assert (reference.learning_starts, reference.steps) == (50000, 100000)
+    assert kept_steps(reference) == [50000, 60000, 70000, 80000, 90000, 100000]
+    acrobot = recipe(configure("task=dqn", "scale=paper", "dataset=acrobot"))
+    assert kept_steps(acrobot) == [50000, 60000, 70000]
+    modern = recipe(configure("task=dqn", "scale=paper", "task.regime=modern"))
+    assert modern.learning_starts == 100
+    tuned = recipe(configure("task=dqn", "scale=paper", "task.regime=tuned"))
+    assert (tuned.steps, tuned.hidden, tuned.gamma) == (50000, [256, 256], 0.99)
+    own = configure("task=dqn", "scale=paper", "task.regime=tuned", "task.recipe.gamma=0.5")
+    assert recipe(own).gamma == 0.5
+    assert variant(own) == "regime=tuned, recipe.gamma=0.5"
+
+
+def test_the_network_is_that_of_stable_baselines3(configure: Configure) -> None:
+    config = configure(*SHORT)
+    env = make_environment(config.dataset)
+    learner = make_learner(env, recipe(config), seed=3)
+    network = build_network((4,), [64, 64], 2)
+    network.load_state_dict(weights_of(learner.q_net))
+    states = torch.randn(100, 4)
+    assert torch.equal(network(states), learner.q_net(states))
+    assert sum(p.numel() for p in network.parameters()) == 4610
+
+
+def test_training_is_stable_baselines3s_own(configure: Configure) -> None:
+    """Keeping networks on the way changes nothing, and the last one is the end of the training."""
+    config = configure(*SHORT)
+    settings, env = recipe(config), make_environment(config.dataset)
+    alone = make_learner(env, settings, seed=0)
+    alone.learn(1500)
+    logged: list[int] = []
+    ours = make_learner(make_environment(config.dataset), settings, seed=0)
+    kept = train(ours, settings, lambda values, step: logged.append(step), lambda step: True)
+    assert list(kept) == [500, 1000, 1500] and logged
+    expected = weights_of(alone.q_net)
+    assert all(torch.equal(kept[1500][name], value) for name, value in expected.items())
+    assert any(not torch.equal(kept[500][name], value) for name, value in expected.items())
+
+
+def test_training_stops_when_asked(configure: Configure) -> None:
+    config = configure(*SHORT)
+    settings = recipe(config)
+    learner = make_learner(make_environment(config.dataset), settings, seed=0)
+    train(learner, settings, lambda values, step: None, lambda step: step < 1000)
+    assert learner.num_timesteps == 1000
+
+
+def test_a_run_and_its_repetition_have_the_same_rows(run_py: RunPy, tmp_path: Path) -> None:
+    argument = ("hydra.mode=MULTIRUN", *SHORT, "method=pretrained,equitune,equizero")
+    assert run_py(*argument).returncode == 0
+    assert run_py(*argument, f"results={tmp_path}/again").returncode == 0
+    first, second = rows(tmp_path / "results", "evaluate"), rows(tmp_path / "again", "evaluate")
+    assert first == second
+    assert rows(tmp_path / "results", "pretrain") == rows(tmp_path / "again", "pretrain")
+    returns = {
+        (row["method"], row["step"]): float(row["value"])
+        for row in first
+        if row["metric"] == "return"
+    }
+    assert len(returns) == 9
+    for step in ("500", "1000", "1500"):
+        assert returns["equitune", step] == returns["equizero", step]  # two elements, two actions
+    assert {row["value"] for row in first if row["metric"] == "equivariance_error"} == {"0.0"}
+    (folder,) = (tmp_path / "results" / "runs" / "dqn").glob("pretrain-*")
+    facts = json.loads((folder / "record.json").read_text())["facts"]
+    assert (facts["parameters"], facts["parameters_with_target"]) == (4610, 9220)
+
+
+def test_an_apparent_symmetry_is_refused_before_training(run_py: RunPy, tmp_path: Path) -> None:
+    result = run_py(*SHORT, "dataset=mountain_car")
+    assert result.returncode == 1
+    assert "group=mirror is no symmetry of MountainCar-v0" in result.stderr.splitlines()[-1]
+    assert not rows(tmp_path / "results", "pretrain")
+
+
+BAD = {
+    ("dataset.environment=CartPole-v9",): "CartPole-v9",
+    ("dataset.environment=Pendulum-v1",): r"Discrete.*wrap it",
+    ("dataset.simulator=nowhere:f",): "module:function",
+}
+
+
+@pytest.mark.parametrize("overrides", BAD)
+def test_environments_that_do_not_fit_are_one_line(
+    configure: Configure, overrides: tuple[str, ...]
+) -> None:
+    from experiments.dqn.environment import make_simulator
+
+    config = configure("task=dqn", *overrides)
+    with pytest.raises(UserError, match=BAD[overrides]):
+        make_environment(config.dataset)
+        make_simulator(config.dataset)
+
+
+def test_episodes_are_common_to_all_policies() -> None:
+    """What chance does at a step does not depend on what the policy did before."""
+    simulator = SIMULATORS["equitune/Gridworld-v0"]()
+
+    def stay(observations: Any) -> Any:
+        return np.zeros(len(observations), np.int64)
+
+    first, second = (play(simulator, stay, 50, seed=4) for _ in range(2))
+    np.testing.assert_array_equal(first.returns, second.returns)
+    assert (play(simulator, stay, 50, seed=5).returns != first.returns).any()
+    # An episode does not depend on how many others are played after it has ended.
+    assert first.lengths.max() == 100 and first.lengths.min() == 1
+
+
+def test_without_a_simulator_gymnasium_plays(configure: Configure) -> None:
+    config = configure("task=dqn")
+
+    def right(observations: Any) -> Any:
+        return np.ones(len(observations), np.int64)
+
+    episodes = play_gymnasium(lambda: make_environment(config.dataset), right, 20, seed=0)
+    assert (episodes.returns == episodes.lengths).all()
+    assert episodes.lengths.min() >= 8 and episodes.lengths.max() <= 11
+    copied = play(SIMULATORS["CartPole-v1"](), right, 200, seed=0)
+    assert abs(copied.returns.mean() - episodes.returns.mean()) < 0.5
