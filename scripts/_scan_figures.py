@@ -29,6 +29,7 @@ from scripts._scan import GROUPS, MODELS, ZERO_SHOT, commands, result_rows, step
 from scripts._tables import Block, ColumnGroup, Table
 
 LAST_STEP = 3000
+EVERY = 200
 DIGEST_STEPS = (0, 1000, 2000, 3000)
 PAPERS_DATASET = "add_jump"
 # Legend, and method of the rows.
@@ -102,8 +103,9 @@ def _curve_rows(results: Results, options: Options) -> pd.DataFrame:
     )
     rows = rows[(rows["step"] != ZERO_SHOT) & (rows["group"] == rows["dataset"].map(GROUPS))]
     rows = rows.assign(iteration=step_numbers(rows))
-    # Further on are the ends of other runs, those of Tables 10 to 12.
-    return rows[rows["iteration"] <= LAST_STEP]
+    # Further on are the ends of other runs, those of Tables 10 to 12; between are trials of others.
+    kept = (rows["iteration"] % EVERY == 0) | (rows["scale"] != "paper")
+    return rows[kept & (rows["iteration"] <= LAST_STEP)]
 
 
 def _curves(rows: pd.DataFrame, options: Options) -> dict[tuple[str, str], dict[int, Summary]]:

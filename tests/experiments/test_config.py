@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from experiments.errors import UserError
 from experiments.registry import load_task
 from experiments.rows import METHODS
+from experiments.scan.identity import VERSIONS, error_group, group_identity
 from experiments.schema import CONF, RunConfig, load, variant
 from experiments.stages import name_run
 
@@ -190,6 +191,39 @@ def test_only_what_decides_the_numbers_names_the_run(configure: Configure) -> No
     assert name("evaluate") != name("evaluate", "task.score=emitted")
     assert name("evaluate") == name("evaluate", "task.space=logits")  # equizero reads no space
     assert name("evaluate", "method=equitune") == name("evaluate", "method=equitune", "device=cpu")
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "lambda", "finetune"])
+def test_a_new_version_of_a_stage_renews_what_builds_on_it(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    task = load_task("scan")
+
+    def name(*overrides: str) -> str:
+        return name_run(task, task.stages["evaluate"], configure(*overrides)).hash
+
+    plain = ("method=pretrained",)
+    weighted = ("method=lambda_equitune",)
+    tuned = (*weighted, "task.finetune.iterations=10")
+    before = {given: name(*given) for given in (plain, weighted, tuned)}
+    monkeypatch.setitem(VERSIONS, stage, 99)
+    changed = {given for given, old in before.items() if name(*given) != old}
+    expected = {
+        "pretrain": {plain, weighted, tuned},
+        "lambda": {weighted, tuned},
+        "finetune": {tuned},
+    }
+    assert changed == expected[stage]
+
+
+def test_the_equivariance_error_is_measured_under_the_group_that_was_given(
+    configure: Configure,
+) -> None:
+    own = configure("group.words=[[jump,walk]]", "group.actions=[[JUMP,WALK]]")
+    assert error_group(own).words == [["jump", "walk"]]
+    assert error_group(configure("method=pretrained")).words == [["jump", "run"]]
+    product = group_identity(configure("group=verb_direction").group)
+    assert [factor["name"] for factor in product["factors"]] == ["verb", "direction"]
 
 
 BAD = {

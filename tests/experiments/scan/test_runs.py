@@ -168,6 +168,34 @@ def test_fine_tuning_killed_at_random_moments_ends_with_the_same_numbers(
     assert outcome(results, "pretrain") == pretrained  # not trained twice
 
 
+@pytest.mark.parametrize("method", ["equitune", "lambda_equitune"])
+def test_fine_tuning_through_an_average_uses_the_weights_of_the_pretrained_model(
+    undisturbed: Path, run_py: RunPy, tmp_path: Path, method: str
+) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(undisturbed / "runs", results / "runs", ignore=shutil.ignore_patterns("eval*"))
+    short = ("task.finetune.iterations=600", "task.finetune.evaluate_every=300")
+    zero_shot = run_py(*SMALL, f"method={method}", f"results={tmp_path}/zero")
+    assert zero_shot.returncode == 0, zero_shot.stderr
+    result = run_py(*SMALL, *short, f"method={method}")
+    assert result.returncode == 0, result.stderr
+    tuned, start = rows(results), rows(tmp_path / "zero")
+    accuracy = {
+        (row["split"], row["step"]): row["value"] for row in tuned if row["metric"] == "accuracy"
+    }
+    assert [step for split, step in accuracy if split == "test"] == ["0", "300", "600"]
+    # Before the first iteration it is the zero-shot method, learned weights included.
+    for row in start:
+        if row["metric"] == "accuracy":
+            assert accuracy[row["split"], "0"] == row["value"]
+    facts = outcome(results, "finetune")[2]["facts"]
+    assert isinstance(facts, dict)
+    assert ("weighted_by" in facts) == (method == "lambda_equitune")
+    evaluated = outcome(results, "evaluate")[2]["facts"]
+    assert isinstance(evaluated, dict)
+    assert evaluated.get("weighted_by") == facts.get("weighted_by")
+
+
 def test_an_equivariant_model_stays_equivariant_and_its_reference_does_not(
     run_py: RunPy, tmp_path: Path
 ) -> None:
