@@ -12,7 +12,14 @@ from typing import NamedTuple, Protocol
 
 from rich.console import Console
 
-from scripts import _scan_figures, _scan_studies, _scan_tables
+from scripts import (
+    _dqn_figures,
+    _dqn_studies,
+    _dqn_training,
+    _scan_figures,
+    _scan_studies,
+    _scan_tables,
+)
 from scripts._options import Options
 from scripts._results import Results
 
@@ -64,4 +71,7 @@ ARTEFACTS: dict[str, Entry] = {
     "scan_groups": Entry("scan", _scan_studies.groups_table),
     "scan_lengths": Entry("scan", _scan_studies.lengths_table),
     "scan_rates": Entry("scan", _scan_studies.rates_table),
+    "figure2": Entry("dqn", _dqn_figures.figure2),
+    "figure2_training": Entry("dqn", _dqn_training.figure2_training),
+    "dqn_scores": Entry("dqn", _dqn_studies.scores_table),
 }

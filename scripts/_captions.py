@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -31,6 +31,19 @@ _LATEX = str.maketrans(
         "\N{PLUS-MINUS SIGN}": r"$\pm$",
     }
 )
+
+
+def commands(experiment: str, arms: Iterable[str]) -> tuple[str, ...]:
+    """Write the commands that produce missing cells.
+
+    Args:
+        experiment: The preset in `conf/experiment`.
+        arms: Further arguments of each, such as `scale=paper`; repetitions are dropped.
+
+    Returns:
+        One shell command per arm.
+    """
+    return tuple(f"python run.py experiment={experiment} {arm}" for arm in dict.fromkeys(arms))
 
 
 def join_sentences(title: str, notes: Sequence[str]) -> str:

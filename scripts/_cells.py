@@ -56,15 +56,14 @@ def summarise(values: Sequence[float], spread: Spread = "sample") -> Summary | N
     return Summary(statistics.fmean(values), statistics.stdev(stored), len(values))
 
 
-def over_seeds(rows: pd.DataFrame, spread: Spread = "sample") -> Summary | None:
-    """Summarise the rows of one cell, which must differ by their seed.
+def by_seed(rows: pd.DataFrame) -> dict[str, float]:
+    """Take the values of one cell, whose rows must differ by their seed.
 
     Args:
         rows: Rows with the columns `seed`, `value` and `where`.
-        spread: As in `summarise`.
 
     Returns:
-        The summary, or None without rows.
+        Seed to value.
 
     Raises:
         ValueError: Two rows have the same seed, so that a mean over seeds would count it twice.
@@ -75,25 +74,56 @@ def over_seeds(rows: pd.DataFrame, spread: Spread = "sample") -> Summary | None:
             f"{twice['where'].iloc[1]}: a second row for seed {twice['seed'].iloc[1]!r} in a cell; "
             f"remove it or one of {', '.join(twice['where'])}"
         )
-    return summarise([float(value) for value in rows["value"]], spread)
+    return {seed: float(value) for seed, value in zip(rows["seed"], rows["value"], strict=True)}
 
 
-def format_summary(summary: Summary | None, signed: bool = False) -> str:
-    """Print a summary in percent with one decimal: `75.2 (1.5)`, with an en dash where n = 1.
+def over_seeds(rows: pd.DataFrame, spread: Spread = "sample") -> Summary | None:
+    """Summarise the rows of one cell, which must differ by their seed.
+
+    Args:
+        rows: As in `by_seed`.
+        spread: As in `summarise`.
+
+    Returns:
+        The summary, or None without rows.
+
+    Raises:
+        ValueError: As in `by_seed`.
+    """
+    return summarise([*by_seed(rows).values()], spread)
+
+
+def format_summary(summary: Summary | None, signed: bool = False, decimals: int = 1) -> str:
+    """Print a summary with its spread: `75.2 (1.5)`, with an en dash where n = 1.
 
     Args:
         summary: The summary, or None.
         signed: Whether a mean above zero gets a plus sign, as differences do.
+        decimals: Of mean and spread.
 
     Returns:
         The cell's text, `missing` for None.
     """
     if summary is None:
         return MISSING
-    spread = EN_DASH if summary.spread is None else f"{summary.spread:.1f}"
+    spread = EN_DASH if summary.spread is None else f"{summary.spread:.{decimals}f}"
+    return f"{format_number(summary.mean, signed, decimals)} ({spread})"
+
+
+def format_number(number: float, signed: bool = False, decimals: int = 1) -> str:
+    """Print a number; one that rounds to zero has neither plus nor minus.
+
+    Args:
+        number: The number.
+        signed: Whether one above zero gets a plus sign.
+        decimals: How many.
+
+    Returns:
+        The text.
+    """
     # Adding zero turns the -0.0 that rounding may leave into 0.0.
-    mean = round(summary.mean, 1) + 0.0
-    return f"{mean:{'+' if signed and mean else ''}.1f} ({spread})"
+    rounded = round(number, decimals) + 0.0
+    return f"{rounded:{'+' if signed and rounded else ''}.{decimals}f}"
 
 
 def format_counts(summaries: Sequence[Summary | None]) -> str:

@@ -83,7 +83,11 @@ def _reported_cell(paper: pd.DataFrame) -> str:
 
 
 def notes(
-    rows: pd.DataFrame, blocks: Sequence[Block], options: Options, units: str = UNITS
+    rows: pd.DataFrame,
+    blocks: Sequence[Block],
+    options: Options,
+    units: str = UNITS,
+    with_spread: bool = True,
 ) -> tuple[str, ...]:
     """Say how to read a table: units, spread, single seeds, demo rows, daggers, fresh rows.
 
@@ -92,21 +96,22 @@ def notes(
         blocks: Its blocks.
         options: Scales and the kind of spread.
         units: What its numbers are.
+        with_spread: Whether it shows a spread.
 
     Returns:
         Sentences without full stops.
     """
-    return tuple(_notes(rows, blocks, options, units))
+    return tuple(_notes(rows, blocks, options, units, with_spread))
 
 
 def _notes(
-    rows: pd.DataFrame, blocks: Sequence[Block], options: Options, units: str
+    rows: pd.DataFrame, blocks: Sequence[Block], options: Options, units: str, with_spread: bool
 ) -> Iterator[str]:
     cell = [column for column in KEY_COLUMNS if column != "seed"]
     seeds = rows.groupby(cell)["seed"].count()
     demo = seeds[seeds.index.get_level_values("scale") == "demo"]
-    yield f"{units}; {SPREAD_NOTES[options.spread]}"
-    if (seeds == 1).any():
+    yield f"{units}; {SPREAD_NOTES[options.spread]}" if with_spread else units
+    if with_spread and (seeds == 1).any():
         yield f"({EN_DASH}): n = 1, one seed has no spread"
     if "demo" in options.scales:
         counts = ", ".join(f"n = {count}" for count in sorted(set(demo))) or "no rows"

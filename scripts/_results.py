@@ -149,3 +149,22 @@ def select(frame: pd.DataFrame, **wanted: str | Sequence[str]) -> pd.DataFrame:
     for column, texts in wanted.items():
         mask &= frame[column].isin([texts] if isinstance(texts, str) else list(texts))
     return frame[mask]
+
+
+def step_numbers(rows: pd.DataFrame) -> pd.Series[int]:
+    """Read the column `step` as numbers.
+
+    Args:
+        rows: Rows with a `step` that is not empty.
+
+    Returns:
+        Training iterations, with the index of `rows`.
+
+    Raises:
+        ValueError: A step is no whole number; one line with the row's place.
+    """
+    strange = rows[~rows["step"].str.fullmatch("[0-9]+")]
+    if len(strange):
+        first = strange.iloc[0]
+        raise ValueError(f"{first['where']}: step {first['step']!r} is not a whole number")
+    return rows["step"].astype(int)

@@ -1,15 +1,15 @@
-"""What the tables and figures of SCAN share: its names, which rows count, and the commands."""
+"""What the tables and figures of SCAN share: its names, and which rows count."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
 from scripts._cells import MISSING
 from scripts._comparison import SPLITS
 from scripts._options import Options
-from scripts._results import Results, select
+from scripts._results import Results, select, step_numbers
 from scripts._tables import Block
 
 MODELS = ("LSTM", "GRU", "RNN")
@@ -41,25 +41,6 @@ def result_rows(
     """
     scales = options.scales
     return select(results.ours, task="scan", metric=metric, view="", split=SPLITS, scale=scales)
-
-
-def step_numbers(rows: pd.DataFrame) -> pd.Series[int]:
-    """Read the column `step` as numbers.
-
-    Args:
-        rows: Rows with a `step` that is not empty.
-
-    Returns:
-        Iterations of fine-tuning, with the index of `rows`.
-
-    Raises:
-        ValueError: A step is no whole number; one line with the row's place.
-    """
-    strange = rows[~rows["step"].str.fullmatch("[0-9]+")]
-    if len(strange):
-        first = strange.iloc[0]
-        raise ValueError(f"{first['where']}: step {first['step']!r} is not a whole number")
-    return rows["step"].astype(int)
 
 
 def at_step(rows: pd.DataFrame, step: str) -> pd.DataFrame:
@@ -94,19 +75,6 @@ def finetuned_note(rows: pd.DataFrame) -> str:
     steps = sorted(set(step_numbers(demo[demo["step"] != ZERO_SHOT])))
     last = f"; scale = demo: at the last step found, {', '.join(map(str, steps))}" if steps else ""
     return f"fine-tuned: after {FINETUNED} iterations{last}"
-
-
-def commands(experiment: str, arms: Iterable[str]) -> tuple[str, ...]:
-    """Write the commands that produce missing cells.
-
-    Args:
-        experiment: The preset in `conf/experiment`.
-        arms: Further arguments of each, such as `scale=paper`; repetitions are dropped.
-
-    Returns:
-        One shell command per arm.
-    """
-    return tuple(f"python run.py experiment={experiment} {arm}" for arm in dict.fromkeys(arms))
 
 
 def incomplete_scales(blocks: Sequence[Block], options: Options) -> list[str]:

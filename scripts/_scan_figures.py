@@ -8,24 +8,24 @@ from typing import NamedTuple
 import pandas as pd
 
 from experiments.rows import PROTOCOLS
+from scripts._captions import commands
 from scripts._cells import EN_DASH, MISSING, Summary, format_summary, over_seeds
 from scripts._comparison import notes
 from scripts._curves import (
-    BLUE,
     DASHED,
     DOTTED,
-    GREEN,
-    ORANGE,
     SOLID,
     Curve,
     Look,
     Panel,
     draw_curves,
+    spread_band,
 )
 from scripts._figures import Figure
 from scripts._options import Options
-from scripts._results import Results, select
-from scripts._scan import GROUPS, MODELS, ZERO_SHOT, commands, result_rows, step_numbers
+from scripts._panels import BLUE, GREEN, ORANGE
+from scripts._results import Results, select, step_numbers
+from scripts._scan import GROUPS, MODELS, ZERO_SHOT, result_rows
 from scripts._tables import Block, ColumnGroup, Table
 
 LAST_STEP = 3000
@@ -147,7 +147,7 @@ def _panel_curves(arm: Arm) -> Iterator[Curve]:
         for label, method in METHODS.items():
             points = arm.curves.get((model, method))
             if points:
-                yield Curve(model, label, points)
+                yield Curve(model, label, {x: spread_band(point) for x, point in points.items()})
 
 
 def _digest(arms: Sequence[Arm], rows: pd.DataFrame, options: Options) -> Table:

@@ -8,7 +8,15 @@ from collections.abc import Iterator
 import pandas as pd
 
 from experiments.rows import METHODS
-from scripts._cells import Summary, format_counts, format_summary, over_seeds
+from scripts._captions import commands
+from scripts._cells import (
+    Summary,
+    by_seed,
+    format_counts,
+    format_summary,
+    over_seeds,
+    summarise,
+)
 from scripts._comparison import OUR_HEADERS, PAPER_HEADERS, compared_cells, notes, our_cells
 from scripts._options import Options
 from scripts._results import Results, select
@@ -19,12 +27,12 @@ from scripts._scan import (
     MODELS,
     ZERO_SHOT,
     at_step,
-    commands,
     finetuned_note,
     incomplete_scales,
     result_rows,
 )
 from scripts._scan_tables import FINETUNED_MODELS
+from scripts._statistics import paired_differences
 from scripts._tables import Block, ColumnGroup, Table
 
 LENGTH_METRICS = ("accuracy", "longer_than_target", "shorter_than_target")
@@ -171,13 +179,9 @@ def _length_lines(rows: pd.DataFrame, options: Options) -> Iterator[tuple[str, .
 def _difference(of_score: dict[str, pd.DataFrame], metric: str, options: Options) -> Summary | None:
     """Compare models with themselves: seeds differ more than scores do."""
     emitted, padded = (
-        select(of_score[score], metric=metric).set_index("seed") for score in ("emitted", "padded")
+        by_seed(select(of_score[score], metric=metric)) for score in ("emitted", "padded")
     )
-    values = (emitted["value"] - padded["value"]).dropna()
-    where = emitted["where"].reindex(values.index)
-    return over_seeds(
-        pd.DataFrame({"value": values, "where": where}).reset_index(names="seed"), options.spread
-    )
+    return summarise([*paired_differences(emitted, padded).values()], options.spread)
 
 
 def rates_table(results: Results, options: Options) -> Table:

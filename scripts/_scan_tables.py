@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from experiments.rows import METHODS, PROTOCOLS
+from scripts._captions import commands
 from scripts._cells import MISSING
 from scripts._comparison import OUR_HEADERS, PAPER_HEADERS, compared_cells, notes
 from scripts._options import Options
@@ -19,7 +20,6 @@ from scripts._scan import (
     TRIVIAL,
     ZERO_SHOT,
     at_step,
-    commands,
     finetuned_note,
     result_rows,
 )

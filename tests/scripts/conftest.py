@@ -47,6 +47,19 @@ class ResultsTree:
         """One row per seed, counted from zero."""
         return [self.row(value, seed=seed, **changes) for seed, value in enumerate(values)]
 
+    def returns(
+        self, values: Sequence[float], method: str, dataset: str = "acrobot", **changes: object
+    ) -> list[dict[str, str]]:
+        """Rows of deep Q-learning: one per seed, as they are at the paper's budget."""
+        group = {"gridworld": "rot90"}.get(dataset, "mirror")
+        chosen = {
+            **{"task": "dqn", "model": "DQN", "dataset": dataset, "method": method},
+            "group": "trivial" if method == "pretrained" else group,
+            "step": 70000 if dataset == "acrobot" else 100000,
+            "metric": "expected_return" if dataset == "gridworld" else "return",
+        }
+        return self.rows(values, **(chosen | changes))
+
     def run(
         self,
         name: str,
@@ -54,19 +67,24 @@ class ResultsTree:
         status: str = "done",
         stage: str = "evaluate",
         facts: Mapping[str, object] = MappingProxyType({}),
+        task: str = "scan",
     ) -> Path:
         """A run's folder; returns its metrics file."""
-        folder = self.path / "runs" / "scan" / name
+        folder = self.path / "runs" / task / name
         folder.mkdir(parents=True, exist_ok=True)
         record = json.dumps({"status": status, "stage": stage, "facts": dict(facts)})
         (folder / "record.json").write_text(record, encoding="utf-8")
         return self._write(folder / "metrics.csv", COLUMNS, rows)
 
     def measured(
-        self, rows: Sequence[dict[str, str]], name: str = "own", status: str = "done"
+        self,
+        rows: Sequence[dict[str, str]],
+        name: str = "own",
+        status: str = "done",
+        task: str = "scan",
     ) -> Path:
         """A committed file with its records; returns it."""
-        path = self.path / "measured" / "scan" / f"{name}.csv"
+        path = self.path / "measured" / task / f"{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         records = {"some-run": {"status": status}}
         path.with_suffix(".json").write_text(json.dumps(records), encoding="utf-8")

@@ -13,9 +13,10 @@ from rich.console import Console
 
 from scripts._artefacts import ARTEFACTS
 from scripts._cells import Summary
-from scripts._curves import BLUE, DASHED, GREEN, ORANGE, SOLID, Curve, Look, Panel, draw_curves
+from scripts._curves import DASHED, SOLID, Curve, Look, Panel, draw_curves, spread_band
 from scripts._figures import Figure, house_style
 from scripts._options import Options
+from scripts._panels import BLUE, GREEN, ORANGE
 from scripts._results import load_results
 from scripts._tables import Table
 
@@ -184,7 +185,8 @@ def test_models_have_colours_and_methods_have_styles(tree: Any) -> None:
 
 
 def test_the_band_is_one_spread_to_each_side(tree: Any) -> None:
-    points = {0: Summary(50.0, 4.0, 3), 100: Summary(60.0, 2.0, 3), 200: Summary(70.0, None, 1)}
+    summaries = Summary(50.0, 4.0, 3), Summary(60.0, 2.0, 3), Summary(70.0, None, 1)
+    points = dict(zip((0.0, 100.0, 200.0), map(spread_band, summaries), strict=True))
     look = Look({"LSTM": BLUE}, {"equizero": SOLID, "equitune": DASHED}, "x", "y", (0, 100))
     drawing = draw_curves([[Panel("one", [Curve("LSTM", "equizero", points)])]], look)
     [axes] = drawing.axes

@@ -24,6 +24,7 @@ def test_it_prints_and_writes_every_artefact(tree: Any, capsys: Any) -> None:
     names = (
         *("table2", "table8", "table9", "table10", "table11", "table12", "figure10"),
         *("scan_variants", "scan_groups", "scan_lengths", "scan_rates"),
+        *("figure2", "figure2_training", "dqn_scores"),
     )
     figures = tree.path / "figures"
     assert {path.name for path in figures.iterdir()} == {
@@ -82,7 +83,10 @@ def test_it_runs_as_a_file_from_another_folder(tree: Any, tmp_path: Path) -> Non
 @pytest.mark.parametrize("drawn", [False, True])
 def test_it_imports_no_framework_and_matplotlib_only_to_draw(tree: Any, drawn: bool) -> None:
     tree.run("a", [tree.row(50.0, step=200 if drawn else "")])
-    heavy = "{'torch', 'hydra', 'omegaconf', 'matplotlib', 'equitune', 'experiments.scan'}"
+    heavy = (
+        "{'torch', 'hydra', 'omegaconf', 'matplotlib', 'scipy', 'equitune', "
+        "'experiments.scan', 'experiments.dqn'}"
+    )
     code = (
         "import sys; from scripts.paper_figures import main; "
         f"assert main(['--results', {str(tree.path)!r}]) == 0; "

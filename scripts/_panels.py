@@ -1,0 +1,48 @@
+"""Panels in a grid: sizes, empty places, labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
+
+# From the palette of Okabe and Ito, which people with any colour vision can tell apart.
+BLACK, BLUE, ORANGE, GREEN = "#000000", "#0072B2", "#E69F00", "#009E73"
+
+PanelT = TypeVar("PanelT")
+
+
+def draw_grid(
+    grid: Sequence[Sequence[PanelT | None]], draw: Callable[[Axes, PanelT], None], y_label: str
+) -> Drawing:
+    """Draw panels in rows.
+
+    Args:
+        grid: Rows of panels, at least one panel in each; None leaves a place empty, and rows may
+            differ in length.
+        draw: Draws one panel.
+        y_label: What is left of each row, with its unit.
+
+    Returns:
+        The drawing, without a window.
+    """
+    from matplotlib.figure import Figure as Drawing
+
+    width = max(len(row) for row in grid)
+    # Inches; one narrow column would cut the legend.
+    size = (max(5.0, 0.6 + 3.4 * width), 0.7 + 2.7 * len(grid))
+    drawing = Drawing(figsize=size, layout="constrained")
+    axes = drawing.subplots(len(grid), width, squeeze=False)
+    for places, panels in zip(axes, grid, strict=True):
+        label = y_label
+        for place, panel in zip(places, [*panels, *[None] * (width - len(panels))], strict=True):
+            if panel is None:
+                place.remove()
+                continue
+            draw(place, panel)
+            place.set_ylabel(label)
+            label = ""
+    return drawing
