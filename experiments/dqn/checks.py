@@ -24,7 +24,7 @@ def resolve(config: RunConfig) -> None:
 
     Raises:
         UserError: For a protocol, a method or a recipe that there is not, a group whose action is
-            not told, and a missing checkpoint.
+            not told, weights with nothing to weigh, and a missing checkpoint.
     """
     if config.protocol.name != PROTOCOL:
         raise UserError(
@@ -38,9 +38,31 @@ def resolve(config: RunConfig) -> None:
     _check_recipe(config)
     if config.method.name != "equizero":
         config.task.score = None
+    _check_weighting(config)
     checkpoint = config.model.checkpoint
     if checkpoint is not None and not Path(checkpoint).is_file():
         raise UserError(f"model.checkpoint={checkpoint}: no such file; give a .safetensors file")
+
+
+def _check_weighting(config: RunConfig) -> None:
+    """Check and complete the settings of lambda-equitune; None where there is none."""
+    task, method = config.task, config.method.name
+    if method != "lambda_equitune":
+        if config.stage == "lambda":
+            raise UserError(f"stage=lambda needs method=lambda_equitune, not {method}")
+        task.weighting = task.weighting_data = None
+        return
+    if config.group.name == "trivial":
+        raise UserError(
+            f"method={method} has one view to weigh in group=trivial; choose method=pretrained"
+        )
+    for name in ("weighting", "weighting_data"):
+        if getattr(task, name) is None:
+            raise UserError(f"method={method} needs task.{name}")
+    if task.weighting != "advantage":
+        task.weighting_data.horizon = None
+    elif task.weighting_data.horizon is None:
+        raise UserError("task.weighting=advantage needs task.weighting_data.horizon")
 
 
 def _check_recipe(config: RunConfig) -> None:

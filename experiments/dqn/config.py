@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from experiments.dqn.checks import resolve
 from experiments.dqn.identity import (
+    VERSIONS,
     evaluate_identity,
     evaluate_label,
+    lambda_identity,
     pretrain_identity,
     pretrain_label,
 )
@@ -20,15 +22,23 @@ TASK = Task(
         for stage in (
             Stage(
                 "pretrain",
-                1,
+                VERSIONS["pretrain"],
                 pretrain_identity,
                 pretrain_label,
                 "experiments.dqn.pretrain:pretrain",
                 blank=("method", "group", "protocol", "scale"),
             ),
             Stage(
+                "lambda",
+                VERSIONS["lambda"],
+                lambda_identity,
+                evaluate_label,
+                "experiments.dqn.weighting:weigh",
+                blank=("protocol", "scale", "variant"),
+            ),
+            Stage(
                 "evaluate",
-                1,
+                VERSIONS["evaluate"],
                 evaluate_identity,
                 evaluate_label,
                 "experiments.dqn.evaluate:evaluate",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium
 from gymnasium.spaces import Box, Discrete
 
+from experiments.dqn.commutation import check_symmetry
 from experiments.dqn.envs.catalogue import SIMULATORS, register_environments
 from experiments.dqn.envs.simulator import Simulator
 from experiments.dqn.symmetry import Symmetry, build_symmetry
@@ -16,6 +17,39 @@ from experiments.errors import UserError
 if TYPE_CHECKING:
     from experiments.dqn.sections import DqnDataset
     from experiments.schema import RunConfig
+
+
+class Problem(NamedTuple):
+    """An environment and how the run's group acts on it.
+
+    Attributes:
+        shape: Shape of one observation.
+        actions: Number of actions A.
+        symmetry: The group's actions.
+        simulator: The environment's dynamics, or None where they are not known.
+    """
+
+    shape: tuple[int, ...]
+    actions: int
+    symmetry: Symmetry
+    simulator: Simulator | None
+
+
+def make_problem(config: RunConfig) -> Problem:
+    """Make the environment of a run, as far as it plays in the simulator, and its symmetry.
+
+    Raises:
+        UserError: If the environment or the simulator cannot be made, the declared representation
+            does not fit, or a simulator shows that the group is no symmetry.
+    """
+    env = make_environment(config.dataset)
+    assert isinstance(env.action_space, Discrete) and env.observation_space.shape is not None
+    shape, actions = env.observation_space.shape, int(env.action_space.n)
+    symmetry, simulator = make_symmetry(config, env), make_simulator(config.dataset)
+    env.close()
+    if simulator is not None:
+        check_symmetry(simulator, symmetry, config.group.name, config.dataset.environment)
+    return Problem(shape, actions, symmetry, simulator)
 
 
 def make_environment(dataset: DqnDataset) -> gymnasium.Env[Any, Any]:

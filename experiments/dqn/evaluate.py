@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from gymnasium.spaces import Discrete
 
-from experiments.dqn.commutation import check_symmetry
-from experiments.dqn.environment import make_environment, make_simulator, make_symmetry
+from experiments.dqn.environment import make_environment, make_problem
 from experiments.dqn.exact import expected_return, tabulate
 from experiments.dqn.identity import recipe
 from experiments.dqn.policy import equivariance_error, greedy, load_network, make_values
 from experiments.dqn.pretrain import networks
 from experiments.dqn.rollouts import Episodes, play, play_gymnasium
-from experiments.errors import UserError
-from experiments.files import load_tensors
+from experiments.dqn.weighting import load_nets
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from experiments.dqn.envs.simulator import Simulator
-    from experiments.dqn.symmetry import Symmetry
+    import equitune
     from experiments.records import Run
     from experiments.schema import RunConfig
 
@@ -37,35 +32,27 @@ class Evaluation:
         """Make the environment and check that the group is a symmetry of it."""
         self.config, self.run = config, run
         self.dataset = config.dataset
-        env = make_environment(self.dataset)
-        assert isinstance(env.action_space, Discrete) and env.observation_space.shape is not None
-        self.shape, self.actions = env.observation_space.shape, int(env.action_space.n)
-        self.symmetry: Symmetry = make_symmetry(config, env)
-        self.simulator: Simulator | None = make_simulator(self.dataset)
-        env.close()
+        self.shape, self.actions, self.symmetry, self.simulator = make_problem(config)
         self.table = None if self.simulator is None else tabulate(self.simulator)
-        self._check()
-
-    def _check(self) -> None:
-        """Check the symmetry where there is a simulator, and say so where there is none."""
-        checked = self.simulator is not None
-        self.run.fact("symmetry_checked", checked)
-        group = self.config.group.name
-        if self.simulator is not None:
-            check_symmetry(self.simulator, self.symmetry, group, self.dataset.environment)
-        elif group != "trivial":
+        run.fact("symmetry_checked", self.simulator is not None)
+        if self.simulator is None and config.group.name != "trivial":
             log.warning(
                 "group=%s is taken on trust: dataset.simulator names no simulator of %s, so "
                 "whether it commutes with the dynamics cannot be checked",
-                group,
+                config.group.name,
                 self.dataset.environment,
             )
 
-    def measure(self, weights: dict[str, Tensor], columns: dict[str, int]) -> dict[str, Tensor]:
+    def measure(
+        self,
+        weights: dict[str, Tensor],
+        net: equitune.LambdaNet | None,
+        columns: dict[str, int],
+    ) -> dict[str, Tensor]:
         """Play with one network and write its rows; returns the episodes' returns and lengths."""
         network = load_network(weights, self.shape, recipe(self.config).hidden or [], self.actions)
         method, score = self.config.method.name, self.config.task.score
-        values = make_values(network, self.symmetry, method, score)
+        values = make_values(network, self.symmetry, method, score, net)
         episodes = self._play(values)
         row = self.run.row
         row("return", float(episodes.returns.mean()), split="test", **columns)
@@ -94,26 +81,21 @@ class Evaluation:
 def evaluate(config: RunConfig, run: Run) -> None:
     """Measure the return of a method with every kept network."""
     evaluation = Evaluation(config, run)
+    nets: dict[int, equitune.LambdaNet] = {}
+    if config.method.name == "lambda_equitune":
+        nets = load_nets(config, run)
+        _copy_gain(run)
     outcomes: dict[str, Tensor] = {}
-    for step, weights in _networks(config, run).items():
+    for step, weights in networks(config, run).items():
         columns = {} if step is None else {"step": step}
-        measured = evaluation.measure(weights, columns)
+        measured = evaluation.measure(weights, nets.get(step or 0), columns)
         outcomes |= {f"{step or 0}.{name}": value for name, value in measured.items()}
     run.save("episodes.safetensors", outcomes)
     run.fact("device", "cpu")
 
 
-def _networks(config: RunConfig, run: Run) -> dict[int | None, dict[str, Tensor]]:
-    """Return the weights to evaluate by training step; None for weights that are given.
-
-    Raises:
-        UserError: If a given file is damaged.
-    """
-    if config.model.checkpoint is None:
-        finished = run.need("pretrain")
-        run.fact("pretrained_by", finished.record["name"])
-        return {step: weights for step, weights in networks(finished).items()}
-    weights, _ = load_tensors(Path(config.model.checkpoint), own=False)
-    if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
-        raise UserError("the given weights are not all finite numbers")
-    return {None: weights}
+def _copy_gain(run: Run) -> None:
+    """Repeat the rows of the run that trained lambda, so that the results have them."""
+    for row in run.need("lambda").rows():
+        columns = {"step": int(row["step"])} if row["step"] else {}
+        run.row(row["metric"], float(row["value"]), split=row["split"], **columns)

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 from experiments.dqn.sections import Recipe
 from experiments.errors import unknown
 from experiments.files import sha256
-from experiments.schema import variant
+from experiments.schema import deciding, variant
 
 if TYPE_CHECKING:
     from experiments.schema import RunConfig
+
+#: The result version of every stage: raised whenever a change of code alters its numbers. What a
+#: stage builds on is part of its identity, version included, so nothing keeps rows of an old one.
+VERSIONS = {"pretrain": 1, "lambda": 1, "evaluate": 1}
 
 
 def recipe(config: RunConfig) -> Recipe:
@@ -55,23 +59,56 @@ def pretrain_identity(config: RunConfig) -> dict[str, Any]:
     }
 
 
+def lambda_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides the networks lambda: what they weigh, their recipe, the objective."""
+    return {
+        "pretrained_by": _versioned("pretrain", pretrain_identity(config)),
+        # Given weights have no seed and no recipe in their identity.
+        "seed": config.seed,
+        "gamma": recipe(config).gamma,
+        "simulator": config.dataset.simulator,
+        **_acting(config),
+        "lambda_net": deciding(config.method.lambda_net),
+        "objective": config.task.weighting,
+        "data": deciding(config.task.weighting_data),
+    }
+
+
 def evaluate_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides an evaluation."""
-    acting = config.dataset.representations.get(config.group.name)
     return {
-        "pretrained_by": pretrain_identity(config),
+        "pretrained_by": _versioned("pretrain", pretrain_identity(config)),
+        **_weighted_by(config),
         "seed": config.seed,
         "dataset": config.dataset.name,
         "simulator": config.dataset.simulator,
         "method": config.method.name,
-        "group": config.group.name,
-        "representation": acting and dataclasses.asdict(acting),
+        **_acting(config),
         "score": config.task.score,
         "episodes": config.task.episodes,
         "variant": variant(config),
         "protocol": config.protocol.name,
         "scale": config.scale.name,
     }
+
+
+def _acting(config: RunConfig) -> dict[str, Any]:
+    """Return what decides how the group acts."""
+    acting = config.dataset.representations.get(config.group.name)
+    return {
+        "group": config.group.name,
+        "representation": acting and dataclasses.asdict(acting),
+    }
+
+
+def _weighted_by(config: RunConfig) -> dict[str, Any]:
+    if config.method.name != "lambda_equitune":
+        return {}
+    return {"weighted_by": _versioned("lambda", lambda_identity(config))}
+
+
+def _versioned(stage: str, identity: dict[str, Any]) -> dict[str, Any]:
+    return {"result_version": VERSIONS[stage], **identity}
 
 
 def pretrain_label(config: RunConfig) -> str:

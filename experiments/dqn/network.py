@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
@@ -23,6 +24,29 @@ def build_network(shape: Sequence[int], hidden: Sequence[int], actions: int) -> 
     for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(widths[-1], actions))
+
+
+class Outputs(NamedTuple):
+    """What the network says of a batch.
+
+    Attributes:
+        features: Last hidden layer, [B, F].
+        values: Q-values, [B, A].
+    """
+
+    features: Float[Tensor, "batch features"]
+    values: Float[Tensor, "batch actions"]
+
+
+def with_features(network: nn.Sequential, observations: Float[Tensor, "batch ..."]) -> Outputs:
+    """Return Q-values and, from the same pass, the last hidden layer.
+
+    Args:
+        network: From `build_network`; its last layer is linear on the features.
+        observations: [B, ...].
+    """
+    features: Tensor = network[:-1](observations)
+    return Outputs(features, network[-1](features))
 
 
 def weights_of(q_net: Any) -> dict[str, Tensor]:

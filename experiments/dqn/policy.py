@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import equitune
 from experiments.dqn.network import build_network
+from experiments.dqn.orbits import LearnedValues
 from experiments.dqn.symmetry import Symmetry
 
 if TYPE_CHECKING:
@@ -25,19 +26,27 @@ LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def make_values(
-    network: nn.Module, symmetry: Symmetry, method: str, score: str | None
+    network: nn.Module,
+    symmetry: Symmetry,
+    method: str,
+    score: str | None,
+    net: equitune.LambdaNet | None = None,
 ) -> nn.Module:
     """Make a Q-network equivariant.
 
     Args:
         network: M, maps observations [B, ...] to Q-values [B, A].
         symmetry: The group's actions.
-        method: ``pretrained``, ``equitune`` or ``equizero``.
+        method: ``pretrained``, ``equitune``, ``equizero`` or ``lambda_equitune``.
         score: Of equizero, a key of `LOSSES`.
+        net: Of lambda_equitune, lambda; M is then from `network.build_network`.
 
     Returns:
         A module of the same kind.
     """
+    if method == "lambda_equitune":
+        assert isinstance(network, nn.Sequential) and net is not None
+        return LearnedValues(network, symmetry, net).eval()
     weighting: equitune.Weighting
     if method == "pretrained":
         weighting = equitune.Identity(symmetry.group)
@@ -51,11 +60,14 @@ def make_values(
 
 def load_network(
     weights: dict[str, Weights], shape: Sequence[int], hidden: Sequence[int], actions: int
-) -> nn.Module:
+) -> nn.Sequential:
     """Build the Q-network of given weights."""
-    network = build_network(shape, hidden, actions)
+    # Initial weights are drawn, and replaced.
+    with torch.random.fork_rng(devices=[]):
+        network = build_network(shape, hidden, actions)
     network.load_state_dict(weights)
-    return network.eval()
+    network.eval()
+    return network
 
 
 def greedy(values: nn.Module) -> Callable[[Any], Any]:

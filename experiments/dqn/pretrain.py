@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import torch
 
 from experiments.dqn.environment import make_environment
 from experiments.dqn.identity import kept_steps, recipe
 from experiments.dqn.training import make_learner, train
-from experiments.errors import Interrupted
+from experiments.errors import Interrupted, UserError
+from experiments.files import load_tensors
 from experiments.progress import progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from experiments.records import FinishedRun, Run
+    from experiments.records import Run
     from experiments.schema import RunConfig
 
 WEIGHTS = "networks.safetensors"
@@ -60,14 +65,34 @@ def _training_returns(learner: object) -> list[tuple[int, float]]:
     return [(learner.num_timesteps, sum(recent) / len(recent))] if recent else []  # type: ignore[attr-defined]
 
 
-def networks(finished: FinishedRun) -> dict[int, dict[str, Tensor]]:
-    """Return the kept weights of a finished training by step."""
-    tensors, facts = finished.tensors(WEIGHTS)
+def networks(config: RunConfig, run: Run) -> dict[int | None, dict[str, Tensor]]:
+    """Return the weights that a run builds on by training step; None for weights that are given.
+
+    Args:
+        config: The configuration.
+        run: The run in progress, which needs them.
+
+    Raises:
+        UserError: If a given file is damaged.
+    """
+    if config.model.checkpoint is None:
+        finished = run.need("pretrain")
+        run.fact("pretrained_by", finished.record["name"])
+        tensors, facts = finished.tensors(WEIGHTS)
+        return {step: weights for step, weights in by_step(tensors, facts["kept"]).items()}
+    weights, _ = load_tensors(Path(config.model.checkpoint), own=False)
+    if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
+        raise UserError("the given weights are not all finite numbers")
+    return {None: weights}
+
+
+def by_step(tensors: dict[str, Tensor], steps: Iterable[int]) -> dict[int, dict[str, Tensor]]:
+    """Sort tensors that are named ``step.name`` by step."""
     return {
         step: {
             name.removeprefix(f"{step}."): value
             for name, value in tensors.items()
             if name.startswith(f"{step}.")
         }
-        for step in facts["kept"]
+        for step in steps
     }

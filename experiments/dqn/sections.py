@@ -8,9 +8,10 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from experiments.schema import GroupConfig, at_least, how, one_of
+from experiments.schema import GroupConfig, at_least, between, how, one_of
 
 SCORES = ("softmax", "raw")
+OBJECTIVES = ("advantage", "td")
 IMAGE_ACTIONS = ("rot90", "rot180", "mirror", "dihedral")
 
 
@@ -69,6 +70,23 @@ class Representation:
 
 
 @dataclass
+class WeightingData:
+    """What the networks lambda are trained on and judged by.
+
+    Attributes:
+        episodes: Episodes that are played, half of them to learn from, half held out.
+        states: States of each half, at most.
+        epsilon: Share of random actions in these episodes.
+        horizon: Of the objective ``advantage``: steps of a simulated return, the first included.
+    """
+
+    episodes: int = at_least(2)
+    states: int = at_least(1)
+    epsilon: float = between(0, 1)
+    horizon: int | None = at_least(1)
+
+
+@dataclass
 class DqnTask:
     """The options of ``task=dqn``; ``conf/task/dqn.yaml`` says what each value means.
 
@@ -78,6 +96,8 @@ class DqnTask:
     name: str = MISSING
     regime: str = MISSING
     score: str | None = one_of(*SCORES)
+    weighting: str | None = one_of(*OBJECTIVES)
+    weighting_data: WeightingData | None = None
     recipe: Recipe = field(default_factory=Recipe)
     regimes: dict[str, Recipe] = field(default_factory=dict, metadata={"how": True})
     episodes: int = at_least(1)

@@ -260,7 +260,7 @@ BAD = {
     "+group.factors=[verb_direction] group.words=[] group.actions=[]": ["verb_direction", "cycles"],
     "model=G-RNN model.dropout=0.1": ["G-RNN has no dropout"],
     "task=dqn protocol=reference": ["no code for task=dqn", "protocol=paper"],
-    "task=dqn stage=finetune": ["stage=finetune", "pretrain, evaluate"],
+    "task=dqn stage=finetune": ["stage=finetune", "pretrain, lambda, evaluate"],
     "task=dqn group=rot90": ["group=rot90 does not act on dataset=cartpole", "trivial, mirror"],
     "task=dqn task.regime=modren": ["did you mean modern?"],
     "task=dqn dataset=gridworld task.regime=tuned": ["regime=tuned", "reference, modern, demo"],

@@ -1,0 +1,80 @@
+"""What a frozen Q-network says of the views of observations, and their mean by learned weights."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+import equitune
+from experiments.dqn.network import with_features
+from experiments.dqn.symmetry import Symmetry
+
+#: Rows of a batch: their numbers, or all of them.
+Rows = Tensor | slice
+
+
+class Orbits(NamedTuple):
+    """The views of some observations s through a Q-network.
+
+    Attributes:
+        features: Last hidden layer at gs, [G, N, F].
+        values: Q-values carried back, g^-1 Q(gs, .), [G, N, A].
+    """
+
+    features: Float[Tensor, "group states features"]
+    values: Float[Tensor, "group states actions"]
+
+    def take(self, rows: Rows) -> Orbits:
+        """Return the views of some observations."""
+        return Orbits(self.features[:, rows], self.values[:, rows])
+
+    def mean(self, net: equitune.LambdaNet | None) -> Float[Tensor, "states actions"]:
+        """Return Q_lambda(s, .) = sum_g w_g(s) g^-1 Q(gs, .), [N, A] (Eq. 4).
+
+        Args:
+            net: lambda; None is uniform, which is equitune.
+        """
+        return equitune.average(self.values, None if net is None else net(self.features))
+
+
+def look(
+    network: nn.Sequential, symmetry: Symmetry, observations: Float[Tensor, "states ..."]
+) -> Orbits:
+    """Send the views of observations through a network, once for features and Q-values.
+
+    Args:
+        network: From `network.build_network`.
+        symmetry: The group's actions.
+        observations: s, [N, ...].
+    """
+    views = symmetry.observations.orbit(observations)
+    features, values = with_features(network, views.flatten(0, 1))
+    shape = views.shape[:2]
+    return Orbits(features.reshape(*shape, -1), symmetry.values.undo(values.reshape(*shape, -1)))
+
+
+class LearnedValues(nn.Module):
+    """Q-values by lambda-equitune, [B, ...] to [B, A].
+
+    `equitune.Equivariant` with the rule `Learned` is the same function, but its features come from
+    the inputs gx, so that it would run the hidden layers twice.
+    """
+
+    def __init__(self, network: nn.Sequential, symmetry: Symmetry, net: equitune.LambdaNet) -> None:
+        """Join a Q-network, the group's actions and lambda."""
+        super().__init__()
+        self.network, self.net = network, net
+        self._symmetry = symmetry
+
+    def forward(self, observations: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch actions"]:
+        """Return Q_lambda(s, .)."""
+        return look(self.network, self._symmetry, observations).mean(self.net)
+
+
+@torch.no_grad()
+def spread(orbits: Orbits) -> float:
+    """Return the standard deviation of Q over actions, averaged over all views and states."""
+    return float(orbits.values.double().std(dim=-1, correction=0).mean())
