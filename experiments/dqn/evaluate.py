@@ -14,6 +14,7 @@ from experiments.dqn.policy import equivariance_error, greedy, load_network, mak
 from experiments.dqn.pretrain import networks
 from experiments.dqn.rollouts import Episodes, play, play_gymnasium
 from experiments.dqn.weighting import load_nets
+from experiments.lambdas import copy_gains
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -84,7 +85,7 @@ def evaluate(config: RunConfig, run: Run) -> None:
     nets: dict[int, equitune.LambdaNet] = {}
     if config.method.name == "lambda_equitune":
         nets = load_nets(config, run)
-        _copy_gain(run)
+        copy_gains(run)
     outcomes: dict[str, Tensor] = {}
     for step, weights in networks(config, run).items():
         columns = {} if step is None else {"step": step}
@@ -92,10 +93,3 @@ def evaluate(config: RunConfig, run: Run) -> None:
         outcomes |= {f"{step or 0}.{name}": value for name, value in measured.items()}
     run.save("episodes.safetensors", outcomes)
     run.fact("device", "cpu")
-
-
-def _copy_gain(run: Run) -> None:
-    """Repeat the rows of the run that trained lambda, so that the results have them."""
-    for row in run.need("lambda").rows():
-        columns = {"step": int(row["step"])} if row["step"] else {}
-        run.row(row["metric"], float(row["value"]), split=row["split"], **columns)

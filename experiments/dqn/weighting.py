@@ -10,7 +10,7 @@ whose 49 states all are in both halves, these are new outcomes of chance and not
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from experiments.dqn.objectives import Objective, Source, collect
 from experiments.dqn.policy import load_network
 from experiments.dqn.pretrain import by_step, networks
 from experiments.errors import UserError
+from experiments.lambdas import Gain, build_net
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +58,7 @@ def train_lambda(
     count = len(objective.episodes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = _build_net(objective.orbits.features.shape[-1], config)
+        net = build_net(objective.orbits.features.shape[-1], config)
         optimiser = torch.optim.Adam(
             net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -68,34 +69,6 @@ def train_lambda(
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     return net.eval()
-
-
-def _build_net(width: int, config: LambdaNetConfig) -> equitune.LambdaNet:
-    return equitune.LambdaNet(
-        width,
-        hidden=config.hidden,
-        depth=config.depth,
-        dropout=config.dropout,
-        positive=config.positive,  # type: ignore[arg-type]  # checked by the schema
-    )
-
-
-class Gain(NamedTuple):
-    """How much better learned weights are than uniform ones, on their own objective.
-
-    Attributes:
-        learned: Mean of the objective over held-out states, with the network's weights.
-        uniform: The same with uniform weights.
-        gain: Their difference, positive where the learned weights are better.
-        gain_low: Lower end of the 95 % bootstrap interval of the gain, over episodes.
-        gain_high: Its upper end.
-    """
-
-    learned: float
-    uniform: float
-    gain: float
-    gain_low: float
-    gain_high: float
 
 
 @torch.no_grad()
@@ -150,11 +123,8 @@ def weigh(config: RunConfig, run: Run) -> None:
         halves = collect(source, config.task.weighting, config.task.weighting_data, rng)
         net = train_lambda(halves.training, settings, config.seed, step or 0)
         bootstrap = np.random.default_rng([config.seed, _BOOTSTRAP, step or 0])
-        columns = {} if step is None else {"step": step}
         for judge, objective in halves.held_out.judges().items():
-            gain = held_out_gain(objective, net, bootstrap)
-            for name, value in gain._asdict().items():
-                run.row(f"{judge}_{name}", value, split="validation", **columns)
+            held_out_gain(objective, net, bootstrap).write(run, judge, step)
         steps.append(step or 0)
         tensors |= {f"{step or 0}.{name}": value for name, value in net.state_dict().items()}
     run.fact("device", "cpu")
@@ -196,7 +166,7 @@ def load_nets(config: RunConfig, run: Run) -> dict[int, equitune.LambdaNet]:
     for step, state in by_step(tensors, facts["kept"]).items():
         # Initial weights are drawn, and replaced.
         with torch.random.fork_rng(devices=[]):
-            nets[step] = _build_net(hidden[-1], settings)
+            nets[step] = build_net(hidden[-1], settings)
         nets[step].load_state_dict(state)
         nets[step].eval()
     return nets

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from experiments.environment import choose_device
+from experiments.lambdas import copy_gains
 from experiments.scan.data import Corpus, ScanData, load_data, word_actions
 from experiments.scan.finetune import load_snapshot, snapshots
 from experiments.scan.identity import error_group
@@ -53,7 +54,7 @@ def evaluate(config: RunConfig, run: Run) -> None:
     if config.task.finetune is None:
         outcomes = _measure(equivariant, parts, data, config, run, None)
         if weigh is not None:
-            _copy_gain(run)
+            copy_gains(run)
     else:
         finished = run.need("finetune")
         run.fact("finetuned_by", finished.record["name"])
@@ -103,9 +104,3 @@ def _sample(corpus: Corpus) -> Corpus:
     """Return evenly spaced commands, enough to see a defect of a percent."""
     count = min(ERROR_COMMANDS, len(corpus))
     return corpus.take(np.linspace(0, len(corpus) - 1, count).astype(int))
-
-
-def _copy_gain(run: Run) -> None:
-    """Repeat the rows of the run that trained lambda, so that the results have them."""
-    for row in run.need("lambda").rows():
-        run.row(row["metric"], float(row["value"]), split=row["split"])

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 import equitune
+from experiments.lambdas import Gain, build_net
 from experiments.scan.data import (
     EOS,
     Corpus,
@@ -112,16 +113,6 @@ def negative_log_likelihood(
     return -(chosen * views.counted).sum(dim=-1)
 
 
-def _build_net(width: int, config: LambdaNetConfig) -> equitune.LambdaNet:
-    return equitune.LambdaNet(
-        width,
-        hidden=config.hidden,
-        depth=config.depth,
-        dropout=config.dropout,
-        positive=config.positive,  # type: ignore[arg-type]  # checked by the schema
-    )
-
-
 def train_lambda(
     views: Views, config: LambdaNetConfig, space: str, seed: int
 ) -> equitune.LambdaNet:
@@ -139,7 +130,7 @@ def train_lambda(
     order = generator(seed, _ORDER)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = _build_net(views.features.shape[-1], config)
+        net = build_net(views.features.shape[-1], config)
         optimiser = torch.optim.Adam(
             net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -151,24 +142,6 @@ def train_lambda(
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     return net.eval()
-
-
-class Gain(NamedTuple):
-    """How much better learned weights explain held-out pairs than uniform ones, nats per command.
-
-    Attributes:
-        learned: Mean negative log-likelihood with the network's weights.
-        uniform: The same with uniform weights.
-        gain: uniform - learned.
-        gain_low: Lower end of the 95 % bootstrap interval of the gain, over pairs.
-        gain_high: Its upper end.
-    """
-
-    learned: float
-    uniform: float
-    gain: float
-    gain_low: float
-    gain_high: float
 
 
 @torch.no_grad()
@@ -234,8 +207,7 @@ def weigh(config: RunConfig, run: Run) -> None:
     net = train_lambda(collect_views(model, data.train, actions), settings, space, config.seed)
     held_out = collect_views(model, data.validation.without(data.train), actions)
     gain = held_out_gain(held_out, net, space, config.seed)
-    for name, value in gain._asdict().items():
-        run.row(f"nll_{name}", value, split="validation")
+    gain.write(run, "nll")
     run.fact("device", "cpu")
     run.save(NET, net.state_dict(), dataclasses.asdict(settings))
 
@@ -253,6 +225,6 @@ def load_weights(config: RunConfig, run: Run, model: EncoderDecoder) -> CommandW
     tensors, _ = finished.tensors(NET)
     settings = config.method.lambda_net
     assert settings is not None
-    net = _build_net(2 * model.hidden, settings)
+    net = build_net(2 * model.hidden, settings)
     net.load_state_dict(tensors)
     return CommandWeights(copy.deepcopy(model).eval(), net.eval())

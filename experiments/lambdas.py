@@ -1,0 +1,58 @@
+"""What the tasks share of lambda-equitune: building the network, telling what it gained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import equitune
+
+if TYPE_CHECKING:
+    from experiments.records import Run
+    from experiments.schema import LambdaNetConfig
+
+
+def build_net(width: int, config: LambdaNetConfig) -> equitune.LambdaNet:
+    """Build the network lambda; its weights are drawn from the global generator.
+
+    Args:
+        width: Of the features that it reads.
+        config: Its architecture.
+    """
+    return equitune.LambdaNet(
+        width,
+        hidden=config.hidden,
+        depth=config.depth,
+        dropout=config.dropout,
+        positive=config.positive,  # type: ignore[arg-type]  # checked by the schema
+    )
+
+
+class Gain(NamedTuple):
+    """How much better learned weights are than uniform ones, on held-out examples.
+
+    Attributes:
+        learned: Mean of what is measured, with the network's weights.
+        uniform: The same with uniform weights.
+        gain: Their difference, positive where the learned weights are better.
+        gain_low: Lower end of the 95 % bootstrap interval of the gain.
+        gain_high: Its upper end.
+    """
+
+    learned: float
+    uniform: float
+    gain: float
+    gain_low: float
+    gain_high: float
+
+    def write(self, run: Run, measure: str, step: int | None = None) -> None:
+        """Write the rows ``<measure>_learned`` and so on of the validation split."""
+        columns = {} if step is None else {"step": step}
+        for name, value in self._asdict().items():
+            run.row(f"{measure}_{name}", value, split="validation", **columns)
+
+
+def copy_gains(run: Run) -> None:
+    """Repeat the rows of the run that trained lambda, so that the results have them."""
+    for row in run.need("lambda").rows():
+        columns = {"step": int(row["step"])} if row["step"] else {}
+        run.row(row["metric"], float(row["value"]), split=row["split"], **columns)
