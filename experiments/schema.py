@@ -264,6 +264,7 @@ def _defaults(config: RunConfig) -> dict[str, Any]:
         _read(f"task_scale/{task}_{config.scale.name}"),
         _read(f"task_protocol/{task}_{config.protocol.name}"),
         _read(f"task_method/{task}_{method}"),
+        _read(f"task_protocol_method/{task}_{config.protocol.name}_{method}"),
     )
     plain = OmegaConf.to_container(merged)
     assert isinstance(plain, dict)

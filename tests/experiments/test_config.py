@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from experiments.errors import UserError
 from experiments.registry import load_task
 from experiments.rows import METHODS
-from experiments.scan.identity import VERSIONS, error_group, group_identity
+from experiments.scan.identity import VERSIONS, error_group, group_identity, learning_rate
 from experiments.schema import CONF, RunConfig, load, variant
 from experiments.stages import name_run
 
@@ -104,6 +104,23 @@ def test_fine_tuning_is_named_by_its_recipe_and_not_by_where_the_rate_comes_from
     single = names("task.finetune.rate=text", "task.finetune.equizero_steps=1")
     assert (single == by_name) == (method != "equizero")
     assert names("task.finetune.rate=text", "protocol=reference", "scale=paper")[0] == by_name[0]
+
+
+def test_the_learning_rate_of_a_protocol_depends_on_the_method(configure: Configure) -> None:
+    """The authors' scripts have none for equizero."""
+    rates = {
+        (protocol, method): learning_rate(
+            configure(f"method={method}", f"protocol={protocol}", "task.finetune.iterations=5")
+        )
+        for protocol in ("reference", "paper")
+        for method in ("equitune", "equizero", "lambda_equitune")
+    }
+    assert rates == {
+        ("reference", "equitune"): 2e-5,
+        ("reference", "equizero"): 1e-5,
+        ("reference", "lambda_equitune"): 2e-5,
+        **dict.fromkeys((("paper", m) for _, m in rates), 1e-5),
+    }
 
 
 def test_fine_tuning_is_labelled_by_its_options_and_not_by_its_length(configure: Configure) -> None:
