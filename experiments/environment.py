@@ -21,6 +21,8 @@ PACKAGES = (
     "torch",
     "numpy",
     "numba",
+    "stable-baselines3",
+    "gymnasium",
     "hydra-core",
     "omegaconf",
     "safetensors",

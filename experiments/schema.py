@@ -213,30 +213,33 @@ def deciding(section: Any, *, unless: str = "") -> dict[str, Any]:
         section: The dataclass.
         unless: Leave out the fields that carry this mark, too.
     """
-    found = {}
-    for item in dataclasses.fields(section):
-        value = getattr(section, item.name)
-        if item.metadata.get("how") or item.metadata.get(unless):
-            continue
-        nested = dataclasses.is_dataclass(value)
-        found[item.name] = deciding(value, unless=unless) if nested else value
-    return found
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: plain(item) for key, item in value.items()}
+        return deciding(value, unless=unless) if dataclasses.is_dataclass(value) else value
+
+    return {
+        item.name: plain(getattr(section, item.name))
+        for item in dataclasses.fields(section)
+        if not item.metadata.get("how") and not item.metadata.get(unless)
+    }
 
 
 def variant(config: RunConfig) -> str:
     """Return how a configuration departs from the values in ``conf/``: '' or a readable label.
 
-    The rows of a run whose task, method, model or group was given other values than its scale and
-    protocol have, or weights of the user's own, carry this label, so that they are never taken for
-    the main ones. Options that the run does not read (None after the task's ``resolve``) do not
-    count.
+    The rows of a run whose task, method, model, data set or group was given other values than its
+    scale and protocol have, or weights of the user's own, carry this label, so that they are never
+    taken for the main ones. Options that the run does not read (None after the task's ``resolve``)
+    do not count.
 
     Returns:
         For instance ``coupling=joint, score=emitted``.
     """
     expected = _defaults(config)
     parts = []
-    for section in ("task", "method", "model", "group"):
+    for section in ("task", "method", "model", "dataset", "group"):
         chosen = _flatten(deciding(getattr(config, section), unless="in_rows"))
         standard = _flatten(expected.get(section, {}))
         parts += [
@@ -251,12 +254,13 @@ def variant(config: RunConfig) -> str:
 
 
 def _defaults(config: RunConfig) -> dict[str, Any]:
-    """Return the sections task, method, model and group as the files in ``conf/`` give them."""
+    """Return the sections of a configuration as the files in ``conf/`` give them."""
     task, method = config.task.name, config.method.name
     sections = {
         "task": _read(f"task/{task}"),
         "method": _read(f"method/{method}"),
         "model": _read(f"model/{config.model.name}"),
+        "dataset": _read(f"dataset/{config.dataset.name}"),
         "group": _read(f"group/{config.group.name}"),
     }
     merged = OmegaConf.merge(

@@ -55,7 +55,7 @@ class Dataset(NamedTuple):
 
 # Group and steps are tested against conf/dataset.
 DATASETS = {
-    "gridworld": Dataset("rot90", 100_000, "expected_return", 1e-3, 4),
+    "gridworld": Dataset("rot90", 100_000, "expected_return", 1e-6, 4),
     "cartpole": Dataset("mirror", 100_000, "return", 0.5, 1),
     "acrobot": Dataset("mirror", 70_000, "return", 0.5, 1),
 }

@@ -39,7 +39,13 @@ def resolve(config: RunConfig) -> None:
     if config.method.name != "equizero":
         config.task.score = None
     _check_weighting(config)
+    if config.device not in ("auto", "cpu"):
+        raise UserError(
+            f"task=dqn runs on the CPU, not on device={config.device}; choose device=cpu"
+        )
     checkpoint = config.model.checkpoint
+    if checkpoint is not None and config.stage == "pretrain":
+        raise UserError("stage=pretrain makes no use of model.checkpoint; give one of the two")
     if checkpoint is not None and not Path(checkpoint).is_file():
         raise UserError(f"model.checkpoint={checkpoint}: no such file; give a .safetensors file")
 

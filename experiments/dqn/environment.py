@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium
 from gymnasium.spaces import Box, Discrete
+from stable_baselines3.common.preprocessing import is_image_space
 
 from experiments.dqn.commutation import check_symmetry
 from experiments.dqn.envs.catalogue import SIMULATORS, register_environments
@@ -47,9 +48,11 @@ def make_problem(config: RunConfig) -> Problem:
     shape, actions = env.observation_space.shape, int(env.action_space.n)
     symmetry, simulator = make_symmetry(config, env), make_simulator(config.dataset)
     env.close()
+    problem = Problem(shape, actions, symmetry, simulator)
     if simulator is not None:
+        _check_copy(config.dataset, simulator, problem)
         check_symmetry(simulator, symmetry, config.group.name, config.dataset.environment)
-    return Problem(shape, actions, symmetry, simulator)
+    return problem
 
 
 def make_environment(dataset: DqnDataset) -> gymnasium.Env[Any, Any]:
@@ -62,7 +65,7 @@ def make_environment(dataset: DqnDataset) -> gymnasium.Env[Any, Any]:
     name = dataset.environment
     try:
         env = gymnasium.make(name, **dataset.arguments)
-    except (gymnasium.error.Error, ImportError, TypeError) as error:
+    except (gymnasium.error.Error, ImportError, TypeError, ValueError) as error:
         raise UserError(
             f"dataset.environment={name} cannot be made: {error}; give a name that gymnasium has "
             f"registered, such as {', '.join(SIMULATORS)}"
@@ -77,6 +80,11 @@ def make_environment(dataset: DqnDataset) -> gymnasium.Env[Any, Any]:
             f"dataset.environment={name} has observations {env.observation_space}; "
             "they must be arrays of numbers (Box)"
         )
+    if is_image_space(env.observation_space):
+        raise UserError(
+            f"dataset.environment={name} has pictures of bytes, which stable-baselines3 scales and "
+            "turns on its own; wrap it so that they are float32 between 0 and 1"
+        )
     return env
 
 
@@ -86,20 +94,38 @@ def make_simulator(dataset: DqnDataset) -> Simulator | None:
     Raises:
         UserError: If the name leads nowhere.
     """
-    if dataset.simulator is None:
-        known = SIMULATORS.get(dataset.environment)
-        return None if known is None else known(**dataset.arguments)
-    module, _, function = dataset.simulator.partition(":")
+    if dataset.simulator is None and dataset.environment not in SIMULATORS:
+        return None
     try:
-        simulator = getattr(import_module(module), function)(**dataset.arguments)
+        if dataset.simulator is None:
+            simulator = SIMULATORS[dataset.environment](**dataset.arguments)
+        else:
+            module, _, function = dataset.simulator.partition(":")
+            simulator = getattr(import_module(module), function)(**dataset.arguments)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise UserError(
-            f"dataset.simulator={dataset.simulator} cannot be made: {error}; "
-            "give module:function of a function that returns a Simulator"
+            f"the simulator of dataset={dataset.name} cannot be made with dataset.arguments="
+            f"{dict(dataset.arguments)}: {error}; give dataset.simulator=module:function of a "
+            "function that takes them and returns a Simulator"
         ) from error
     if not isinstance(simulator, Simulator):
         raise UserError(f"dataset.simulator={dataset.simulator} did not return a Simulator")
     return simulator
+
+
+def _check_copy(dataset: DqnDataset, simulator: Simulator, problem: Problem) -> None:
+    """Refuse a simulator of another environment.
+
+    Raises:
+        UserError: If shapes or actions differ.
+    """
+    found = (tuple(simulator.observation_shape), simulator.actions)
+    if found != (problem.shape, problem.actions):
+        raise UserError(
+            f"dataset.simulator={dataset.simulator} has observations {found[0]} and {found[1]} "
+            f"actions, dataset.environment={dataset.environment} {problem.shape} and "
+            f"{problem.actions}"
+        )
 
 
 def make_symmetry(config: RunConfig, env: gymnasium.Env[Any, Any]) -> Symmetry:

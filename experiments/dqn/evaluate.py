@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -66,7 +67,9 @@ class Evaluation:
         if method != "pretrained":
             met = torch.from_numpy(episodes.observations)
             error = equivariance_error(values, self.symmetry, met)
-            row("equivariance_error", error, split="test", **columns)
+            # NaN: every observation is left as it is by some element, and none counts.
+            if math.isfinite(error):
+                row("equivariance_error", error, split="test", **columns)
         return {
             "returns": torch.from_numpy(episodes.returns),
             "lengths": torch.from_numpy(episodes.lengths),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: The result version of every stage: raised whenever a change of code alters its numbers. What a
 #: stage builds on is part of its identity, version included, so nothing keeps rows of an old one.
-VERSIONS = {"pretrain": 1, "lambda": 1, "evaluate": 1}
+VERSIONS = {"pretrain": 2, "lambda": 1, "evaluate": 2}
 
 
 def recipe(config: RunConfig) -> Recipe:
@@ -44,6 +44,13 @@ def kept_steps(settings: Recipe) -> list[int]:
     total, first, every = settings.steps, settings.keep_from, settings.keep_every
     assert total is not None and first is not None and every is not None
     return sorted({*range(first, total, every), total})
+
+
+def training(config: RunConfig) -> str:
+    """Return how a network was trained, for the rows of its training: regime and own values."""
+    own = dataclasses.asdict(config.task.recipe).items()
+    parts = [f"recipe.{key}={value}" for key, value in own if value is not None]
+    return ", ".join((f"regime={config.task.regime}", *parts))
 
 
 def pretrain_identity(config: RunConfig) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import equitune
 from experiments.dqn.network import build_network
 from experiments.dqn.orbits import LearnedValues
 from experiments.dqn.symmetry import Symmetry
+from experiments.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor as Weights
@@ -61,10 +62,18 @@ def make_values(
 def load_network(
     weights: dict[str, Weights], shape: Sequence[int], hidden: Sequence[int], actions: int
 ) -> nn.Sequential:
-    """Build the Q-network of given weights."""
+    """Build the Q-network of given weights.
+
+    Raises:
+        UserError: If the weights are of another network; the line names what this one needs.
+    """
     # Initial weights are drawn, and replaced.
     with torch.random.fork_rng(devices=[]):
         network = build_network(shape, hidden, actions)
+    needed = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    if found != needed:
+        raise UserError(f"the weights {found} are of another network: it needs {needed}")
     network.load_state_dict(weights)
     network.eval()
     return network

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from experiments.dqn.environment import make_environment
-from experiments.dqn.identity import kept_steps, recipe
+from experiments.dqn.identity import kept_steps, recipe, training
 from experiments.dqn.training import make_learner, train
 from experiments.errors import Interrupted, UserError
 from experiments.files import load_tensors
@@ -46,13 +46,14 @@ def pretrain(config: RunConfig, run: Run) -> None:
 
         kept = train(learner, settings, run.tracker.log, look)
     env.close()
-    if run.should_checkpoint:
+    if learner.num_timesteps < settings.steps:
         raise Interrupted(f"stopped on request; {run.folder.name} begins again next time")
     for step, value in _training_returns(learner):
-        run.row("episode_return", value, split="train", step=step)
+        run.row("episode_return", value, split="train", step=step, variant=training(config))
     network = sum(value.numel() for value in learner.q_net.parameters())
     run.fact("parameters", network)
     run.fact("parameters_with_target", 2 * network)
+    run.fact("steps", learner.num_timesteps)
     run.fact("updates", learner._n_updates)
     run.fact("device", "cpu")
     tensors = {f"{step}.{name}": value for step, w in kept.items() for name, value in w.items()}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.dqn.envs.simulator import Simulator
+from experiments.errors import UserError
 
 #: Maps observations [n, ...] to actions [n].
 Policy = Callable[[NDArray[np.float32]], NDArray[np.int64]]
@@ -29,6 +30,8 @@ class Episodes(NamedTuple):
     observations: NDArray[np.float32]
 
 
+#: Apart from the seed itself, from which gymnasium draws the starts of the training episodes.
+_STREAM = 30
 #: At most so many observations are handed back.
 OBSERVATIONS = 1000
 
@@ -45,7 +48,7 @@ def play(simulator: Simulator, policy: Policy, episodes: int, seed: int) -> Epis
         episodes: How many.
         seed: Of the initial states and of chance.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, _STREAM])
     states = simulator.reset(episodes, rng)
     returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
     running = np.arange(episodes)
@@ -69,10 +72,18 @@ def play_gymnasium(
 ) -> Episodes:
     """Play episodes with copies of an environment of which there is no simulator.
 
-    Episode i is seeded with ``seed + i``.
+    Raises:
+        UserError: If the environment has no time limit.
     """
     environments = [make() for _ in range(episodes)]
-    starts = [env.reset(seed=seed + i)[0] for i, env in enumerate(environments)]
+    spec = environments[0].spec
+    if spec is None or spec.max_episode_steps is None:
+        raise UserError(
+            f"{'the environment' if spec is None else spec.id} has no time limit and an episode "
+            "may never end; register it with max_episode_steps, or name a dataset.simulator"
+        )
+    seeds = np.random.SeedSequence([seed, _STREAM]).generate_state(episodes)
+    starts = [env.reset(seed=int(s))[0] for s, env in zip(seeds, environments, strict=True)]
     observations = dict(enumerate(starts))
     returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
     met = []

@@ -99,7 +99,7 @@ class DqnTask:
     weighting: str | None = one_of(*OBJECTIVES)
     weighting_data: WeightingData | None = None
     recipe: Recipe = field(default_factory=Recipe)
-    regimes: dict[str, Recipe] = field(default_factory=dict, metadata={"how": True})
+    regimes: dict[str, Recipe] = field(default_factory=dict)
     episodes: int = at_least(1)
 
 
@@ -135,8 +135,8 @@ class DqnDataset:
     arguments: dict[str, Any] = field(default_factory=dict)
     simulator: str | None = None
     steps: int = at_least(1)
-    groups: list[str] = MISSING
-    symmetry: str = MISSING
+    groups: list[str] = field(default=MISSING, metadata={"how": True})
+    symmetry: str = how(MISSING)
     representations: dict[str, Representation] = field(default_factory=dict)
     tuned: Recipe | None = None
 

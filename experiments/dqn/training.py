@@ -75,7 +75,7 @@ def train(
         The weights that were kept, by step, under the names of `network.build_network`.
     """
     assert recipe.steps is not None
-    keeper = _Keeper(kept_steps(recipe), look)
+    keeper = _Keeper(kept_steps(recipe), recipe.steps, look)
     learner.set_logger(Logger(None, [_Writer(log)]))
     learner.learn(recipe.steps, callback=keeper)
     return keeper.kept
@@ -84,25 +84,26 @@ def train(
 class _Keeper(BaseCallback):
     """Keeps the weights at given steps, and stops when asked to."""
 
-    def __init__(self, steps: list[int], look: Callable[[int], bool]) -> None:
+    def __init__(self, steps: list[int], total: int, look: Callable[[int], bool]) -> None:
         super().__init__()
         self.steps = steps
+        self.total = total
         self.look = look
         self.kept: dict[int, dict[str, Tensor]] = {}
 
     def _on_step(self) -> bool:
-        self._keep()
+        if self.num_timesteps in self.steps:
+            self._keep(self.num_timesteps)
         return self.num_timesteps % LOOK_EVERY != 0 or self.look(self.num_timesteps)
 
     def _on_training_end(self) -> None:
-        # After the last step comes one more update.
-        self.kept.pop(self.num_timesteps, None)
-        self._keep()
+        # Steps come in blocks of `train_freq`, and updates after them: the end may be beyond.
+        if self.num_timesteps >= self.total:
+            self._keep(self.total)
 
-    def _keep(self) -> None:
-        if self.num_timesteps in self.steps and self.num_timesteps not in self.kept:
-            assert isinstance(self.model, DQN)
-            self.kept[self.num_timesteps] = weights_of(self.model.q_net)
+    def _keep(self, step: int) -> None:
+        assert isinstance(self.model, DQN)
+        self.kept[step] = weights_of(self.model.q_net)
 
 
 class _Writer(KVWriter):

@@ -108,7 +108,7 @@ class ScanDataset:
 
     name: str = one_of("add_jump", "around_right")
     task: str = MISSING
-    groups: list[str] = MISSING
+    groups: list[str] = field(default=MISSING, metadata={"how": True})
     symmetry: str = MISSING
     built_in: dict[str, str] = MISSING
 

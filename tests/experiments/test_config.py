@@ -285,6 +285,8 @@ BAD = {
     "task=dqn dataset.representations.mirror.signs=[1,2,1,1]": ["must be 1 or -1"],
     "task=dqn +dataset.representations.mirror.image=rot90": ["exactly one of signs, matrix"],
     "task=dqn task.recipe.hidden=[]": ["task.recipe.hidden=[]", "[64,64]"],
+    "task=dqn device=cuda": ["task=dqn runs on the CPU"],
+    "task=dqn stage=pretrain model.checkpoint=LICENSE": ["makes no use of model.checkpoint"],
     "task=dqn model=LSTM": ["model=LSTM", "DQN"],
     "method=null": ["Config group override"],
     "dataset.groups=null": ["dataset.groups=None must be a list"],

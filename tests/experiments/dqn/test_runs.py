@@ -117,6 +117,7 @@ BAD = {
     ("dataset.environment=CartPole-v9",): "CartPole-v9",
     ("dataset.environment=Pendulum-v1",): r"Discrete.*wrap it",
     ("dataset.simulator=nowhere:f",): "module:function",
+    ("+dataset.arguments.sutton_barto_reward=true",): "takes no arguments",
 }
 
 
@@ -142,8 +143,69 @@ def test_episodes_are_common_to_all_policies() -> None:
     first, second = (play(simulator, stay, 50, seed=4) for _ in range(2))
     np.testing.assert_array_equal(first.returns, second.returns)
     assert (play(simulator, stay, 50, seed=5).returns != first.returns).any()
-    # An episode does not depend on how many others are played after it has ended.
-    assert first.lengths.max() == 100 and first.lengths.min() == 1
+    assert first.lengths.max() == 100 and first.lengths.min() < 100
+
+
+def test_episodes_do_not_start_where_those_of_training_did(configure: Configure) -> None:
+    """gymnasium draws the starts of training from the seed itself."""
+    env = make_environment(configure("task=dqn").dataset)
+    starts = np.stack([env.reset(seed=3 if first else None)[0] for first in (True, False, False)])
+
+    def right(observations: Any) -> Any:
+        return np.ones(len(observations), np.int64)
+
+    episodes = play(SIMULATORS["CartPole-v1"](), right, 100, seed=3)
+    assert not np.isclose(episodes.observations[:, None], starts).all(axis=-1).any()
+
+
+def test_what_the_data_set_is_given_labels_the_rows(configure: Configure) -> None:
+    labels = {
+        ("dataset=gridworld", "+dataset.arguments.prey_probability=0"): (
+            "arguments.prey_probability=0"
+        ),
+        ("dataset.steps=60000",): "steps=60000",
+        ("task.regimes.demo.gamma=0.5",): "regimes.demo.gamma=0.5",
+        ("dataset.representations.mirror.signs=[1,1,1,1]",): (
+            "representations.mirror.signs=[1, 1, 1, 1]"
+        ),
+        ("dataset=gridworld",): "",
+        ("dataset=acrobot",): "",
+        ("dataset=pendulum",): "",
+    }
+    assert {given: variant(configure("task=dqn", *given)) for given in labels} == labels
+
+
+def test_the_last_network_is_the_end_of_training_also_where_steps_come_in_blocks(
+    configure: Configure,
+) -> None:
+    config = configure(*SHORT, "task.recipe.train_freq=400")
+    settings = recipe(config)
+    learner = make_learner(make_environment(config.dataset), settings, seed=0)
+    kept = train(learner, settings, lambda values, step: None, lambda step: True)
+    assert list(kept) == [500, 1000, 1500] and learner.num_timesteps == 1600
+    last = weights_of(learner.q_net)
+    assert all(torch.equal(kept[1500][name], value) for name, value in last.items())
+
+
+def test_an_environment_without_a_simulator_is_trusted_and_that_is_said(
+    run_py: RunPy, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('Mine-v0', 'gymnasium.envs.classic_control:CartPoleEnv', "
+        "max_episode_steps=50)\n"
+    )
+    mine = (*SHORT, "dataset.environment=mine:Mine-v0", "method=equitune")
+    result = run_py(*mine, PYTHONPATH=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert "group=mirror is taken on trust" in result.stderr
+    (folder,) = (tmp_path / "results" / "runs" / "dqn").glob("evaluate-*")
+    assert json.loads((folder / "record.json").read_text())["facts"]["symmetry_checked"] is False
+    endless = (tmp_path / "mine.py").read_text().replace(", max_episode_steps=50", "")
+    (tmp_path / "mine.py").write_text(endless)
+    result = run_py(*mine, f"results={tmp_path}/other", PYTHONPATH=str(tmp_path))
+    assert result.returncode == 1
+    assert "Mine-v0 has no time limit" in result.stderr.splitlines()[-1]
 
 
 def test_without_a_simulator_gymnasium_plays(configure: Configure) -> None:
