@@ -1,0 +1,65 @@
+"""A table of the paper that is killed again and again: the same numbers, nothing trained twice."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.experiments.conftest import ROOT, command
+
+TABLE = (
+    "experiment=table12",
+    "arm=scan_plain,scan_finetuned_equitune,scan_finetuned_equizero",
+    "protocol=reference",
+    "seed=0",
+    "task.max_commands=40",
+    "task.pretrain.iterations=6000",
+    "task.pretrain.evaluations=2",
+    "task.pretrain.checkpoint_every=1000",
+    "task.finetune.checkpoint_every=1000",
+)
+
+
+def finished(results: Path) -> dict[str, tuple[str, dict[str, str], int]]:
+    """Return the rows, checksums and number of attempts of every finished run, by folder."""
+    found = {}
+    for path in (results / "runs" / "scan").glob("*/record.json"):
+        record = json.loads(path.read_text())
+        if record["status"] == "done":
+            rows = (path.parent / "metrics.csv").read_text()
+            found[path.parent.name] = (rows, record["artefacts"], record["attempts"])
+    return found
+
+
+@pytest.mark.slow
+def test_a_table_killed_at_random_moments_ends_with_the_same_numbers(tmp_path: Path) -> None:
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    subprocess.run(command(undisturbed, *TABLE), cwd=ROOT, check=True, capture_output=True)
+    moments, kills = random.Random(11), 0
+    seen: dict[str, int] = {}
+    for _ in range(4):
+        process = subprocess.Popen(
+            command(disturbed, *TABLE),
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(moments.uniform(3.0, 8.0))
+        kills += process.poll() is None
+        process.kill()
+        process.wait()
+        seen = {name: attempts for name, (_, _, attempts) in finished(disturbed).items()} | seen
+    assert kills >= 2
+    subprocess.run(command(disturbed, *TABLE), cwd=ROOT, check=True, capture_output=True)
+    expected, found = finished(undisturbed), finished(disturbed)
+    assert len(found) == 12  # two data sets: a model, two fine-tunings, three evaluations
+    assert {name: run[:2] for name, run in found.items()} == {
+        name: run[:2] for name, run in expected.items()
+    }
+    # What was finished before a kill was not begun again.
+    assert {name: found[name][2] for name in seen} == seen
