@@ -272,7 +272,7 @@ BAD = {
     "stage=lambda": ["stage=lambda needs method=lambda_equitune"],
     "task.finetune.iterations=5 task.finetune.rate=guess": ["rate=guess", "text, default"],
     "protocol=paper task.selection=step task.finetune.iterations=5": ["task.selection=sequence"],
-    "method=equitune task.finetune.iterations=5 +task.finetune.rates.own={around_right:1} "
+    "method=equitune task.finetune.iterations=5 +task.finetune.rates.own={around_right:1e-4} "
     "task.finetune.rate=own": ["rates.own has no learning rate for dataset=add_jump"],
     "+group.factors=[verb_direction] group.words=[] group.actions=[]": ["verb_direction", "cycles"],
     "model=G-RNN model.dropout=0.1": ["G-RNN has no dropout"],
