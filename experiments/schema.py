@@ -154,8 +154,20 @@ def load(raw: DictConfig) -> RunConfig:
         raise UserError(
             f"method={config.method.name} {'needs' if needs_net else 'has no'} method.lambda_net"
         )
+    _check_checkpoint(config)
     task.resolve(config)
     return config
+
+
+def _check_checkpoint(config: RunConfig) -> None:
+    """Refuse weights of the user's own that are not there, or that the run would not use."""
+    checkpoint = getattr(config.model, "checkpoint", None)
+    if checkpoint is None:
+        return
+    if config.stage == "pretrain":
+        raise UserError("stage=pretrain makes no use of model.checkpoint; give one of the two")
+    if not Path(checkpoint).is_file():
+        raise UserError(f"model.checkpoint={checkpoint}: no such file; give a .safetensors file")
 
 
 def explain(error: OmegaConfBaseException) -> UserError:

@@ -64,6 +64,17 @@ class Task:
     resolve: Callable[[RunConfig], None]
 
 
+def built_on(version: int, identity: dict[str, Any]) -> dict[str, Any]:
+    """Return the identity of a stage as a part of that of a stage which builds on it.
+
+    Args:
+        version: The result version of the earlier stage: with a new one, all that builds on it is
+            computed again.
+        identity: Its identity.
+    """
+    return {"result_version": version, **identity}
+
+
 @dataclass(frozen=True)
 class RunName:
     """The identity of one run and the folder name that follows from it."""

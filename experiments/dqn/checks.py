@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.dqn.identity import recipe
-from experiments.dqn.sections import DqnGroup, Recipe, Representation
+from experiments.dqn.sections import DqnGroup, Representation
 from experiments.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ def resolve(config: RunConfig) -> None:
 
     Raises:
         UserError: For a protocol, a method or a recipe that there is not, a group whose action is
-            not told, weights with nothing to weigh, and a missing checkpoint.
+            not told, and weights with nothing to weigh.
     """
     if config.protocol.name != PROTOCOL:
         raise UserError(
@@ -43,11 +42,6 @@ def resolve(config: RunConfig) -> None:
         raise UserError(
             f"task=dqn runs on the CPU, not on device={config.device}; choose device=cpu"
         )
-    checkpoint = config.model.checkpoint
-    if checkpoint is not None and config.stage == "pretrain":
-        raise UserError("stage=pretrain makes no use of model.checkpoint; give one of the two")
-    if checkpoint is not None and not Path(checkpoint).is_file():
-        raise UserError(f"model.checkpoint={checkpoint}: no such file; give a .safetensors file")
 
 
 def _check_weighting(config: RunConfig) -> None:
@@ -82,7 +76,6 @@ def _check_recipe(config: RunConfig) -> None:
         raise UserError(
             f"task.recipe.hidden={settings.hidden} must be a list of widths, such as [64,64]"
         )
-    assert isinstance(settings, Recipe)
 
 
 def _check_representation(group: str, known: dict[str, Representation]) -> None:

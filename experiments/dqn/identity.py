@@ -10,6 +10,7 @@ from experiments.dqn.sections import Recipe
 from experiments.errors import unknown
 from experiments.files import sha256
 from experiments.schema import deciding, variant
+from experiments.stages import built_on
 
 if TYPE_CHECKING:
     from experiments.schema import RunConfig
@@ -69,7 +70,7 @@ def pretrain_identity(config: RunConfig) -> dict[str, Any]:
 def lambda_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides the networks lambda: what they weigh, their recipe, the objective."""
     return {
-        "pretrained_by": _versioned("pretrain", pretrain_identity(config)),
+        "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
         # Given weights have no seed and no recipe in their identity.
         "seed": config.seed,
         "gamma": recipe(config).gamma,
@@ -84,7 +85,7 @@ def lambda_identity(config: RunConfig) -> dict[str, Any]:
 def evaluate_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides an evaluation."""
     return {
-        "pretrained_by": _versioned("pretrain", pretrain_identity(config)),
+        "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
         **_weighted_by(config),
         "seed": config.seed,
         "dataset": config.dataset.name,
@@ -111,11 +112,7 @@ def _acting(config: RunConfig) -> dict[str, Any]:
 def _weighted_by(config: RunConfig) -> dict[str, Any]:
     if config.method.name != "lambda_equitune":
         return {}
-    return {"weighted_by": _versioned("lambda", lambda_identity(config))}
-
-
-def _versioned(stage: str, identity: dict[str, Any]) -> dict[str, Any]:
-    return {"result_version": VERSIONS[stage], **identity}
+    return {"weighted_by": built_on(VERSIONS["lambda"], lambda_identity(config))}
 
 
 def pretrain_label(config: RunConfig) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.errors import UserError, unknown
@@ -24,8 +23,8 @@ def resolve(config: RunConfig) -> None:
     Options that the method does not read become None, the back end and the group what they are.
 
     Raises:
-        UserError: For options that exclude each other, a missing checkpoint, a budget or a model
-            that cannot work, or cycles of words that are none.
+        UserError: For options that exclude each other, a budget or a model that cannot work, or
+            cycles of words that are none.
     """
     _check_options(config.task)
     _check_pretraining(config)
@@ -144,14 +143,6 @@ def _check_pretraining(config: RunConfig) -> None:
     if model.max_steps < LONGEST:
         raise UserError(
             f"model.max_steps={model.max_steps} is too short; the longest target has {LONGEST}"
-        )
-    if model.checkpoint is None:
-        return
-    if config.stage == "pretrain":
-        raise UserError("stage=pretrain makes no use of model.checkpoint; give one of the two")
-    if not Path(model.checkpoint).is_file():
-        raise UserError(
-            f"model.checkpoint={model.checkpoint}: no such file; give a .safetensors file"
         )
 
 

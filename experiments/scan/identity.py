@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.files import sha256
 from experiments.scan.sections import ScanGroup, load_group
 from experiments.schema import deciding, variant
+from experiments.stages import built_on
 
 if TYPE_CHECKING:
     from experiments.schema import RunConfig
@@ -48,7 +49,7 @@ def group_identity(group: ScanGroup) -> dict[str, Any]:
 def lambda_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides the network lambda: the model that it weighs, its recipe, the space."""
     return {
-        "pretrained_by": _versioned("pretrain", pretrain_identity(config)),
+        "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
         "method": deciding(config.method),
         "group": group_identity(config.group),
         "space": config.task.space,
@@ -62,7 +63,7 @@ def finetune_identity(config: RunConfig) -> dict[str, Any]:
     recipe = deciding(settings) | rate
     options = {name: getattr(task, name) for name in ("coupling", "space", "score")}
     return {
-        "pretrained_by": _versioned("pretrain", pretrain_identity(config)),
+        "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
         **_weighted_by(config),
         "method": deciding(config.method),
         "group": group_identity(config.group),
@@ -92,8 +93,12 @@ def evaluate_identity(config: RunConfig) -> dict[str, Any]:
     options = {name: getattr(config.task, name) for name in OPTIONS}
     tuned = config.task.finetune is not None
     return {
-        "pretrained_by": _versioned("pretrain", pretrain_identity(config)),
-        **({"finetuned_by": _versioned("finetune", finetune_identity(config))} if tuned else {}),
+        "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
+        **(
+            {"finetuned_by": built_on(VERSIONS["finetune"], finetune_identity(config))}
+            if tuned
+            else {}
+        ),
         **_weighted_by(config),
         "method": deciding(config.method),
         "group": group_identity(config.group),
@@ -108,11 +113,7 @@ def evaluate_identity(config: RunConfig) -> dict[str, Any]:
 def _weighted_by(config: RunConfig) -> dict[str, Any]:
     if config.method.name != "lambda_equitune":
         return {}
-    return {"weighted_by": _versioned("lambda", lambda_identity(config))}
-
-
-def _versioned(stage: str, identity: dict[str, Any]) -> dict[str, Any]:
-    return {"result_version": VERSIONS[stage], **identity}
+    return {"weighted_by": built_on(VERSIONS["lambda"], lambda_identity(config))}
 
 
 def pretrain_label(config: RunConfig) -> str:
