@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +13,7 @@ import torch
 from experiments.dqn.environment import make_environment, make_problem
 from experiments.dqn.exact import expected_return, tabulate
 from experiments.dqn.identity import recipe
+from experiments.dqn.joined import Joined, join
 from experiments.dqn.policy import equivariance_error, greedy, load_network, make_values
 from experiments.dqn.pretrain import networks
 from experiments.dqn.rollouts import Episodes, play, play_gymnasium
@@ -45,17 +48,28 @@ class Evaluation:
                 self.dataset.environment,
             )
 
-    def measure(
-        self,
-        weights: dict[str, Tensor],
-        net: equitune.LambdaNet | None,
-        columns: dict[str, int],
-    ) -> dict[str, Tensor]:
-        """Play with one network and write its rows; returns the episodes' returns and lengths."""
-        network = load_network(weights, self.shape, recipe(self.config).hidden or [], self.actions)
-        method, score = self.config.method.name, self.config.task.score
-        values = make_values(network, self.symmetry, method, score, net)
-        episodes = self._play(values)
+    def values(self, network: nn.Sequential, net: nn.Module | None) -> nn.Module:
+        """Return the Q-values of the method with a network, or with joined ones."""
+        score = self.config.task.score
+        return make_values(network, self.symmetry, self.config.method.name, score, net)
+
+    def load(self, weights: dict[str, Tensor]) -> nn.Sequential:
+        """Build a network of given weights."""
+        return load_network(weights, self.shape, recipe(self.config).hidden or [], self.actions)
+
+    def play(self, networks: Sequence[nn.Sequential], nets: Sequence[nn.Module]) -> list[Episodes]:
+        """Play the same episodes with the method and each network."""
+        count, seed = self.config.task.episodes, self.config.seed
+        if self.simulator is not None:
+            policy = greedy(self.values(join(networks), Joined(nets) if nets else None))
+            return play(self.simulator, policy, count, seed, len(networks))
+        # Without a simulator there is no lambda either.
+        make = partial(make_environment, self.dataset)
+        policies = [greedy(self.values(network, None)) for network in networks]
+        return [play_gymnasium(make, policy, count, seed) for policy in policies]
+
+    def write(self, values: nn.Module, episodes: Episodes, columns: dict[str, int]) -> None:
+        """Write the rows of one network."""
         row = self.run.row
         row("return", float(episodes.returns.mean()), split="test", **columns)
         row("episode_length", float(episodes.lengths.mean()), split="test", **columns)
@@ -64,22 +78,12 @@ class Evaluation:
             actions = greedy(values)(self.table.observations)
             exact = expected_return(actions, self.table, self.simulator.max_steps)
             row("expected_return", exact, split="test", **columns)
-        if method != "pretrained":
+        if self.config.method.name != "pretrained":
             met = torch.from_numpy(episodes.observations)
             error = equivariance_error(values, self.symmetry, met)
             # NaN: every observation is left as it is by some element, and none counts.
             if math.isfinite(error):
                 row("equivariance_error", error, split="test", **columns)
-        return {
-            "returns": torch.from_numpy(episodes.returns),
-            "lengths": torch.from_numpy(episodes.lengths),
-        }
-
-    def _play(self, values: nn.Module) -> Episodes:
-        count, seed = self.config.task.episodes, self.config.seed
-        if self.simulator is not None:
-            return play(self.simulator, greedy(values), count, seed)
-        return play_gymnasium(lambda: make_environment(self.dataset), greedy(values), count, seed)
 
 
 def evaluate(config: RunConfig, run: Run) -> None:
@@ -89,10 +93,14 @@ def evaluate(config: RunConfig, run: Run) -> None:
     if config.method.name == "lambda_equitune":
         nets = load_nets(config, run)
         copy_gains(run)
+    loaded = {step: evaluation.load(weights) for step, weights in networks(config, run).items()}
+    ordered = [nets[step or 0] for step in loaded] if nets else []
+    played = evaluation.play(list(loaded.values()), ordered)
     outcomes: dict[str, Tensor] = {}
-    for step, weights in networks(config, run).items():
-        columns = {} if step is None else {"step": step}
-        measured = evaluation.measure(weights, nets.get(step or 0), columns)
-        outcomes |= {f"{step or 0}.{name}": value for name, value in measured.items()}
+    for (step, network), episodes in zip(loaded.items(), played, strict=True):
+        values = evaluation.values(network, nets.get(step or 0))
+        evaluation.write(values, episodes, {} if step is None else {"step": step})
+        outcomes[f"{step or 0}.returns"] = torch.from_numpy(episodes.returns).contiguous()
+        outcomes[f"{step or 0}.lengths"] = torch.from_numpy(episodes.lengths).contiguous()
     run.save("episodes.safetensors", outcomes)
     run.fact("device", "cpu")

@@ -31,7 +31,7 @@ class Orbits(NamedTuple):
         """Return the views of some observations."""
         return Orbits(self.features[:, rows], self.values[:, rows])
 
-    def mean(self, net: equitune.LambdaNet | None) -> Float[Tensor, "states actions"]:
+    def mean(self, net: nn.Module | None) -> Float[Tensor, "states actions"]:
         """Return Q_lambda(s, .) = sum_g w_g(s) g^-1 Q(gs, .), [N, A] (Eq. 4).
 
         Args:
@@ -63,7 +63,7 @@ class LearnedValues(nn.Module):
     the inputs gx, so that it would run the hidden layers twice.
     """
 
-    def __init__(self, network: nn.Sequential, symmetry: Symmetry, net: equitune.LambdaNet) -> None:
+    def __init__(self, network: nn.Sequential, symmetry: Symmetry, net: nn.Module) -> None:
         """Join a Q-network, the group's actions and lambda."""
         super().__init__()
         self.network, self.net = network, net

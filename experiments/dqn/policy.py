@@ -31,16 +31,18 @@ def make_values(
     symmetry: Symmetry,
     method: str,
     score: str | None,
-    net: equitune.LambdaNet | None = None,
+    net: nn.Module | None = None,
 ) -> nn.Module:
     """Make a Q-network equivariant.
 
     Args:
-        network: M, maps observations [B, ...] to Q-values [B, A].
+        network: M, maps observations [B, ...] to Q-values [B, A]; `joined.join` makes one of
+            several.
         symmetry: The group's actions.
         method: ``pretrained``, ``equitune``, ``equizero`` or ``lambda_equitune``.
         score: Of equizero, a key of `LOSSES`.
-        net: Of lambda_equitune, lambda; M is then from `network.build_network`.
+        net: Of lambda_equitune, lambda, or `joined.Joined` of several; M is then from
+            `network.build_network` or `joined.join`.
 
     Returns:
         A module of the same kind.
@@ -82,7 +84,7 @@ def load_network(
 def greedy(values: nn.Module) -> Callable[[Any], Any]:
     """Return the policy that takes the action of the largest Q-value, on numpy arrays."""
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def policy(observations: Any) -> Any:
         return values(torch.from_numpy(observations)).argmax(dim=-1).numpy()
 

@@ -36,35 +36,50 @@ _STREAM = 30
 OBSERVATIONS = 1000
 
 
-def play(simulator: Simulator, policy: Policy, episodes: int, seed: int) -> Episodes:
-    """Play episodes side by side.
+def play(
+    simulator: Simulator, policy: Policy, episodes: int, seed: int, policies: int = 1
+) -> list[Episodes]:
+    """Play episodes side by side, the same ones with several policies.
 
     The initial states, and what chance does at step t of episode i, depend on the seed alone: two
-    policies that are played with one seed can be compared episode by episode.
+    policies that are played with one seed can be compared episode by episode, whether in one call
+    or in two.
 
     Args:
         simulator: The environment's dynamics.
-        policy: The policy.
-        episodes: How many.
+        policy: The policies as one; row i of a batch is for policy i % `policies`.
+        episodes: How many, of each policy.
         seed: Of the initial states and of chance.
+        policies: How many policies that is, K. Default 1.
+
+    Returns:
+        What each policy made of them.
     """
     rng = np.random.default_rng([seed, _STREAM])
-    states = simulator.reset(episodes, rng)
-    returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
+    states = np.repeat(simulator.reset(episodes, rng), policies, axis=0)
+    returns = np.zeros((episodes, policies))
+    lengths = np.zeros((episodes, policies), np.int64)
+    # Those that at least one policy has not ended; where another one has, its state stays.
     running = np.arange(episodes)
+    going = np.ones((episodes, policies), bool)
     met = []
     for _ in range(simulator.max_steps):
         observations = simulator.observe(states)
-        met.append(observations)
-        chance = simulator.draw_outcomes(episodes, rng)[running]
+        met.append([observations[k::policies][alive] for k, alive in enumerate(going.T)])
+        chance = simulator.draw_outcomes(episodes, rng)[running].repeat(policies)
         after = simulator.step(states, policy(observations), chance)
-        returns[running] += after.rewards
-        lengths[running] += 1
-        going = ~after.terminated
-        states, running = after.states[going], running[going]
-        if not len(running):
-            break
-    return Episodes(returns, lengths, _thin(np.concatenate(met)))
+        returns[running] += np.where(going, after.rewards.reshape(going.shape), 0.0)
+        lengths[running] += going
+        states = np.where(going.reshape(-1, 1), after.states, states)
+        going = going & ~after.terminated.reshape(going.shape)
+        left = going.any(axis=1)
+        if not left.all():
+            running, going = running[left], going[left]
+            states = states[left.repeat(policies)]
+            if not len(running):
+                break
+    observed = (_thin(np.concatenate(seen)) for seen in zip(*met, strict=True))
+    return [Episodes(*each) for each in zip(returns.T, lengths.T, observed, strict=True)]
 
 
 def play_gymnasium(

@@ -152,7 +152,7 @@ def test_lambda_learns_which_view_is_right() -> None:
     )
     learned = make_values(source.network, source.symmetry, "lambda_equitune", None, net)
     returns = [
-        play(source.simulator, greedy(values), 50, seed=7).returns.mean()
+        play(source.simulator, greedy(values), 50, seed=7)[0].returns.mean()
         for values in (learned, source.uniform())
     ]
     assert returns[0] > 100 and returns[1] < 12

@@ -1,0 +1,63 @@
+"""Several networks as one, so that their episodes can be played side by side.
+
+Row i of a batch goes through network i % K. Views of an orbit are batched in front of the rows, so
+whatever works on one network, equivariant or not, works on the joined ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class JoinedLinear(nn.Module):
+    """K linear layers of one shape."""
+
+    def __init__(self, layers: Sequence[nn.Linear]) -> None:
+        """Copy the weights, without a gradient."""
+        super().__init__()
+        self.weight: Tensor
+        self.bias: Tensor
+        weight, bias = (torch.stack([getattr(x, n) for x in layers]) for n in ("weight", "bias"))
+        self.register_buffer("weight", weight.detach().transpose(1, 2).contiguous())
+        self.register_buffer("bias", bias.detach()[:, None])
+
+    def forward(self, rows: Float[Tensor, "rows inputs"]) -> Float[Tensor, "rows outputs"]:
+        """Return what layer i % K makes of row i."""
+        by_layer = rows.unflatten(0, (-1, len(self.weight))).transpose(0, 1)
+        return torch.baddbmm(self.bias, by_layer, self.weight).transpose(0, 1).flatten(0, 1)
+
+
+class Joined(nn.Module):
+    """K modules of any kind, one after the other; they may keep dims in front of the rows."""
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        """Keep the modules, which map [..., rows, inputs] to [..., rows]."""
+        super().__init__()
+        self.parts = nn.ModuleList(modules)
+
+    def forward(self, rows: Float[Tensor, "*batch rows inputs"]) -> Float[Tensor, "*batch rows"]:
+        """Return what module i % K makes of row i."""
+        by_module = rows.unflatten(-2, (-1, len(self.parts)))
+        outputs = [part(by_module[..., k, :]) for k, part in enumerate(self.parts)]
+        return torch.stack(outputs, dim=-1).flatten(-2)
+
+
+def join(networks: Sequence[nn.Sequential]) -> nn.Sequential:
+    """Join networks of one shape.
+
+    Args:
+        networks: From `network.build_network`.
+
+    Returns:
+        A network of the same kind; the one itself where there is only one.
+    """
+    if len(networks) == 1:
+        return networks[0]
+    layers = zip(*networks, strict=True)
+    return nn.Sequential(
+        *(JoinedLinear(same) if isinstance(same[0], nn.Linear) else same[0] for same in layers)
+    )
