@@ -27,7 +27,7 @@ class JoinedLinear(nn.Module):
 
     def forward(self, rows: Float[Tensor, "rows inputs"]) -> Float[Tensor, "rows outputs"]:
         """Return what layer i % K makes of row i."""
-        by_layer = rows.unflatten(0, (-1, len(self.weight))).transpose(0, 1)
+        by_layer = rows.reshape(-1, len(self.weight), rows.shape[-1]).transpose(0, 1)
         return torch.baddbmm(self.bias, by_layer, self.weight).transpose(0, 1).flatten(0, 1)
 
 
@@ -41,7 +41,7 @@ class Joined(nn.Module):
 
     def forward(self, rows: Float[Tensor, "*batch rows inputs"]) -> Float[Tensor, "*batch rows"]:
         """Return what module i % K makes of row i."""
-        by_module = rows.unflatten(-2, (-1, len(self.parts)))
+        by_module = rows.reshape(*rows.shape[:-2], -1, len(self.parts), rows.shape[-1])
         outputs = [part(by_module[..., k, :]) for k, part in enumerate(self.parts)]
         return torch.stack(outputs, dim=-1).flatten(-2)
 
