@@ -10,7 +10,11 @@ from experiments.errors import unknown
 if TYPE_CHECKING:
     from experiments.stages import Task
 
-TASKS = {"dqn": "experiments.dqn.config", "scan": "experiments.scan.config"}
+TASKS = {
+    "cnn": "experiments.cnn.config",
+    "dqn": "experiments.dqn.config",
+    "scan": "experiments.scan.config",
+}
 
 
 def load_task(name: str) -> Task:

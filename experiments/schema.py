@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 CONF = Path(__file__).parents[1] / "conf"
-STAGES = ("pretrain", "lambda", "finetune", EVALUATE)
+SectionT = TypeVar("SectionT")
+STAGES = (
+    "pretrain",
+    "features_train",
+    "features_test",
+    "lambda",
+    "probe",
+    "finetune",
+    EVALUATE,
+)
 
 
 def one_of(*choices: str) -> Any:
@@ -65,8 +74,8 @@ class LambdaNetConfig:
     positive: str = one_of("softplus", "exp")
     learning_rate: float = at_least(0, above=True)
     weight_decay: float = at_least(0)
-    steps: int = at_least(1)
-    batch_size: int = at_least(1)
+    steps: int | None = at_least(1)
+    batch_size: int | None = at_least(1)
 
 
 @dataclass
@@ -188,12 +197,11 @@ def _full_names(key: str, siblings: Iterable[Any]) -> list[str]:
 def _check_fit(raw: DictConfig, task: str) -> None:
     """Refuse a dataset, model or group that the task, or the dataset, does not have.
 
-    Every dataset and model names its task, and every dataset the groups that act on it.
+    Every dataset and model names its task, or tasks, and every dataset the groups that act on it.
     """
     for section in ("dataset", "model"):
-        owner = OmegaConf.select(raw, f"{section}.task")
         name = OmegaConf.select(raw, f"{section}.name")
-        if owner != task:
+        if task not in _owners(OmegaConf.select(raw, f"{section}.task")):
             raise UserError(
                 f"task={task} cannot use {section}={name}; choose from: "
                 f"{', '.join(options(section, task))}"
@@ -213,8 +221,35 @@ def options(section: str, task: str) -> list[str]:
     """Return the options of a config group that belong to a task."""
     found = []
     for path in sorted((CONF / section).glob("*.yaml")):
-        if OmegaConf.select(OmegaConf.load(path), "task") == task:
+        if task in _owners(OmegaConf.select(OmegaConf.load(path), "task")):
             found.append(path.stem)
+    return found
+
+
+def _owners(value: Any) -> list[str]:
+    return list(value) if OmegaConf.is_list(value) else [str(value)]
+
+
+def section(group: str, name: str, kind: type[SectionT], task: str) -> SectionT:
+    """Read one more option of a config group, beside the one that the run has chosen.
+
+    Args:
+        group: The group, a folder of ``conf/``.
+        name: The option.
+        kind: Its dataclass.
+        task: The task that it must be for.
+
+    Raises:
+        UserError: If there is no such option for this task.
+    """
+    choices = options(group, task)
+    if name not in choices:
+        raise unknown(group, name, choices)
+    values = _read(f"{group}/{name}")
+    values.pop("defaults", None)  # Hydra's, of a run that has chosen this option
+    merged = OmegaConf.merge(OmegaConf.structured(kind), values)
+    found = OmegaConf.to_object(merged)
+    assert isinstance(found, kind)
     return found
 
 
@@ -280,6 +315,7 @@ def _defaults(config: RunConfig) -> dict[str, Any]:
         _read(f"task_scale/{task}_{config.scale.name}"),
         _read(f"task_protocol/{task}_{config.protocol.name}"),
         _read(f"task_method/{task}_{method}"),
+        _read(f"task_model/{task}_{config.model.name}"),
         _read(f"task_protocol_method/{task}_{config.protocol.name}_{method}"),
     )
     plain = OmegaConf.to_container(merged)

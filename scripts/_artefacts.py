@@ -13,6 +13,9 @@ from typing import NamedTuple, Protocol
 from rich.console import Console
 
 from scripts import (
+    _cnn,
+    _cnn_figures,
+    _cnn_tables,
     _dqn_figures,
     _dqn_studies,
     _dqn_training,
@@ -74,4 +77,6 @@ ARTEFACTS: dict[str, Entry] = {
     "figure2": Entry("dqn", _dqn_figures.figure2),
     "figure2_training": Entry("dqn", _dqn_training.figure2_training),
     "dqn_scores": Entry("dqn", _dqn_studies.scores_table),
+    **{name: Entry("cnn", partial(_cnn_figures.probing_figure, name)) for name in _cnn.STUDIES},
+    "cnn_zero_shot": Entry("cnn", _cnn_tables.zero_shot_table),
 }

@@ -1,0 +1,250 @@
+"""Networks cut in two: the features, and the classifier that reads them.
+
+The cut is the authors': all children but the last give the features.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from experiments.cnn.cifar_nets import CIFAR
+from experiments.errors import UserError, unknown
+
+#: Up to this many pixels, torchvision's ResNets get a first convolution for small images.
+SMALL = 64
+_CIFAR_NAMES = [f"cifar:{name}" for name in CIFAR]
+
+
+class Split(NamedTuple):
+    """How a network is cut in two; both functions take it as an argument, so copies work.
+
+    Attributes:
+        features: Network and images [B, 3, S, S] to features [B, C, h, w].
+        classify: Network and features [B, C, h, w] to logits [B, K].
+    """
+
+    features: Callable[[Any, Tensor], Tensor]
+    classify: Callable[[Any, Tensor], Tensor]
+
+
+class Backbone(nn.Module):
+    """A network as features and classifier; in evaluation mode, the two chained are the network.
+
+    Args:
+        model: The original network; its weights keep their names in ``model.state_dict()``.
+        split: Where it is cut.
+        architecture: Its name for `build_backbone`.
+        classes: Number of classes K.
+        size: Height and width S of the images, in pixels.
+    """
+
+    def __init__(
+        self, model: nn.Module, split: Split, architecture: str, classes: int, size: int
+    ) -> None:
+        super().__init__()
+        self.model, self.split = model, split
+        self.architecture, self.classes, self.size = architecture, classes, size
+
+    def features(
+        self, images: Float[Tensor, "batch 3 size size"]
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Return what comes before the classifier, [B, C, h, w].
+
+        ResNets: after the average pooling, h = w = 1. AlexNet and VGG: after theirs. DenseNet: as
+        in the authors' code, before the ReLU and the pooling that follow the last block.
+        Transformers: all N tokens, those of classes and registers too, as C maps of N x 1.
+        """
+        return self.split.features(self.model, images)
+
+    def classify(
+        self, features: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch classes"]:
+        """Return the logits [B, K] of features [B, C, h, w], with all that comes behind them."""
+        return self.split.classify(self.model, features)
+
+    def forward(self, images: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch classes"]:
+        """Return the logits, [B, K]."""
+        return self.classify(self.features(images))
+
+    @cached_property
+    def feature_shape(self) -> tuple[int, int, int]:
+        """Shape (C, h, w) of one image's features, from a run on a black image."""
+        with _dry(self.model) as device:
+            features = self.features(torch.zeros(1, 3, self.size, self.size, device=device))
+            logits = self.classify(features)
+        if logits.shape != (1, self.classes):
+            raise ValueError(f"logits of shape {list(logits.shape)}, not {[1, self.classes]}")
+        _, channels, height, width = features.shape
+        return channels, height, width
+
+
+@contextmanager
+def _dry(model: nn.Module) -> Iterator[torch.device]:
+    """Let a network run without a trace, in evaluation mode; yields the device of its weights."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            yield next(model.parameters()).device
+    finally:
+        for module in training:
+            module.training = True
+
+
+def build_backbone(architecture: str, classes: int, size: int) -> Backbone:
+    """Build a network with new weights, drawn from PyTorch's global random state.
+
+    Args:
+        architecture: ``cifar:NAME`` (a key of `CIFAR`), ``torchvision:NAME`` or ``timm:NAME``.
+            For images of at most `SMALL` pixels, torchvision's ResNets start with a 3x3 convolution
+            of stride 1 and have no max-pooling.
+        classes: Number of classes K.
+        size: Height and width S of the images, in pixels.
+
+    Raises:
+        UserError: If the name is not known or the network cannot take images of this size.
+    """
+    family, name = parse(architecture)
+    model = _BUILDERS[family](name, classes, size)
+    try:
+        split = _timm_split(name, model, size) if family == "timm" else _children_split(model)
+        backbone = Backbone(model, split, architecture, classes, size)
+        _ = backbone.feature_shape
+    except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        fitting = {"cifar": (32, 32), "torchvision": (224, 224)}.get(family)
+        height, width = fitting or model.pretrained_cfg["input_size"][1:]
+        raise UserError(
+            f"{architecture} cannot take images of {size}x{size} pixels ({reason}): it is made "
+            f"for {height}x{width}; for 32x32 there are {', '.join(_CIFAR_NAMES)}"
+        ) from error
+    return backbone
+
+
+def parse(architecture: str) -> tuple[str, str]:
+    """Split the name of an architecture into family and name.
+
+    Raises:
+        UserError: If there is no such network; the line names the valid choices.
+    """
+    family, _, name = architecture.partition(":")
+    if family == "torchvision":
+        from torchvision import models  # type: ignore[import-untyped]
+
+        if name in ("googlenet", "inception_v3"):
+            raise UserError(f"{architecture} has classifiers on the side, which have no place here")
+        _check(architecture, models.list_models(module=models), "torchvision.models.list_models()")
+    elif family == "timm":
+        import timm
+
+        # With pretrained=True, the tag of a set of weights is behind the name.
+        names = [*timm.list_models(), *timm.list_models(pretrained=True)]
+        _check(architecture, names, "timm.list_models()")
+    elif architecture not in _CIFAR_NAMES:
+        choices = [*_CIFAR_NAMES, "torchvision:NAME", "timm:NAME"]
+        raise unknown("model.architecture", architecture, choices)
+    return family, name
+
+
+def _check(architecture: str, names: Sequence[str], where: str) -> None:
+    """Raise if a name is not one of many, too many to print them all."""
+    family, _, name = architecture.partition(":")
+    if name not in names:
+        near = [f"{family}:{n}" for n in difflib.get_close_matches(name, names, cutoff=0.5)]
+        hint = f" (nearest: {', '.join(near)})" if near else ""
+        raise UserError(f"model.architecture={architecture} is not known{hint}; {where} names all")
+
+
+def _build_torchvision(name: str, classes: int, size: int) -> nn.Module:
+    from torchvision import models
+
+    model: nn.Module = models.get_model(name, weights=None, num_classes=classes)
+    if size <= SMALL and isinstance(model, models.ResNet):
+        model.conv1 = nn.Conv2d(3, model.conv1.out_channels, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+        model.maxpool = nn.Identity()
+    for module in model.modules():
+        # Some classifiers begin with it; the features must outlive them.
+        if isinstance(module, nn.Dropout):
+            module.inplace = False
+    return model
+
+
+def _build_timm(name: str, classes: int, size: int) -> Any:
+    import timm
+
+    return timm.create_model(name, pretrained=False, num_classes=classes)
+
+
+_BUILDERS: dict[str, Callable[[str, int, int], Any]] = {
+    "cifar": lambda name, classes, size: CIFAR[name](classes),
+    "torchvision": _build_torchvision,
+    "timm": _build_timm,
+}
+
+_FLAT, _AS_IS = nn.Flatten(), nn.Identity()
+_POOLED = nn.Sequential(nn.AdaptiveAvgPool2d(1), _FLAT)
+#: What torchvision's networks do between the features and the last child, where not `_FLAT`.
+_BETWEEN: dict[str, Callable[[Tensor], Tensor]] = {
+    "ConvNeXt": _AS_IS,
+    "DenseNet": nn.Sequential(nn.ReLU(), _POOLED),
+    "MaxVit": _AS_IS,
+    "MNASNet": lambda features: features.mean([2, 3]),
+    "MobileNetV2": _POOLED,
+    "ShuffleNetV2": lambda features: features.mean([2, 3]),
+    "SqueezeNet": _AS_IS,  # whose last child leaves logits of shape [B, K, 1, 1]
+    "VisionTransformer": lambda features: features[:, :, 0, 0],  # the class token
+}
+
+
+def _children_split(model: nn.Module) -> Split:
+    kind = type(model).__name__
+    before = _vit_tokens if kind == "VisionTransformer" else _all_but_last
+    return Split(before, partial(_last, _BETWEEN.get(kind, _FLAT)))
+
+
+def _all_but_last(model: nn.Module, images: Tensor) -> Tensor:
+    """Run all children but the last, except one that flattens: features are maps."""
+    for child in list(model.children())[:-1]:
+        for layer in child if isinstance(child, nn.ModuleList) else [child]:
+            images = images if isinstance(layer, nn.Flatten) else layer(images)
+    return images
+
+
+def _vit_tokens(model: Any, images: Tensor) -> Tensor:
+    tokens = [model.class_token.expand(len(images), -1, -1), model._process_input(images)]
+    return _LAYOUTS["NLC"][0](model.encoder(torch.cat(tokens, dim=1)))
+
+
+def _last(between: Callable[[Tensor], Tensor], model: nn.Module, features: Tensor) -> Tensor:
+    return torch.flatten(list(model.children())[-1](between(features)), 1)
+
+
+#: How timm's networks may arrange their features: to [B, C, h, w], and back.
+_LAYOUTS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "NCHW": (_AS_IS, _AS_IS),
+    "NHWC": (lambda x: x.permute(0, 3, 1, 2), lambda x: x.permute(0, 2, 3, 1)),
+    "NLC": (lambda x: x.mT.unsqueeze(-1), lambda x: x.squeeze(-1).mT),
+    "NC": (lambda x: x[:, :, None, None], _FLAT),
+}
+
+
+def _timm_split(name: str, model: Any, size: int) -> Split:
+    with _dry(model) as device:
+        found = model.forward_features(torch.zeros(1, 3, size, size, device=device))
+    if not isinstance(found, Tensor) or found.ndim not in (2, 3, 4):
+        raise UserError(f"timm:{name} is not supported: its features are not one array")
+    layout = {2: "NC", 3: "NLC", 4: getattr(model, "output_fmt", "NCHW")}[found.ndim]
+    to_maps, from_maps = _LAYOUTS[layout]
+    return Split(
+        lambda model, images: to_maps(model.forward_features(images)),
+        lambda model, features: model.forward_head(from_maps(features)),
+    )

@@ -1,0 +1,66 @@
+"""What the frame knows of the CNN task: its configuration, its stages, their identities."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from experiments.cnn.checks import resolve
+from experiments.cnn.identity import (
+    SPLITS,
+    VERSIONS,
+    evaluate_identity,
+    evaluate_label,
+    features_identity,
+    features_label,
+    pretrain_identity,
+    pretrain_label,
+    probe_identity,
+)
+from experiments.cnn.sections import CnnModel, CnnTask
+from experiments.images.sections import ImageDataset
+from experiments.schema import GroupConfig
+from experiments.stages import Stage, Task
+
+_STAGES = (
+    Stage(
+        "pretrain",
+        VERSIONS["pretrain"],
+        pretrain_identity,
+        pretrain_label,
+        "experiments.cnn.pretrain:pretrain",
+        blank=("dataset", "method", "group", "protocol", "scale", "variant"),
+    ),
+    *(
+        Stage(
+            f"features_{split}",
+            VERSIONS["features"],
+            partial(features_identity, split=split),
+            features_label,
+            f"experiments.cnn.features:{split}",
+            blank=("method", "group", "protocol", "scale", "variant"),
+        )
+        for split in SPLITS
+    ),
+    Stage(
+        "probe",
+        VERSIONS["probe"],
+        probe_identity,
+        evaluate_label,
+        "experiments.cnn.probe:probe",
+        blank=("protocol", "scale", "variant"),
+    ),
+    Stage(
+        "evaluate",
+        VERSIONS["evaluate"],
+        evaluate_identity,
+        evaluate_label,
+        "experiments.cnn.evaluate:evaluate",
+    ),
+)
+
+TASK = Task(
+    name="cnn",
+    sections={"task": CnnTask, "model": CnnModel, "dataset": ImageDataset, "group": GroupConfig},
+    stages={stage.name: stage for stage in _STAGES},
+    resolve=resolve,
+)

@@ -1,0 +1,194 @@
+"""Stage ``evaluate``: accuracy on turned images (Figures 5b and 11b)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from experiments.images.sets import load_images
+from jaxtyping import Float
+from torch import Tensor, nn
+
+import equitune
+from experiments.cnn.features import Features, load_features
+from experiments.cnn.heads import Probe, make_rule
+from experiments.cnn.identity import evaluated_split
+from experiments.cnn.inputs import preprocessing
+from experiments.cnn.pretrain import pretrained_backbone
+from experiments.cnn.probe import HEADS, build_probe, correctness, plan
+from experiments.cnn.views import MEMBERS, make_action
+from experiments.errors import UserError
+
+if TYPE_CHECKING:
+    from experiments.cnn.backbones import Backbone
+
+    from experiments.records import Run
+    from experiments.schema import RunConfig
+
+#: Images on which the equivariance error is measured, through the whole network.
+CHECKED = 64
+#: Half the width of a 95 % interval, in standard errors.
+WIDTH = 1.96
+
+
+class Classifier(nn.Module):
+    """The backbone with its own last layers, or with new ones."""
+
+    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def forward(self, x: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch classes"]:
+        """Return logits."""
+        logits: Tensor = self.head(self.backbone.features(x))
+        return logits
+
+
+class OwnHead(nn.Module):
+    """The backbone's own last layers, on features with any number of dims in front."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(
+        self, features: Float[Tensor, "*batch channels height width"]
+    ) -> Float[Tensor, "*batch classes"]:
+        """Return logits."""
+        logits = self.backbone.classify(features.flatten(0, -4))
+        return logits.reshape(*features.shape[:-3], -1)
+
+
+class Estimate(NamedTuple):
+    """A mean over images, in percent, with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def write(self, run: Run, metric: str, **columns: Any) -> None:
+        """Write three rows."""
+        run.row(metric, self.mean, **columns)
+        run.row(f"{metric}_low", self.low, **columns)
+        run.row(f"{metric}_high", self.high, **columns)
+
+
+def estimate(values: Float[Tensor, " n"]) -> Estimate:
+    """Return the mean over images, in percent, and the interval that their number allows."""
+    mean = 100 * float(values.mean())
+    half = WIDTH * 100 * float(values.std()) / math.sqrt(len(values))
+    return Estimate(mean, mean - half, mean + half)
+
+
+def evaluate(config: RunConfig, run: Run) -> None:
+    """Measure a method on every turn of the images.
+
+    Raises:
+        UserError: If the network as it is has other classes than the data set.
+    """
+    split = evaluated_split(config)
+    features = load_features(config, run, split)
+    backbone = pretrained_backbone(config, run)
+    if config.task.training == "none":
+        probe = _zero_shot(config, run, backbone, features, split)
+    else:
+        probe = _probed(config, run, features, split)
+    error = _equivariance_error(config, Classifier(backbone, probe.head), probe, split)
+    run.row("equivariance_error", error, split=split)
+    run.fact("device", "cpu")
+
+
+def _zero_shot(
+    config: RunConfig, run: Run, backbone: Backbone, features: Features, split: str
+) -> Probe:
+    """Measure the network as it is, and what it gains over equitune."""
+    classes = backbone.classify(features.values[0, :1]).shape[-1]
+    if classes != config.dataset.classes:
+        raise UserError(
+            f"task.training=none needs a network of the {config.dataset.classes} classes of "
+            f"dataset={config.dataset.name}, model={config.model.name} has {classes}; choose "
+            f"dataset={config.task.pretrain.dataset} or task.training=probe"
+        )
+    asked, group = plan(config), make_action(config.group.name).group
+    rule = make_rule(asked.method, group, asked.loss)
+    probe = Probe(OwnHead(backbone), rule)
+    correct = correctness(probe, features, asked.group, asked.transform).double()
+    _write_turns(run, asked.transform, correct, split)
+    if asked.method != "equitune":
+        wide = asked.group if asked.group != "trivial" else features.views
+        even = Probe(probe.head, equitune.Uniform())
+        other = correctness(even, features, wide, asked.transform).double()
+        difference = estimate(correct.mean(dim=0) - other.mean(dim=0))
+        difference.write(run, "over_equitune", split=split, transform=asked.transform)
+    return probe
+
+
+def _write_turns(run: Run, transform: str, correct: Tensor, split: str) -> None:
+    """Write the accuracy of every turn, and their mean."""
+    estimate(correct[0]).write(run, "top1_accuracy", split=split, transform="none")
+    if len(correct) == 1:
+        return
+    for turn, values in zip(MEMBERS[transform], correct, strict=True):
+        columns = {"split": split, "transform": transform, "view": str(turn)}
+        estimate(values).write(run, "top1_accuracy", **columns)
+    every = estimate(correct.mean(dim=0))
+    every.write(run, "top1_accuracy", split=split, transform=transform)
+
+
+def _probed(config: RunConfig, run: Run, features: Features, split: str) -> Probe:
+    """Measure the layers of every epoch, and say which epoch is reported."""
+    asked, recipe = plan(config), config.task.probe
+    assert recipe is not None
+    finished = run.need("probe")
+    run.fact("probed_by", finished.record["name"])
+    tensors, _ = finished.tensors(HEADS)
+    _, _, *shape = features.values.shape
+    size = (shape[0], shape[1], shape[2])
+    probe = build_probe(asked, size, config.dataset.classes, config.seed)
+    accuracies, estimates = {}, {}
+    for epoch in range(1, recipe.epochs + 1):
+        _load(probe, tensors, epoch)
+        correct = correctness(probe, features, asked.group, asked.transform).double()
+        estimates[epoch] = estimate(correct.mean(dim=0))
+        accuracies[epoch] = estimates[epoch].mean
+        columns = {"split": split, "transform": asked.transform, "step": epoch}
+        run.row("top1_accuracy", accuracies[epoch], **columns)
+    if config.task.selection == "validation":
+        accuracies = {
+            int(row["step"]): float(row["value"])
+            for row in finished.rows()
+            if (row["metric"], row["split"]) == ("top1_accuracy", "validation")
+        }
+    chosen = recipe.epochs
+    if config.task.selection != "last":
+        chosen = max(accuracies, key=lambda epoch: accuracies[epoch])
+    estimates[chosen].write(run, "top1_accuracy", split=split, transform=asked.transform)
+    run.row("selected_epoch", chosen, split=split, transform=asked.transform)
+    _load(probe, tensors, chosen)
+    return probe
+
+
+def _load(probe: Probe, tensors: dict[str, Tensor], epoch: int) -> None:
+    prefix = f"{epoch}."
+    probe.load_state_dict(
+        {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    )
+
+
+@torch.inference_mode()
+def _equivariance_error(config: RunConfig, network: Classifier, probe: Probe, split: str) -> float:
+    """Return how far the logits of the whole network change when images are turned.
+
+    Nothing stored is read: it runs the images, turned, through `equitune.Equivariant`.
+    """
+    rule = probe.rule
+    if isinstance(rule, equitune.Learned):
+        backbone = network.backbone
+        rule = equitune.Learned(rule.net, lambda x: backbone.features(x).flatten(1))
+    action = make_action(config.group.name)
+    model = equitune.Equivariant(network, action, equitune.Invariant(action.group), rule).eval()
+    turned = make_action("rot90" if config.group.name == "trivial" else config.group.name)
+    pixels = load_images(config.dataset, split).pixels[:CHECKED]  # type: ignore[arg-type]
+    inputs = preprocessing(config.model)(pixels)
+    return equitune.equivariance_error(model, inputs, turned, equitune.Invariant(turned.group))

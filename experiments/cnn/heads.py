@@ -1,0 +1,90 @@
+"""The last two layers, and how the logits of an orbit become one (Eq. 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+import equitune
+
+LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
+    # The largest probability is increasing in its log-odds, which do not saturate.
+    "max_probability": partial(equitune.losses.max_probability, log_odds=True),
+    "entropy": equitune.losses.entropy,
+    "reversed_max_probability": lambda y: -equitune.losses.max_probability(y, log_odds=True),
+}
+
+
+class Head(nn.Module):
+    """The last two layers: one linear map of the positions, shared by channels, one of channels."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+        """Draw initial weights from the global generator.
+
+        Args:
+            shape: Of the features: channels C, height, width.
+            classes: Number of classes K.
+        """
+        super().__init__()
+        channels, height, width = shape
+        self.positions = nn.Linear(height * width, 1)
+        self.channels = nn.Linear(channels, classes)
+
+    def forward(
+        self, features: Float[Tensor, "*batch channels height width"]
+    ) -> Float[Tensor, "*batch classes"]:
+        """Return logits, [..., K]."""
+        pooled: Tensor = self.positions(features.flatten(-2)).squeeze(-1)
+        logits: Tensor = self.channels(pooled)
+        return logits
+
+
+def make_rule(
+    method: str,
+    group: equitune.FiniteGroup,
+    loss: str | None = None,
+    straight_through: str | None = None,
+    net: nn.Module | None = None,
+) -> equitune.Weighting:
+    """Return how a method combines the views.
+
+    Args:
+        method: ``pretrained``, ``equitune``, ``equizero`` or ``lambda_equitune``.
+        group: The group.
+        loss: Of equizero, a key of `LOSSES`.
+        straight_through: Of equizero in training, ``mean`` or ``identity``.
+        net: Of lambda_equitune, lambda; it reads the flattened features.
+    """
+    if method == "pretrained":
+        return equitune.Identity(group)
+    if method == "equitune":
+        return equitune.Uniform()
+    if method == "equizero":
+        assert loss is not None
+        return equitune.Select(
+            LOSSES[loss],
+            straight_through=straight_through,  # type: ignore[arg-type]  # checked by the schema
+            group=group,
+        )
+    assert net is not None
+    return equitune.Learned(net)
+
+
+class Probe(nn.Module):
+    """The layers that are learned on frozen features, and the method's rule."""
+
+    def __init__(self, head: nn.Module, rule: equitune.Weighting) -> None:
+        """Join the last two layers, or whatever classifies, and the rule."""
+        super().__init__()
+        self.head, self.rule = head, rule
+
+    def forward(
+        self, features: Float[Tensor, "group batch channels height width"]
+    ) -> Float[Tensor, "batch classes"]:
+        """Return the logits of M_G; the group leaves logits as they are."""
+        logits = self.head(features)
+        combined: Tensor = self.rule(equitune.Views(features, logits, logits))
+        return combined

@@ -1,0 +1,139 @@
+"""What decides the numbers of each stage of the CNN task, as plain data; it names the runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.images.sets import fingerprint
+
+from experiments.files import sha256
+from experiments.images.sections import ImageDataset
+from experiments.schema import deciding, section, variant
+from experiments.stages import built_on
+
+if TYPE_CHECKING:
+    from experiments.schema import RunConfig
+
+#: The result version of every stage: raised whenever a change of code alters its numbers.
+VERSIONS = {"pretrain": 1, "features": 1, "probe": 1, "evaluate": 1}
+#: Splits whose features are a run each.
+SPLITS = ("train", "test")
+
+
+def source(config: RunConfig) -> ImageDataset:
+    """Return the data set that the backbone is trained on.
+
+    Raises:
+        UserError: If conf/dataset/ has none of this name, or it is not for this task.
+    """
+    recipe = config.task.pretrain
+    found = section("dataset", recipe.dataset, ImageDataset, config.task.name)
+    return dataclasses.replace(found, root=recipe.root)
+
+
+def evaluated_split(config: RunConfig) -> str:
+    """Return the split that an evaluation reads."""
+    return str(config.task.evaluate_on)
+
+
+def weights_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides the backbone's weights."""
+    model = config.model
+    if model.checkpoint is not None:
+        given = sha256(Path(model.checkpoint))
+        return {"architecture": model.architecture, "checkpoint": given}
+    if model.weights != "ours":
+        return {"architecture": model.architecture, "weights": model.weights}
+    return {"pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config))}
+
+
+def pretrain_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides a backbone that the suite trains."""
+    return {
+        "data": fingerprint(source(config)),
+        "seed": config.task.pretrain_seed,
+        "recipe": deciding(config.task.pretrain),
+        **_seen(config),
+        "architecture": config.model.architecture,
+    }
+
+
+def _seen(config: RunConfig) -> dict[str, Any]:
+    model = config.model
+    return {"size": model.size, "mean": list(model.mean), "std": list(model.std)}
+
+
+def features_identity(config: RunConfig, split: str) -> dict[str, Any]:
+    """Return what decides the features of a split: weights, how images are seen, the views."""
+    return {
+        "weights": weights_identity(config),
+        **_seen(config),
+        "data": fingerprint(config.dataset),
+        "dataset": config.dataset.name,
+        "split": split,
+        "views": views(config),
+    }
+
+
+def views(config: RunConfig) -> str:
+    """Return the group whose orbit is computed: the smallest that has all views needed."""
+    return "rot90" if config.group.name in ("trivial", "rot90") else "dihedral"
+
+
+def _features(config: RunConfig, split: str) -> dict[str, Any]:
+    return built_on(VERSIONS["features"], features_identity(config, split))
+
+
+def probe_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides the trained layers."""
+    task, method = config.task, config.method
+    return {
+        "features": _features(config, "train"),
+        "seed": config.seed,
+        "method": method.name,
+        "group": config.group.name,
+        "lambda_net": method.lambda_net and deciding(method.lambda_net),
+        "transform": task.transform,
+        "loss": task.loss,
+        "straight_through": task.straight_through,
+        "lambda_training": task.lambda_training,
+        "recipe": task.probe and deciding(task.probe),
+    }
+
+
+def evaluate_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides an evaluation."""
+    task = config.task
+    return {
+        "features": _features(config, evaluated_split(config)),
+        "probe": None
+        if task.training == "none"
+        else built_on(VERSIONS["probe"], probe_identity(config)),
+        "seed": config.seed,
+        "method": config.method.name,
+        "group": config.group.name,
+        "transform": task.transform,
+        "loss": task.loss,
+        "selection": task.selection,
+        "variant": variant(config),
+        "protocol": config.protocol.name,
+        "scale": config.scale.name,
+    }
+
+
+def pretrain_label(config: RunConfig) -> str:
+    """Return the readable part of the name of a backbone's run."""
+    return f"{config.task.pretrain.dataset}-{config.model.name}-seed{config.task.pretrain_seed}"
+
+
+def features_label(config: RunConfig) -> str:
+    """Return the readable part of the name of a feature run."""
+    return f"{config.dataset.name}-{config.model.name}"
+
+
+def evaluate_label(config: RunConfig) -> str:
+    """Return the readable part of the name of a method's run."""
+    parts = (config.dataset.name, config.model.name, config.group.name, config.method.name)
+    return f"{'-'.join(parts)}-seed{config.seed}"

@@ -1,0 +1,67 @@
+"""From stored pixels to what a network sees, and the augmentation of training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from experiments.cnn.sections import CnnModel
+
+
+class Preprocessing(NamedTuple):
+    """How a network sees images.
+
+    Attributes:
+        size: Height and width, in pixels.
+        mean: Subtracted from each channel of values in [0, 1].
+        std: Then divides them.
+    """
+
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, pixels: UInt8[Tensor, "batch 3 s s"]) -> Float[Tensor, "batch 3 size size"]:
+        """Return images as the network sees them.
+
+        Quarter turns and mirrors commute with it, up to rounding where the size changes.
+        """
+        values = pixels.float() / 255
+        if values.shape[-1] != self.size:
+            values = functional.interpolate(
+                values, (self.size, self.size), mode="bilinear", antialias=True
+            )
+        mean, std = (torch.tensor(x, device=pixels.device)[:, None, None] for x in self[1:])
+        return (values - mean) / std
+
+
+def preprocessing(model: CnnModel) -> Preprocessing:
+    """Return how the network of a configuration sees images."""
+    return Preprocessing(model.size, tuple(model.mean), tuple(model.std))
+
+
+def augment(
+    pixels: UInt8[Tensor, "batch 3 s s"], crop: int, mirror: bool, generator: torch.Generator
+) -> UInt8[Tensor, "batch 3 s s"]:
+    """Shift every image by up to ``crop`` pixels, black beyond its edge, and mirror half of them.
+
+    Args:
+        pixels: The images.
+        crop: Largest shift along either axis.
+        mirror: Whether to mirror left and right.
+        generator: Draws both.
+    """
+    count, _, side, _ = pixels.shape
+    offsets = torch.randint(2 * crop + 1, (2, count, 1), generator=generator)
+    rows, columns = offsets + torch.arange(side)
+    if mirror:
+        flipped = torch.rand(count, 1, generator=generator) < 0.5
+        columns = torch.where(flipped, columns.flip(1), columns)
+    padded = functional.pad(pixels, (crop,) * 4)
+    index = torch.arange(count)[:, None, None]
+    return padded.movedim(1, -1)[index, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)

@@ -1,0 +1,215 @@
+"""Stage ``probe``: the last two layers, and lambda, on frozen features (Section 5.2.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+import equitune
+from experiments.cnn.features import Features, load_features
+from experiments.cnn.heads import Head, Probe, make_rule
+from experiments.cnn.views import lookup, make_action
+from experiments.errors import Interrupted
+from experiments.lambdas import build_net
+from experiments.progress import progress
+
+if TYPE_CHECKING:
+    from experiments.cnn.sections import ProbeRecipe
+    from experiments.records import Run
+    from experiments.schema import LambdaNetConfig, RunConfig
+
+HEADS = "heads.safetensors"
+#: Images per pass where nothing is learned.
+CHUNK = 2000
+
+
+class Plan(NamedTuple):
+    """What is learned, and how.
+
+    Attributes:
+        method: Name of the method.
+        group: Name of the group.
+        transform: Name of the set of turns.
+        loss: Proxy loss of equizero.
+        straight_through: Its gradients.
+        net: Settings of lambda.
+        separate: Whether lambda is learned after the head.
+    """
+
+    method: str
+    group: str
+    transform: str
+    loss: str | None
+    straight_through: str | None
+    net: LambdaNetConfig | None
+    separate: bool
+
+
+def plan(config: RunConfig) -> Plan:
+    """Return what a configuration asks for."""
+    task = config.task
+    return Plan(
+        config.method.name,
+        config.group.name,
+        task.transform,
+        task.loss,
+        task.straight_through,
+        config.method.lambda_net,
+        task.lambda_training == "separate",
+    )
+
+
+def build_probe(asked: Plan, shape: tuple[int, int, int], classes: int, seed: int) -> Probe:
+    """Build the layers of a method, with initial weights that the seed draws.
+
+    The head is drawn first, so that all methods of a seed begin with the same one.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = Head(shape, classes)
+        net = None
+        if asked.net is not None:
+            net = build_net(shape[0] * shape[1] * shape[2], asked.net)
+    group = make_action(asked.group).group
+    return Probe(head, make_rule(asked.method, group, asked.loss, asked.straight_through, net))
+
+
+@torch.inference_mode()
+def correctness(
+    probe: nn.Module, features: Features, group: str, transform: str
+) -> Bool[Tensor, "transforms n"]:
+    """Return which images are classified correctly, for every turn of them."""
+    probe.eval()
+    table = lookup(group, transform, features.views)
+    rows = []
+    for turn in range(table.shape[1]):
+        parts = features.values[table[:, turn]].split(CHUNK, dim=1)
+        rows.append(torch.cat([probe(part).argmax(dim=-1) for part in parts]) == features.labels)
+    return torch.stack(rows)
+
+
+class Learner:
+    """Stochastic gradient descent on stored features, epoch by epoch."""
+
+    def __init__(
+        self,
+        probe: Probe,
+        features: Features,
+        asked: Plan,
+        recipe: ProbeRecipe,
+        seed: int,
+    ) -> None:
+        """Set up; nothing is learned yet.
+
+        Args:
+            probe: From `build_probe`.
+            features: Of the training images.
+            asked: The plan.
+            recipe: Hyper-parameters.
+            seed: Of the order, the turns and dropout.
+        """
+        self.probe, self.features, self.recipe, self.seed = probe, features, recipe, seed
+        self.table = lookup(asked.group, asked.transform, features.views)
+
+    def learn(
+        self, rule: nn.Module, parameters: list[dict[str, object]], first: int
+    ) -> Iterator[float]:
+        """Learn the epochs of the recipe, through one rule; yields the mean loss of each.
+
+        Args:
+            rule: Combines the views.
+            parameters: What is learned, in the optimiser's format.
+            first: Number of the first epoch, from which order, turns and dropout follow.
+        """
+        # One call per step instead of one per tensor.
+        fused = torch.optim.SGD(
+            parameters, lr=self.recipe.learning_rate, momentum=self.recipe.momentum, fused=True
+        )
+        stepwise = Probe(self.probe.head, rule)  # type: ignore[arg-type]
+        for epoch in range(first, first + self.recipe.epochs):
+            stepwise.train()
+            with torch.random.fork_rng(devices=[]):
+                # Dropout draws from the global generator.
+                torch.manual_seed(2 * (self.seed * 1_000_003 + epoch))
+                yield self._epoch(stepwise, fused, epoch)
+
+    def _epoch(self, probe: Probe, optimiser: torch.optim.Optimizer, epoch: int) -> float:
+        generator = torch.Generator().manual_seed(2 * (self.seed * 1_000_003 + epoch) + 1)
+        count, total = len(self.features.labels), torch.zeros(())
+        order = torch.randperm(count, generator=generator)
+        turns = torch.randint(self.table.shape[1], (count,), generator=generator)
+        views = self.table[:, turns]
+        size = self.recipe.batch_size
+        for rows, wanted in zip(order.split(size), views.split(size, dim=1), strict=True):
+            features: Float[Tensor, "group batch ..."] = self.features.values[wanted, rows]
+            loss = functional.cross_entropy(probe(features), self.features.labels[rows])
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            total += loss.detach() * len(rows)
+        return float(total) / count
+
+
+def phases(asked: Plan, probe: Probe) -> list[tuple[nn.Module, list[dict[str, object]]]]:
+    """Return the rules to learn through, one after the other, and what is learned with each."""
+    head: dict[str, object] = {"params": list(probe.head.parameters())}
+    if asked.net is None:
+        return [(probe.rule, [head])]
+    net: dict[str, object] = {
+        "params": list(probe.rule.parameters()),
+        "lr": asked.net.learning_rate,
+        "weight_decay": asked.net.weight_decay,
+    }
+    if not asked.separate:
+        return [(probe.rule, [head, net])]
+    return [(equitune.Uniform(), [head]), (probe.rule, [net])]
+
+
+def probe(config: RunConfig, run: Run) -> None:
+    """Learn the last two layers and keep them after every epoch.
+
+    Raises:
+        Interrupted: If the process was asked to stop; the run begins again next time.
+    """
+    asked, recipe, seed = plan(config), config.task.probe, config.seed
+    assert recipe is not None
+    everything = load_features(config, run, "train")
+    held_out, learned = _split(len(everything.labels), recipe.validation, seed)
+    known, unseen = everything.rows(learned), everything.rows(held_out)
+    _, _, *shape = everything.values.shape
+    layers = build_probe(asked, (shape[0], shape[1], shape[2]), config.dataset.classes, seed)
+    learner = Learner(layers, known, asked, recipe, seed)
+    tensors: dict[str, Tensor] = {}
+    todo = phases(asked, layers)
+    with progress(f"probe {run.folder.name}", len(todo) * recipe.epochs) as bar:
+        for number, (rule, parameters) in enumerate(todo):
+            first = 1 + number * recipe.epochs
+            for epoch, loss in enumerate(learner.learn(rule, parameters, first), start=first):
+                bar.update(epoch, f"loss {loss:.3f}")
+                if run.should_checkpoint:
+                    raise Interrupted(f"stopped on request; {run.folder.name} begins again")
+                if number < len(todo) - 1:
+                    continue
+                step = epoch - first + 1
+                run.row("cross_entropy", loss, split="train", step=step)
+                if len(held_out):
+                    correct = correctness(layers, unseen, asked.group, asked.transform)
+                    accuracy = 100 * float(correct.double().mean())
+                    run.row("top1_accuracy", accuracy, split="validation", step=step)
+                kept = layers.state_dict().items()
+                tensors |= {f"{step}.{name}": value.clone() for name, value in kept}
+    run.fact("device", "cpu")
+    run.fact("images", len(learned))
+    run.save(HEADS, tensors)
+
+
+def _split(count: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Return held-out and remaining rows."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    held_out = int(count * share)
+    return order[:held_out].sort().values, order[held_out:].sort().values

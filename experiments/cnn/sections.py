@@ -1,0 +1,74 @@
+"""The configuration sections of the CNN task: which keys exist and of which type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+from experiments.schema import at_least, between, how, one_of
+
+TRAININGS = ("none", "probe")
+LOSSES = ("max_probability", "entropy", "reversed_max_probability")
+STRAIGHT_THROUGH = ("mean", "identity")
+
+
+@dataclass
+class PretrainRecipe:
+    """How a backbone is trained on upright images by the suite itself."""
+
+    dataset: str = MISSING
+    root: str | None = how(default=None)
+    epochs: int = at_least(1)
+    batch_size: int = at_least(1)
+    learning_rate: float = at_least(0, above=True)
+    warmup: float = between(0, 1, below=True)
+    momentum: float = between(0, 1, below=True)
+    weight_decay: float = at_least(0)
+    label_smoothing: float = between(0, 1, below=True)
+    crop: int = at_least(0)
+    mirror: bool = MISSING
+    precision: str = one_of("float32", "bfloat16")
+
+
+@dataclass
+class ProbeRecipe:
+    """How the last two layers, and lambda with them, are trained on the data set."""
+
+    epochs: int = at_least(1)
+    batch_size: int = at_least(1)
+    learning_rate: float = at_least(0, above=True)
+    momentum: float = between(0, 1, below=True)
+    validation: float = between(0, 1, below=True)
+
+
+@dataclass
+class CnnTask:
+    """Section ``task``."""
+
+    name: str = MISSING
+    training: str = one_of(*TRAININGS)
+    transform: str = one_of("none", "rot90")
+    evaluate_on: str = one_of("test", "train")
+    selection: str = one_of("validation", "evaluation", "last")
+    loss: str | None = field(default=None, metadata={"choices": LOSSES})
+    straight_through: str | None = field(default=None, metadata={"choices": STRAIGHT_THROUGH})
+    lambda_training: str | None = field(default=None, metadata={"choices": ("joint", "separate")})
+    probe: ProbeRecipe | None = field(default_factory=ProbeRecipe)
+    pretrain: PretrainRecipe = field(default_factory=PretrainRecipe)
+    pretrain_seed: int = between(0, 2**32 - 1)
+    feature_batch: int = how(minimum=1)
+
+
+@dataclass
+class CnnModel:
+    """Section ``model``: the network, where its weights come from, how it sees images."""
+
+    name: str = MISSING
+    task: str = MISSING
+    architecture: str = MISSING
+    weights: str = one_of("ours", "imagenet")
+    checkpoint: str | None = how(default=None)
+    size: int = at_least(8)
+    mean: list[float] = MISSING
+    std: list[float] = MISSING

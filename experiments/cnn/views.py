@@ -1,0 +1,51 @@
+"""The views of an image that groups need, as elements of the symmetry group of the square."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+import equitune
+
+#: Elements of `equitune.DihedralImage`: k turns by k quarters, 4 + k mirrors first.
+MEMBERS = {
+    "trivial": (0,),
+    "none": (0,),
+    "rot90": (0, 1, 2, 3),
+    "mirror": (0, 4),
+    "dihedral": tuple(range(8)),
+}
+SQUARE = equitune.DihedralImage()
+
+
+def make_action(name: str) -> equitune.Action:
+    """Return how a group acts on images; its elements are those of `MEMBERS`, in order."""
+    actions = {
+        "trivial": lambda: equitune.Invariant(equitune.trivial()),
+        "rot90": equitune.Rot90,
+        "mirror": equitune.Mirror,
+        "dihedral": equitune.DihedralImage,
+    }
+    action: equitune.Action = actions[name]()
+    return action
+
+
+def lookup(group: str, transform: str, views: str) -> Int64[Tensor, "group transforms"]:
+    """Return where, among stored views, g r x stands for every g and every r.
+
+    An image that was turned by r has the same orbit, in another order. So nothing is computed again
+    for it.
+
+    Args:
+        group: Name of the group, of g.
+        transform: Name of the set from which an image's turn r is drawn.
+        views: Name of the group whose orbit is stored.
+
+    Returns:
+        Positions in the stored orbit, [G, R].
+    """
+    order = {element: position for position, element in enumerate(MEMBERS[views])}
+    product = SQUARE.group.multiply
+    table = [[order[product(g, r)] for r in MEMBERS[transform]] for g in MEMBERS[group]]
+    return torch.tensor(table)

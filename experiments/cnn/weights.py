@@ -1,0 +1,233 @@
+"""Weights of networks: read from files, fetched, and put into place. No code is ever loaded."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from experiments.cnn.backbones import SMALL, Backbone, parse
+from experiments.errors import UserError
+from experiments.files import load_tensors
+
+_PICKLES = (".th", ".pt", ".pth")
+#: Keys under which a checkpoint may hold the weights, beside other things.
+_WRAPPERS = ("state_dict", "model")
+#: Names of the classifiers of our own and of torchvision's networks.
+_CLASSIFIERS = ("linear", "fc", "classifier", "heads", "head")
+#: Mismatches that a line names.
+_NAMED = 3
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Read the weights of a network.
+
+    Args:
+        path: A ``.safetensors`` file, or a ``.th``, ``.pt`` or ``.pth`` file that holds tensors by
+            name, alone or under ``state_dict`` or ``model``.
+
+    Returns:
+        The tensors by name; a ``module.`` before all names is removed.
+
+    Raises:
+        UserError: If the file is missing, damaged, of another kind, would run code, or has a value
+            that is not finite.
+    """
+    if path.suffix == ".safetensors":
+        found: object = load_tensors(path, own=False)[0]
+    elif path.suffix in _PICKLES:
+        found = _unpickle(path)
+    else:
+        kinds = ", ".join((".safetensors", *_PICKLES))
+        raise UserError(f"{path}: weights are read from files of these kinds: {kinds}")
+    return _checked(found, str(path))
+
+
+def _unpickle(path: Path) -> object:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle fails in any way
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it asks for {code[1]}" if code else _first_line(error)
+        raise UserError(f"{path}: not a complete file of tensors alone ({reason})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _checked(found: object, origin: str) -> dict[str, Tensor]:
+    """Return the tensors by name that a checkpoint holds, all of them finite."""
+    for key in _WRAPPERS:
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+            break
+    if not isinstance(found, Mapping) or not found:
+        raise UserError(f"{origin}: holds no tensors by name, but a {type(found).__name__}")
+    for name, value in found.items():
+        dense = isinstance(value, Tensor) and value.layout == torch.strided
+        if not isinstance(name, str) or not dense or value.is_meta or value.is_quantized:
+            raise UserError(
+                f"{origin}: {name} is a {type(value).__name__}, not an array of numbers"
+            )
+        if not value.isfinite().all():
+            raise UserError(f"{origin}: {name} has values that are not finite")
+    # DataParallel puts this before all names.
+    prefix = "module." if all(name.startswith("module.") for name in found) else ""
+    return {name.removeprefix(prefix): value.detach() for name, value in found.items()}
+
+
+def class_count(weights: dict[str, Tensor], architecture: str) -> int:
+    """Return the number of classes that weights are for: the rows of the classifier's last matrix.
+
+    Args:
+        weights: Tensors by name.
+        architecture: As for `build_backbone`.
+
+    Raises:
+        UserError: If the architecture is unknown or the weights have no classifier.
+    """
+    heads = _classifiers(architecture)
+    matrices = [
+        name
+        for name, value in weights.items()
+        if name.endswith("weight") and value.ndim >= 2 and name.startswith(heads)
+    ]
+    if not matrices:
+        raise UserError(
+            f"the weights are not those of {architecture}: they have no classifier named "
+            f"{' or '.join(head.rstrip('.') for head in heads)}"
+        )
+    return len(weights[max(matrices, key=_numbered)])
+
+
+def _classifiers(architecture: str) -> tuple[str, ...]:
+    """Return what the classifier's tensors may begin with."""
+    family, name = parse(architecture)
+    heads: str | tuple[str, ...] = _CLASSIFIERS
+    if family == "timm":
+        import timm
+
+        known = timm.get_pretrained_cfg(name)
+        heads = (known and known.classifier) or _CLASSIFIERS
+    return tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
+
+
+def _numbered(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts layer 10 behind layer 9."""
+    return [(int(part) if part.isdigit() else -1, part) for part in name.split(".")]
+
+
+def put_weights(backbone: Backbone, weights: dict[str, Tensor]) -> None:
+    """Put weights into a network, all of them.
+
+    Args:
+        backbone: The network; changed in place.
+        weights: Tensors by their names in the original network. The counters of batch norms may be
+            absent, as in files of before 2018.
+
+    Raises:
+        UserError: If names, number of classes or shapes are not those of the network.
+    """
+    # A copy knows the version of its format; torchvision's MNASNet asks for it.
+    state = backbone.model.state_dict()
+    architecture = backbone.architecture
+    _check_names(weights, state, architecture)
+    classes = class_count(weights, architecture)
+    if classes != backbone.classes:
+        raise UserError(
+            f"the weights are for {classes} classes; this {architecture} is for {backbone.classes}"
+        )
+    wrong = [
+        f"{name} {list(value.shape)} instead of {list(state[name].shape)}"
+        for name, value in weights.items()
+        if value.shape != state[name].shape
+    ]
+    if wrong:
+        stem = "conv1.weight [64, 3, 7, 7] instead of [64, 3, 3, 3]" in wrong
+        note = f"; its first convolution is 3x3 up to model.size={SMALL}" if stem else ""
+        raise UserError(f"the weights do not fit {architecture}: {_listed(wrong)}{note}")
+    state.update(weights)
+    backbone.model.load_state_dict(state)
+
+
+def _check_names(
+    weights: Mapping[str, Tensor], needed: Mapping[str, Tensor], architecture: str
+) -> None:
+    missing = [n for n in needed if n not in weights and not n.endswith("num_batches_tracked")]
+    extra = [name for name in weights if name not in needed]
+    wrong = [f"it needs {_listed(missing)}"] if missing else []
+    wrong += [f"it has no {_listed(extra)}"] if extra else []
+    if wrong:
+        raise UserError(f"the weights are not those of {architecture}: {'; '.join(wrong)}")
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def imagenet_weights(architecture: str) -> dict[str, Tensor]:
+    """Fetch weights trained on ImageNet, or take them from the cache of an earlier time.
+
+    Args:
+        architecture: ``torchvision:NAME``, for the default weights of that name, or ``timm:NAME``.
+
+    Raises:
+        UserError: If there are none, or they cannot be fetched.
+    """
+    family, name = parse(architecture)
+    local = "give a file instead, with model.checkpoint=FILE"
+    if family == "cifar":
+        raise UserError(f"{architecture} has no ImageNet weights; {local} or model.weights=ours")
+    try:
+        with _no_code(), torch.random.fork_rng(devices=[]):
+            weights = _FETCH[family](name)
+    except Exception as error:  # networks and hubs fail in any way
+        raise UserError(
+            f"the ImageNet weights of {architecture} cannot be fetched ({_first_line(error)}); "
+            f"{local}"
+        ) from error
+    return _checked(weights, f"the ImageNet weights of {architecture}")
+
+
+@contextmanager
+def _no_code() -> Iterator[None]:
+    """Make PyTorch refuse pickles that hold code, whatever its caller asks for."""
+    names = ("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
+    before = {name: os.environ.pop(name, None) for name in names}
+    os.environ[names[0]] = "1"
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _fetch_torchvision(name: str) -> dict[str, Tensor]:
+    from torchvision import models  # type: ignore[import-untyped]
+
+    chosen = models.get_model_weights(name).DEFAULT
+    found = chosen.get_state_dict(check_hash=True, weights_only=True, map_location="cpu")
+    # The layers of DenseNets had a dot more when their files were written.
+    old = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
+    return {old.sub(r"\1\2.", key): value for key, value in found.items()}
+
+
+def _fetch_timm(name: str) -> dict[str, Tensor]:
+    import timm
+
+    weights: dict[str, Tensor] = timm.create_model(name, pretrained=True).state_dict()
+    return weights
+
+
+_FETCH = {"torchvision": _fetch_torchvision, "timm": _fetch_timm}

@@ -1,0 +1,103 @@
+"""What every reader of images shares: the arrays it returns, and how it says what is wrong."""
+
+from __future__ import annotations
+
+import functools
+import struct
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Int64, Integer, UInt8
+from PIL import Image
+
+from experiments.errors import UserError
+from experiments.files import sha256
+
+Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = ("train", "test")
+
+#: What PIL raises for a file that is not an image, or not a whole one.
+BAD_IMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+
+
+class Arrays(NamedTuple):
+    """Images and labels of one split, as numpy arrays.
+
+    Attributes:
+        pixels: Red, green, blue from 0 to 255, [n, 3, size, size].
+        labels: Indices into ``classes``, [n].
+        classes: Names of the classes.
+    """
+
+    pixels: UInt8[np.ndarray, "n 3 size size"]
+    labels: Int64[np.ndarray, " n"]
+    classes: tuple[str, ...]
+
+
+def one_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type if it has none."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def read_lines(path: Path) -> tuple[str, ...]:
+    """Return the lines of a text file that are not empty, without white space around them."""
+    return tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
+
+
+def check_labels(path: Path, labels: Integer[np.ndarray, " n"], classes: int, first: int) -> None:
+    """Refuse labels that are no index of a class.
+
+    Args:
+        path: The file they come from.
+        labels: Whole numbers, [n].
+        classes: Number of classes.
+        first: Row of the first label in the file.
+
+    Raises:
+        UserError: Naming the row and the label.
+    """
+    bad = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(bad):
+        raise UserError(
+            f"{path}: row {first + bad[0]} has label {labels[bad[0]]}; dataset.classes={classes} "
+            f"allows 0 to {classes - 1}"
+        )
+
+
+def check_classes(where: Path, names: tuple[str, ...], classes: int) -> tuple[str, ...]:
+    """Return the names of the classes if they are as many as the configuration says.
+
+    Args:
+        where: The file or folder that names them.
+        names: The names.
+        classes: Number of classes according to the configuration.
+
+    Raises:
+        UserError: If the numbers differ.
+    """
+    if len(names) != classes:
+        raise UserError(
+            f"{where}: has {len(names)} classes, not dataset.classes={classes}; "
+            f"set dataset.classes={len(names)} or choose other data"
+        )
+    return names
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file; it is read once per process unless it changes."""
+    facts = path.stat()
+    return _digest(path.absolute(), facts.st_mtime_ns, facts.st_size)
+
+
+@functools.lru_cache(maxsize=256)
+def _digest(path: Path, changed: int, size: int) -> str:
+    """Hash a file; time of change and size only tell a new call from an old one."""
+    return sha256(path)

@@ -1,0 +1,148 @@
+"""The CNN task: what its tables and figures share: methods with their losses, which rows count."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from scripts._cells import Summary
+from scripts._curves import DASHED, DOTTED, SOLID, LineStyle
+from scripts._options import Options
+from scripts._panels import BLACK, BLUE, GREEN, ORANGE
+from scripts._results import Results, select
+
+# From the palette of `_panels` too.
+VERMILION, PURPLE = "#D55E00", "#CC79A7"
+
+ACCURACY = "top1_accuracy"
+EQUIZERO = "equizero"
+GROUPS = {
+    "pretrained": "trivial",
+    **dict.fromkeys(("equitune", EQUIZERO, "lambda_equitune"), "rot90"),
+}
+# Equizero's loss where a row names none, and the images that are evaluated; by protocol.
+LOSSES = {"paper": "max_probability", "reference": "reversed_max_probability"}
+SPLITS = {"paper": "test", "reference": "train"}
+SPLIT_NOTE = (
+    "protocol paper: test images; protocol reference: the training images, as in the authors' code"
+)
+_LOSS = r"(?:^|, )loss=(\w+)(?=, |$)"
+_UNTRAINED = r"(?:^|, )training=none(?=, |$)"
+# Without training there is no epoch to select.
+_NO_SELECTION = r"(?:^|, )selection=last(?=, |$)"
+
+
+class Way(NamedTuple):
+    """A method, and how it chooses.
+
+    Attributes:
+        method: The method, as rows name it.
+        loss: Equizero's proxy loss; empty for the others, which have none.
+    """
+
+    method: str
+    loss: str = ""
+
+    @property
+    def cells(self) -> tuple[str, str]:
+        """Its name in a table: method and loss."""
+        return self.method, self.loss.replace("_", " ")
+
+    @property
+    def label(self) -> str:
+        """Its name in a legend."""
+        method, loss = self.cells
+        return f"{method} ({loss})" if loss else method
+
+
+REVERSED, ENTROPY = Way(EQUIZERO, "reversed_max_probability"), Way(EQUIZERO, "entropy")
+# In the order of the legend.
+WAYS = (
+    *(Way("lambda_equitune"), Way("equitune"), Way(EQUIZERO, "max_probability")),
+    *(ENTROPY, REVERSED, Way("pretrained")),
+)
+_LABELS = [way.label for way in WAYS]
+COLOURS = dict(zip(_LABELS, (GREEN, BLUE, ORANGE, VERMILION, PURPLE, BLACK), strict=True))
+STYLES: dict[str, LineStyle] = dict(
+    zip(_LABELS, (SOLID, SOLID, SOLID, DASHED, DOTTED, DASHED), strict=True)
+)
+
+
+class Study(NamedTuple):
+    """One of the two figures of probing.
+
+    Attributes:
+        title: Its title.
+        models: Our networks; the preset's first.
+        papers_model: The paper's network, as its rows name it.
+        normalised: Whether that has batch norms.
+    """
+
+    title: str
+    models: tuple[str, ...]
+    papers_model: str
+    normalised: bool
+
+
+STUDIES = {
+    "figure5b": Study("Figure 5b: ResNet", ("ResNet20", "ResNet18"), "resnet", True),
+    "figure11b": Study("Figure 11b: AlexNet", ("SmallAlexNet", "AlexNet"), "alexnet", False),
+}
+
+
+class Arm(NamedTuple):
+    """One network, probed and evaluated in one way; methods without rows are absent.
+
+    Attributes:
+        scale: Scale of its rows.
+        protocol: Protocol of its rows.
+        model: Network of its rows.
+        curves: Method to epoch to accuracy.
+        selected: Method to the accuracy at the epochs that the runs report.
+        epochs: Method to these epochs, one per seed, in order.
+    """
+
+    scale: str
+    protocol: str
+    model: str
+    curves: Mapping[Way, Mapping[int, Summary]]
+    selected: Mapping[Way, Summary]
+    epochs: Mapping[Way, Sequence[int]]
+
+
+def result_rows(results: Results, options: Options, *, trained: bool) -> pd.DataFrame:
+    """Select the rows that tables and figures of the CNN task are made of.
+
+    Args:
+        results: All rows.
+        options: Scales to show.
+        trained: Whether the last layers were trained on the data set, or the network was evaluated
+            as it is.
+
+    Returns:
+        Rows of the paper's groups; further columns are `loss`, as in `Way`, and `departure`, what
+        `variant` says beyond loss and training: empty for what the protocol defines.
+    """
+    rows = select(results.ours, task="cnn", scale=options.scales)
+    untrained = rows["variant"].str.contains(_UNTRAINED)
+    rows = rows[(rows["group"] == rows["method"].map(GROUPS)) & (untrained != trained)]
+    loss = rows["variant"].str.extract(_LOSS, expand=False)
+    loss = loss.fillna(rows["protocol"].map(LOSSES)).where(rows["method"] == EQUIZERO, "")
+    said = (_LOSS,) if trained else (_LOSS, _UNTRAINED, _NO_SELECTION)
+    departure = rows["variant"].str.replace("|".join(said), "", regex=True)
+    return rows.assign(loss=loss, departure=departure.str.removeprefix(", "))
+
+
+def of_way(rows: pd.DataFrame, way: Way) -> pd.DataFrame:
+    """Select the rows of a method with a loss.
+
+    Args:
+        rows: As `result_rows` returns them.
+        way: Method and loss.
+
+    Returns:
+        The rows.
+    """
+    return select(rows, method=way.method, loss=way.loss)

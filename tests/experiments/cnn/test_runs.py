@@ -1,0 +1,174 @@
+"""CNN runs: from pretraining to accuracy, on pictograms; what is shared; what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments.cnn.backbones import build_backbone
+from experiments.errors import UserError
+from experiments.files import load_tensors, save_tensors
+from experiments.registry import load_task
+from experiments.runner import execute
+from experiments.schema import RunConfig, variant
+from experiments.stages import name_run
+
+Configure = Callable[..., RunConfig]
+RunPy = Callable[..., "subprocess.CompletedProcess[str]"]
+SHORT = (
+    "task=cnn",
+    "task.pretrain.epochs=1",
+    "task.probe.epochs=2",
+    "dataset.per_class_train=20",
+    "dataset.per_class_test=10",
+)
+METHODS = ("pretrained", "equitune", "equizero", "lambda_equitune")
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "metrics.csv", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def names(config: RunConfig) -> dict[str, str]:
+    task = load_task("cnn")
+    return {stage: name_run(task, task.stages[stage], config).hash for stage in task.stages}
+
+
+@pytest.mark.parametrize("scale", ["demo", "paper"])
+@pytest.mark.parametrize("protocol", ["paper", "reference"])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_defaults_are_those_of_the_protocol(
+    configure: Configure, scale: str, protocol: str, method: str
+) -> None:
+    dataset = "symbols" if scale == "demo" else "cifar10"
+    chosen = (f"scale={scale}", f"protocol={protocol}", f"method={method}", f"dataset={dataset}")
+    config = configure("task=cnn", *chosen)
+    assert variant(config) == ""
+    assert config.task.pretrain.dataset == ("letters" if scale == "demo" else "cifar100")
+    assert config.group.name == ("trivial" if method == "pretrained" else "rot90")
+    reference = protocol == "reference"
+    assert config.task.evaluate_on == ("train" if reference else "test")
+    if method == "equizero":
+        assert config.task.loss == ("reversed_" if reference else "") + "max_probability"
+    else:
+        assert config.task.loss is None
+
+
+def test_methods_seeds_and_options_share_what_does_not_depend_on_them(configure: Configure) -> None:
+    base = names(configure("task=cnn", "method=equitune"))
+    for overrides in (
+        ("method=lambda_equitune",),
+        ("method=pretrained",),
+        ("method=equitune", "seed=3"),
+        ("method=equizero", "task.loss=entropy", "task.probe.epochs=3"),
+    ):
+        other = names(configure("task=cnn", *overrides))
+        same = [stage for stage in base if base[stage] == other[stage]]
+        assert same == ["pretrain", "features_train", "features_test"], overrides
+    mirrored = names(configure("task=cnn", "method=equitune", "group=dihedral"))
+    assert [stage for stage in base if base[stage] == mirrored[stage]] == ["pretrain"]
+
+
+def test_one_run_of_every_method(configure: Configure, tmp_path: Path) -> None:
+    found = {}
+    for method in METHODS:
+        run = execute(configure(*SHORT, f"method={method}"))
+        found[method] = {(r["metric"], r["step"]): float(r["value"]) for r in rows(run.folder)}
+        for epoch in ("1", "2", ""):
+            assert 0 <= found[method]["top1_accuracy", epoch] <= 100
+        low, high = (found[method][f"top1_accuracy_{end}", ""] for end in ("low", "high"))
+        assert low < found[method]["top1_accuracy", ""] < high
+        error = found[method]["equivariance_error", ""]
+        assert error > 0.01 if method == "pretrained" else error < 1e-4
+    runs = [p.name.split("-")[0] for p in (tmp_path / "results" / "runs" / "cnn").iterdir()]
+    assert sorted(runs) == sorted(
+        ["pretrain", "features_train", "features_test", *["probe"] * 4, *["evaluate"] * 4]
+    )
+
+
+def test_the_same_seed_twice_gives_identical_rows(configure: Configure, tmp_path: Path) -> None:
+    texts = []
+    for name in ("first", "second"):
+        config = configure(*SHORT, "method=lambda_equitune", f"results={tmp_path}/{name}")
+        texts.append((execute(config).folder / "metrics.csv").read_bytes())
+    assert texts[0] == texts[1]
+
+
+def test_a_network_of_ones_own_zero_shot(configure: Configure, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    path = tmp_path / "own.safetensors"
+    save_tensors(path, build_backbone("cifar:resnet20", 10, 32).model.state_dict())
+    classes = configure("task=cnn").dataset.classes
+    own = (*SHORT, "task.training=none", f"model.checkpoint={path}", "method=equizero")
+    if classes != 10:
+        with pytest.raises(UserError, match=f"needs a network of the {classes} classes"):
+            execute(configure(*own))
+        save_tensors(path, build_backbone("cifar:resnet20", classes, 32).model.state_dict())
+    run = execute(configure(*own))
+    found = {(r["metric"], r["transform"], r["view"]): float(r["value"]) for r in rows(run.folder)}
+    turns = [found["top1_accuracy", "rot90", str(turn)] for turn in range(4)]
+    assert found["top1_accuracy", "rot90", ""] == pytest.approx(sum(turns) / 4)
+    assert found["top1_accuracy", "none", ""] == turns[0]
+    assert turns == [turns[0]] * 4
+    assert {"over_equitune", "over_equitune_low", "over_equitune_high"} <= {m for m, *_ in found}
+    record = json.loads((run.folder / "record.json").read_text())
+    assert "checkpoint=" in rows(run.folder)[0]["variant"]
+    assert record["facts"]["checkpoint_sha256"]
+
+
+def test_stored_features_give_what_the_whole_network_gives(configure: Configure) -> None:
+    """The features of a turned image, looked up, are those that the network computes."""
+    from experiments.images.sets import load_images
+
+    from experiments.cnn.features import FEATURES
+    from experiments.cnn.inputs import preprocessing
+    from experiments.cnn.views import SQUARE
+    from experiments.runner import StopSignal, ensure
+
+    config = configure(*SHORT, "method=equitune")
+    execute(config)
+    weights, _ = load_tensors(ensure(config, "pretrain", StopSignal()).folder / "model.safetensors")
+    tensors, _ = ensure(config, "features_test", StopSignal()).tensors(FEATURES)
+    backbone = build_backbone(config.model.architecture, 27, 32)
+    backbone.model.load_state_dict(weights)
+    inputs = preprocessing(config.model)(load_images(config.dataset, "test").pixels[:20])
+    with torch.inference_mode():
+        for turn in range(4):
+            computed = backbone.eval().features(SQUARE.act(turn, inputs))
+            torch.testing.assert_close(
+                tensors["features"][turn, :20], computed, atol=1e-4, rtol=1e-4
+            )
+
+
+BAD = {
+    ("method=lambda_equitune", "group=trivial"): "one view to weigh",
+    ("method=lambda_equitune", "task.training=none"): "lambda to learn",
+    ("task.pretrain.dataset=imagenet",): "choose from: .*cifar100",
+    ("scale=paper",): "add dataset=cifar10",
+    ("model.std=[1,0,1]",): "three numbers, above 0",
+    ("task.probe.validation=0",): "needs held-out images",
+    ("dataset=cartpole",): "task=cnn cannot use dataset=cartpole",
+    ("model=LSTM",): "task=cnn cannot use model=LSTM",
+    ("task.loss=confidence",): "task.loss=confidence is not known",
+    ("group=verb",): "group=verb does not act",
+}
+
+
+@pytest.mark.parametrize("overrides", BAD)
+def test_bad_input_is_one_line(configure: Configure, overrides: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match=BAD[overrides]) as caught:
+        configure("task=cnn", *overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_class_count_that_does_not_fit_ends_with_one_line(run_py: RunPy) -> None:
+    result = run_py(*SHORT, "dataset.classes=7")
+    assert result.returncode == 1
+    assert "classes" in result.stderr.splitlines()[-1]

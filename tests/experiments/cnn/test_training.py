@@ -1,0 +1,100 @@
+"""The training loop and the augmentation, on toys."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from experiments.cnn.inputs import Preprocessing, augment
+from experiments.cnn.sections import PretrainRecipe
+from experiments.cnn.training import Images, Trainer
+
+SEE = Preprocessing(8, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+
+
+def images() -> Images:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(40) % 2
+    pixels = torch.randint(100, (40, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    pixels[labels == 1] += 100
+    return Images(pixels, labels)
+
+
+def trainer(precision: str = "float32") -> Trainer:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(0.2), nn.Linear(144, 2)
+    )
+    recipe = PretrainRecipe(
+        dataset="letters",
+        epochs=4,
+        batch_size=8,
+        learning_rate=0.05,
+        warmup=0.25,
+        momentum=0.9,
+        weight_decay=0.0,
+        label_smoothing=0.0,
+        crop=1,
+        mirror=False,
+        precision=precision,
+    )
+    return Trainer(network, images(), SEE, recipe, seed=3, device=torch.device("cpu"))
+
+
+def ignore(step: int) -> None:
+    pass
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_it_learns_and_a_stopped_training_ends_as_it_would_have(precision: str) -> None:
+    whole = trainer(precision)
+    losses = [whole.train_epoch(ignore) for _ in range(4)]
+    assert losses[-1] < 0.5 * losses[0]
+    first = trainer(precision)
+    for _ in range(2):
+        first.train_epoch(ignore)
+    tensors, facts = copy.deepcopy(first.state())
+    second = trainer(precision)
+    second.restore(tensors, facts)
+    assert [second.train_epoch(ignore) for _ in range(2)] == losses[2:]
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, second.network.state_dict()[name])
+
+
+def test_the_rate_rises_in_a_line_and_falls_in_a_cosine_to_nothing() -> None:
+    known = trainer()
+    rates = [known.learning_rate(step) for step in range(20)]
+    assert known.steps == 5 and max(rates) == pytest.approx(0.05)
+    assert rates.index(max(rates)) == 5
+    assert rates[:6] == sorted(rates[:6]) and rates[5:] == sorted(rates[5:], reverse=True)
+    assert rates[-1] < 0.001
+
+
+def test_an_augmented_image_is_a_shifted_or_mirrored_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(1, 256, (50, 3, 6, 6), dtype=torch.uint8, generator=generator)
+    moved = augment(pixels, 2, True, generator)
+    assert moved.shape == pixels.shape and moved.dtype == torch.uint8
+    padded = nn.functional.pad(pixels, (2, 2, 2, 2))
+    mirrored = 0
+    for index in range(50):
+        windows = [padded[index, :, i : i + 6, j : j + 6] for i in range(5) for j in range(5)]
+        plain = any(torch.equal(moved[index], window) for window in windows)
+        flipped = any(torch.equal(moved[index], window.flip(-1)) for window in windows)
+        assert plain or flipped
+        mirrored += flipped
+    assert 10 < mirrored < 40
+    assert torch.equal(augment(pixels, 0, False, generator), pixels)
+
+
+def test_preprocessing_commutes_with_quarter_turns() -> None:
+    pixels = torch.randint(256, (5, 3, 8, 8), dtype=torch.uint8)
+    turned = torch.rot90(pixels, 1, (-2, -1))
+    assert torch.equal(SEE(turned), torch.rot90(SEE(pixels), 1, (-2, -1)))
+    large = SEE._replace(size=20)
+    expected = torch.rot90(large(pixels), 1, (-2, -1))
+    torch.testing.assert_close(large(turned), expected, atol=1e-5, rtol=0)
+    assert float(SEE(torch.full((1, 3, 8, 8), 255, dtype=torch.uint8)).max()) == 2.0
