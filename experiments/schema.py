@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -64,6 +64,13 @@ def in_rows(**rule: Any) -> Any:
     return field(default=MISSING, metadata={"in_rows": True, **rule})
 
 
+class LambdaBudget(NamedTuple):
+    """Steps and batch size of a training of lambda."""
+
+    steps: int
+    batch_size: int
+
+
 @dataclass
 class LambdaNetConfig:
     """The network lambda of Eq. 4 and how it is trained (paper, Section 5.2.1 and D.4)."""
@@ -76,6 +83,16 @@ class LambdaNetConfig:
     weight_decay: float = at_least(0)
     steps: int | None = at_least(1)
     batch_size: int | None = at_least(1)
+
+    def budget(self) -> LambdaBudget:
+        """Return how long the network is trained on its own.
+
+        Raises:
+            UserError: If that is left open, as where it is trained together with other layers.
+        """
+        if self.steps is None or self.batch_size is None:
+            raise UserError("method.lambda_net needs steps and batch_size")
+        return LambdaBudget(self.steps, self.batch_size)
 
 
 @dataclass

@@ -22,14 +22,20 @@ GROUPS = {
     "pretrained": "trivial",
     **dict.fromkeys(("equitune", EQUIZERO, "lambda_equitune"), "rot90"),
 }
-# Equizero's loss where a row names none, and the images that are evaluated; by protocol.
+# Of the figures, by scale; the presets have the first.
+DATASETS = {"paper": "cifar10", "demo": "symbols"}
+# By protocol: equizero's loss where a row names none, and the images that are evaluated.
 LOSSES = {"paper": "max_probability", "reference": "reversed_max_probability"}
-SPLITS = {"paper": "test", "reference": "train"}
-SPLIT_NOTE = (
-    "protocol paper: test images; protocol reference: the training images, as in the authors' code"
+IMAGES = {"paper": "test images", "reference": "training images"}
+IMAGES_NOTE = f"protocol paper: {IMAGES['paper']}; protocol reference: {IMAGES['reference']}"
+LOSS_NOTE = (
+    "reversed: max probability with the sign of the authors' code, which takes the least confident "
+    "view"
 )
 _LOSS = r"(?:^|, )loss=(\w+)(?=, |$)"
 _UNTRAINED = r"(?:^|, )training=none(?=, |$)"
+# A table has less room than a legend.
+_SHORT = {"reversed_max_probability": "reversed"}
 # Without training there is no epoch to select.
 _NO_SELECTION = r"(?:^|, )selection=last(?=, |$)"
 
@@ -48,13 +54,13 @@ class Way(NamedTuple):
     @property
     def cells(self) -> tuple[str, str]:
         """Its name in a table: method and loss."""
-        return self.method, self.loss.replace("_", " ")
+        return self.method, _SHORT.get(self.loss, self.loss.replace("_", " "))
 
     @property
     def label(self) -> str:
         """Its name in a legend."""
-        method, loss = self.cells
-        return f"{method} ({loss})" if loss else method
+        loss = self.loss.replace("_", " ")
+        return f"{self.method} ({loss})" if loss else self.method
 
 
 REVERSED, ENTROPY = Way(EQUIZERO, "reversed_max_probability"), Way(EQUIZERO, "entropy")

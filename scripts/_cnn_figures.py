@@ -13,10 +13,11 @@ from scripts._cells import Summary, over_seeds
 from scripts._cnn import (
     ACCURACY,
     COLOURS,
+    DATASETS,
     ENTROPY,
     EQUIZERO,
+    IMAGES,
     REVERSED,
-    SPLITS,
     STUDIES,
     STYLES,
     WAYS,
@@ -34,7 +35,6 @@ from scripts._results import Results, select, step_numbers
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
-DATASETS = {"paper": "cifar10", "demo": "symbols"}
 # What the paper's figures print beside their equizero curves, and what these are.
 PRINTED = {"entropy": REVERSED, "max_probability": ENTROPY}
 # Points of accuracy; the axis begins and ends at a multiple.
@@ -136,11 +136,11 @@ def _papers_lines(name: str, paper: Points) -> Iterator[tuple[str, ...]]:
 
 
 def _draw(name: str, arms: Sequence[Arm], paper: Points, options: Options) -> Drawing:
-    grid: dict[tuple[str, str], list[Panel]] = {}
-    for arm in arms:
-        if arm.curves:
-            grid.setdefault((arm.scale, arm.model), []).append(_panel(arm, options))
-    rows = [*grid.values()]
+    drawn = [arm for arm in arms if arm.curves]
+    panels = {(arm.scale, arm.model, arm.protocol): _panel(arm, options) for arm in drawn}
+    columns = [name for name in PROTOCOLS if name in {arm.protocol for arm in drawn}]
+    places = dict.fromkeys((arm.scale, arm.model) for arm in drawn)
+    rows = [[panels.get((*place, protocol)) for protocol in columns] for place in places]
     rows[0].append(_papers_panel(name, paper))
     look = Look(COLOURS, STYLES, "epochs of probing", "accuracy (%)", _limits(rows))
     drawing = draw_curves(rows, look)
@@ -154,7 +154,7 @@ def _panel(arm: Arm, options: Options) -> Panel:
         Curve(way.label, way.label, {epoch: spread_band(point) for epoch, point in points.items()})
         for way, points in arm.curves.items()
     ]
-    title = f"{arm.model}, protocol {arm.protocol}\n{SPLITS[arm.protocol]} images{scale}"
+    title = f"{arm.model}, protocol {arm.protocol}\n{IMAGES[arm.protocol]}{scale}"
     return Panel(title, curves)
 
 
@@ -163,7 +163,7 @@ def _papers_panel(name: str, paper: Points) -> Panel:
         Curve(way.label, way.label, {epoch: Band(value, value, value) for epoch, value in points})
         for way, points in ((way, paper[way].items()) for way in WAYS if way in paper)
     ]
-    title = f"the paper's {STUDIES[name].papers_model}\ntrain images, labels put right"
+    title = f"the paper's {STUDIES[name].papers_model}\ntraining images, labels put right"
     return Panel(title, curves)
 
 
@@ -180,12 +180,13 @@ def _fold_legend(drawing: Drawing) -> None:
     )
 
 
-def _limits(rows: Sequence[Sequence[Panel]]) -> tuple[float, float]:
+def _limits(rows: Sequence[Sequence[Panel | None]]) -> tuple[float, float]:
     """One axis for all panels, so that heights can be compared."""
     bands = [
         band
         for row in rows
         for panel in row
+        if panel
         for curve in panel.curves
         for band in curve.points.values()
     ]

@@ -15,7 +15,18 @@ from scripts._cells import (
     format_reported,
     format_summary,
 )
-from scripts._cnn import ACCURACY, SPLIT_NOTE, STUDIES, WAYS, Arm, Way, of_way, result_rows
+from scripts._cnn import (
+    ACCURACY,
+    DATASETS,
+    IMAGES_NOTE,
+    LOSS_NOTE,
+    STUDIES,
+    WAYS,
+    Arm,
+    Way,
+    of_way,
+    result_rows,
+)
 from scripts._comparison import UNITS, notes
 from scripts._dqn_lines import format_interval
 from scripts._options import Options
@@ -24,28 +35,27 @@ from scripts._statistics import Interval
 from scripts._tables import Block, ColumnGroup, Table
 
 EPOCHS, PAPERS_EPOCHS = (1, 5, 10), (1, 10)
-_PROBING_HEADERS = (
-    *(f"epoch {epoch}" for epoch in EPOCHS),
-    *("selected", "which epoch", "n"),
-    *(f"paper reports, epoch {epoch}" for epoch in PAPERS_EPOCHS),
+_PROBING_GROUPS = (
+    ColumnGroup("ours", (*(f"epoch {epoch}" for epoch in EPOCHS), "selected", "which epoch", "n")),
+    ColumnGroup("paper reports", tuple(f"epoch {epoch}" for epoch in PAPERS_EPOCHS)),
 )
 _PROBING_NOTES = (
     "every image is evaluated in all four turns",
-    SPLIT_NOTE,
+    *(IMAGES_NOTE, LOSS_NOTE),
     "epoch: passes over the training images that were done; the paper counts its epochs 1 to 10 "
     "from 0 to 9",
     "selected: at the epoch that a run reports; protocol paper: the best on held-out training "
     "images; protocol reference: the best on the images that the accuracy is of",
     "band: mean \N{PLUS-MINUS SIGN} spread",
     f"n: seeds, least{EN_DASH}most where the columns differ",
-    "how many training images the last layers have learned from: facts.images in the record of "
-    "the run that probed_by of a run's record names",
+    "how many training images the last layers learned from: facts.images in the record of a run's "
+    "probe, which facts.probed_by names",
 )
 
-# Zero-shot: the networks, the protocol and, by scale, the data set with the classes of pretraining.
+# Without training: the networks, the protocol, and by scale the data set that they were trained on.
 MODELS = tuple(study.models[0] for study in STUDIES.values())
 PROTOCOL = "paper"
-DATASETS = {"paper": "cifar100", "demo": "letters"}
+SOURCES = {"paper": "cifar100", "demo": "letters"}
 # Without training there is no lambda; what the others are compared with stands first.
 UNTRAINED = (WAYS[-1], *WAYS[1:-1])
 _KEY = ("scale", "protocol", "dataset", "model", "departure")
@@ -56,7 +66,7 @@ _ZERO_SHOT_HEADERS = (
     *("over equitune", "equivariance error"),
 )
 _ZERO_SHOT_NOTES = (
-    SPLIT_NOTE,
+    *(IMAGES_NOTE, LOSS_NOTE),
     "by 90, 180, 270: images turned by so many degrees; mean over turns: these and upright",
     "[interval]: 95 % over images",
     "over equitune: difference in points on the same images",
@@ -94,13 +104,12 @@ def probing_digest(
         lines = tuple(_probing_line(arm, way, paper.get(way, {})) for way in WAYS)
         blocks.append(Block(labels, lines))
         if any(MISSING in line for line in lines):
-            chosen = "" if arm.model == STUDIES[name].models[0] else f" model={arm.model}"
-            incomplete.append(f"protocol={arm.protocol} scale={arm.scale}{chosen}")
+            incomplete.append(_probing_arguments(name, arm))
     return Table(
         name=name,
         title=f"{STUDIES[name].title}, accuracy on turned images against epochs of probing",
         stub=("method", "loss"),
-        groups=(ColumnGroup("", _PROBING_HEADERS),),
+        groups=_PROBING_GROUPS,
         blocks=tuple(blocks),
         notes=(
             *notes(rows, blocks, options, UNITS),
@@ -109,6 +118,15 @@ def probing_digest(
         ),
         commands=commands(name, incomplete),
     )
+
+
+def _probing_arguments(name: str, arm: Arm) -> str:
+    """Write what an arm's command has beside the preset, which is for the paper's scale."""
+    data, model = DATASETS[arm.scale], arm.model
+    words = [f"protocol={arm.protocol}", f"scale={arm.scale}"]
+    words += [f"dataset={data}"] * (data != DATASETS["paper"])
+    words += [f"model={model}"] * (model != STUDIES[name].models[0])
+    return " ".join(words)
 
 
 def _probing_line(arm: Arm, way: Way, paper: Mapping[int, float]) -> tuple[str, ...]:
@@ -137,12 +155,12 @@ def _papers_notes(name: str, reported: pd.DataFrame) -> Iterator[str]:
     """Say what the paper's curves are."""
     errors = sorted({float(text) for text in reported["read_error"] if text})
     within = f", to within {errors[-1]:g} points" if errors else ""
-    yield f"the paper's numbers: read off its picture{within}; it has no spread as a number"
+    yield f"the paper's numbers: read off its picture{within}, without its spread"
     yield (
-        'the two equizero labels of the paper\'s figure are swapped: its curve "entropy" takes '
-        "the least confident view (a sign error in max probability) and stands beside our reversed "
-        'max probability; its curve "max probability" is the entropy with the right sign and '
-        "stands beside our entropy; max probability with the right sign was never run"
+        'the two equizero labels of the paper\'s figure are swapped: its curve "entropy" is max '
+        'probability reversed and stands beside ours of that name; its curve "max probability" is '
+        "the entropy with the right sign and stands beside our entropy; max probability with the "
+        "right sign was never run"
     )
     batch = ", after probing with batch statistics in the batch norms"
     yield (
@@ -192,13 +210,13 @@ def _keys(found: Iterable[tuple[str, ...]], options: Options) -> Iterator[tuple[
         models = {key[3] for key in inside}
         yield from inside
         yield from (
-            (scale, PROTOCOL, DATASETS[scale], model, "") for model in MODELS if model not in models
+            (scale, PROTOCOL, SOURCES[scale], model, "") for model in MODELS if model not in models
         )
 
 
 def _arguments(labels: Mapping[str, str]) -> str:
     """Write what a block's command has beside the preset, which is for the paper's scale."""
-    preset = {"protocol": PROTOCOL, "dataset": DATASETS["paper"], "variant": "none"}
+    preset = {"protocol": PROTOCOL, "dataset": SOURCES["paper"], "variant": "none"}
     return " ".join(f"{name}={text}" for name, text in labels.items() if preset.get(name) != text)
 
 

@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from experiments.images.sets import load_images
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -19,10 +18,10 @@ from experiments.cnn.pretrain import pretrained_backbone
 from experiments.cnn.probe import HEADS, build_probe, correctness, plan
 from experiments.cnn.views import MEMBERS, make_action
 from experiments.errors import UserError
+from experiments.images.sets import load_images
 
 if TYPE_CHECKING:
     from experiments.cnn.backbones import Backbone
-
     from experiments.records import Run
     from experiments.schema import RunConfig
 

@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from experiments.images.sets import load_images
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
@@ -20,11 +19,11 @@ from experiments.cnn.pretrain import pretrained_backbone
 from experiments.cnn.views import MEMBERS, SQUARE
 from experiments.environment import choose_device
 from experiments.errors import Interrupted
+from experiments.images.sets import load_images
 from experiments.progress import progress
 
 if TYPE_CHECKING:
     from experiments.cnn.backbones import Backbone
-
     from experiments.records import Run
     from experiments.schema import RunConfig
 
@@ -76,7 +75,7 @@ def _extract(config: RunConfig, run: Run, split: str) -> None:
     backbone.to(device)
     parts = []
     with progress(f"features of {config.dataset.name} ({split})", len(images.labels)) as bar:
-        for pixels in images.pixels.split(config.task.feature_batch):
+        for pixels in torch.split(images.pixels, config.task.feature_batch):
             parts.append(orbit_features(backbone, pixels.to(device), see, elements).cpu())
             bar.update(sum(part.shape[1] for part in parts))
             if run.should_checkpoint:

@@ -6,10 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.images.sets import fingerprint
-
 from experiments.files import sha256
 from experiments.images.sections import ImageDataset
+from experiments.images.sets import fingerprint
 from experiments.schema import deciding, section, variant
 from experiments.stages import built_on
 

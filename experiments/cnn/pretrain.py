@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from experiments.cnn.backbones import Backbone, build_backbone
-from experiments.cnn.weights import class_count, imagenet_weights, load_weights, put_weights
-from experiments.images.sets import ImageSet, load_images
 
+from experiments.cnn.backbones import Backbone, build_backbone
 from experiments.cnn.identity import source
 from experiments.cnn.inputs import preprocessing
 from experiments.cnn.training import Images, Trainer
+from experiments.cnn.weights import class_count, imagenet_weights, load_weights, put_weights
 from experiments.environment import choose_device
 from experiments.errors import Interrupted
 from experiments.files import sha256
+from experiments.images.sets import ImageSet, load_images
 from experiments.progress import progress
 
 if TYPE_CHECKING:
@@ -97,7 +97,9 @@ def predict(
     """Return the logits of all images as they stand, [N, K], in single precision."""
     assert callable(see)
     backbone.eval().to(device)
-    parts = [backbone(see(part.to(device))).float().cpu() for part in images.pixels.split(batch)]
+    parts = [
+        backbone(see(part.to(device))).float().cpu() for part in torch.split(images.pixels, batch)
+    ]
     return torch.cat(parts)
 
 

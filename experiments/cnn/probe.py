@@ -88,7 +88,7 @@ def correctness(
     table = lookup(group, transform, features.views)
     rows = []
     for turn in range(table.shape[1]):
-        parts = features.values[table[:, turn]].split(CHUNK, dim=1)
+        parts = torch.split(features.values[table[:, turn]], CHUNK, dim=1)
         rows.append(torch.cat([probe(part).argmax(dim=-1) for part in parts]) == features.labels)
     return torch.stack(rows)
 
@@ -145,7 +145,9 @@ class Learner:
         turns = torch.randint(self.table.shape[1], (count,), generator=generator)
         views = self.table[:, turns]
         size = self.recipe.batch_size
-        for rows, wanted in zip(order.split(size), views.split(size, dim=1), strict=True):
+        for rows, wanted in zip(
+            torch.split(order, size), torch.split(views, size, dim=1), strict=True
+        ):
             features: Float[Tensor, "group batch ..."] = self.features.values[wanted, rows]
             loss = functional.cross_entropy(probe(features), self.features.labels[rows])
             optimiser.zero_grad()

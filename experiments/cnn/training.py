@@ -100,7 +100,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(_mix(self.seed, self.epoch) + 1)
         order = torch.randperm(len(self.images.labels), generator=generator)
         size, recipe = self.recipe.batch_size, self.recipe
-        for rows in order[: self.steps * size].split(size):
+        for rows in torch.split(order[: self.steps * size], size):
             pixels = augment(self.images.pixels[rows], recipe.crop, recipe.mirror, generator)
             yield Images(pixels.to(self.device), self.images.labels[rows].to(self.device))
 

@@ -21,14 +21,14 @@ SQUARE = equitune.DihedralImage()
 
 def make_action(name: str) -> equitune.Action:
     """Return how a group acts on images; its elements are those of `MEMBERS`, in order."""
-    actions = {
-        "trivial": lambda: equitune.Invariant(equitune.trivial()),
+    if name == "trivial":
+        return equitune.Invariant(equitune.trivial())
+    actions: dict[str, type[equitune.Rot90 | equitune.Mirror | equitune.DihedralImage]] = {
         "rot90": equitune.Rot90,
         "mirror": equitune.Mirror,
         "dihedral": equitune.DihedralImage,
     }
-    action: equitune.Action = actions[name]()
-    return action
+    return actions[name]()
 
 
 def lookup(group: str, transform: str, views: str) -> Int64[Tensor, "group transforms"]:

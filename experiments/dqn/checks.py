@@ -56,6 +56,8 @@ def _check_weighting(config: RunConfig) -> None:
         raise UserError(
             f"method={method} has one view to weigh in group=trivial; choose method=pretrained"
         )
+    assert config.method.lambda_net is not None
+    config.method.lambda_net.budget()
     for name in ("weighting", "weighting_data"):
         if getattr(task, name) is None:
             raise UserError(f"method={method} needs task.{name}")

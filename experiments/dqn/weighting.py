@@ -62,8 +62,9 @@ def train_lambda(
         optimiser = torch.optim.Adam(
             net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        for _ in range(config.steps):
-            rows = torch.from_numpy(order.integers(0, count, config.batch_size))
+        budget = config.budget()
+        for _ in range(budget.steps):
+            rows = torch.from_numpy(order.integers(0, count, budget.batch_size))
             loss = -objective.sign * objective.per_state(net, rows).mean()
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

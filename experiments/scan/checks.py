@@ -42,6 +42,8 @@ def _check_finetuning(config: RunConfig) -> None:
     settings, method = config.task.finetune, config.method.name
     if config.stage == "lambda" and method != "lambda_equitune":
         raise UserError(f"stage=lambda needs method=lambda_equitune, not {method}")
+    if config.method.lambda_net is not None:
+        config.method.lambda_net.budget()
     if settings.iterations == 0:
         if config.stage == "finetune":
             raise UserError("stage=finetune needs task.finetune.iterations above 0")

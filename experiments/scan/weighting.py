@@ -134,8 +134,9 @@ def train_lambda(
         optimiser = torch.optim.Adam(
             net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        for _ in range(config.steps):
-            rows = torch.from_numpy(order.integers(0, views.targets.shape[0], config.batch_size))
+        budget = config.budget()
+        for _ in range(budget.steps):
+            rows = torch.from_numpy(order.integers(0, views.targets.shape[0], budget.batch_size))
             batch = views.take(rows)
             loss = negative_log_likelihood(batch, net(batch.features), space).mean()
             optimiser.zero_grad()

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure as Drawing
 from omegaconf import OmegaConf
 
 from scripts._artefacts import ARTEFACTS
-from scripts._cnn import COLOURS, GROUPS, LOSSES, SPLITS, STUDIES, WAYS, Way
+from scripts._cnn import COLOURS, DATASETS, GROUPS, IMAGES, LOSSES, STUDIES, WAYS, Way
 from scripts._figures import Figure, house_style
 from scripts._options import Options
 from scripts._results import load_results
@@ -44,7 +44,7 @@ def probed(tree: Any, way: Way, base: float, seeds: int = 3, **changes: Any) -> 
     default = way.loss in ("", LOSSES[protocol])
     common = {
         **{"task": "cnn", "dataset": "cifar10", "model": "ResNet20", "transform": "rot90"},
-        **{"method": way.method, "group": GROUPS[way.method], "split": SPLITS[protocol]},
+        **{"method": way.method, "group": GROUPS[way.method], "split": IMAGES[protocol].split()[0]},
         "variant": "" if default else f"loss={way.loss}",
     } | changes
     accuracy = common | {"metric": "top1_accuracy"}
@@ -82,8 +82,9 @@ def test_the_numbers_stand_beside_the_papers(tree: Any) -> None:
     tree.measured(everything(tree), task="cnn")
     figure = build(tree)
     assert figure.digest.headers == (
-        *("method", "loss", "epoch 1", "epoch 5", "epoch 10", "selected", "which epoch", "n"),
-        *("paper reports, epoch 1", "paper reports, epoch 10"),
+        *("method", "loss", "ours: epoch 1", "ours: epoch 5", "ours: epoch 10"),
+        *("ours: selected", "ours: which epoch", "ours: n"),
+        *("paper reports: epoch 1", "paper reports: epoch 10"),
     )
     lines = block(figure, "scale=paper, protocol=paper, model=ResNet20")
     assert lines["lambda_equitune", ""] == (
@@ -114,7 +115,7 @@ def test_the_papers_swapped_curves_stand_under_what_they_are(tree: Any) -> None:
         assert lines[REVERSED.cells][-2:] == reversed_maximum
         assert lines[MAXIMUM.cells][-2:] == lines["pretrained", ""][-2:] == ("not reported",) * 2
         notes = " ".join(figure.digest.notes)
-        for words in ("labels of the paper's figure are swapped", "sign error", "never run"):
+        for words in ("labels of the paper's figure are swapped", "least confident", "never run"):
             assert words in notes
         assert "training split" in notes and "to within 0.3 points" in notes
         # AlexNet has no batch norm.
@@ -158,7 +159,7 @@ def test_a_loss_without_label_is_that_of_the_protocol(tree: Any) -> None:
     assert lines[MAXIMUM.cells][0] == "missing"
     for protocol, loss in LOSSES.items():
         conf = OmegaConf.load(CONF / "task_protocol" / f"cnn_{protocol}.yaml").task
-        assert (conf.loss, conf.evaluate_on) == (loss, SPLITS[protocol])
+        assert conf.loss == loss and IMAGES[protocol].startswith(conf.evaluate_on)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_a_demo_is_of_symbols_and_one_seed_has_no_spread(tree: Any) -> None:
         *(f"80.5 ({DASH})", f"82.5 ({DASH})", f"85.0 ({DASH})", f"84.0 ({DASH})", "8", "1"),
     )
     assert figure.digest.commands[1] == (
-        "python run.py experiment=figure5b protocol=paper scale=demo"
+        "python run.py experiment=figure5b protocol=paper scale=demo dataset=symbols"
     )
 
 
@@ -213,9 +214,9 @@ def test_panels_share_their_axis_and_have_a_legend_inside(tree: Any) -> None:
     tree.run("a", rows, task="cnn")
     drawing = drawn(build(tree))
     assert [axes.get_title() for axes in drawing.axes] == [
-        "ResNet20, protocol reference\ntrain images",
+        "ResNet20, protocol reference\ntraining images",
         "ResNet20, protocol paper\ntest images",
-        "the paper's resnet\ntrain images, labels put right",
+        "the paper's resnet\ntraining images, labels put right",
     ]
     assert len({axes.get_ylim() for axes in drawing.axes}) == 1
     low, high = drawing.axes[0].get_ylim()
@@ -232,6 +233,16 @@ def test_panels_share_their_axis_and_have_a_legend_inside(tree: Any) -> None:
     width, height = drawing.canvas.get_width_height()
     for box in [legend.get_window_extent(), *(axes.get_tightbbox() for axes in drawing.axes)]:
         assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+
+
+def test_a_protocol_has_a_column(tree: Any) -> None:
+    both = ("paper", "reference")
+    rows = [row for protocol in both for row in everything(tree, protocol=protocol)]
+    tree.run("a", [*rows, *everything(tree, model="ResNet18")], task="cnn")
+    drawing = drawn(build(tree))
+    assert drawing.axes[3].get_title() == "ResNet18, protocol paper\ntest images"
+    places = [axes.get_subplotspec() for axes in drawing.axes]
+    assert [place and place.colspan.start for place in places] == [0, 1, 2, 1]
 
 
 def test_two_scales_and_a_narrow_figure_fit(tree: Any) -> None:
@@ -261,8 +272,9 @@ def test_presets_have_the_curves_of_the_figures() -> None:
     for name, study in STUDIES.items():
         preset = OmegaConf.load(CONF / "experiment" / f"{name}.yaml")
         assert {"override /model": study.models[0]} in preset.defaults
+        assert {"override /dataset": DATASETS["paper"]} in preset.defaults
         params = preset.hydra.sweeper.params
-        assert set(params.protocol.split(",")) == set(SPLITS)
+        assert set(params.protocol.split(",")) == set(LOSSES)
         arms = [OmegaConf.load(CONF / "arm" / f"{arm}.yaml") for arm in params.arm.split(",")]
         assert sorted(
             (arm.defaults[0]["override /method"], OmegaConf.select(arm, "task.loss") or "")

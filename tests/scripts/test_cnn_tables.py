@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from scripts._artefacts import ARTEFACTS
 from scripts._cnn import GROUPS, Way
-from scripts._cnn_tables import DATASETS, MODELS, PROTOCOL, UNTRAINED
+from scripts._cnn_tables import MODELS, PROTOCOL, SOURCES, UNTRAINED
 from scripts._options import Options
 from scripts._results import load_results
 from scripts._tables import Table
@@ -88,7 +88,7 @@ def test_turns_means_and_differences_have_their_columns(tree: Any) -> None:
     )
     assert list(lines) == [
         *(("pretrained", ""), ("equitune", ""), ("equizero", "max probability")),
-        *(("equizero", "entropy"), ("equizero", "reversed max probability")),
+        *(("equizero", "entropy"), ("equizero", "reversed")),
     ]
     assert lines["pretrained", ""] == (
         *("70.0", "50.0", "40.0", "52.0", "53.0 [52.5, 53.5]", "-7.0 [-7.8, -6.2]", "0.25"),
@@ -165,14 +165,14 @@ def test_what_differs_from_the_preset_is_in_the_command(tree: Any) -> None:
 def test_the_preset_is_what_the_table_expects() -> None:
     preset = OmegaConf.load(CONF / "experiment" / "cnn_zero_shot.yaml")
     assert preset.task.training == "none"
-    assert {"override /dataset": DATASETS["paper"]} in preset.defaults
+    assert {"override /dataset": SOURCES["paper"]} in preset.defaults
     params = preset.hydra.sweeper.params
     assert tuple(params.model.split(",")) == MODELS and str(params.seed) == "0"
     task = OmegaConf.load(CONF / "task" / "cnn.yaml")
     assert {"override /protocol@_global_.protocol": PROTOCOL} in task.defaults
-    assert task.pretrain.dataset == DATASETS["paper"]
+    assert task.pretrain.dataset == SOURCES["paper"]
     demo = OmegaConf.load(CONF / "task_scale" / "cnn_demo.yaml")
-    assert demo.task.pretrain.dataset == DATASETS["demo"]
+    assert demo.task.pretrain.dataset == SOURCES["demo"]
     arms = [OmegaConf.load(CONF / "arm" / f"{arm}.yaml") for arm in params.arm.split(",")]
     assert sorted(
         (arm.defaults[0]["override /method"], OmegaConf.select(arm, "task.loss") or "")

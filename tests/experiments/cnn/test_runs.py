@@ -125,11 +125,10 @@ def test_a_network_of_ones_own_zero_shot(configure: Configure, tmp_path: Path) -
 
 def test_stored_features_give_what_the_whole_network_gives(configure: Configure) -> None:
     """The features of a turned image, looked up, are those that the network computes."""
-    from experiments.images.sets import load_images
-
     from experiments.cnn.features import FEATURES
     from experiments.cnn.inputs import preprocessing
     from experiments.cnn.views import SQUARE
+    from experiments.images.sets import load_images
     from experiments.runner import StopSignal, ensure
 
     config = configure(*SHORT, "method=equitune")

@@ -1,0 +1,146 @@
+"""Folders of images: what is read, and every way in which a folder can be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import transforms
+
+from experiments.errors import UserError
+from experiments.images.sections import ImageDataset
+from experiments.images.sets import fingerprint, load_images
+
+Dataset = Callable[..., ImageDataset]
+RNG = np.random.default_rng(0)
+
+
+def save(path: Path, height: int = 40, width: int = 60, mode: str = "RGB") -> Image.Image:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(RNG.integers(0, 256, (height, width, 3), np.uint8)).convert(mode)
+    image.save(path)
+    return image
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two classes, cats and dogs, two images of each per split."""
+    for split in ("train", "test"):
+        for name in ("dog", "cat"):
+            for number in range(2):
+                save(tmp_path / split / name / f"{number}.png")
+    return tmp_path
+
+
+def make(dataset: Dataset, root: Path, classes: int = 2) -> ImageDataset:
+    return dataset("images", root=str(root), classes=classes, size=24)
+
+
+def refuses(config: ImageDataset, message: str, split: str = "test") -> None:
+    """Loading and, as no image is at fault, the fingerprint end with the same line."""
+    with pytest.raises(UserError, match=message) as caught:
+        load_images(config, split)  # type: ignore[arg-type]
+    assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(UserError, match=message):
+        fingerprint(config)
+
+
+def test_classes_are_sorted_and_files_too(dataset: Dataset, root: Path) -> None:
+    (root / "test" / "cat" / "notes.txt").write_text("not an image")
+    (root / "test" / ".hidden").mkdir()
+    images = load_images(make(dataset, root), "test")
+    assert (images.classes, images.labels.tolist()) == (("cat", "dog"), [0, 0, 1, 1])
+    assert images.pixels.shape == (4, 3, 24, 24)
+    assert images.pixels.dtype == torch.uint8
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 60), (61, 33), (24, 24), (10, 17), (23, 100)])
+def test_the_cut_is_torchvisions(dataset: Dataset, root: Path, height: int, width: int) -> None:
+    image = save(root / "train" / "cat" / "0.png", height, width)
+    cut = transforms.Compose(
+        [
+            transforms.Resize(24, transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(24),
+            transforms.PILToTensor(),
+        ]
+    )
+    images = load_images(make(dataset, root), "train")
+    assert torch.equal(images.pixels[0], cut(image))
+
+
+def test_grey_transparent_and_turned_images_are_read(dataset: Dataset, root: Path) -> None:
+    folder = root / "test" / "cat"
+    grey = save(folder / "0.png", 24, 24, "L")
+    clear = save(folder / "1.png", 24, 24, "RGBA")
+    lying = Image.fromarray(RNG.integers(0, 256, (24, 24, 3), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by 90 degrees
+    lying.save(folder / "2.png", exif=exif)
+    pixels = load_images(make(dataset, root), "test").pixels
+    for channel in pixels[0]:
+        assert torch.equal(channel, torch.from_numpy(np.array(grey)))
+    assert torch.equal(pixels[1], torch.from_numpy(np.array(clear)[..., :3]).permute(2, 0, 1))
+    wanted = torch.from_numpy(np.rot90(np.array(lying), -1).copy()).permute(2, 0, 1)
+    assert torch.equal(pixels[2], wanted)
+
+
+def test_val_stands_for_test(dataset: Dataset, root: Path) -> None:
+    config = make(dataset, root)
+    wanted, digest = load_images(config, "test"), fingerprint(config)
+    (root / "test").rename(root / "val")
+    assert torch.equal(load_images(config, "test").pixels, wanted.pixels)
+    assert fingerprint(config) == digest
+
+
+def test_a_fingerprint_follows_names_and_sizes(dataset: Dataset, root: Path) -> None:
+    config = make(dataset, root)
+    before = fingerprint(config)
+    save(root / "test" / "cat" / "0.png", 41, 60)
+    after = fingerprint(config)
+    (root / "test" / "cat" / "0.png").rename(root / "test" / "cat" / "3.png")
+    assert len({before, after, fingerprint(config)}) == 3
+    (root / "train").rename(root / "elsewhere")
+    assert fingerprint(config, ("test",))
+
+
+def test_missing_folders_are_refused(dataset: Dataset, root: Path, tmp_path: Path) -> None:
+    config = make(dataset, root)
+    unset = dataset("images", classes=2)
+    refuses(unset, r"dataset=images needs dataset\.root=FOLDER; expected train/<class>/\* and")
+    refuses(
+        make(dataset, root / "none"), r"dataset\.root=.*none: no such folder; expected train/<cl"
+    )
+    refuses(make(dataset, root / "train"), r"has no folder .*; expected train/.*, found: cat, dog$")
+    (root / "empty").mkdir()
+    refuses(make(dataset, root / "empty"), r"expected train/<class>/\* .*, found: no folders$")
+    (root / "test").rename(root / "tests")
+    refuses(config, r"has no folder test or val; expected .*, found: empty, tests, train$")
+    (root / "test").mkdir()
+    refuses(config, r"test: has no folders; expected train/<class>/\* and test/<class>/\*")
+
+
+def test_classes_that_do_not_fit_are_refused(dataset: Dataset, root: Path) -> None:
+    refuses(
+        make(dataset, root, 3), r"has 2 classes, not dataset\.classes=3; set dataset\.classes=2"
+    )
+    (root / "test" / "dog").rename(root / "test" / "fox")
+    refuses(make(dataset, root), r"its classes are not those of .*train; only one has: dog, fox$")
+
+
+def test_a_class_without_images_is_refused(dataset: Dataset, root: Path) -> None:
+    for path in (root / "test" / "dog").iterdir():
+        path.rename(path.with_suffix(".txt"))
+    refuses(make(dataset, root), r"test/dog: has no images \(\.bmp .*\); add some or remove it")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_cut_image_is_named(dataset: Dataset, root: Path, share: float) -> None:
+    path = root / "test" / "dog" / "1.png"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(UserError, match=r"dog/1\.png: is not a whole image; replace or remove it"):
+        load_images(make(dataset, root), "test")
