@@ -27,7 +27,7 @@ from scripts._cnn import (
     of_way,
     result_rows,
 )
-from scripts._comparison import UNITS, notes
+from scripts._comparison import notes
 from scripts._dqn_lines import format_interval
 from scripts._options import Options
 from scripts._results import Results, select
@@ -111,11 +111,7 @@ def probing_digest(
         stub=("method", "loss"),
         groups=_PROBING_GROUPS,
         blocks=tuple(blocks),
-        notes=(
-            *notes(rows, blocks, options, UNITS),
-            *_PROBING_NOTES,
-            *_papers_notes(name, reported),
-        ),
+        notes=(*notes(rows, blocks, options), *_PROBING_NOTES, *_papers_notes(name, reported)),
         commands=commands(name, incomplete),
     )
 

@@ -223,10 +223,9 @@ def _glyph(font: str, character: str, side: int) -> Image.Image:
     import matplotlib
 
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{font}.ttf"
-    try:
-        first = ImageFont.truetype(path, side, layout_engine=ImageFont.Layout.BASIC)
-    except OSError as error:
-        raise UserError(f"{path}: no such font; reinstall matplotlib, which ships it") from error
+    if not path.is_file():  # PIL would look for another version of it elsewhere
+        raise UserError(f"{path}: no such font; reinstall matplotlib, which ships it")
+    first = ImageFont.truetype(path, side, layout_engine=ImageFont.Layout.BASIC)
     left, top, right, bottom = first.getbbox(character)
     fitted = first.font_variant(size=side * side / max(right - left, bottom - top))
     left, top, right, bottom = fitted.getbbox(character)

@@ -17,8 +17,6 @@ from experiments.images.sections import ImageDataset
 from experiments.images.sets import fingerprint, load_images
 
 Dataset = Callable[..., ImageDataset]
-#: Most that a blurred shape may resemble another one that is turned (correlation).
-ALIKE = {"letters": 0.93, "symbols": 0.93}
 
 
 @pytest.mark.parametrize(("name", "classes", "train"), [("letters", 20, 200), ("symbols", 12, 100)])
@@ -32,7 +30,7 @@ def test_splits_are_balanced_and_named(
         assert images.pixels.shape == (classes * count, 3, 32, 32)
         assert torch.equal(torch.bincount(images.labels), torch.full((classes,), count))
         assert images.classes == tuple(ALPHABET[name].glyphs)
-        assert len(images.labels[:100].unique()) == classes  # mixed
+        assert len(images.labels[:200].unique()) == classes  # mixed
 
 
 def test_the_seed_decides_every_pixel(dataset: Dataset) -> None:
@@ -76,7 +74,8 @@ def mean_shapes(images: Tensor, labels: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("name", ["letters", "symbols"])
 def test_every_class_is_closer_to_itself_upright_than_turned(dataset: Dataset, name: str) -> None:
-    train, test = (load_images(dataset(name), split) for split in ("train", "test"))  # type: ignore
+    config = dataset(name, per_class_train=100)
+    train, test = load_images(config, "train"), load_images(config, "test")
     upright = mean_shapes(train.pixels, train.labels)
     fresh = mean_shapes(test.pixels, test.labels)
     turned = torch.stack([torch.rot90(upright, turns, (1, 2)) for turns in range(4)])
@@ -85,19 +84,24 @@ def test_every_class_is_closer_to_itself_upright_than_turned(dataset: Dataset, n
     assert nearest.tolist() == list(range(len(upright)))  # turn 0 and the own class, of all others
 
 
+def resemblance(characters: str, font: str) -> np.ndarray:
+    """Return how much characters resemble turned ones: the largest correlation, [c, c]."""
+    shapes = np.stack([np.asarray(_glyph(font, c, 128)) for c in characters])
+    small = shapes[:, 2:-2, 2:-2].reshape(-1, 16, 8, 16, 8).mean((2, 4))
+    turned = np.stack([np.rot90(small, turns, (1, 2)) for turns in range(4)])
+    centred = turned.reshape(4, len(characters), 256)
+    centred = centred - centred.mean(-1, keepdims=True)
+    units = centred / np.linalg.norm(centred, axis=-1, keepdims=True)
+    return np.asarray((units[1:] @ units[0].T).max(axis=0))
+
+
 @pytest.mark.parametrize("name", ["letters", "symbols"])
 def test_in_no_font_is_a_class_a_rotation_of_a_class(name: str) -> None:
     alphabet = ALPHABET[name]
     for font in alphabet.fonts:
-        shapes = np.stack([np.asarray(_glyph(font, c, 128)) for c in alphabet.glyphs.values()])
-        small = shapes[:, 2:-2, 2:-2].reshape(-1, 16, 8, 16, 8).mean((2, 4))
-        turned = np.stack([np.rot90(small, turns, (1, 2)) for turns in range(4)]).reshape(
-            4, -1, 256
-        )
-        centred = turned - turned.mean(-1, keepdims=True)
-        units = centred / np.linalg.norm(centred, axis=-1, keepdims=True)
-        alike = (units[1:] @ units[0].T).max(axis=0)
-        assert alike.max() < ALIKE[name], (font, np.unravel_index(alike.argmax(), alike.shape))
+        assert resemblance("".join(alphabet.glyphs.values()), font).max() < 0.85, font
+        left_out = resemblance("NZnu69", font)
+        assert min(left_out[0, 0], left_out[1, 1], left_out[2, 3], left_out[4, 5]) > 0.85, font
 
 
 def test_every_glyph_is_in_its_fonts() -> None:
