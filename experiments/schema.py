@@ -335,7 +335,7 @@ def _defaults(config: RunConfig) -> dict[str, Any]:
         _read(f"task_model/{task}_{config.model.name}"),
         _read(f"task_protocol_method/{task}_{config.protocol.name}_{method}"),
     )
-    plain = OmegaConf.to_container(merged)
+    plain = OmegaConf.to_container(merged, resolve=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 

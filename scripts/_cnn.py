@@ -36,8 +36,6 @@ _LOSS = r"(?:^|, )loss=(\w+)(?=, |$)"
 _UNTRAINED = r"(?:^|, )training=none(?=, |$)"
 # A table has less room than a legend.
 _SHORT = {"reversed_max_probability": "reversed"}
-# Without training there is no epoch to select.
-_NO_SELECTION = r"(?:^|, )selection=last(?=, |$)"
 
 
 class Way(NamedTuple):
@@ -136,7 +134,7 @@ def result_rows(results: Results, options: Options, *, trained: bool) -> pd.Data
     rows = rows[(rows["group"] == rows["method"].map(GROUPS)) & (untrained != trained)]
     loss = rows["variant"].str.extract(_LOSS, expand=False)
     loss = loss.fillna(rows["protocol"].map(LOSSES)).where(rows["method"] == EQUIZERO, "")
-    said = (_LOSS,) if trained else (_LOSS, _UNTRAINED, _NO_SELECTION)
+    said = (_LOSS,) if trained else (_LOSS, _UNTRAINED)
     departure = rows["variant"].str.replace("|".join(said), "", regex=True)
     return rows.assign(loss=loss, departure=departure.str.removeprefix(", "))
 

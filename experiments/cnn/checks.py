@@ -54,8 +54,9 @@ def _check_training(config: RunConfig) -> None:
             raise UserError(
                 f"method={method} has lambda to learn; choose task.training=probe or another method"
             )
-        task.probe = task.straight_through = None
-        task.selection = "last"
+        if task.batch_norm == "train":
+            raise UserError("task.training=none has no batches: choose task.batch_norm=frozen")
+        task.probe = task.straight_through = task.selection = None
         return
     if task.probe is None:
         raise UserError(f"task.training={task.training} needs task.probe")

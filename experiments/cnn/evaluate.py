@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 import equitune
-from experiments.cnn.features import Features, load_features
 from experiments.cnn.heads import Probe, make_rule
 from experiments.cnn.identity import evaluated_split
 from experiments.cnn.inputs import preprocessing
 from experiments.cnn.pretrain import pretrained_backbone
-from experiments.cnn.probe import HEADS, build_probe, correctness, plan
+from experiments.cnn.probe import HEADS, build_probe, feature_shape, load_state, plan
+from experiments.cnn.sources import Live, Source, Stored, correctness, make_source
 from experiments.cnn.views import MEMBERS, make_action
 from experiments.errors import UserError
 from experiments.images.sets import load_images
@@ -87,22 +87,25 @@ def evaluate(config: RunConfig, run: Run) -> None:
         UserError: If the network as it is has other classes than the data set.
     """
     split = evaluated_split(config)
-    features = load_features(config, run, split)
-    backbone = pretrained_backbone(config, run)
+    source = make_source(config, run, split)
+    own = source.backbone if isinstance(source, Live) else None
+    backbone = own or pretrained_backbone(config, run)
     if config.task.training == "none":
-        probe = _zero_shot(config, run, backbone, features, split)
+        probe = _zero_shot(config, run, backbone, source, split)
     else:
-        probe = _probed(config, run, features, split)
-    error = _equivariance_error(config, Classifier(backbone, probe.head), probe, split)
-    run.row("equivariance_error", error, split=split)
+        probe = _probed(config, run, source, split)
+    if config.task.batch_norm == "frozen":
+        error = _equivariance_error(config, Classifier(backbone, probe.head), probe, split)
+        run.row("equivariance_error", error, split=split)
     run.fact("device", "cpu")
 
 
 def _zero_shot(
-    config: RunConfig, run: Run, backbone: Backbone, features: Features, split: str
+    config: RunConfig, run: Run, backbone: Backbone, source: Source, split: str
 ) -> Probe:
     """Measure the network as it is, and what it gains over equitune."""
-    classes = backbone.classify(features.values[0, :1]).shape[-1]
+    assert isinstance(source, Stored)
+    classes = backbone.classify(source.features.values[0, :1]).shape[-1]
     if classes != config.dataset.classes:
         raise UserError(
             f"task.training=none needs a network of the {config.dataset.classes} classes of "
@@ -110,14 +113,14 @@ def _zero_shot(
             f"dataset={config.task.pretrain.dataset} or task.training=probe"
         )
     asked, group = plan(config), make_action(config.group.name).group
-    rule = make_rule(asked.method, group, asked.loss)
-    probe = Probe(OwnHead(backbone), rule)
-    correct = correctness(probe, features, asked.group, asked.transform).double()
+    probe = Probe(OwnHead(backbone), make_rule(asked.method, group, asked.loss))
+    correct = correctness(probe, source).double()
     _write_turns(run, asked.transform, correct, split)
     if asked.method != "equitune":
-        wide = asked.group if asked.group != "trivial" else features.views
+        # Pretrained has no group of its own: it is compared with the orbit that is stored.
+        wide = asked.group if asked.group != "trivial" else source.features.views
         even = Probe(probe.head, equitune.Uniform())
-        other = correctness(even, features, wide, asked.transform).double()
+        other = correctness(even, Stored(source.features, wide, asked.transform)).double()
         difference = estimate(correct.mean(dim=0) - other.mean(dim=0))
         difference.write(run, "over_equitune", split=split, transform=asked.transform)
     return probe
@@ -135,21 +138,19 @@ def _write_turns(run: Run, transform: str, correct: Tensor, split: str) -> None:
     every.write(run, "top1_accuracy", split=split, transform=transform)
 
 
-def _probed(config: RunConfig, run: Run, features: Features, split: str) -> Probe:
+def _probed(config: RunConfig, run: Run, source: Source, split: str) -> Probe:
     """Measure the layers of every epoch, and say which epoch is reported."""
     asked, recipe = plan(config), config.task.probe
     assert recipe is not None
     finished = run.need("probe")
     run.fact("probed_by", finished.record["name"])
+    run.fact("images_learned", finished.record["facts"]["images"])
     tensors, _ = finished.tensors(HEADS)
-    _, _, *shape = features.values.shape
-    size = (shape[0], shape[1], shape[2])
-    probe = build_probe(asked, size, config.dataset.classes, config.seed)
+    probe = build_probe(asked, feature_shape(source), config.dataset.classes, config.seed)
     accuracies, estimates = {}, {}
     for epoch in range(1, recipe.epochs + 1):
-        _load(probe, tensors, epoch)
-        correct = correctness(probe, features, asked.group, asked.transform).double()
-        estimates[epoch] = estimate(correct.mean(dim=0))
+        load_state(probe, source, tensors, epoch)
+        estimates[epoch] = estimate(correctness(probe, source).double().mean(dim=0))
         accuracies[epoch] = estimates[epoch].mean
         columns = {"split": split, "transform": asked.transform, "step": epoch}
         run.row("top1_accuracy", accuracies[epoch], **columns)
@@ -164,15 +165,8 @@ def _probed(config: RunConfig, run: Run, features: Features, split: str) -> Prob
         chosen = max(accuracies, key=lambda epoch: accuracies[epoch])
     estimates[chosen].write(run, "top1_accuracy", split=split, transform=asked.transform)
     run.row("selected_epoch", chosen, split=split, transform=asked.transform)
-    _load(probe, tensors, chosen)
+    load_state(probe, source, tensors, chosen)
     return probe
-
-
-def _load(probe: Probe, tensors: dict[str, Tensor], epoch: int) -> None:
-    prefix = f"{epoch}."
-    probe.load_state_dict(
-        {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    )
 
 
 @torch.inference_mode()
@@ -181,9 +175,8 @@ def _equivariance_error(config: RunConfig, network: Classifier, probe: Probe, sp
 
     Nothing stored is read: it runs the images, turned, through `equitune.Equivariant`.
     """
-    rule = probe.rule
+    rule, backbone = probe.rule, network.backbone
     if isinstance(rule, equitune.Learned):
-        backbone = network.backbone
         rule = equitune.Learned(rule.net, lambda x: backbone.features(x).flatten(1))
     action = make_action(config.group.name)
     model = equitune.Equivariant(network, action, equitune.Invariant(action.group), rule).eval()

@@ -81,8 +81,17 @@ def views(config: RunConfig) -> str:
     return "rot90" if config.group.name in ("trivial", "rot90") else "dihedral"
 
 
+def is_live(config: RunConfig) -> bool:
+    """Whether the backbone runs in every step, as its features move and cannot be stored."""
+    return bool(config.task.training == "all" or config.task.batch_norm == "train")
+
+
 def _features(config: RunConfig, split: str) -> dict[str, Any]:
-    return built_on(VERSIONS["features"], features_identity(config, split))
+    """Return what decides the features that layers are learned on, or measured on."""
+    identity = features_identity(config, split)
+    if is_live(config):
+        return identity | {"live": True, "batch_norm": config.task.batch_norm}
+    return built_on(VERSIONS["features"], identity)
 
 
 def probe_identity(config: RunConfig) -> dict[str, Any]:
@@ -95,6 +104,8 @@ def probe_identity(config: RunConfig) -> dict[str, Any]:
         "group": config.group.name,
         "lambda_net": method.lambda_net and deciding(method.lambda_net),
         "transform": task.transform,
+        "training": task.training,
+        "max_images": task.max_images,
         "loss": task.loss,
         "straight_through": task.straight_through,
         "lambda_training": task.lambda_training,
@@ -114,6 +125,7 @@ def evaluate_identity(config: RunConfig) -> dict[str, Any]:
         "method": config.method.name,
         "group": config.group.name,
         "transform": task.transform,
+        "max_images": task.max_images,
         "loss": task.loss,
         "selection": task.selection,
         "variant": variant(config),

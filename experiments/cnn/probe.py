@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 import equitune
-from experiments.cnn.features import Features, load_features
 from experiments.cnn.heads import Head, Probe, make_rule
-from experiments.cnn.views import lookup, make_action
+from experiments.cnn.sources import Source, correctness, make_source
+from experiments.cnn.views import make_action
 from experiments.errors import Interrupted
 from experiments.lambdas import build_net
 from experiments.progress import progress
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from experiments.schema import LambdaNetConfig, RunConfig
 
 HEADS = "heads.safetensors"
-#: Images per pass where nothing is learned.
-CHUNK = 2000
 
 
 class Plan(NamedTuple):
@@ -79,42 +76,19 @@ def build_probe(asked: Plan, shape: tuple[int, int, int], classes: int, seed: in
     return Probe(head, make_rule(asked.method, group, asked.loss, asked.straight_through, net))
 
 
-@torch.inference_mode()
-def correctness(
-    probe: nn.Module, features: Features, group: str, transform: str
-) -> Bool[Tensor, "transforms n"]:
-    """Return which images are classified correctly, for every turn of them."""
-    probe.eval()
-    table = lookup(group, transform, features.views)
-    rows = []
-    for turn in range(table.shape[1]):
-        parts = torch.split(features.values[table[:, turn]], CHUNK, dim=1)
-        rows.append(torch.cat([probe(part).argmax(dim=-1) for part in parts]) == features.labels)
-    return torch.stack(rows)
-
-
 class Learner:
-    """Stochastic gradient descent on stored features, epoch by epoch."""
+    """Stochastic gradient descent on the features of images, epoch by epoch."""
 
-    def __init__(
-        self,
-        probe: Probe,
-        features: Features,
-        asked: Plan,
-        recipe: ProbeRecipe,
-        seed: int,
-    ) -> None:
+    def __init__(self, probe: Probe, source: Source, recipe: ProbeRecipe, seed: int) -> None:
         """Set up; nothing is learned yet.
 
         Args:
             probe: From `build_probe`.
-            features: Of the training images.
-            asked: The plan.
+            source: The training images.
             recipe: Hyper-parameters.
             seed: Of the order, the turns and dropout.
         """
-        self.probe, self.features, self.recipe, self.seed = probe, features, recipe, seed
-        self.table = lookup(asked.group, asked.transform, features.views)
+        self.probe, self.source, self.recipe, self.seed = probe, source, recipe, seed
 
     def learn(
         self, rule: nn.Module, parameters: list[dict[str, object]], first: int
@@ -140,16 +114,13 @@ class Learner:
 
     def _epoch(self, probe: Probe, optimiser: torch.optim.Optimizer, epoch: int) -> float:
         generator = torch.Generator().manual_seed(2 * (self.seed * 1_000_003 + epoch) + 1)
-        count, total = len(self.features.labels), torch.zeros(())
+        count, total = len(self.source.labels), torch.zeros(())
         order = torch.randperm(count, generator=generator)
-        turns = torch.randint(self.table.shape[1], (count,), generator=generator)
-        views = self.table[:, turns]
+        turns = torch.randint(self.source.turns, (count,), generator=generator)
         size = self.recipe.batch_size
-        for rows, wanted in zip(
-            torch.split(order, size), torch.split(views, size, dim=1), strict=True
-        ):
-            features: Float[Tensor, "group batch ..."] = self.features.values[wanted, rows]
-            loss = functional.cross_entropy(probe(features), self.features.labels[rows])
+        for rows, turned in zip(torch.split(order, size), torch.split(turns, size), strict=True):
+            logits = probe(self.source.views(rows, turned))
+            loss = functional.cross_entropy(logits, self.source.labels[rows])
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -157,9 +128,17 @@ class Learner:
         return float(total) / count
 
 
-def phases(asked: Plan, probe: Probe) -> list[tuple[nn.Module, list[dict[str, object]]]]:
-    """Return the rules to learn through, one after the other, and what is learned with each."""
-    head: dict[str, object] = {"params": list(probe.head.parameters())}
+def phases(
+    asked: Plan, probe: Probe, backbone: Sequence[nn.Parameter] = ()
+) -> list[tuple[nn.Module, list[dict[str, object]]]]:
+    """Return the rules to learn through, one after the other, and what is learned with each.
+
+    Args:
+        asked: The plan.
+        probe: The last layers and the method's rule.
+        backbone: What of the backbone is learned with the last layers.
+    """
+    head: dict[str, object] = {"params": [*probe.head.parameters(), *backbone]}
     if asked.net is None:
         return [(probe.rule, [head])]
     net: dict[str, object] = {
@@ -180,14 +159,14 @@ def probe(config: RunConfig, run: Run) -> None:
     """
     asked, recipe, seed = plan(config), config.task.probe, config.seed
     assert recipe is not None
-    everything = load_features(config, run, "train")
+    everything = make_source(config, run, "train")
     held_out, learned = _split(len(everything.labels), recipe.validation, seed)
-    known, unseen = everything.rows(learned), everything.rows(held_out)
-    _, _, *shape = everything.values.shape
-    layers = build_probe(asked, (shape[0], shape[1], shape[2]), config.dataset.classes, seed)
-    learner = Learner(layers, known, asked, recipe, seed)
+    known, unseen = everything.take(learned), everything.take(held_out)
+    layers = build_probe(asked, feature_shape(everything), config.dataset.classes, seed)
+    moving = [p for _, m in known.modules() for p in m.parameters() if p.requires_grad]
+    learner = Learner(layers, known, recipe, seed)
     tensors: dict[str, Tensor] = {}
-    todo = phases(asked, layers)
+    todo = phases(asked, layers, moving)
     with progress(f"probe {run.folder.name}", len(todo) * recipe.epochs) as bar:
         for number, (rule, parameters) in enumerate(todo):
             first = 1 + number * recipe.epochs
@@ -195,19 +174,48 @@ def probe(config: RunConfig, run: Run) -> None:
                 bar.update(epoch, f"loss {loss:.3f}")
                 if run.should_checkpoint:
                     raise Interrupted(f"stopped on request; {run.folder.name} begins again")
-                if number < len(todo) - 1:
-                    continue
-                step = epoch - first + 1
-                run.row("cross_entropy", loss, split="train", step=step)
-                if len(held_out):
-                    correct = correctness(layers, unseen, asked.group, asked.transform)
-                    accuracy = 100 * float(correct.double().mean())
-                    run.row("top1_accuracy", accuracy, split="validation", step=step)
-                kept = layers.state_dict().items()
-                tensors |= {f"{step}.{name}": value.clone() for name, value in kept}
+                if number == len(todo) - 1:
+                    step = epoch - first + 1
+                    _write(run, step, loss, layers, unseen)
+                    tensors |= _state(layers, known, step)
     run.fact("device", "cpu")
     run.fact("images", len(learned))
     run.save(HEADS, tensors)
+
+
+def feature_shape(source: Source) -> tuple[int, int, int]:
+    """Return channels, height and width of the features."""
+    first = torch.zeros(1, dtype=torch.int64)
+    with torch.no_grad():
+        channels, height, width = source.views(first, first).shape[2:]
+    return channels, height, width
+
+
+def _write(run: Run, step: int, loss: float, layers: Probe, unseen: Source) -> None:
+    """Write the rows of an epoch."""
+    run.row("cross_entropy", loss, split="train", step=step)
+    if len(unseen.labels):
+        accuracy = 100 * float(correctness(layers, unseen).double().mean())
+        run.row("top1_accuracy", accuracy, split="validation", step=step)
+
+
+def _state(layers: Probe, source: Source, step: int) -> dict[str, Tensor]:
+    """Return everything that may have moved, named by the epoch."""
+    parts = {"layers": layers, **dict(source.modules())}
+    return {
+        f"{step}.{part}.{name}": value.clone()
+        for part, module in parts.items()
+        for name, value in module.state_dict().items()
+    }
+
+
+def load_state(layers: Probe, source: Source, tensors: dict[str, Tensor], step: int) -> None:
+    """Put back what an epoch has learned."""
+    parts = {"layers": layers, **dict(source.modules())}
+    for part, module in parts.items():
+        prefix = f"{step}.{part}."
+        kept = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        module.load_state_dict(kept)
 
 
 def _split(count: int, share: float, seed: int) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from omegaconf import MISSING
 
 from experiments.schema import at_least, between, how, one_of
 
-TRAININGS = ("none", "probe")
+TRAININGS = ("none", "probe", "all")
 LOSSES = ("max_probability", "entropy", "reversed_max_probability")
 STRAIGHT_THROUGH = ("mean", "identity")
 
@@ -50,7 +50,9 @@ class CnnTask:
     training: str = one_of(*TRAININGS)
     transform: str = one_of("none", "rot90")
     evaluate_on: str = one_of("test", "train")
-    selection: str = one_of("validation", "evaluation", "last")
+    batch_norm: str = one_of("frozen", "train")
+    max_images: int | None = at_least(1)
+    selection: str | None = one_of("validation", "evaluation", "last")
     loss: str | None = field(default=None, metadata={"choices": LOSSES})
     straight_through: str | None = field(default=None, metadata={"choices": STRAIGHT_THROUGH})
     lambda_training: str | None = field(default=None, metadata={"choices": ("joint", "separate")})

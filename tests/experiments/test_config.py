@@ -261,7 +261,7 @@ BAD = {
     "seed=-1": ["seed=-1", "at least 0"],
     "seed=one": ["seed", "one"],
     "device=tpu": ["device=tpu", "auto, cpu, cuda, mps"],
-    "stage=train": ["stage=train", "pretrain, lambda, finetune, evaluate"],
+    "stage=train": ["stage=train", "pretrain, features_train, features_test, lambda, probe"],
     "model.checkpoint=missing.safetensors": ["missing.safetensors", "no such file"],
     "protocol=paper task.coupling=apart task.selection=step": ["task.selection=step", "joint"],
     "task.coupling=joint task.selection=prefix": ["task.score=padded", "task.score=emitted"],

@@ -106,15 +106,6 @@ def test_nothing_is_missing_once_all_is_there(tree: Any) -> None:
     assert table.commands == ()
 
 
-def test_a_label_may_say_that_there_is_no_epoch_to_select(tree: Any) -> None:
-    rows = evaluated(tree, ENTROPY, (64.0,) * 4, 4.0)
-    for row in rows:
-        row["variant"] = "training=none, selection=last, loss=entropy"
-    tree.run("a", rows, task="cnn")
-    title = "scale=paper, protocol=paper, dataset=cifar100, model=ResNet20, variant=none"
-    assert block(build(tree), title)[ENTROPY.cells][0] == "64.0"
-
-
 def test_given_weights_have_a_block_of_their_own_without_missing_lines(tree: Any) -> None:
     given = {"rest": "mean=[0.5, 0.5, 0.5], checkpoint=2d711642", "dataset": "cifar10"}
     rows = evaluated(tree, ENTROPY, (90.0,) * 4, 3.0, **given)

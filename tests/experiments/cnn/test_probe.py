@@ -8,8 +8,9 @@ import torch
 import equitune
 from experiments.cnn.features import Features
 from experiments.cnn.heads import LOSSES, Head, Probe, make_rule
-from experiments.cnn.probe import Learner, Plan, build_probe, correctness, phases
+from experiments.cnn.probe import Learner, Plan, build_probe, phases
 from experiments.cnn.sections import ProbeRecipe
+from experiments.cnn.sources import Stored, correctness
 from experiments.cnn.views import MEMBERS, SQUARE, lookup, make_action
 from experiments.schema import LambdaNetConfig
 
@@ -59,7 +60,7 @@ def orbit_of_noise(count: int = 40, classes: int = 3) -> Features:
 
 def learn(asked: Plan, features: Features, seed: int) -> tuple[Probe, list[float]]:
     probe = build_probe(asked, SHAPE, 3, seed)
-    learner = Learner(probe, features, asked, RECIPE, seed)
+    learner = Learner(probe, Stored(features, asked.group, asked.transform), RECIPE, seed)
     losses: list[float] = []
     for rule, parameters in phases(asked, probe):
         losses += learner.learn(rule, parameters, 1 + len(losses))
@@ -90,7 +91,7 @@ def test_lambda_finds_the_view_that_tells_the_class() -> None:
     learned, _ = learn(METHODS["lambda_equitune"], features, 0)
     weights = learned.eval().rule.net(features.values.flatten(2))
     assert float((weights.argmax(dim=0) == 0).double().mean()) > 0.95
-    assert float(correctness(learned, features, "rot90", "rot90").double().mean()) > 0.95
+    assert float(correctness(learned, Stored(features, "rot90", "rot90")).double().mean()) > 0.95
 
 
 def test_separate_training_leaves_the_head_as_equitune_learned_it() -> None:
@@ -116,13 +117,14 @@ def test_correctness_counts_every_turn() -> None:
     """The upright view decides: a trivial group is right for upright images only."""
     features = orbit_of_noise(30)
     one = Probe(Channels(), equitune.Identity(equitune.trivial()))
-    correct = correctness(one, features, "trivial", "rot90")
+    correct = correctness(one, Stored(features, "trivial", "rot90"))
     assert correct.shape == (4, 30)
     assert bool(correct[0].all()) and float(correct[1:].double().mean()) < 0.6
     confident = Probe(Channels(), make_rule("equizero", equitune.cyclic(4), "max_probability"))
-    assert bool(correctness(confident, features, "rot90", "rot90").all())
+    every = Stored(features, "rot90", "rot90")
+    assert bool(correctness(confident, every).all())
     doubtful = make_rule("equizero", equitune.cyclic(4), "reversed_max_probability")
-    wrong = correctness(Probe(Channels(), doubtful), features, "rot90", "rot90")
+    wrong = correctness(Probe(Channels(), doubtful), every)
     assert float(wrong.double().mean()) < 0.6
     assert torch.equal(wrong[0], wrong[1])
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from experiments.cnn.backbones import build_backbone
+from experiments.cnn.identity import source
 from experiments.errors import UserError
 from experiments.files import load_tensors, save_tensors
 from experiments.registry import load_task
@@ -135,7 +136,7 @@ def test_stored_features_give_what_the_whole_network_gives(configure: Configure)
     execute(config)
     weights, _ = load_tensors(ensure(config, "pretrain", StopSignal()).folder / "model.safetensors")
     tensors, _ = ensure(config, "features_test", StopSignal()).tensors(FEATURES)
-    backbone = build_backbone(config.model.architecture, 27, 32)
+    backbone = build_backbone(config.model.architecture, source(config).classes, 32)
     backbone.model.load_state_dict(weights)
     inputs = preprocessing(config.model)(load_images(config.dataset, "test").pixels[:20])
     with torch.inference_mode():
@@ -146,7 +147,22 @@ def test_stored_features_give_what_the_whole_network_gives(configure: Configure)
             )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides",
+    [("task.training=all",), ("task.batch_norm=train",), ("protocol=reference",)],
+)
+def test_other_ways_to_train_and_evaluate(configure: Configure, overrides: tuple[str, ...]) -> None:
+    run = execute(configure(*SHORT, "method=equizero", "task.max_images=60", *overrides))
+    found = {r["metric"] for r in rows(run.folder)}
+    assert "top1_accuracy" in found
+    # A prediction that depends on the batch is not a function of the image.
+    assert ("equivariance_error" in found) == ("task.batch_norm=train" not in overrides)
+    assert json.loads((run.folder / "record.json").read_text())["facts"]["images_learned"] == 54
+
+
 BAD = {
+    ("task.training=none", "task.batch_norm=train"): "choose task.batch_norm=frozen",
     ("method=lambda_equitune", "group=trivial"): "one view to weigh",
     ("method=lambda_equitune", "task.training=none"): "lambda to learn",
     ("task.pretrain.dataset=imagenet",): "choose from: .*cifar100",

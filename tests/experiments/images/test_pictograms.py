@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from experiments.images.sections import ImageDataset
 from experiments.images.sets import fingerprint, load_images
 
 Dataset = Callable[..., ImageDataset]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(("name", "classes", "train"), [("letters", 20, 200), ("symbols", 12, 100)])
@@ -139,5 +141,7 @@ from experiments.images.sets import fingerprint
 fingerprint(ImageDataset("x", [], "pictograms", None, 12, 32, [], "symbols", 2, 2, 0))
 print(*sorted({"torch", "torchvision", "matplotlib", "pyarrow"} & set(sys.modules)))
 """
-    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    output = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
+    )
     assert (output.returncode, output.stdout.strip()) == (0, ""), output.stderr
