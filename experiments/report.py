@@ -34,6 +34,9 @@ def show(run: FinishedRun) -> None:
             print(f"  departs from its protocol: {variant}")
         for row in rows:
             if row["variant"] == variant:
-                step = f" step {row['step']}" if row["step"] else ""
-                name = f"{row['split']}{step} {row['metric']}"
-                print(f"  {name:36s} {float(row['value']):12.4f}")
+                turned = row["transform"] if row["transform"] not in ("", "none") else ""
+                view = f"view {row['view']}" if row["view"] else ""
+                step = f"step {row['step']}" if row["step"] else ""
+                words = (row["split"], turned, view, step, row["metric"])
+                name = " ".join(word for word in words if word)
+                print(f"  {name:40s} {float(row['value']):12.4f}")
