@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,13 +26,15 @@ from hydra import compose, initialize_config_dir
 from stable_baselines3 import DQN
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
+from torch import nn
 
 from experiments.dqn.environment import make_environment, make_problem
 from experiments.dqn.exact import expected_return, tabulate
 from experiments.dqn.identity import recipe
-from experiments.dqn.joined import join
+from experiments.dqn.joined import SideBySide
 from experiments.dqn.policy import greedy, load_network, make_values
 from experiments.dqn.rollouts import play
+from experiments.dqn.symmetry import Symmetry
 from experiments.dqn.training import make_learner, train
 from experiments.schema import RunConfig, load
 
@@ -83,8 +86,8 @@ def ours(config: RunConfig, kept: Any, episodes: int) -> tuple[Cost, float | Non
     lengths, seconds, exact = [], 0.0, 0.0
     for method in METHODS:
         start = time.process_time()
-        policy = greedy(make_values(join(networks), symmetry, method, "softmax"))
-        played = play(simulator, policy, episodes, 0, len(networks))
+        values = partial(_values, symmetry, method)
+        played = play(simulator, SideBySide(networks, (), values), episodes, 0)
         seconds += time.process_time() - start
         lengths += [each.lengths for each in played]
         if table is not None:
@@ -96,6 +99,12 @@ def ours(config: RunConfig, kept: Any, episodes: int) -> tuple[Cost, float | Non
     runs = len(METHODS) * len(networks)
     cost = Cost(1e3 * seconds / (episodes * runs), float(np.mean(lengths)))
     return cost, None if table is None else 1e3 * exact / runs
+
+
+def _values(
+    symmetry: Symmetry, method: str, network: nn.Sequential, net: nn.Module | None
+) -> nn.Module:
+    return make_values(network, symmetry, method, "softmax", net)
 
 
 def measure(dataset: str, networks: int, episodes: int, their_episodes: int) -> str:

@@ -10,11 +10,8 @@ import pandas as pd
 from scripts._cells import Summary
 from scripts._curves import DASHED, DOTTED, SOLID, LineStyle
 from scripts._options import Options
-from scripts._panels import BLACK, BLUE, GREEN, ORANGE
+from scripts._panels import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION
 from scripts._results import Results, select
-
-# From the palette of `_panels` too.
-VERMILION, PURPLE = "#D55E00", "#CC79A7"
 
 ACCURACY = "top1_accuracy"
 EQUIZERO = "equizero"

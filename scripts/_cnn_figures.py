@@ -142,10 +142,16 @@ def _draw(name: str, arms: Sequence[Arm], paper: Points, options: Options) -> Dr
     places = dict.fromkeys((arm.scale, arm.model) for arm in drawn)
     rows = [[panels.get((*place, protocol)) for protocol in columns] for place in places]
     rows[0].append(_papers_panel(name, paper))
-    look = Look(COLOURS, STYLES, "epochs of probing", "accuracy (%)", _limits(rows))
-    drawing = draw_curves(rows, look)
-    _fold_legend(drawing)
-    return drawing
+    # In one row the labels would be wider than the panels.
+    look = Look(
+        COLOURS,
+        STYLES,
+        "epochs of probing",
+        "accuracy (%)",
+        _limits(rows),
+        columns=_LEGEND_COLUMNS,
+    )
+    return draw_curves(rows, look)
 
 
 def _panel(arm: Arm, options: Options) -> Panel:
@@ -165,19 +171,6 @@ def _papers_panel(name: str, paper: Points) -> Panel:
     ]
     title = f"the paper's {STUDIES[name].papers_model}\ntraining images, labels put right"
     return Panel(title, curves)
-
-
-def _fold_legend(drawing: Drawing) -> None:
-    """Draw the legend again in two rows: in one its labels would be wider than the panels."""
-    [legend] = drawing.legends
-    legend.remove()
-    drawing.legend(
-        handles=legend.legend_handles,
-        labels=[text.get_text() for text in legend.get_texts()],
-        loc="outside lower center",
-        ncols=_LEGEND_COLUMNS,
-        handlelength=2.6,
-    )
 
 
 def _limits(rows: Sequence[Sequence[Panel | None]]) -> tuple[float, float]:

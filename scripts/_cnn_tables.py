@@ -28,10 +28,9 @@ from scripts._cnn import (
     result_rows,
 )
 from scripts._comparison import notes
-from scripts._dqn_lines import format_interval
 from scripts._options import Options
 from scripts._results import Results, select
-from scripts._statistics import Interval
+from scripts._statistics import Interval, format_interval
 from scripts._tables import Block, ColumnGroup, Table
 
 EPOCHS, PAPERS_EPOCHS = (1, 5, 10), (1, 10)

@@ -83,6 +83,7 @@ class Look(NamedTuple):
         y_label: What is left of each row, with its unit.
         y_limits: Lowest and highest value; bands are cut there. None: each panel's own.
         baseline: Height of a thin line across each panel; None for no line.
+        columns: Of the legend; None: as many as it has colours or styles.
     """
 
     colours: Mapping[str, str]
@@ -91,6 +92,7 @@ class Look(NamedTuple):
     y_label: str
     y_limits: tuple[float, float] | None = None
     baseline: float | None = None
+    columns: int | None = None
 
 
 def draw_curves(grid: Sequence[Sequence[Panel | None]], look: Look) -> Drawing:
@@ -153,4 +155,6 @@ def _add_legend(drawing: Drawing, grid: Sequence[Sequence[Panel | None]], look: 
     rows = [row for row in (colours, styles) if row]
     filled = [[*row, *[blank] * (columns - len(row))] for row in rows]
     handles = [handle for pair in zip(*filled, strict=True) for handle in pair]
-    drawing.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=2.6)
+    drawing.legend(
+        handles=handles, loc="outside lower center", ncols=look.columns or columns, handlelength=2.6
+    )

@@ -12,9 +12,9 @@ from scripts._statistics import (
     DRAWN_SUBSETS,
     ENUMERATED_SEEDS,
     RESAMPLES,
-    Interval,
     bootstrap_interval,
     count_outcomes,
+    format_interval,
     interquartile_mean,
     order_share,
     paired_differences,
@@ -113,22 +113,6 @@ def order_line(methods: Mapping[str, Values], dataset: str) -> tuple[str, ...]:
         _share(descending, data),
         "" if share is None else "yes" if share else "no",
     )
-
-
-def format_interval(interval: Interval | None, decimals: int, signed: bool = False) -> str:
-    """Print an interval: `[1.5, 2.5]`.
-
-    Args:
-        interval: The interval, or None where one seed gives none.
-        decimals: Of each end.
-        signed: Whether ends above zero get a plus sign.
-
-    Returns:
-        The cell's text.
-    """
-    if interval is None:
-        return EN_DASH
-    return f"[{', '.join(format_number(end, signed, decimals) for end in interval)}]"
 
 
 def _number_cells(

@@ -10,11 +10,16 @@ from scripts._comparison import notes
 from scripts._curves import DASHED, DOTTED, SOLID, Band, Curve, Look, Panel, draw_curves
 from scripts._dqn import COLOURS, DATASETS, IDENTITY_NOTE, PAPERS_METHODS, REGIME_NOTE, result_rows
 from scripts._dqn_arms import Arm, find_arms, make_grid, missing_commands, panel_title
-from scripts._dqn_lines import INTERVAL_NOTE, format_interval
+from scripts._dqn_lines import INTERVAL_NOTE
 from scripts._figures import Figure
 from scripts._options import Options
 from scripts._results import Results
-from scripts._statistics import Interval, bootstrap_interval, paired_differences
+from scripts._statistics import (
+    Interval,
+    bootstrap_interval,
+    format_interval,
+    paired_differences,
+)
 from scripts._tables import Block, ColumnGroup, Table
 
 BASELINE = PAPERS_METHODS[0]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 # From the palette of Okabe and Ito, which people with any colour vision can tell apart.
 BLACK, BLUE, ORANGE, GREEN = "#000000", "#0072B2", "#E69F00", "#009E73"
+VERMILION, PURPLE = "#D55E00", "#CC79A7"
 
 PanelT = TypeVar("PanelT")
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from scripts._cells import EN_DASH, format_number
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -31,6 +33,22 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+
+def format_interval(interval: Interval | None, decimals: int, signed: bool = False) -> str:
+    """Print an interval: `[1.5, 2.5]`.
+
+    Args:
+        interval: The interval, or None where one seed gives none.
+        decimals: Of each end.
+        signed: Whether ends above zero get a plus sign.
+
+    Returns:
+        The cell's text.
+    """
+    if interval is None:
+        return EN_DASH
+    return f"[{', '.join(format_number(end, signed, decimals) for end in interval)}]"
 
 
 class Outcomes(NamedTuple):

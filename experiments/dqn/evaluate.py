@@ -13,7 +13,7 @@ import torch
 from experiments.dqn.environment import make_environment, make_problem
 from experiments.dqn.exact import expected_return, tabulate
 from experiments.dqn.identity import recipe
-from experiments.dqn.joined import Joined, join
+from experiments.dqn.joined import SideBySide
 from experiments.dqn.policy import equivariance_error, greedy, load_network, make_values
 from experiments.dqn.pretrain import networks
 from experiments.dqn.rollouts import Episodes, play, play_gymnasium
@@ -61,8 +61,7 @@ class Evaluation:
         """Play the same episodes with the method and each network."""
         count, seed = self.config.task.episodes, self.config.seed
         if self.simulator is not None:
-            policy = greedy(self.values(join(networks), Joined(nets) if nets else None))
-            return play(self.simulator, policy, count, seed, len(networks))
+            return play(self.simulator, SideBySide(networks, nets, self.values), count, seed)
         # Without a simulator there is no lambda either.
         make = partial(make_environment, self.dataset)
         policies = [greedy(self.values(network, None)) for network in networks]

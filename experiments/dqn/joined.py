@@ -6,11 +6,16 @@ whatever works on one network, equivariant or not, works on the joined ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from experiments.dqn.policy import greedy
+from experiments.dqn.rollouts import Policies, Policy
 
 
 class JoinedLinear(nn.Module):
@@ -61,3 +66,32 @@ def join(networks: Sequence[nn.Sequential]) -> nn.Sequential:
     return nn.Sequential(
         *(JoinedLinear(same) if isinstance(same[0], nn.Linear) else same[0] for same in layers)
     )
+
+
+class SideBySide(Policies):
+    """The greedy policies of one method with several networks."""
+
+    def __init__(
+        self,
+        networks: Sequence[nn.Sequential],
+        nets: Sequence[nn.Module],
+        values: Callable[[nn.Sequential, nn.Module | None], nn.Module],
+    ) -> None:
+        """Keep the networks.
+
+        Args:
+            networks: From `network.build_network`, of one shape.
+            nets: lambda of each, or nothing.
+            values: Makes Q-values of a network and lambda.
+        """
+        self.networks, self.nets, self.values = networks, nets, values
+
+    def __len__(self) -> int:
+        return len(self.networks)
+
+    def together(self, which: Sequence[int] | NDArray[np.int64]) -> Policy:
+        """Return the policies of some of the networks as one."""
+        joined = join([self.networks[k] for k in which])
+        if not self.nets:
+            return greedy(self.values(joined, None))
+        return greedy(self.values(joined, Joined([self.nets[k] for k in which])))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -14,6 +15,32 @@ from experiments.errors import UserError
 
 #: Maps observations [n, ...] to actions [n].
 Policy = Callable[[NDArray[np.float32]], NDArray[np.int64]]
+
+
+class Policies(ABC):
+    """Several policies that can be asked together."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    @abstractmethod
+    def together(self, which: Sequence[int] | NDArray[np.int64]) -> Policy:
+        """Return K of them as one: row i of a batch of n K observations is for number i % K."""
+
+
+class Alone(Policies):
+    """One policy."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def __len__(self) -> int:
+        return 1
+
+    def together(self, which: Sequence[int] | NDArray[np.int64]) -> Policy:
+        """Return the policy."""
+        return self.policy
 
 
 class Episodes(NamedTuple):
@@ -36,10 +63,8 @@ _STREAM = 30
 OBSERVATIONS = 1000
 
 
-def play(
-    simulator: Simulator, policy: Policy, episodes: int, seed: int, policies: int = 1
-) -> list[Episodes]:
-    """Play episodes side by side, the same ones with several policies.
+def play(simulator: Simulator, policies: Policies, episodes: int, seed: int) -> list[Episodes]:
+    """Play the same episodes with several policies, all side by side.
 
     The initial states, and what chance does at step t of episode i, depend on the seed alone: two
     policies that are played with one seed can be compared episode by episode, whether in one call
@@ -47,38 +72,44 @@ def play(
 
     Args:
         simulator: The environment's dynamics.
-        policy: The policies as one; row i of a batch is for policy i % `policies`.
+        policies: The policies.
         episodes: How many, of each policy.
         seed: Of the initial states and of chance.
-        policies: How many policies that is, K. Default 1.
 
     Returns:
         What each policy made of them.
     """
     rng = np.random.default_rng([seed, _STREAM])
-    states = np.repeat(simulator.reset(episodes, rng), policies, axis=0)
-    returns = np.zeros((episodes, policies))
-    lengths = np.zeros((episodes, policies), np.int64)
-    # Those that at least one policy has not ended; where another one has, its state stays.
-    running = np.arange(episodes)
-    going = np.ones((episodes, policies), bool)
-    met = []
+    count = len(policies)
+    states = np.repeat(simulator.reset(episodes, rng)[:, None], count, axis=1)
+    returns, lengths = np.zeros((episodes, count)), np.zeros((episodes, count), np.int64)
+    # Rows and columns that are still played: an episode until all policies have ended it, a policy
+    # until it has ended all episodes. What has ended in between stays as it is.
+    rows, columns = np.arange(episodes), np.arange(count)
+    going = np.ones((episodes, count), bool)
+    policy = policies.together(columns)
+    met: list[list[NDArray[np.float32]]] = [[] for _ in columns]
     for _ in range(simulator.max_steps):
-        observations = simulator.observe(states)
-        met.append([observations[k::policies][alive] for k, alive in enumerate(going.T)])
-        chance = simulator.draw_outcomes(episodes, rng)[running].repeat(policies)
-        after = simulator.step(states, policy(observations), chance)
-        returns[running] += np.where(going, after.rewards.reshape(going.shape), 0.0)
-        lengths[running] += going
-        states = np.where(going.reshape(-1, 1), after.states, states)
-        going = going & ~after.terminated.reshape(going.shape)
-        left = going.any(axis=1)
-        if not left.all():
-            running, going = running[left], going[left]
-            states = states[left.repeat(policies)]
-            if not len(running):
+        shape = going.shape
+        flat = states.reshape(going.size, -1)
+        observations = simulator.observe(flat)
+        for position, column in enumerate(columns):
+            met[column].append(observations[position :: shape[1]][going[:, position]])
+        chance = simulator.draw_outcomes(episodes, rng)[rows].repeat(shape[1])
+        after = simulator.step(flat, policy(observations), chance)
+        place = np.ix_(rows, columns)
+        returns[place] += np.where(going, after.rewards.reshape(shape), 0.0)
+        lengths[place] += going
+        states = np.where(going[..., None], after.states.reshape(states.shape), states)
+        going = going & ~after.terminated.reshape(shape)
+        if not (left := going.any(axis=1)).all():
+            rows, going, states = rows[left], going[left], states[left]
+            if not len(rows):
                 break
-    observed = (_thin(np.concatenate(seen)) for seen in zip(*met, strict=True))
+        if not (left := going.any(axis=0)).all():
+            columns, going, states = columns[left], going[:, left], states[:, left]
+            policy = policies.together(columns)
+    observed = (_thin(np.concatenate(seen)) for seen in met)
     return [Episodes(*each) for each in zip(returns.T, lengths.T, observed, strict=True)]
 
 

@@ -17,7 +17,7 @@ from experiments.dqn.environment import make_environment
 from experiments.dqn.envs.catalogue import SIMULATORS
 from experiments.dqn.identity import kept_steps, recipe
 from experiments.dqn.network import build_network, weights_of
-from experiments.dqn.rollouts import play, play_gymnasium
+from experiments.dqn.rollouts import Alone, Policies, play, play_gymnasium
 from experiments.dqn.training import make_learner, train
 from experiments.errors import UserError
 from experiments.schema import RunConfig, variant
@@ -140,16 +140,26 @@ def test_episodes_are_common_to_all_policies() -> None:
     def stay(observations: Any) -> Any:
         return np.zeros(len(observations), np.int64)
 
+    def walk(observations: Any) -> Any:
+        return np.ones(len(observations), np.int64)
+
     def stay_or_walk(observations: Any) -> Any:
         return np.arange(len(observations)) % 2
 
-    (alone,) = play(simulator, stay, 50, seed=4)
-    first, walked = play(simulator, stay_or_walk, 50, seed=4, policies=2)
+    class Both(Policies):
+        def __len__(self) -> int:
+            return 2
+
+        def together(self, which: Any) -> Any:
+            return stay_or_walk if len(which) == 2 else (stay, walk)[which[0]]
+
+    (alone,) = play(simulator, Alone(stay), 50, seed=4)
+    first, walked = play(simulator, Both(), 50, seed=4)
     np.testing.assert_array_equal(first.returns, alone.returns)
     np.testing.assert_array_equal(first.lengths, alone.lengths)
     np.testing.assert_array_equal(first.observations, alone.observations)
     assert (walked.returns != first.returns).any()
-    (other,) = play(simulator, stay, 50, seed=5)
+    (other,) = play(simulator, Alone(stay), 50, seed=5)
     assert (other.returns != first.returns).any()
     assert first.lengths.max() == 100 and first.lengths.min() < 100
 
@@ -162,7 +172,7 @@ def test_episodes_do_not_start_where_those_of_training_did(configure: Configure)
     def right(observations: Any) -> Any:
         return np.ones(len(observations), np.int64)
 
-    (episodes,) = play(SIMULATORS["CartPole-v1"](), right, 100, seed=3)
+    (episodes,) = play(SIMULATORS["CartPole-v1"](), Alone(right), 100, seed=3)
     assert not np.isclose(episodes.observations[:, None], starts).all(axis=-1).any()
 
 
@@ -225,5 +235,5 @@ def test_without_a_simulator_gymnasium_plays(configure: Configure) -> None:
     episodes = play_gymnasium(lambda: make_environment(config.dataset), right, 20, seed=0)
     assert (episodes.returns == episodes.lengths).all()
     assert episodes.lengths.min() >= 8 and episodes.lengths.max() <= 11
-    (copied,) = play(SIMULATORS["CartPole-v1"](), right, 200, seed=0)
+    (copied,) = play(SIMULATORS["CartPole-v1"](), Alone(right), 200, seed=0)
     assert abs(copied.returns.mean() - episodes.returns.mean()) < 0.5

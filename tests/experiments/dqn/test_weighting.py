@@ -20,7 +20,7 @@ from experiments.dqn.network import build_network, with_features
 from experiments.dqn.objectives import Advantage, Objective, Source, TemporalDifference, collect
 from experiments.dqn.orbits import Orbits, look
 from experiments.dqn.policy import equivariance_error, greedy, make_values
-from experiments.dqn.rollouts import play
+from experiments.dqn.rollouts import Alone, play
 from experiments.dqn.sections import Representation, WeightingData
 from experiments.dqn.symmetry import Symmetry, build_symmetry
 from experiments.dqn.visits import action_returns, numpy_values, visit
@@ -152,7 +152,7 @@ def test_lambda_learns_which_view_is_right() -> None:
     )
     learned = make_values(source.network, source.symmetry, "lambda_equitune", None, net)
     returns = [
-        play(source.simulator, greedy(values), 50, seed=7)[0].returns.mean()
+        play(source.simulator, Alone(greedy(values)), 50, seed=7)[0].returns.mean()
         for values in (learned, source.uniform())
     ]
     assert returns[0] > 100 and returns[1] < 12
