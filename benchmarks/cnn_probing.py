@@ -20,7 +20,7 @@ import torch
 from experiments.cnn.backbones import build_backbone
 from experiments.cnn.features import Features, orbit_features
 from experiments.cnn.inputs import Preprocessing
-from experiments.cnn.probe import Learner, Plan, build_probe, feature_shape, phases
+from experiments.cnn.probe import Learner, Plan, build_probe, phases
 from experiments.cnn.sections import ProbeRecipe
 from experiments.cnn.sources import Live, Source, Stored
 from experiments.cnn.views import MEMBERS
@@ -51,7 +51,7 @@ def microseconds(asked: Plan, source: Source, batch: int, repeats: int) -> float
     recipe = ProbeRecipe(
         epochs=repeats, batch_size=batch, learning_rate=1e-3, momentum=0.9, validation=0.0
     )
-    probe = build_probe(asked, feature_shape(source), CLASSES, seed=0)
+    probe = build_probe(asked, source.shape, CLASSES, seed=0)
     rule, parameters = phases(asked, probe)[0]
     times, start = [], time.process_time()
     for _ in Learner(probe, source, recipe, seed=0).learn(rule, parameters, 1):
@@ -80,7 +80,7 @@ def main() -> None:
     extraction = 1e6 * (time.process_time() - start) / options.live
     # Time does not depend on what the features are.
     values = torch.randn(values.shape[0], options.images, *values.shape[2:])
-    stored = Stored(Features(values, labels, "rot90"), *_COMMON)
+    stored = Stored(Features(values, labels, "rot90", pixels[:4]), *_COMMON)
     few = slice(options.live)
     live = Live(backbone, pixels[few], labels[few], see, _COMMON, chunk=options.batch)
     costs = {}

@@ -193,7 +193,10 @@ def _check_checkpoint(config: RunConfig) -> None:
     if config.stage == "pretrain":
         raise UserError("stage=pretrain makes no use of model.checkpoint; give one of the two")
     if not Path(checkpoint).is_file():
-        raise UserError(f"model.checkpoint={checkpoint}: no such file; give a .safetensors file")
+        raise UserError(
+            f"model.checkpoint={checkpoint}: no such file; give a .safetensors file, or for "
+            "task=cnn a .pt or .th file"
+        )
 
 
 def explain(error: OmegaConfBaseException) -> UserError:
@@ -306,8 +309,10 @@ def variant(config: RunConfig) -> str:
     for section in ("task", "method", "model", "dataset", "group"):
         chosen = _flatten(deciding(getattr(config, section), unless="in_rows"))
         standard = _flatten(expected.get(section, {}))
+        # The keys of a data set and of a model may have the same names.
+        prefix = f"{section}." if section in ("dataset", "model") else ""
         parts += [
-            f"{key}={value}"
+            f"{prefix}{key}={value}"
             for key, value in chosen.items()
             if value is not None and value != standard.get(key, value if value == [] else None)
         ]

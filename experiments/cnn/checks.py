@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from experiments.cnn.identity import source
+from experiments.cnn.identity import is_live, learns_backbone, source
 from experiments.errors import UserError
 from experiments.schema import GroupConfig, check_values
 
@@ -21,7 +21,7 @@ def resolve(config: RunConfig) -> None:
         UserError: For a data set that there is not, numbers per channel that are not three, a
             selection without held-out images, and weights with nothing to weigh.
     """
-    task, method, model = config.task, config.method.name, config.model
+    task, model = config.task, config.model
     if config.scale.name == "paper" and config.dataset.kind == "pictograms":
         raise UserError(
             f"scale=paper is for real images, dataset={config.dataset.name} is drawn; add "
@@ -31,7 +31,23 @@ def resolve(config: RunConfig) -> None:
         values = getattr(model, name)
         if len(values) != 3 or (name == "std" and min(values) <= 0):
             raise UserError(f"model.{name}={values} must be three numbers, above 0 for std")
-    check_values(source(config), "task.pretrain.dataset.")
+    if learns_backbone(config):
+        if task.pretrain is None or task.pretrain_seed is None:
+            raise UserError("model.weights=ours needs task.pretrain and task.pretrain_seed")
+        check_values(source(config), "task.pretrain.dataset.")
+    elif config.stage == "pretrain":
+        raise UserError(
+            f"stage=pretrain trains a network, but model.weights={model.weights} are to be loaded; "
+            "choose model.weights=ours"
+        )
+    _check_method(config)
+    _check_training(config)
+    if not learns_backbone(config):
+        task.pretrain = task.pretrain_seed = None
+
+
+def _check_method(config: RunConfig) -> None:
+    task, method = config.task, config.method.name
     if method == "pretrained":
         config.group = GroupConfig(name="trivial")
     elif config.group.name == "trivial" and method == "lambda_equitune":
@@ -44,24 +60,54 @@ def resolve(config: RunConfig) -> None:
         raise UserError("method=equizero needs task.loss")
     if method != "lambda_equitune":
         task.lambda_training = None
-    _check_training(config)
+        return
+    net = config.method.lambda_net
+    assert net is not None
+    if net.steps is not None or net.batch_size is not None:
+        raise UserError(
+            "method.lambda_net.steps and batch_size are not read: lambda is trained in the batches "
+            "and epochs of task.probe"
+        )
 
 
 def _check_training(config: RunConfig) -> None:
     task, method = config.task, config.method.name
     if task.training == "none":
-        if method == "lambda_equitune":
-            raise UserError(
-                f"method={method} has lambda to learn; choose task.training=probe or another method"
-            )
-        if task.batch_norm == "train":
-            raise UserError("task.training=none has no batches: choose task.batch_norm=frozen")
-        task.probe = task.straight_through = task.selection = None
+        _check_zero_shot(config)
         return
     if task.probe is None:
         raise UserError(f"task.training={task.training} needs task.probe")
+    if task.selection is None:
+        raise UserError("task.selection is empty; choose from: validation, evaluation, last")
     if task.selection == "validation" and task.probe.validation == 0:
         raise UserError(
             "task.selection=validation needs held-out images: task.probe.validation above 0, or "
             "task.selection=last"
         )
+    if method == "equizero" and task.straight_through is None:
+        raise UserError("task.straight_through is empty; choose from: mean, identity")
+    if method == "lambda_equitune" and task.lambda_training is None:
+        raise UserError("task.lambda_training is empty; choose from: joint, separate")
+    if is_live(config) and config.device not in ("auto", "cpu"):
+        raise UserError(
+            f"task.training={task.training} task.batch_norm={task.batch_norm} runs on the CPU, not "
+            f"on device={config.device}; choose device=cpu"
+        )
+
+
+def _check_zero_shot(config: RunConfig) -> None:
+    task, method = config.task, config.method.name
+    if config.stage == "probe":
+        raise UserError("stage=probe learns the last layers, task.training=none does not")
+    if method == "lambda_equitune":
+        raise UserError(
+            f"method={method} has lambda to learn; choose task.training=probe or another method"
+        )
+    if task.batch_norm == "train":
+        raise UserError("task.training=none has no batches: choose task.batch_norm=frozen")
+    if learns_backbone(config) and task.pretrain.dataset != config.dataset.name:
+        raise UserError(
+            f"task.training=none evaluates the network on the classes that it was trained on: "
+            f"choose dataset={task.pretrain.dataset} or task.pretrain.dataset={config.dataset.name}"
+        )
+    task.probe = task.straight_through = task.selection = None

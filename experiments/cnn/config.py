@@ -6,7 +6,6 @@ from functools import partial
 
 from experiments.cnn.checks import resolve
 from experiments.cnn.identity import (
-    SPLITS,
     VERSIONS,
     evaluate_identity,
     evaluate_label,
@@ -17,6 +16,7 @@ from experiments.cnn.identity import (
     probe_identity,
 )
 from experiments.cnn.sections import CnnModel, CnnTask
+from experiments.images.arrays import SPLITS
 from experiments.images.sections import ImageDataset
 from experiments.schema import GroupConfig
 from experiments.stages import Stage, Task
@@ -37,7 +37,7 @@ _STAGES = (
             partial(features_identity, split=split),
             features_label,
             f"experiments.cnn.features:{split}",
-            blank=("method", "group", "protocol", "scale", "variant"),
+            blank=("method", "group", "protocol", "scale", "seed", "variant"),
         )
         for split in SPLITS
     ),

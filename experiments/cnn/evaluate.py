@@ -11,22 +11,18 @@ from torch import Tensor, nn
 
 import equitune
 from experiments.cnn.heads import Probe, make_rule
-from experiments.cnn.identity import evaluated_split
 from experiments.cnn.inputs import preprocessing
 from experiments.cnn.pretrain import pretrained_backbone
-from experiments.cnn.probe import HEADS, build_probe, feature_shape, load_state, plan
+from experiments.cnn.probe import HEADS, build_probe, load_state, plan
 from experiments.cnn.sources import Live, Source, Stored, correctness, make_source
 from experiments.cnn.views import MEMBERS, make_action
 from experiments.errors import UserError
-from experiments.images.sets import load_images
 
 if TYPE_CHECKING:
     from experiments.cnn.backbones import Backbone
     from experiments.records import Run
     from experiments.schema import RunConfig
 
-#: Images on which the equivariance error is measured, through the whole network.
-CHECKED = 64
 #: Half the width of a 95 % interval, in standard errors.
 WIDTH = 1.96
 
@@ -86,7 +82,7 @@ def evaluate(config: RunConfig, run: Run) -> None:
     Raises:
         UserError: If the network as it is has other classes than the data set.
     """
-    split = evaluated_split(config)
+    split = config.task.evaluate_on
     source = make_source(config, run, split)
     own = source.backbone if isinstance(source, Live) else None
     backbone = own or pretrained_backbone(config, run)
@@ -95,7 +91,7 @@ def evaluate(config: RunConfig, run: Run) -> None:
     else:
         probe = _probed(config, run, source, split)
     if config.task.batch_norm == "frozen":
-        error = _equivariance_error(config, Classifier(backbone, probe.head), probe, split)
+        error = _equivariance_error(config, Classifier(backbone, probe.head), probe, source)
         run.row("equivariance_error", error, split=split)
     run.fact("device", "cpu")
 
@@ -110,7 +106,7 @@ def _zero_shot(
         raise UserError(
             f"task.training=none needs a network of the {config.dataset.classes} classes of "
             f"dataset={config.dataset.name}, model={config.model.name} has {classes}; choose "
-            f"dataset={config.task.pretrain.dataset} or task.training=probe"
+            "a data set of these or task.training=probe"
         )
     asked, group = plan(config), make_action(config.group.name).group
     probe = Probe(OwnHead(backbone), make_rule(asked.method, group, asked.loss))
@@ -146,7 +142,7 @@ def _probed(config: RunConfig, run: Run, source: Source, split: str) -> Probe:
     run.fact("probed_by", finished.record["name"])
     run.fact("images_learned", finished.record["facts"]["images"])
     tensors, _ = finished.tensors(HEADS)
-    probe = build_probe(asked, feature_shape(source), config.dataset.classes, config.seed)
+    probe = build_probe(asked, source.shape, config.dataset.classes, config.seed)
     accuracies, estimates = {}, {}
     for epoch in range(1, recipe.epochs + 1):
         load_state(probe, source, tensors, epoch)
@@ -160,9 +156,8 @@ def _probed(config: RunConfig, run: Run, source: Source, split: str) -> Probe:
             for row in finished.rows()
             if (row["metric"], row["split"]) == ("top1_accuracy", "validation")
         }
-    chosen = recipe.epochs
-    if config.task.selection != "last":
-        chosen = max(accuracies, key=lambda epoch: accuracies[epoch])
+    last = config.task.selection == "last"
+    chosen = recipe.epochs if last else max(accuracies, key=lambda epoch: accuracies[epoch])
     estimates[chosen].write(run, "top1_accuracy", split=split, transform=asked.transform)
     run.row("selected_epoch", chosen, split=split, transform=asked.transform)
     load_state(probe, source, tensors, chosen)
@@ -170,7 +165,9 @@ def _probed(config: RunConfig, run: Run, source: Source, split: str) -> Probe:
 
 
 @torch.inference_mode()
-def _equivariance_error(config: RunConfig, network: Classifier, probe: Probe, split: str) -> float:
+def _equivariance_error(
+    config: RunConfig, network: Classifier, probe: Probe, source: Source
+) -> float:
     """Return how far the logits of the whole network change when images are turned.
 
     Nothing stored is read: it runs the images, turned, through `equitune.Equivariant`.
@@ -181,6 +178,5 @@ def _equivariance_error(config: RunConfig, network: Classifier, probe: Probe, sp
     action = make_action(config.group.name)
     model = equitune.Equivariant(network, action, equitune.Invariant(action.group), rule).eval()
     turned = make_action("rot90" if config.group.name == "trivial" else config.group.name)
-    pixels = load_images(config.dataset, split).pixels[:CHECKED]  # type: ignore[arg-type]
-    inputs = preprocessing(config.model)(pixels)
+    inputs = preprocessing(config.model)(source.sample)
     return equitune.equivariance_error(model, inputs, turned, equitune.Invariant(turned.group))

@@ -19,6 +19,7 @@ from experiments.cnn.pretrain import pretrained_backbone
 from experiments.cnn.views import MEMBERS, SQUARE
 from experiments.environment import choose_device
 from experiments.errors import Interrupted
+from experiments.images.arrays import Split
 from experiments.images.sets import load_images
 from experiments.progress import progress
 
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
     from experiments.schema import RunConfig
 
 FEATURES = "features.safetensors"
+#: Images whose pixels are kept.
+SAMPLE = 64
+
+
+def shuffled(count: int) -> Int64[Tensor, " count"]:
+    """Return all rows in an order that is always the same: files may be sorted by class."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))
 
 
 class Features(NamedTuple):
@@ -37,11 +45,13 @@ class Features(NamedTuple):
         values: At gx, in the order of `MEMBERS` of the group that is stored, [V, N, C, h, w].
         labels: Classes, [N].
         views: That group's name.
+        sample: Pixels of some of the images.
     """
 
     values: Float[Tensor, "views n channels height width"]
     labels: Int64[Tensor, " n"]
     views: str
+    sample: UInt8[Tensor, "k 3 s s"]
 
     def rows(self, chosen: Tensor) -> Features:
         """Return some of the images."""
@@ -62,13 +72,13 @@ def orbit_features(
     return features.float().unflatten(0, orbit.shape[:2])  # type: ignore[no-untyped-call,no-any-return]
 
 
-def _extract(config: RunConfig, run: Run, split: str) -> None:
+def _extract(config: RunConfig, run: Run, split: Split) -> None:
     """Compute and keep the features of one split.
 
     Raises:
         Interrupted: If the process was asked to stop; the run begins again next time.
     """
-    images = load_images(config.dataset, split)  # type: ignore[arg-type]
+    images = load_images(config.dataset, split)
     backbone = pretrained_backbone(config, run)
     device, see = choose_device(config.device), preprocessing(config.model)
     elements = MEMBERS[views(config)]
@@ -85,6 +95,8 @@ def _extract(config: RunConfig, run: Run, split: str) -> None:
     run.fact("shape", list(values.shape))
     run.fact("device", str(device))
     tensors = {"features": values, "labels": images.labels}
+    # To measure the equivariance error of the whole network on, without decoding all again.
+    tensors["sample"] = images.pixels[shuffled(len(images.labels))[:SAMPLE]]
     run.save(FEATURES, tensors, {"views": views(config)})
 
 
@@ -92,11 +104,11 @@ train = partial(_extract, split="train")
 test = partial(_extract, split="test")
 
 
-def load_features(config: RunConfig, run: Run, split: str) -> Features:
+def load_features(config: RunConfig, run: Run, split: Split) -> Features:
     """Return the features that a run builds on."""
     finished = run.need(f"features_{split}")
     run.fact("features_by", finished.record["name"])
     if "pretrained_by" in finished.record["facts"]:
         run.fact("pretrained_by", finished.record["facts"]["pretrained_by"])
     tensors, facts = finished.tensors(FEATURES)
-    return Features(tensors["features"], tensors["labels"], facts["views"])
+    return Features(tensors["features"], tensors["labels"], facts["views"], tensors["sample"])

@@ -6,7 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.errors import UserError
 from experiments.files import sha256
+from experiments.images.arrays import Split
 from experiments.images.sections import ImageDataset
 from experiments.images.sets import fingerprint
 from experiments.schema import deciding, section, variant
@@ -16,25 +18,32 @@ if TYPE_CHECKING:
     from experiments.schema import RunConfig
 
 #: The result version of every stage: raised whenever a change of code alters its numbers.
-VERSIONS = {"pretrain": 1, "features": 1, "probe": 1, "evaluate": 1}
-#: Splits whose features are a run each.
-SPLITS = ("train", "test")
+VERSIONS = {"pretrain": 1, "features": 2, "probe": 2, "evaluate": 2}
 
 
 def source(config: RunConfig) -> ImageDataset:
-    """Return the data set that the backbone is trained on.
+    """Return the data set that the backbone is trained on: the run's own, or another one.
 
     Raises:
         UserError: If conf/dataset/ has none of this name, or it is not for this task.
     """
     recipe = config.task.pretrain
+    if recipe.dataset == config.dataset.name:
+        root = recipe.root or config.dataset.root
+        own: ImageDataset = dataclasses.replace(config.dataset, root=root)
+        return own
+    if recipe.dataset == "images":
+        raise UserError(
+            "task.pretrain.dataset=images: a folder of your own is learned from together with "
+            "dataset=images, whose classes it has"
+        )
     found = section("dataset", recipe.dataset, ImageDataset, config.task.name)
-    return dataclasses.replace(found, root=recipe.root)
+    return dataclasses.replace(found, root=recipe.root, key="task.pretrain")
 
 
-def evaluated_split(config: RunConfig) -> str:
-    """Return the split that an evaluation reads."""
-    return str(config.task.evaluate_on)
+def learns_backbone(config: RunConfig) -> bool:
+    """Whether the backbone is one that the suite trains."""
+    return config.model.checkpoint is None and config.model.weights == "ours"
 
 
 def weights_identity(config: RunConfig) -> dict[str, Any]:
@@ -43,8 +52,10 @@ def weights_identity(config: RunConfig) -> dict[str, Any]:
     if model.checkpoint is not None:
         given = sha256(Path(model.checkpoint))
         return {"architecture": model.architecture, "checkpoint": given}
-    if model.weights != "ours":
-        return {"architecture": model.architecture, "weights": model.weights}
+    if not learns_backbone(config):
+        from experiments.cnn.weights import imagenet_name
+
+        return {"architecture": model.architecture, "weights": imagenet_name(model.architecture)}
     return {"pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config))}
 
 
@@ -64,13 +75,14 @@ def _seen(config: RunConfig) -> dict[str, Any]:
     return {"size": model.size, "mean": list(model.mean), "std": list(model.std)}
 
 
-def features_identity(config: RunConfig, split: str) -> dict[str, Any]:
+def features_identity(config: RunConfig, split: Split) -> dict[str, Any]:
     """Return what decides the features of a split: weights, how images are seen, the views."""
     return {
         "weights": weights_identity(config),
         **_seen(config),
-        "data": fingerprint(config.dataset),
+        "data": fingerprint(config.dataset, (split,)),
         "dataset": config.dataset.name,
+        "classes": config.dataset.classes,
         "split": split,
         "views": views(config),
     }
@@ -86,11 +98,11 @@ def is_live(config: RunConfig) -> bool:
     return bool(config.task.training == "all" or config.task.batch_norm == "train")
 
 
-def _features(config: RunConfig, split: str) -> dict[str, Any]:
+def _features(config: RunConfig, split: Split) -> dict[str, Any]:
     """Return what decides the features that layers are learned on, or measured on."""
     identity = features_identity(config, split)
     if is_live(config):
-        return identity | {"live": True, "batch_norm": config.task.batch_norm}
+        identity |= {"live": True, "batch_norm": config.task.batch_norm}
     return built_on(VERSIONS["features"], identity)
 
 
@@ -117,7 +129,7 @@ def evaluate_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides an evaluation."""
     task = config.task
     return {
-        "features": _features(config, evaluated_split(config)),
+        "features": _features(config, task.evaluate_on),
         "probe": None
         if task.training == "none"
         else built_on(VERSIONS["probe"], probe_identity(config)),
@@ -136,7 +148,8 @@ def evaluate_identity(config: RunConfig) -> dict[str, Any]:
 
 def pretrain_label(config: RunConfig) -> str:
     """Return the readable part of the name of a backbone's run."""
-    return f"{config.task.pretrain.dataset}-{config.model.name}-seed{config.task.pretrain_seed}"
+    task = config.task
+    return f"{task.pretrain.dataset}-{config.model.name}-seed{task.pretrain_seed}"
 
 
 def features_label(config: RunConfig) -> str:

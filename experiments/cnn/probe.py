@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -11,9 +11,10 @@ from torch.nn import functional
 
 import equitune
 from experiments.cnn.heads import Head, Probe, make_rule
+from experiments.cnn.seeds import DROPOUT, LAYERS, ORDER, SPLIT, derive
 from experiments.cnn.sources import Source, correctness, make_source
 from experiments.cnn.views import make_action
-from experiments.errors import Interrupted
+from experiments.errors import Interrupted, UserError
 from experiments.lambdas import build_net
 from experiments.progress import progress
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from experiments.schema import LambdaNetConfig, RunConfig
 
 HEADS = "heads.safetensors"
+#: Steps between two looks at signals.
+LOOK_EVERY = 20
 
 
 class Plan(NamedTuple):
@@ -67,7 +70,7 @@ def build_probe(asked: Plan, shape: tuple[int, int, int], classes: int, seed: in
     The head is drawn first, so that all methods of a seed begin with the same one.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(derive(seed, LAYERS))
         head = Head(shape, classes)
         net = None
         if asked.net is not None:
@@ -79,7 +82,14 @@ def build_probe(asked: Plan, shape: tuple[int, int, int], classes: int, seed: in
 class Learner:
     """Stochastic gradient descent on the features of images, epoch by epoch."""
 
-    def __init__(self, probe: Probe, source: Source, recipe: ProbeRecipe, seed: int) -> None:
+    def __init__(
+        self,
+        probe: Probe,
+        source: Source,
+        recipe: ProbeRecipe,
+        seed: int,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Set up; nothing is learned yet.
 
         Args:
@@ -87,8 +97,10 @@ class Learner:
             source: The training images.
             recipe: Hyper-parameters.
             seed: Of the order, the turns and dropout.
+            stop: Whether the process was asked to stop; looked at now and then.
         """
         self.probe, self.source, self.recipe, self.seed = probe, source, recipe, seed
+        self.stop = stop
 
     def learn(
         self, rule: nn.Module, parameters: list[dict[str, object]], first: int
@@ -109,16 +121,19 @@ class Learner:
             stepwise.train()
             with torch.random.fork_rng(devices=[]):
                 # Dropout draws from the global generator.
-                torch.manual_seed(2 * (self.seed * 1_000_003 + epoch))
+                torch.manual_seed(derive(self.seed, DROPOUT, epoch))
                 yield self._epoch(stepwise, fused, epoch)
 
     def _epoch(self, probe: Probe, optimiser: torch.optim.Optimizer, epoch: int) -> float:
-        generator = torch.Generator().manual_seed(2 * (self.seed * 1_000_003 + epoch) + 1)
+        generator = torch.Generator().manual_seed(derive(self.seed, ORDER, epoch))
         count, total = len(self.source.labels), torch.zeros(())
         order = torch.randperm(count, generator=generator)
         turns = torch.randint(self.source.turns, (count,), generator=generator)
         size = self.recipe.batch_size
-        for rows, turned in zip(torch.split(order, size), torch.split(turns, size), strict=True):
+        batches = zip(torch.split(order, size), torch.split(turns, size), strict=True)
+        for step, (rows, turned) in enumerate(batches):
+            if step % LOOK_EVERY == 0 and self.stop():
+                raise Interrupted("stopped on request; the run begins again next time")
             logits = probe(self.source.views(rows, turned))
             loss = functional.cross_entropy(logits, self.source.labels[rows])
             optimiser.zero_grad()
@@ -161,10 +176,15 @@ def probe(config: RunConfig, run: Run) -> None:
     assert recipe is not None
     everything = make_source(config, run, "train")
     held_out, learned = _split(len(everything.labels), recipe.validation, seed)
+    if config.task.selection == "validation" and not len(held_out):
+        raise UserError(
+            f"task.probe.validation={recipe.validation} of {len(learned)} images holds none out, "
+            "and task.selection=validation needs some; raise it, or choose task.selection=last"
+        )
     known, unseen = everything.take(learned), everything.take(held_out)
-    layers = build_probe(asked, feature_shape(everything), config.dataset.classes, seed)
+    layers = build_probe(asked, everything.shape, config.dataset.classes, seed)
     moving = [p for _, m in known.modules() for p in m.parameters() if p.requires_grad]
-    learner = Learner(layers, known, recipe, seed)
+    learner = Learner(layers, known, recipe, seed, lambda: run.should_checkpoint)
     tensors: dict[str, Tensor] = {}
     todo = phases(asked, layers, moving)
     with progress(f"probe {run.folder.name}", len(todo) * recipe.epochs) as bar:
@@ -172,8 +192,6 @@ def probe(config: RunConfig, run: Run) -> None:
             first = 1 + number * recipe.epochs
             for epoch, loss in enumerate(learner.learn(rule, parameters, first), start=first):
                 bar.update(epoch, f"loss {loss:.3f}")
-                if run.should_checkpoint:
-                    raise Interrupted(f"stopped on request; {run.folder.name} begins again")
                 if number == len(todo) - 1:
                     step = epoch - first + 1
                     _write(run, step, loss, layers, unseen)
@@ -181,14 +199,6 @@ def probe(config: RunConfig, run: Run) -> None:
     run.fact("device", "cpu")
     run.fact("images", len(learned))
     run.save(HEADS, tensors)
-
-
-def feature_shape(source: Source) -> tuple[int, int, int]:
-    """Return channels, height and width of the features."""
-    first = torch.zeros(1, dtype=torch.int64)
-    with torch.no_grad():
-        channels, height, width = source.views(first, first).shape[2:]
-    return channels, height, width
 
 
 def _write(run: Run, step: int, loss: float, layers: Probe, unseen: Source) -> None:
@@ -220,6 +230,6 @@ def load_state(layers: Probe, source: Source, tensors: dict[str, Tensor], step: 
 
 def _split(count: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """Return held-out and remaining rows."""
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(derive(seed, SPLIT)))
     held_out = int(count * share)
     return order[:held_out].sort().values, order[held_out:].sort().values

@@ -51,14 +51,14 @@ class CnnTask:
     transform: str = one_of("none", "rot90")
     evaluate_on: str = one_of("test", "train")
     batch_norm: str = one_of("frozen", "train")
-    max_images: int | None = at_least(1)
+    max_images: int | None = at_least(2)
     selection: str | None = one_of("validation", "evaluation", "last")
     loss: str | None = field(default=None, metadata={"choices": LOSSES})
     straight_through: str | None = field(default=None, metadata={"choices": STRAIGHT_THROUGH})
     lambda_training: str | None = field(default=None, metadata={"choices": ("joint", "separate")})
     probe: ProbeRecipe | None = field(default_factory=ProbeRecipe)
-    pretrain: PretrainRecipe = field(default_factory=PretrainRecipe)
-    pretrain_seed: int = between(0, 2**32 - 1)
+    pretrain: PretrainRecipe | None = field(default_factory=PretrainRecipe)
+    pretrain_seed: int | None = between(0, 2**32 - 1)
     feature_batch: int = how(minimum=1)
 
 

@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor, nn
 
-from experiments.cnn.features import Features, load_features
+from experiments.cnn.features import SAMPLE, Features, load_features, shuffled
 from experiments.cnn.identity import is_live
 from experiments.cnn.inputs import Preprocessing, preprocessing
 from experiments.cnn.pretrain import pretrained_backbone
 from experiments.cnn.views import MEMBERS, SQUARE, lookup
+from experiments.images.arrays import Split
 from experiments.images.sets import load_images
 
 if TYPE_CHECKING:
@@ -33,11 +34,15 @@ class Source(ABC):
         labels: Classes, [N].
         turns: Number R of turns that an image may have had.
         chunk: Images per pass where nothing is learned.
+        shape: Of the features: channels, height, width.
+        sample: Pixels of some images.
     """
 
     labels: Int64[Tensor, " n"]
     turns: int
     chunk: int
+    shape: tuple[int, int, int]
+    sample: UInt8[Tensor, "k 3 s s"]
 
     @abstractmethod
     def views(
@@ -69,6 +74,9 @@ class Stored(Source):
         self._table = lookup(group, transform, features.views)
         self.turns = self._table.shape[1]
         self.chunk = CHUNK
+        channels, height, width = features.values.shape[2:]
+        self.shape = (channels, height, width)
+        self.sample = features.sample
 
     def views(
         self, rows: Int64[Tensor, " batch"], turned: Int64[Tensor, " batch"]
@@ -111,12 +119,17 @@ class Live(Source):
         self._members, self._turns = (MEMBERS[name] for name in names)
         self.turns = len(self._turns)
         self._batch_statistics = batch_statistics
+        self.shape = backbone.feature_shape
+        self.sample = pixels[:SAMPLE]
 
     def views(
         self, rows: Int64[Tensor, " batch"], turned: Int64[Tensor, " batch"]
     ) -> Float[Tensor, "group batch channels height width"]:
         """Run the orbits through the backbone, in one pass."""
-        self.backbone.train(self._batch_statistics)
+        self.backbone.eval()
+        for module in self.backbone.modules() if self._batch_statistics else ():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.train()
         inputs = self.see(self.pixels[rows])
         for number, element in enumerate(self._turns):
             chosen = turned == number
@@ -138,26 +151,29 @@ class Live(Source):
         )
 
     def modules(self) -> Iterator[tuple[str, nn.Module]]:
-        """Yield the backbone, whose weights or running averages may move."""
-        yield "backbone", self.backbone
+        """Yield the backbone where it is learned."""
+        if any(parameter.requires_grad for parameter in self.backbone.parameters()):
+            yield "backbone", self.backbone
 
 
 @torch.no_grad()
 def correctness(probe: nn.Module, source: Source) -> Bool[Tensor, "transforms n"]:
-    """Return which images are classified correctly, for every turn of them."""
+    """Return which images are classified correctly, for every turn of them.
+
+    Images of one pass have had different turns, as chance would have it.
+    """
     probe.eval()
-    found = []
     everything = torch.arange(len(source.labels))
-    for turn in range(source.turns):
-        parts = [
-            probe(source.views(rows, torch.full_like(rows, turn))).argmax(dim=-1)
-            for rows in torch.split(everything, source.chunk)
-        ]
-        found.append(torch.cat(parts) == source.labels)
-    return torch.stack(found)
+    found = torch.zeros(source.turns, len(everything), dtype=torch.bool)
+    for shift in range(source.turns):
+        turned = (everything + shift) % source.turns
+        for rows in torch.split(everything, source.chunk):
+            logits = probe(source.views(rows, turned[rows]))
+            found[turned[rows], rows] = logits.argmax(dim=-1) == source.labels[rows]
+    return found
 
 
-def make_source(config: RunConfig, run: Run, split: str) -> Source:
+def make_source(config: RunConfig, run: Run, split: Split) -> Source:
     """Return the images of a split as the configuration wants them seen."""
     task, names = config.task, (config.group.name, config.task.transform)
     if not is_live(config):
@@ -165,7 +181,7 @@ def make_source(config: RunConfig, run: Run, split: str) -> Source:
     else:
         backbone = pretrained_backbone(config, run)
         backbone.requires_grad_(task.training == "all")
-        images = load_images(config.dataset, split)  # type: ignore[arg-type]
+        images = load_images(config.dataset, split)
         batch = task.batch_norm == "train"
         source = Live(
             backbone,
@@ -176,6 +192,6 @@ def make_source(config: RunConfig, run: Run, split: str) -> Source:
             chunk=task.probe.batch_size if batch else task.feature_batch,
             batch_statistics=batch,
         )
-    if task.max_images is not None:
-        source = source.take(torch.arange(min(task.max_images, len(source.labels))))
-    return source
+    if task.max_images is None and not is_live(config):
+        return source
+    return source.take(shuffled(len(source.labels))[: task.max_images])

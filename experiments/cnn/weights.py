@@ -198,6 +198,29 @@ def imagenet_weights(architecture: str) -> dict[str, Tensor]:
     return _checked(weights, f"the ImageNet weights of {architecture}")
 
 
+def imagenet_name(architecture: str) -> str:
+    """Return which published weights `imagenet_weights` takes, nothing fetched.
+
+    Raises:
+        UserError: If there are none.
+    """
+    family, name = parse(architecture)
+    if family == "torchvision":
+        from torchvision import models  # type: ignore[import-untyped]
+
+        return str(models.get_model_weights(name).DEFAULT.url).rpartition("/")[2]
+    if family == "timm":
+        import timm
+
+        known = timm.get_pretrained_cfg(name)
+        if known is not None:
+            return f"{known.architecture}.{known.tag}"
+    raise UserError(
+        f"{architecture} has no ImageNet weights; give a file instead, with model.checkpoint=FILE, "
+        "or model.weights=ours"
+    )
+
+
 @contextmanager
 def _no_code() -> Iterator[None]:
     """Make PyTorch refuse pickles that hold code, whatever its caller asks for."""

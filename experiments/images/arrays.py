@@ -97,7 +97,7 @@ def file_digest(path: Path) -> str:
     return _digest(path.absolute(), facts.st_mtime_ns, facts.st_size)
 
 
-@functools.lru_cache(maxsize=256)
+@functools.cache
 def _digest(path: Path, changed: int, size: int) -> str:
     """Hash a file; time of change and size only tell a new call from an old one."""
     return sha256(path)

@@ -135,7 +135,7 @@ def _root(config: ImageDataset) -> Path:
     if config.root is None:
         return Path("data") / config.name
     if not Path(config.root).is_dir():
-        raise UserError(f"dataset.root={config.root}: no such folder")
+        raise UserError(f"{config.key}.root={config.root}: no such folder")
     return Path(config.root)
 
 
@@ -151,15 +151,15 @@ def _binary_folder(config: ImageDataset, root: Path) -> Path:
     if not (root / layout.folder).is_dir():
         if config.root is not None:
             raise UserError(
-                f"dataset.root={root}: has neither train.parquet and test.parquet (of the hub's "
-                f"{layout.hub}) nor {layout.folder}; put one of them there, or leave dataset.root "
-                "out to download"
+                f"{config.key}.root={root}: has neither train.parquet and test.parquet (of the "
+                f"hub's {layout.hub}) nor {layout.folder}; put one of them there, or leave "
+                f"{config.key}.root out to download"
             )
-        _download(layout, root)
+        _download(layout, root, config.key)
     return root / layout.folder
 
 
-def _download(layout: Binary, root: Path) -> None:
+def _download(layout: Binary, root: Path, key: str) -> None:
     """Bring the binary version; of several processes one downloads and the others wait."""
     from filelock import FileLock
     from torchvision.datasets.utils import (  # type: ignore[import-untyped]
@@ -185,7 +185,7 @@ def _download(layout: Binary, root: Path) -> None:
             raise UserError(
                 f"{SERVER}{layout.archive} cannot be downloaded ({one_line(error)}); put "
                 f"train.parquet and test.parquet of the hub's {layout.hub} into a folder and set "
-                "dataset.root=FOLDER, or run once on a machine with network"
+                f"{key}.root=FOLDER, or run once on a machine with network"
             ) from error
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)

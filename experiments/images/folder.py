@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from experiments.errors import UserError
-from experiments.images.arrays import BAD_IMAGE, Arrays, Split, check_classes
+from experiments.images.arrays import BAD_IMAGE, Arrays, Split, check_classes, file_digest
 from experiments.images.sections import ImageDataset
 
 #: Other files in a class's folder are not looked at.
@@ -54,7 +54,7 @@ def read(config: ImageDataset, split: Split) -> Arrays:
 
 
 def facts(config: ImageDataset, splits: tuple[Split, ...]) -> list[object]:
-    """Return the paths and sizes in bytes of the images of some splits, sorted.
+    """Return the paths and SHA-256 digests of the images of some splits, sorted.
 
     Raises:
         UserError: As `read` does if folders are missing or empty or the classes do not fit.
@@ -63,8 +63,8 @@ def facts(config: ImageDataset, splits: tuple[Split, ...]) -> list[object]:
     for split in splits:
         listing = _list(config, split)
         files = sorted(path for members in listing.files for path in members)
-        sizes = [[path.relative_to(listing.root).as_posix(), path.stat().st_size] for path in files]
-        found.append([split, sizes])
+        digests = [[p.relative_to(listing.root).as_posix(), file_digest(p)] for p in files]
+        found.append([split, digests])
     return found
 
 

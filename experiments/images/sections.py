@@ -36,6 +36,7 @@ class ImageDataset:
         per_class_train: Of pictograms: training images of each class.
         per_class_test: Of pictograms: test images of each class.
         seed: Of pictograms: seed of all images, apart from the run's seed.
+        key: What the user types before ``.root``, for messages.
     """
 
     name: str = MISSING
@@ -49,3 +50,4 @@ class ImageDataset:
     per_class_train: int | None = _count(1)
     per_class_test: int | None = _count(1)
     seed: int | None = _count(0)
+    key: str = how("dataset")

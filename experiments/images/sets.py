@@ -70,7 +70,7 @@ def load_images(config: ImageDataset, split: Split) -> ImageSet:
 def fingerprint(config: ImageDataset, splits: tuple[Split, ...] = SPLITS) -> str:
     """Return what the data are as 16 hexadecimal digits, the same wherever they lie.
 
-    It is made of the digests of CIFAR's files, the paths and sizes of a folder's images, or the
+    It is made of the digests of CIFAR's files, the paths and digests of a folder's images, or the
     parameters of pictograms. No image is loaded. A file is read once per process.
 
     Args:

@@ -55,7 +55,7 @@ def orbit_of_noise(count: int = 40, classes: int = 3) -> Features:
     values = 0.3 * torch.randn(4, count, classes + 1, 2, 2, generator=generator)
     values[0, torch.arange(count), labels] += 3
     values[0, :, classes] += 3  # tells that a view is upright
-    return Features(values, labels, "rot90")
+    return Features(values, labels, "rot90", torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
 
 
 def learn(asked: Plan, features: Features, seed: int) -> tuple[Probe, list[float]]:

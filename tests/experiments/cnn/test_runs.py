@@ -77,6 +77,34 @@ def test_methods_seeds_and_options_share_what_does_not_depend_on_them(configure:
     assert [stage for stage in base if base[stage] == mirrored[stage]] == ["pretrain"]
 
 
+def test_layers_do_not_depend_on_the_images_that_they_are_measured_on(configure: Configure) -> None:
+    base, other = (
+        names(configure("task=cnn", *more)) for more in ((), ("dataset.per_class_test=20",))
+    )
+    assert [stage for stage in base if base[stage] == other[stage]] == [
+        "pretrain",
+        "features_train",
+        "probe",
+    ]
+    options = {
+        ("dataset.size=40",): "dataset.size=40",
+        ("model.size=40",): "model.size=40",
+        ("task.probe.epochs=3",): "probe.epochs=3",
+    }
+    assert {given: variant(configure("task=cnn", *given)) for given in options} == options
+
+
+def test_images_that_are_left_are_of_all_classes(configure: Configure) -> None:
+    """The files may be sorted by class, as the pictograms are not."""
+    from experiments.cnn.features import shuffled
+
+    rows = shuffled(1000)
+    assert sorted(rows.tolist()) == list(range(1000)) and torch.equal(rows, shuffled(1000))
+    assert len({int(row) // 100 for row in rows[:60]}) == 10
+    with pytest.raises(UserError, match="holds none out"):
+        execute(configure(*SHORT, "method=equitune", "task.max_images=3"))
+
+
 def test_one_run_of_every_method(configure: Configure, tmp_path: Path) -> None:
     found = {}
     for method in METHODS:
@@ -108,10 +136,9 @@ def test_a_network_of_ones_own_zero_shot(configure: Configure, tmp_path: Path) -
     save_tensors(path, build_backbone("cifar:resnet20", 10, 32).model.state_dict())
     classes = configure("task=cnn").dataset.classes
     own = (*SHORT, "task.training=none", f"model.checkpoint={path}", "method=equizero")
-    if classes != 10:
-        with pytest.raises(UserError, match=f"needs a network of the {classes} classes"):
-            execute(configure(*own))
-        save_tensors(path, build_backbone("cifar:resnet20", classes, 32).model.state_dict())
+    with pytest.raises(UserError, match=f"needs a network of the {classes} classes"):
+        execute(configure(*own))
+    save_tensors(path, build_backbone("cifar:resnet20", classes, 32).model.state_dict())
     run = execute(configure(*own))
     found = {(r["metric"], r["transform"], r["view"]): float(r["value"]) for r in rows(run.folder)}
     turns = [found["top1_accuracy", "rot90", str(turn)] for turn in range(4)]
@@ -163,6 +190,16 @@ def test_other_ways_to_train_and_evaluate(configure: Configure, overrides: tuple
 
 BAD = {
     ("task.training=none", "task.batch_norm=train"): "choose task.batch_norm=frozen",
+    ("task.training=none",): "choose dataset=letters",
+    ("task.training=none", "stage=probe"): "stage=probe learns",
+    ("task.selection=null",): "task.selection is empty",
+    ("method=equizero", "task.straight_through=null"): "task.straight_through is empty",
+    ("method=lambda_equitune", "task.lambda_training=null"): "task.lambda_training is empty",
+    ("method=lambda_equitune", "method.lambda_net.steps=10"): "are not read",
+    ("model.weights=imagenet", "stage=pretrain"): "choose model.weights=ours",
+    ("task.pretrain.dataset=images",): "with dataset=images",
+    ("task.max_images=1",): "task.max_images=1 is out of range",
+    ("task.training=all", "device=cuda"): "choose device=cpu",
     ("method=lambda_equitune", "group=trivial"): "one view to weigh",
     ("method=lambda_equitune", "task.training=none"): "lambda to learn",
     ("task.pretrain.dataset=imagenet",): "choose from: .*cifar100",

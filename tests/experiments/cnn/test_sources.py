@@ -9,7 +9,7 @@ from experiments.cnn.backbones import Backbone, build_backbone
 from experiments.cnn.features import Features, orbit_features
 from experiments.cnn.heads import Probe
 from experiments.cnn.inputs import Preprocessing
-from experiments.cnn.probe import Learner, Plan, build_probe, feature_shape, phases
+from experiments.cnn.probe import Learner, Plan, build_probe, phases
 from experiments.cnn.sections import ProbeRecipe
 from experiments.cnn.sources import Live, Stored, correctness
 from experiments.cnn.views import MEMBERS
@@ -34,7 +34,9 @@ def images(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("transform", ["none", "rot90"])
 def test_features_of_the_step_are_the_stored_ones(group: str, transform: str) -> None:
     network, (pixels, labels) = backbone(), images(6)
-    stored = Features(orbit_features(network, pixels, SEE, MEMBERS["dihedral"]), labels, "dihedral")
+    stored = Features(
+        orbit_features(network, pixels, SEE, MEMBERS["dihedral"]), labels, "dihedral", pixels
+    )
     live = Live(network, pixels, labels, SEE, (group, transform), chunk=4)
     looked_up = Stored(stored, group, transform)
     assert live.turns == looked_up.turns
@@ -71,7 +73,7 @@ def test_the_whole_network_learns_where_it_is_asked_to(everything: bool) -> None
     network.requires_grad_(everything)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     live = Live(network, pixels, labels, SEE, ("rot90", "rot90"), chunk=4)
-    probe = build_probe(ASKED, feature_shape(live), 3, seed=0)
+    probe = build_probe(ASKED, live.shape, 3, seed=0)
     moving = [p for p in network.parameters() if p.requires_grad]
     (rule, parameters), *_ = phases(ASKED, probe, moving)
     (loss,) = Learner(probe, live, RECIPE, seed=0).learn(rule, parameters, 1)
@@ -80,6 +82,36 @@ def test_the_whole_network_learns_where_it_is_asked_to(everything: bool) -> None
     # The averages of the batch norms stay as they are in any case.
     assert not any("running" in name for name in moved)
     assert any("conv1" in name for name in moved) == everything
+
+
+def test_batch_statistics_are_all_that_is_of_the_batch() -> None:
+    """Dropout stays off, and the images of one pass have had different turns."""
+    torch.manual_seed(0)
+    network = build_backbone("torchvision:efficientnet_b0", 10, 64)
+    pixels = torch.randint(256, (4, 3, 64, 64), dtype=torch.uint8)
+    live = Live(
+        network,
+        pixels,
+        torch.arange(4),
+        SEE._replace(size=64),
+        ("trivial", "rot90"),
+        chunk=4,
+        batch_statistics=True,
+    )
+    rows = torch.arange(4)
+    with torch.no_grad():
+        torch.testing.assert_close(live.views(rows, rows), live.views(rows, rows))
+    asked: list[torch.Tensor] = []
+    views = live.views
+
+    def remember(rows: torch.Tensor, turned: torch.Tensor) -> torch.Tensor:
+        asked.append(turned)
+        return views(rows, turned)
+
+    live.views = remember  # type: ignore[method-assign]
+    trivial = ASKED._replace(group="trivial", method="pretrained")
+    assert correctness(build_probe(trivial, live.shape, 10, 0), live).shape == (4, 4)
+    assert [sorted(turned.tolist()) for turned in asked] == [[0, 1, 2, 3]] * 4
 
 
 def test_correctness_in_chunks_is_that_of_the_whole() -> None:
