@@ -180,7 +180,7 @@ def test_a_departure_from_the_protocol_is_labelled(configure: Configure, tmp_pat
         ("task.pretrain.backend=torch", "task.pretrain.iterations_without_kernel=100"): (
             "pretrain.iterations_without_kernel=100"
         ),
-        ("model.hidden=32",): "hidden=32",
+        ("model.hidden=32",): "model.hidden=32",
         ("group.words=[[jump,look]]", "group.actions=[[JUMP,LOOK]]"): (
             "words=[['jump', 'look']], actions=[['JUMP', 'LOOK']]"
         ),

@@ -179,12 +179,12 @@ def test_episodes_do_not_start_where_those_of_training_did(configure: Configure)
 def test_what_the_data_set_is_given_labels_the_rows(configure: Configure) -> None:
     labels = {
         ("dataset=gridworld", "+dataset.arguments.prey_probability=0"): (
-            "arguments.prey_probability=0"
+            "dataset.arguments.prey_probability=0"
         ),
-        ("dataset.steps=60000",): "steps=60000",
+        ("dataset.steps=60000",): "dataset.steps=60000",
         ("task.regimes.demo.gamma=0.5",): "regimes.demo.gamma=0.5",
         ("dataset.representations.mirror.signs=[1,1,1,1]",): (
-            "representations.mirror.signs=[1, 1, 1, 1]"
+            "dataset.representations.mirror.signs=[1, 1, 1, 1]"
         ),
         ("dataset=gridworld",): "",
         ("dataset=acrobot",): "",

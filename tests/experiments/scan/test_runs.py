@@ -376,6 +376,8 @@ def test_ctrl_c_is_an_interruption(tmp_path: Path) -> None:
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
+        # The tests may run in the background, where a shell has SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_for(tmp_path / "results", "*/checkpoint.safetensors")
     process.send_signal(signal.SIGINT)
