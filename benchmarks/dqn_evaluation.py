@@ -17,7 +17,6 @@ import argparse
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,9 +35,8 @@ from experiments.dqn.policy import greedy, load_network, make_values
 from experiments.dqn.rollouts import play
 from experiments.dqn.symmetry import Symmetry
 from experiments.dqn.training import make_learner, train
-from experiments.schema import RunConfig, load
+from experiments.schema import CONF, RunConfig, load
 
-CONF = str(Path(__file__).parents[1] / "conf")
 METHODS = ("pretrained", "equitune", "equizero")
 
 
@@ -53,7 +51,7 @@ def configuration(dataset: str, networks: int) -> RunConfig:
     """Compose the configuration of a data set, as the command line does."""
     every = 12000 // networks
     keep = [f"task.recipe.keep_from={every}", f"task.recipe.keep_every={every}"]
-    with initialize_config_dir(CONF, version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         return load(compose("config", ["task=dqn", f"dataset={dataset}", *keep]))
 
 

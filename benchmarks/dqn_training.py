@@ -16,19 +16,18 @@ import time
 import torch
 from hydra import compose, initialize_config_dir
 
-from benchmarks.dqn_evaluation import CONF
 from experiments.dqn.environment import make_environment
 from experiments.dqn.identity import recipe
 from experiments.dqn.network import weights_of
 from experiments.dqn.training import make_learner, train
-from experiments.schema import RunConfig, load
+from experiments.schema import CONF, RunConfig, load
 
 
 def configuration(dataset: str, steps: int) -> RunConfig:
     """Compose the configuration of the regime `modern`, cut short."""
     overrides = ["task=dqn", f"dataset={dataset}", "task.regime=modern"]
     overrides += [f"task.recipe.steps={steps}", f"task.recipe.keep_from={steps // 2}"]
-    with initialize_config_dir(CONF, version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         return load(compose("config", [*overrides, f"task.recipe.keep_every={steps // 10}"]))
 
 

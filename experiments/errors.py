@@ -24,6 +24,11 @@ class Interrupted(BaseException):
     """
 
 
+def one_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type if it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def unknown(what: str, value: object, choices: Iterable[object]) -> UserError:
     """Build the error for a value outside a closed set.
 

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from experiments.cnn.cifar_nets import CIFAR
-from experiments.errors import UserError, unknown
+from experiments.errors import UserError, one_line, unknown
 
 #: Up to this many pixels, torchvision's ResNets get a first convolution for small images.
 SMALL = 64
@@ -119,12 +119,11 @@ def build_backbone(architecture: str, classes: int, size: int) -> Backbone:
         backbone = Backbone(model, split, architecture, classes, size)
         _ = backbone.feature_shape
     except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         fitting = {"cifar": (32, 32), "torchvision": (224, 224)}.get(family)
         height, width = fitting or model.pretrained_cfg["input_size"][1:]
         raise UserError(
-            f"{architecture} cannot take images of {size}x{size} pixels ({reason}): it is made "
-            f"for {height}x{width}; for 32x32 there are {', '.join(_CIFAR_NAMES)}"
+            f"{architecture} cannot take images of {size}x{size} pixels ({one_line(error)}): it is "
+            f"made for {height}x{width}; for 32x32 there are {', '.join(_CIFAR_NAMES)}"
         ) from error
     return backbone
 

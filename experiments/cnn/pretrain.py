@@ -9,8 +9,8 @@ import torch
 
 from experiments.cnn.backbones import Backbone, build_backbone
 from experiments.cnn.identity import source
-from experiments.cnn.inputs import preprocessing
-from experiments.cnn.training import Images, Trainer
+from experiments.cnn.inputs import Preprocessing, preprocessing
+from experiments.cnn.training import Trainer
 from experiments.cnn.weights import class_count, imagenet_weights, load_weights, put_weights
 from experiments.environment import choose_device
 from experiments.errors import Interrupted
@@ -46,8 +46,7 @@ def pretrain(config: RunConfig, run: Run) -> None:
         torch.manual_seed(seed)
         backbone = build_backbone(config.model.architecture, data.classes, config.model.size)
     see = preprocessing(config.model)
-    known = Images(images.pixels, images.labels)
-    trainer = Trainer(backbone.model, known, see, recipe, seed, device)
+    trainer = Trainer(backbone.model, images, see, recipe, seed, device)
     losses: list[float] = []
     if (kept := run.resume()) is not None:
         tensors, facts = kept
@@ -92,10 +91,9 @@ def _train(trainer: Trainer, run: Run, losses: list[float], label: str) -> None:
 
 @torch.inference_mode()
 def predict(
-    backbone: Backbone, images: ImageSet, see: object, batch: int, device: torch.device
+    backbone: Backbone, images: ImageSet, see: Preprocessing, batch: int, device: torch.device
 ) -> Tensor:
     """Return the logits of all images as they stand, [N, K], in single precision."""
-    assert callable(see)
     backbone.eval().to(device)
     parts = [
         backbone(see(part.to(device))).float().cpu() for part in torch.split(images.pixels, batch)

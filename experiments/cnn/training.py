@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,13 +14,7 @@ from experiments.cnn.inputs import Preprocessing, augment
 
 if TYPE_CHECKING:
     from experiments.cnn.sections import PretrainRecipe
-
-
-class Images(NamedTuple):
-    """Pixels and labels."""
-
-    pixels: UInt8[Tensor, "n 3 s s"]
-    labels: Int64[Tensor, " n"]
+    from experiments.images.sets import ImageSet
 
 
 class Trainer:
@@ -34,7 +27,7 @@ class Trainer:
     def __init__(
         self,
         network: nn.Module,
-        images: Images,
+        images: ImageSet,
         see: Preprocessing,
         recipe: PretrainRecipe,
         seed: int,
@@ -96,13 +89,13 @@ class Trainer:
         self.epoch += 1
         return total / self.steps
 
-    def _batches(self) -> Iterator[Images]:
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         generator = torch.Generator().manual_seed(_mix(self.seed, self.epoch) + 1)
         order = torch.randperm(len(self.images.labels), generator=generator)
         size, recipe = self.recipe.batch_size, self.recipe
         for rows in torch.split(order[: self.steps * size], size):
             pixels = augment(self.images.pixels[rows], recipe.crop, recipe.mirror, generator)
-            yield Images(pixels.to(self.device), self.images.labels[rows].to(self.device))
+            yield pixels.to(self.device), self.images.labels[rows].to(self.device)
 
     def _step(self, pixels: Tensor, labels: Tensor) -> float:
         inputs = self.see(pixels).contiguous(memory_format=torch.channels_last)

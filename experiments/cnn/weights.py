@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from experiments.cnn.backbones import SMALL, Backbone, parse
-from experiments.errors import UserError
+from experiments.errors import UserError, one_line
 from experiments.files import load_tensors
 
 _PICKLES = (".th", ".pt", ".pth")
@@ -55,12 +55,8 @@ def _unpickle(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle fails in any way
         code = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it asks for {code[1]}" if code else _first_line(error)
+        reason = f"it asks for {code[1]}" if code else one_line(error)
         raise UserError(f"{path}: not a complete file of tensors alone ({reason})") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _checked(found: object, origin: str) -> dict[str, Tensor]:
@@ -192,8 +188,7 @@ def imagenet_weights(architecture: str) -> dict[str, Tensor]:
             weights = _FETCH[family](name)
     except Exception as error:  # networks and hubs fail in any way
         raise UserError(
-            f"the ImageNet weights of {architecture} cannot be fetched ({_first_line(error)}); "
-            f"{local}"
+            f"the ImageNet weights of {architecture} cannot be fetched ({one_line(error)}); {local}"
         ) from error
     return _checked(weights, f"the ImageNet weights of {architecture}")
 

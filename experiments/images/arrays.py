@@ -42,11 +42,6 @@ class Arrays(NamedTuple):
     classes: tuple[str, ...]
 
 
-def one_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its type if it has none."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
-
-
 def read_lines(path: Path) -> tuple[str, ...]:
     """Return the lines of a text file that are not empty, without white space around them."""
     return tuple(line.strip() for line in path.read_text().splitlines() if line.strip())

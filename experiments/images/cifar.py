@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.errors import UserError
+from experiments.errors import UserError, one_line
 from experiments.images import parquet
 from experiments.images.arrays import (
     SPLITS,
@@ -25,7 +25,6 @@ from experiments.images.arrays import (
     check_classes,
     check_labels,
     file_digest,
-    one_line,
     read_lines,
 )
 from experiments.images.sections import ImageDataset

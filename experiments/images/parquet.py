@@ -14,14 +14,13 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from PIL import Image
 
-from experiments.errors import UserError
+from experiments.errors import UserError, one_line
 from experiments.images.arrays import (
     BAD_IMAGE,
     Arrays,
     Split,
     check_classes,
     check_labels,
-    one_line,
     read_lines,
 )
 from experiments.images.sections import ImageDataset

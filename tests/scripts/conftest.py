@@ -11,6 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from matplotlib.figure import Figure as Drawing
+
+from scripts._figures import Figure, house_style
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -103,3 +106,12 @@ class ResultsTree:
 def tree(tmp_path: Path) -> ResultsTree:
     """An empty results folder but for the paper's numbers."""
     return ResultsTree(tmp_path / "results")
+
+
+def drawn(figure: Figure) -> Drawing:
+    """The drawing itself."""
+    with house_style():
+        drawing = figure.draw()
+        drawing.draw_without_rendering()
+    assert isinstance(drawing, Drawing)
+    return drawing

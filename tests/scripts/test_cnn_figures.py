@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure as Drawing
 from omegaconf import OmegaConf
 
 from scripts._artefacts import ARTEFACTS
 from scripts._cnn import COLOURS, DATASETS, GROUPS, IMAGES, LOSSES, STUDIES, WAYS, Way
-from scripts._figures import Figure, house_style
+from scripts._figures import Figure
 from scripts._options import Options
 from scripts._results import load_results
+from tests.scripts.conftest import drawn
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 DASH = "\N{EN DASH}"
@@ -67,15 +67,6 @@ def probed(tree: Any, way: Way, base: float, seeds: int = 3, **changes: Any) -> 
 def everything(tree: Any, **changes: Any) -> list[Any]:
     """Rows of all curves."""
     return [row for way in WAYS for row in probed(tree, way, BASES[way], **changes)]
-
-
-def drawn(figure: Figure) -> Drawing:
-    """The drawing itself."""
-    with house_style():
-        drawing = figure.draw()
-        drawing.draw_without_rendering()
-    assert isinstance(drawing, Drawing)
-    return drawing
 
 
 def test_the_numbers_stand_beside_the_papers(tree: Any) -> None:

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure as Drawing
 from omegaconf import OmegaConf
 
 from scripts._artefacts import ARTEFACTS
 from scripts._dqn import COLOURS, DATASETS, PAPERS_METHODS, REGIMES, SEEDS
-from scripts._figures import Figure, house_style
+from scripts._figures import Figure
 from scripts._options import Options
 from scripts._results import load_results
 from scripts._statistics import bootstrap_interval
+from tests.scripts.conftest import drawn
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 COMMAND = "python run.py experiment=figure2"
@@ -54,15 +54,6 @@ def ordered(tree: Any, *datasets: str, **changes: Any) -> list[dict[str, str]]:
 def everything(tree: Any) -> list[dict[str, str]]:
     """Rows of both regimes and all environments."""
     return [*ordered(tree), *ordered(tree, variant="regime=modern")]
-
-
-def drawn(figure: Figure) -> Drawing:
-    """The drawing itself."""
-    with house_style():
-        drawing = figure.draw()
-        drawing.draw_without_rendering()
-    assert isinstance(drawing, Drawing)
-    return drawing
 
 
 def test_a_known_order_is_found_in_every_five_seeds(tree: Any) -> None:

@@ -14,11 +14,12 @@ from rich.console import Console
 from scripts._artefacts import ARTEFACTS
 from scripts._cells import Summary
 from scripts._curves import DASHED, SOLID, Curve, Look, Panel, draw_curves, spread_band
-from scripts._figures import Figure, house_style
+from scripts._figures import Figure
 from scripts._options import Options
 from scripts._panels import BLUE, GREEN, ORANGE
 from scripts._results import load_results
 from scripts._tables import Table
+from tests.scripts.conftest import drawn
 
 STEPS = range(0, 3001, 200)
 COMMAND = "python run.py experiment=figure10"
@@ -142,15 +143,6 @@ def test_a_demo_shows_thirds_of_its_own_steps(tree: Any) -> None:
     table = build(tree, scales=("demo",)).digest
     assert table.headers[2:6] == ("step 0", "step 20", "step 40", "step 60")
     assert f"{COMMAND} protocol=paper scale=demo" in table.commands
-
-
-def drawn(figure: Figure) -> Drawing:
-    """The drawing itself."""
-    with house_style():
-        drawing = figure.draw()
-        drawing.draw_without_rendering()
-    assert isinstance(drawing, Drawing)
-    return drawing
 
 
 def test_panels_are_protocols_with_rows_and_rows_are_data_sets(tree: Any) -> None:

@@ -10,17 +10,18 @@ from torch import nn
 
 from experiments.cnn.inputs import Preprocessing, augment
 from experiments.cnn.sections import PretrainRecipe
-from experiments.cnn.training import Images, Trainer
+from experiments.cnn.training import Trainer
+from experiments.images.sets import ImageSet
 
 SEE = Preprocessing(8, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 
-def images() -> Images:
+def images() -> ImageSet:
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(40) % 2
     pixels = torch.randint(100, (40, 3, 8, 8), generator=generator, dtype=torch.uint8)
     pixels[labels == 1] += 100
-    return Images(pixels, labels)
+    return ImageSet(pixels, labels, ("dark", "bright"))
 
 
 def trainer(precision: str = "float32") -> Trainer:
