@@ -29,20 +29,6 @@ class Policies(ABC):
         """Return K of them as one: row i of a batch of n K observations is for number i % K."""
 
 
-class Alone(Policies):
-    """One policy."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
-
-    def __len__(self) -> int:
-        return 1
-
-    def together(self, which: Sequence[int] | NDArray[np.int64]) -> Policy:
-        """Return the policy."""
-        return self.policy
-
-
 class Episodes(NamedTuple):
     """What a policy made of some episodes.
 

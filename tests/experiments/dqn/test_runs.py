@@ -17,10 +17,11 @@ from experiments.dqn.environment import make_environment
 from experiments.dqn.envs.catalogue import SIMULATORS
 from experiments.dqn.identity import kept_steps, recipe
 from experiments.dqn.network import build_network, weights_of
-from experiments.dqn.rollouts import Alone, Policies, play, play_gymnasium
+from experiments.dqn.rollouts import Policies, play, play_gymnasium
 from experiments.dqn.training import make_learner, train
 from experiments.errors import UserError
 from experiments.schema import RunConfig, variant
+from tests.experiments.dqn.conftest import Alone
 
 Configure = Callable[..., RunConfig]
 RunPy = Callable[..., "subprocess.CompletedProcess[str]"]

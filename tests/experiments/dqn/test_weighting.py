@@ -20,7 +20,7 @@ from experiments.dqn.network import build_network, with_features
 from experiments.dqn.objectives import Advantage, Objective, Source, TemporalDifference, collect
 from experiments.dqn.orbits import Orbits, look
 from experiments.dqn.policy import equivariance_error, greedy, make_values
-from experiments.dqn.rollouts import Alone, play
+from experiments.dqn.rollouts import play
 from experiments.dqn.sections import Representation, WeightingData
 from experiments.dqn.symmetry import Symmetry, build_symmetry
 from experiments.dqn.visits import action_returns, numpy_values, visit
@@ -28,6 +28,7 @@ from experiments.dqn.weighting import cluster_interval, held_out_gain, train_lam
 from experiments.errors import UserError
 from experiments.runner import execute
 from experiments.schema import LambdaNetConfig, RunConfig, variant
+from tests.experiments.dqn.conftest import Alone
 
 Configure = Callable[..., RunConfig]
 MIRROR = Representation(signs=[-1] * 4, actions=[[0, 1]])
