@@ -18,12 +18,12 @@ from typing import NamedTuple
 import torch
 
 from experiments.cnn.backbones import build_backbone
-from experiments.cnn.features import Features, orbit_features
-from experiments.cnn.inputs import Preprocessing
 from experiments.cnn.probe import Learner, Plan, build_probe, phases
 from experiments.cnn.sections import ProbeRecipe
 from experiments.cnn.sources import Live, Source, Stored
-from experiments.cnn.views import MEMBERS
+from experiments.images.extraction import Orbits, orbit_outputs
+from experiments.images.inputs import Preprocessing
+from experiments.images.members import MEMBERS
 from experiments.schema import LambdaNetConfig
 
 NET = LambdaNetConfig(
@@ -76,11 +76,11 @@ def main() -> None:
     pixels = torch.randint(256, (options.images, 3, 32, 32), dtype=torch.uint8)
     labels = torch.randint(CLASSES, (options.images,))
     start = time.process_time()
-    values = orbit_features(backbone, pixels[: options.live], see, MEMBERS["rot90"])
+    values = orbit_outputs(backbone.features, pixels[: options.live], see, MEMBERS["rot90"])
     extraction = 1e6 * (time.process_time() - start) / options.live
     # Time does not depend on what the features are.
     values = torch.randn(values.shape[0], options.images, *values.shape[2:])
-    stored = Stored(Features(values, labels, "rot90", pixels[:4]), *_COMMON)
+    stored = Stored(Orbits(values, labels, "rot90", pixels[:4]), *_COMMON)
     few = slice(options.live)
     live = Live(backbone, pixels[few], labels[few], see, _COMMON, chunk=options.batch)
     costs = {}

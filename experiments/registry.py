@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from experiments.stages import Task
 
 TASKS = {
+    "clip": "experiments.clip.config",
     "cnn": "experiments.cnn.config",
     "dqn": "experiments.dqn.config",
     "scan": "experiments.scan.config",

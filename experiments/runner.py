@@ -117,18 +117,27 @@ def execute(config: RunConfig) -> FinishedRun:
         return finished
 
 
-def ensure(config: RunConfig, stage_name: str, stop: StopSignal) -> FinishedRun:
-    """Return the finished run of a stage, doing it first where it is missing."""
+def ensure(
+    config: RunConfig, stage_name: str, stop: StopSignal, *, whole: bool = False
+) -> FinishedRun:
+    """Return the finished run of a stage, doing it first where it is missing.
+
+    Args:
+        config: The checked configuration.
+        stage_name: The stage.
+        stop: Whether the process was asked to stop.
+        whole: Do it again where one of its artefacts is damaged, as another run is to build on it.
+    """
     task = load_task(config.task.name)
     name = name_run(task, task.stages[stage_name], config)
     folder = run_folder(config, name)
-    finished = find_finished(folder)
+    finished = find_finished(folder, whole=whole)
     if finished is not None:
         log.info("%s: done before, %s", name.folder, folder)
         return finished
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder, stop):
-        finished = find_finished(folder)
+        finished = find_finished(folder, whole=whole)
         return finished or _perform(config, name, folder, stop)
 
 
@@ -163,7 +172,7 @@ def _perform(config: RunConfig, name: RunName, folder: Path, stop: StopSignal) -
             folder,
             name,
             config,
-            need=lambda other: ensure(config, other, stop),
+            need=lambda other: ensure(config, other, stop, whole=True),
             tracker=tracker,
             stop_requested=lambda: stop.received,
             blank=stage.blank,

@@ -29,6 +29,7 @@ CONF = Path(__file__).parents[1] / "conf"
 SectionT = TypeVar("SectionT")
 STAGES = (
     "pretrain",
+    "text",
     "features_train",
     "features_test",
     "lambda",

@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,10 @@ from torch import Tensor, nn
 
 from experiments.cnn.cifar_nets import CIFAR
 from experiments.errors import UserError, one_line, unknown
+from experiments.images.inputs import Preprocessing
+
+if TYPE_CHECKING:
+    from experiments.cnn.sections import CnnModel
 
 #: Up to this many pixels, torchvision's ResNets get a first convolution for small images.
 SMALL = 64
@@ -247,3 +251,8 @@ def _timm_split(name: str, model: Any, size: int) -> Split:
         lambda model, images: to_maps(model.forward_features(images)),
         lambda model, features: model.forward_head(from_maps(features)),
     )
+
+
+def preprocessing(model: CnnModel) -> Preprocessing:
+    """Return how the network of a configuration sees images."""
+    return Preprocessing(model.size, tuple(model.mean), tuple(model.std))

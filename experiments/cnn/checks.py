@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from experiments.cnn.identity import is_live, learns_backbone, source
+from experiments.cnn.identity import is_live, learns_backbone
 from experiments.errors import UserError
+from experiments.images.pretraining import pretraining_data
 from experiments.schema import GroupConfig, check_values
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def resolve(config: RunConfig) -> None:
     if learns_backbone(config):
         if task.pretrain is None or task.pretrain_seed is None:
             raise UserError("model.weights=ours needs task.pretrain and task.pretrain_seed")
-        check_values(source(config), "task.pretrain.dataset.")
+        check_values(pretraining_data(config), "task.pretrain.dataset.")
     elif config.stage == "pretrain":
         raise UserError(
             f"stage=pretrain trains a network, but model.weights={model.weights} are to be loaded; "

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 import equitune
+from experiments.cnn.backbones import preprocessing
 from experiments.cnn.heads import Probe, make_rule
-from experiments.cnn.inputs import preprocessing
 from experiments.cnn.pretrain import pretrained_backbone
 from experiments.cnn.probe import HEADS, build_probe, load_state, plan
 from experiments.cnn.sources import Live, Source, Stored, correctness, make_source
-from experiments.cnn.views import MEMBERS, make_action
 from experiments.errors import UserError
+from experiments.estimates import estimate
+from experiments.images.members import MEMBERS
+from experiments.images.views import make_action
 
 if TYPE_CHECKING:
     from experiments.cnn.backbones import Backbone
     from experiments.records import Run
     from experiments.schema import RunConfig
-
-#: Half the width of a 95 % interval, in standard errors.
-WIDTH = 1.96
 
 
 class Classifier(nn.Module):
@@ -53,27 +51,6 @@ class OwnHead(nn.Module):
         """Return logits."""
         logits = self.backbone.classify(features.flatten(0, -4))
         return logits.reshape(*features.shape[:-3], -1)
-
-
-class Estimate(NamedTuple):
-    """A mean over images, in percent, with its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    def write(self, run: Run, metric: str, **columns: Any) -> None:
-        """Write three rows."""
-        run.row(metric, self.mean, **columns)
-        run.row(f"{metric}_low", self.low, **columns)
-        run.row(f"{metric}_high", self.high, **columns)
-
-
-def estimate(values: Float[Tensor, " n"]) -> Estimate:
-    """Return the mean over images, in percent, and the interval that their number allows."""
-    mean = 100 * float(values.mean())
-    half = WIDTH * 100 * float(values.std()) / math.sqrt(len(values))
-    return Estimate(mean, mean - half, mean + half)
 
 
 def evaluate(config: RunConfig, run: Run) -> None:

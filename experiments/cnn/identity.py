@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.errors import UserError
 from experiments.files import sha256
 from experiments.images.arrays import Split
-from experiments.images.sections import ImageDataset
+from experiments.images.members import smallest
+from experiments.images.pretraining import pretraining_data
 from experiments.images.sets import fingerprint
-from experiments.schema import deciding, section, variant
+from experiments.schema import deciding, variant
 from experiments.stages import built_on
 
 if TYPE_CHECKING:
@@ -19,26 +18,6 @@ if TYPE_CHECKING:
 
 #: The result version of every stage: raised whenever a change of code alters its numbers.
 VERSIONS = {"pretrain": 1, "features": 2, "probe": 2, "evaluate": 2}
-
-
-def source(config: RunConfig) -> ImageDataset:
-    """Return the data set that the backbone is trained on: the run's own, or another one.
-
-    Raises:
-        UserError: If conf/dataset/ has none of this name, or it is not for this task.
-    """
-    recipe = config.task.pretrain
-    if recipe.dataset == config.dataset.name:
-        root = recipe.root or config.dataset.root
-        own: ImageDataset = dataclasses.replace(config.dataset, root=root)
-        return own
-    if recipe.dataset == "images":
-        raise UserError(
-            "task.pretrain.dataset=images: a folder of your own is learned from together with "
-            "dataset=images, whose classes it has"
-        )
-    found = section("dataset", recipe.dataset, ImageDataset, config.task.name)
-    return dataclasses.replace(found, root=recipe.root, key="task.pretrain")
 
 
 def learns_backbone(config: RunConfig) -> bool:
@@ -62,7 +41,7 @@ def weights_identity(config: RunConfig) -> dict[str, Any]:
 def pretrain_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides a backbone that the suite trains."""
     return {
-        "data": fingerprint(source(config)),
+        "data": fingerprint(pretraining_data(config)),
         "seed": config.task.pretrain_seed,
         "recipe": deciding(config.task.pretrain),
         **_seen(config),
@@ -89,8 +68,8 @@ def features_identity(config: RunConfig, split: Split) -> dict[str, Any]:
 
 
 def views(config: RunConfig) -> str:
-    """Return the group whose orbit is computed: the smallest that has all views needed."""
-    return "rot90" if config.group.name in ("trivial", "rot90") else "dihedral"
+    """Return the group whose orbit is computed."""
+    return smallest(config.group.name, "rot90")
 
 
 def is_live(config: RunConfig) -> bool:

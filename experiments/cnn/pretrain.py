@@ -6,31 +6,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
+from torch.nn import functional
 
-from experiments.cnn.backbones import Backbone, build_backbone
-from experiments.cnn.identity import source
-from experiments.cnn.inputs import Preprocessing, preprocessing
-from experiments.cnn.training import Trainer
-from experiments.cnn.weights import class_count, imagenet_weights, load_weights, put_weights
+from experiments.cnn.backbones import Backbone, build_backbone, preprocessing
+from experiments.cnn.weights import class_count, imagenet_weights, put_weights
 from experiments.environment import choose_device
-from experiments.errors import Interrupted
 from experiments.files import sha256
+from experiments.images.inputs import Preprocessing
+from experiments.images.pretraining import pretraining_data
 from experiments.images.sets import ImageSet, load_images
-from experiments.progress import progress
+from experiments.images.training import Trainer, precision, train
+from experiments.weight_files import load_weights
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from experiments.records import Run
     from experiments.schema import RunConfig
 
 WEIGHTS = "model.safetensors"
-#: Steps between two looks at signals.
-LOOK_EVERY = 20
-
-
-class _Stop(Exception):
-    """An epoch is left in the middle; it begins again next time."""
 
 
 def pretrain(config: RunConfig, run: Run) -> None:
@@ -39,23 +32,33 @@ def pretrain(config: RunConfig, run: Run) -> None:
     Raises:
         Interrupted: If the process was asked to stop; the epoch in progress begins again.
     """
-    data, recipe, seed = source(config), config.task.pretrain, config.task.pretrain_seed
+    data, recipe, seed = pretraining_data(config), config.task.pretrain, config.task.pretrain_seed
     device = choose_device(config.device)
     images = load_images(data, "train")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = build_backbone(config.model.architecture, data.classes, config.model.size)
     see = preprocessing(config.model)
-    trainer = Trainer(backbone.model, images, see, recipe, seed, device)
-    losses: list[float] = []
-    if (kept := run.resume()) is not None:
-        tensors, facts = kept
-        losses = list(facts["losses"])
-        trainer.restore(tensors, facts)
-    _train(trainer, run, losses, f"train {config.model.name} on {data.name}")
+    network = backbone.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.SGD(
+        network.parameters(),
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        nesterov=recipe.momentum > 0,
+        weight_decay=recipe.weight_decay,
+    )
+
+    def loss(inputs: Tensor, labels: Tensor) -> Tensor:
+        with precision(recipe.precision, device):
+            logits = network(inputs)
+        smoothing = recipe.label_smoothing
+        return functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+
+    trainer = Trainer(network, loss, optimiser, images, see, recipe, seed)
+    losses = train(trainer, run, f"train {config.model.name} on {data.name}")
     columns = {"dataset": data.name, "seed": seed}
-    for epoch, loss in enumerate(losses, start=1):
-        run.row("cross_entropy", loss, split="train", step=epoch, **columns)
+    for epoch, value in enumerate(losses, start=1):
+        run.row("cross_entropy", value, split="train", step=epoch, **columns)
     test = load_images(data, "test")
     logits = predict(backbone, test, see, config.task.feature_batch, device)
     correct = (logits.argmax(dim=-1) == test.labels).double()
@@ -66,27 +69,6 @@ def pretrain(config: RunConfig, run: Run) -> None:
     run.fact("classes", list(images.classes))
     run.fact("device", str(device))
     run.save(WEIGHTS, backbone.model.state_dict(), {"classes": data.classes})
-
-
-def _train(trainer: Trainer, run: Run, losses: list[float], label: str) -> None:
-    """Train the epochs that are left; a checkpoint after each."""
-    epochs = trainer.recipe.epochs
-    with progress(label, epochs * trainer.steps, trainer.epoch * trainer.steps) as bar:
-
-        def look(step: int) -> None:
-            if step % LOOK_EVERY == 0:
-                bar.update(step, f"loss {losses[-1]:.3f}" if losses else "")
-                if run.should_checkpoint:
-                    raise _Stop
-
-        while trainer.epoch < epochs:
-            try:
-                losses.append(trainer.train_epoch(look))
-            except _Stop:
-                raise Interrupted(f"stopped on request; {run.folder.name} resumes") from None
-            run.tracker.log({"cross_entropy": losses[-1]}, trainer.epoch)
-            tensors, facts = trainer.state()
-            run.checkpoint(tensors, facts | {"losses": losses})
 
 
 @torch.inference_mode()

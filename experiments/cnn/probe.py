@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.sgd import sgd
 
 import equitune
 from experiments.cnn.heads import Head, Probe, make_rule
-from experiments.cnn.seeds import DROPOUT, LAYERS, ORDER, SPLIT, derive
+from experiments.cnn.seeds import DROPOUT, LAYERS, ORDER, SPLIT
 from experiments.cnn.sources import Source, correctness, make_source
-from experiments.cnn.views import make_action
 from experiments.errors import Interrupted, UserError
+from experiments.images.views import make_action
 from experiments.lambdas import build_net
 from experiments.progress import progress
+from experiments.seeds import derive
 
 if TYPE_CHECKING:
     from experiments.cnn.sections import ProbeRecipe
@@ -112,35 +114,75 @@ class Learner:
             parameters: What is learned, in the optimiser's format.
             first: Number of the first epoch, from which order, turns and dropout follow.
         """
-        # One call per step instead of one per tensor.
-        fused = torch.optim.SGD(
-            parameters, lr=self.recipe.learning_rate, momentum=self.recipe.momentum, fused=True
-        )
+        descent = _Descent(parameters, self.recipe)
         stepwise = Probe(self.probe.head, rule)  # type: ignore[arg-type]
         for epoch in range(first, first + self.recipe.epochs):
             stepwise.train()
             with torch.random.fork_rng(devices=[]):
                 # Dropout draws from the global generator.
                 torch.manual_seed(derive(self.seed, DROPOUT, epoch))
-                yield self._epoch(stepwise, fused, epoch)
+                yield self._epoch(stepwise, descent, epoch)
 
-    def _epoch(self, probe: Probe, optimiser: torch.optim.Optimizer, epoch: int) -> float:
+    def _epoch(self, probe: Probe, descent: _Descent, epoch: int) -> float:
         generator = torch.Generator().manual_seed(derive(self.seed, ORDER, epoch))
-        count, total = len(self.source.labels), torch.zeros(())
+        count = len(self.source.labels)
         order = torch.randperm(count, generator=generator)
         turns = torch.randint(self.source.turns, (count,), generator=generator)
-        size = self.recipe.batch_size
-        batches = zip(torch.split(order, size), torch.split(turns, size), strict=True)
-        for step, (rows, turned) in enumerate(batches):
+        prepared = (order, turns, self.source.labels[order])
+        batches = zip(*(torch.split(x, self.recipe.batch_size) for x in prepared), strict=True)
+        losses: list[Tensor] = []
+        for step, (rows, turned, labels) in enumerate(batches):
             if step % LOOK_EVERY == 0 and self.stop():
                 raise Interrupted("stopped on request; the run begins again next time")
-            logits = probe(self.source.views(rows, turned))
-            loss = functional.cross_entropy(logits, self.source.labels[rows])
-            optimiser.zero_grad()
+            loss = functional.cross_entropy(probe(self.source.views(rows, turned)), labels)
             loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            total += loss.detach() * len(rows)
-        return float(total) / count
+            descent.step()
+            losses.append(loss.detach() * len(rows))
+        return float(sum(losses, torch.zeros(()))) / count
+
+
+class _Descent:
+    """The updates of `torch.optim.SGD` without its bookkeeping.
+
+    Where layers and batches are as small as here, that takes as long as a forward pass.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], recipe: ProbeRecipe) -> None:
+        """Forget what gradients there are.
+
+        Args:
+            groups: What is learned, in the optimiser's format.
+            recipe: The momentum, and the learning rate of groups without one.
+        """
+        defaults = {"lr": recipe.learning_rate, "weight_decay": 0.0}
+        self._groups = [defaults | group for group in groups]
+        self._momentum = recipe.momentum
+        self._buffers: dict[Tensor, Tensor | None] = {}
+        for group in self._groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move what has a gradient, and forget the gradient."""
+        for group in self._groups:
+            moved = [p for p in group["params"] if p.grad is not None]
+            buffers = [self._buffers.get(p) for p in moved]
+            sgd(
+                moved,
+                [p.grad for p in moved],
+                buffers,
+                fused=True,  # one call instead of one per tensor
+                weight_decay=group["weight_decay"],
+                momentum=self._momentum,
+                lr=group["lr"],
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+            )
+            self._buffers.update(zip(moved, buffers, strict=True))
+            for parameter in moved:
+                parameter.grad = None
 
 
 def phases(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from experiments.images.sections import TrainingRecipe
 from experiments.schema import at_least, between, how, one_of
 
 TRAININGS = ("none", "probe", "all")
@@ -14,21 +15,11 @@ STRAIGHT_THROUGH = ("mean", "identity")
 
 
 @dataclass
-class PretrainRecipe:
-    """How a backbone is trained on upright images by the suite itself."""
+class PretrainRecipe(TrainingRecipe):
+    """How a backbone is trained, as a classifier."""
 
-    dataset: str = MISSING
-    root: str | None = how(default=None)
-    epochs: int = at_least(1)
-    batch_size: int = at_least(1)
-    learning_rate: float = at_least(0, above=True)
-    warmup: float = between(0, 1, below=True)
     momentum: float = between(0, 1, below=True)
-    weight_decay: float = at_least(0)
     label_smoothing: float = between(0, 1, below=True)
-    crop: int = at_least(0)
-    mirror: bool = MISSING
-    precision: str = one_of("float32", "bfloat16")
 
 
 @dataclass

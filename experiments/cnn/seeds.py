@@ -1,20 +1,4 @@
-"""Seeds of the generators of probing, one per purpose, far from each other."""
+"""Purposes of the generators of probing; `experiments.seeds.derive` gives their seeds."""
 
-from __future__ import annotations
-
-import numpy as np
-
-#: Purposes: held-out images; initial layers; order and turns of an epoch; dropout of an epoch.
+#: Held-out images; initial layers; order and turns of an epoch; dropout of an epoch.
 SPLIT, LAYERS, ORDER, DROPOUT = range(4)
-
-
-def derive(seed: int, purpose: int, epoch: int = 0) -> int:
-    """Return the seed of a generator.
-
-    Args:
-        seed: The run's seed.
-        purpose: What it draws.
-        epoch: For which epoch.
-    """
-    state = np.random.SeedSequence([seed, purpose, epoch]).generate_state(1, np.uint64)
-    return int(state[0] >> np.uint64(1))

@@ -10,13 +10,16 @@ import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor, nn
 
-from experiments.cnn.features import SAMPLE, Features, load_features, shuffled
+from experiments.cnn.backbones import preprocessing
+from experiments.cnn.features import load_features
 from experiments.cnn.identity import is_live
-from experiments.cnn.inputs import Preprocessing, preprocessing
 from experiments.cnn.pretrain import pretrained_backbone
-from experiments.cnn.views import MEMBERS, SQUARE, lookup
 from experiments.images.arrays import Split
+from experiments.images.extraction import SAMPLE, Orbits, shuffled
+from experiments.images.inputs import Preprocessing
+from experiments.images.members import MEMBERS
 from experiments.images.sets import load_images
+from experiments.images.views import SQUARE, lookup
 
 if TYPE_CHECKING:
     from experiments.cnn.backbones import Backbone
@@ -67,7 +70,7 @@ class Source(ABC):
 class Stored(Source):
     """Features of a finished run; the orbit of a turned image is looked up."""
 
-    def __init__(self, features: Features, group: str, transform: str) -> None:
+    def __init__(self, features: Orbits, group: str, transform: str) -> None:
         """Choose the views of a group."""
         self.features, self._names = features, (group, transform)
         self.labels = features.labels

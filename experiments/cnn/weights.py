@@ -1,4 +1,4 @@
-"""Weights of networks: read from files, fetched, and put into place. No code is ever loaded."""
+"""Weights of networks: fetched, and put into place. No code is ever loaded."""
 
 from __future__ import annotations
 
@@ -6,78 +6,18 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from experiments.cnn.backbones import SMALL, Backbone, parse
 from experiments.errors import UserError, one_line
-from experiments.files import load_tensors
+from experiments.weight_files import check_weights
 
-_PICKLES = (".th", ".pt", ".pth")
-#: Keys under which a checkpoint may hold the weights, beside other things.
-_WRAPPERS = ("state_dict", "model")
 #: Names of the classifiers of our own and of torchvision's networks.
 _CLASSIFIERS = ("linear", "fc", "classifier", "heads", "head")
 #: Mismatches that a line names.
 _NAMED = 3
-
-
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """Read the weights of a network.
-
-    Args:
-        path: A ``.safetensors`` file, or a ``.th``, ``.pt`` or ``.pth`` file that holds tensors by
-            name, alone or under ``state_dict`` or ``model``.
-
-    Returns:
-        The tensors by name; a ``module.`` before all names is removed.
-
-    Raises:
-        UserError: If the file is missing, damaged, of another kind, would run code, or has a value
-            that is not finite.
-    """
-    if path.suffix == ".safetensors":
-        found: object = load_tensors(path, own=False)[0]
-    elif path.suffix in _PICKLES:
-        found = _unpickle(path)
-    else:
-        kinds = ", ".join((".safetensors", *_PICKLES))
-        raise UserError(f"{path}: weights are read from files of these kinds: {kinds}")
-    return _checked(found, str(path))
-
-
-def _unpickle(path: Path) -> object:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle fails in any way
-        code = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it asks for {code[1]}" if code else one_line(error)
-        raise UserError(f"{path}: not a complete file of tensors alone ({reason})") from error
-
-
-def _checked(found: object, origin: str) -> dict[str, Tensor]:
-    """Return the tensors by name that a checkpoint holds, all of them finite."""
-    for key in _WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-            break
-    if not isinstance(found, Mapping) or not found:
-        raise UserError(f"{origin}: holds no tensors by name, but a {type(found).__name__}")
-    for name, value in found.items():
-        dense = isinstance(value, Tensor) and value.layout == torch.strided
-        if not isinstance(name, str) or not dense or value.is_meta or value.is_quantized:
-            raise UserError(
-                f"{origin}: {name} is a {type(value).__name__}, not an array of numbers"
-            )
-        if not value.isfinite().all():
-            raise UserError(f"{origin}: {name} has values that are not finite")
-    # DataParallel puts this before all names.
-    prefix = "module." if all(name.startswith("module.") for name in found) else ""
-    return {name.removeprefix(prefix): value.detach() for name, value in found.items()}
 
 
 def class_count(weights: dict[str, Tensor], architecture: str) -> int:
@@ -190,7 +130,7 @@ def imagenet_weights(architecture: str) -> dict[str, Tensor]:
         raise UserError(
             f"the ImageNet weights of {architecture} cannot be fetched ({one_line(error)}); {local}"
         ) from error
-    return _checked(weights, f"the ImageNet weights of {architecture}")
+    return check_weights(weights, f"the ImageNet weights of {architecture}")
 
 
 def imagenet_name(architecture: str) -> str:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from PIL import Image, ImageOps
 
 from experiments.errors import UserError
-from experiments.images.arrays import BAD_IMAGE, Arrays, Split, check_classes, file_digest
+from experiments.images.arrays import BAD_IMAGE, Split, check_classes, file_digest
 from experiments.images.sections import ImageDataset
 
 #: Other files in a class's folder are not looked at.
@@ -19,75 +19,111 @@ EXPECTED = "expected train/<class>/* and test/<class>/* (or val/<class>/*)"
 
 
 class Listing(NamedTuple):
-    """The images of a split: the classes by name, and the files of each class, in order."""
+    """The images of a split, class after class.
+
+    Attributes:
+        root: The folder that holds the folders of the classes.
+        classes: Names of these folders, in the order of the labels.
+        files: The n images.
+        labels: Indices into ``classes``, [n].
+    """
 
     root: Path
     classes: tuple[str, ...]
-    files: list[list[Path]]
+    files: list[Path]
+    labels: Int64[np.ndarray, " n"]
 
 
-def read(config: ImageDataset, split: Split) -> Arrays:
-    """Decode one split; every image fills a square of ``config.size`` pixels.
-
-    The shorter side is resized to it (bicubic, with antialiasing), and the middle is cut out.
-    Images are turned as their EXIF orientation says, grey ones get three equal channels, and
-    transparency is dropped.
+def find(config: ImageDataset, split: Split) -> Listing:
+    """List the images of a split and check that its classes are those that are expected.
 
     Args:
         config: The data set, of kind folder.
         split: Which part.
 
     Returns:
-        The images, class after class.
+        The classes by name, and their images by path.
 
     Raises:
-        UserError: If folders are missing or empty, the classes do not fit, or an image is damaged.
+        UserError: If folders are missing or empty, or the classes do not fit.
     """
-    listing = _list(config, split)
-    files = [path for members in listing.files for path in members]
-    pixels = np.empty((len(files), 3, config.size, config.size), np.uint8)
-    for index, path in enumerate(files):
-        pixels[index] = _decode(path, config.size)
-    counts = [len(members) for members in listing.files]
-    labels = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
-    return Arrays(pixels, labels, listing.classes)
-
-
-def facts(config: ImageDataset, splits: tuple[Split, ...]) -> list[object]:
-    """Return the paths and SHA-256 digests of the images of some splits, sorted.
-
-    Raises:
-        UserError: As `read` does if folders are missing or empty or the classes do not fit.
-    """
-    found: list[object] = [config.size]
-    for split in splits:
-        listing = _list(config, split)
-        files = sorted(path for members in listing.files for path in members)
-        digests = [[p.relative_to(listing.root).as_posix(), file_digest(p)] for p in files]
-        found.append([split, digests])
-    return found
-
-
-def _list(config: ImageDataset, split: Split) -> Listing:
-    """Find the images of a split and check that its classes are those that are expected."""
-    if config.root is None:
-        raise UserError(f"dataset={config.name} needs dataset.root=FOLDER; {EXPECTED} there")
-    root = Path(config.root)
-    if not root.is_dir():
-        raise UserError(f"dataset.root={root}: no such folder; {EXPECTED} there")
+    root = existing_root(config, EXPECTED)
     base = _split_folder(root, split)
-    classes = _class_folders(base)
+    classes = class_folders(base)
     if not classes:
         raise UserError(f"{base}: has no folders; {EXPECTED} in {root}")
     check_classes(base, classes, config.classes)
     _check_same(root, base, classes)
-    files = [_images(base / name) for name in classes]
-    for name, members in zip(classes, files, strict=True):
-        if not members:
-            raise UserError(
-                f"{base / name}: has no images ({' '.join(sorted(ENDINGS))}); add some or remove it"
-            )
-    return Listing(base, classes, files)
+    return list_images(base, classes, "add some or remove it")
+
+
+def decode(files: list[Path], size: int) -> UInt8[np.ndarray, "n 3 size size"]:
+    """Decode images; every one fills a square of ``size`` pixels.
+
+    The shorter side is resized to it (bicubic, with antialiasing), and the middle is cut out.
+    Images are turned as their EXIF orientation says, grey ones get three equal channels, and
+    transparency is dropped.
+
+    Args:
+        files: The n images.
+        size: Height and width.
+
+    Raises:
+        UserError: If an image is damaged; one line that names it.
+    """
+    pixels = np.empty((len(files), 3, size, size), np.uint8)
+    for index, path in enumerate(files):
+        pixels[index] = _decode(path, size)
+    return pixels
+
+
+def digests(listing: Listing) -> list[list[str]]:
+    """Return the paths under the root and the SHA-256 of the images, sorted by path."""
+    root = listing.root
+    return [[p.relative_to(root).as_posix(), file_digest(p)] for p in sorted(listing.files)]
+
+
+def existing_root(config: ImageDataset, expected: str) -> Path:
+    """Return the folder that a data set needs.
+
+    Args:
+        config: The data set.
+        expected: What must be there, for messages.
+
+    Raises:
+        UserError: If none is given or there is no such folder.
+    """
+    if config.root is None:
+        raise UserError(f"dataset={config.name} needs {config.key}.root=FOLDER; {expected} there")
+    if not Path(config.root).is_dir():
+        raise UserError(f"{config.key}.root={config.root}: no such folder; {expected} there")
+    return Path(config.root)
+
+
+def class_folders(base: Path) -> tuple[str, ...]:
+    """Return the names of the folders in a folder, sorted, without hidden ones."""
+    folders = (path.name for path in base.iterdir() if path.is_dir())
+    return tuple(sorted(name for name in folders if not name.startswith(".")))
+
+
+def list_images(base: Path, classes: tuple[str, ...], advice: str) -> Listing:
+    """List the images in the folders of some classes.
+
+    Args:
+        base: The folder that holds them.
+        classes: Their names, in the order of the labels.
+        advice: What to do about a folder without images.
+
+    Raises:
+        UserError: If a folder has no images.
+    """
+    members = [_images(base / name) for name in classes]
+    for name, found in zip(classes, members, strict=True):
+        if not found:
+            endings = " ".join(sorted(ENDINGS))
+            raise UserError(f"{base / name}: has no images ({endings}); {advice}")
+    labels = np.repeat(np.arange(len(members), dtype=np.int64), [len(m) for m in members])
+    return Listing(base, classes, [path for found in members for path in found], labels)
 
 
 def _split_folder(root: Path, split: Split) -> Path:
@@ -96,19 +132,14 @@ def _split_folder(root: Path, split: Split) -> Path:
     for name in names:
         if (root / name).is_dir():
             return root / name
-    found = ", ".join(_class_folders(root)[:5]) or "no folders"
+    found = ", ".join(class_folders(root)[:5]) or "no folders"
     raise UserError(f"{root}: has no folder {' or '.join(names)}; {EXPECTED}, found: {found}")
-
-
-def _class_folders(base: Path) -> tuple[str, ...]:
-    folders = (path.name for path in base.iterdir() if path.is_dir())
-    return tuple(sorted(name for name in folders if not name.startswith(".")))
 
 
 def _check_same(root: Path, base: Path, classes: tuple[str, ...]) -> None:
     """Refuse a test split with other classes than the training split, if there is one."""
     train = root / "train"
-    if train.is_dir() and (odd := set(_class_folders(train)) ^ set(classes)):
+    if train.is_dir() and (odd := set(class_folders(train)) ^ set(classes)):
         raise UserError(
             f"{base}: its classes are not those of {train}; only one has: {', '.join(sorted(odd))}"
         )

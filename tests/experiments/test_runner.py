@@ -167,18 +167,22 @@ def test_a_damaged_checkpoint_is_never_used(
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "delete"])
-def test_a_damaged_artefact_of_a_finished_run_is_one_line(config: RunConfig, damage: str) -> None:
+def test_a_damaged_artefact_of_a_finished_run_is_never_used(
+    config: RunConfig, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
     runner.execute(dataclasses.replace(config, stage="pretrain"))
     path = folder(config) / "total.safetensors"
-    content = bytearray(path.read_bytes())
+    original = path.read_bytes()
+    content = bytearray(original)
     if damage == "delete":
         path.unlink()
     else:
         content[-1] ^= 1
         path.write_bytes(content[:-2] if damage == "cut" else content)
-    with pytest.raises(UserError, match="delete the folder") as error:
-        runner.execute(config)
-    assert "\n" not in str(error.value)
+    runner.execute(config)
+    assert path.read_bytes() == original
+    (warning,) = {r.message for r in caplog.records if r.levelname == "WARNING"}
+    assert warning.startswith(str(path)) and warning.endswith("the run is computed again")
 
 
 def test_metrics_that_were_changed_are_computed_again(

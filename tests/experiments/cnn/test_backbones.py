@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from experiments.cnn.backbones import SMALL, Backbone, build_backbone
 from experiments.cnn.cifar_nets import CifarResNet, shortcut
-from experiments.cnn.weights import class_count, imagenet_weights, load_weights, put_weights
+from experiments.cnn.weights import class_count, imagenet_weights, put_weights
 from experiments.errors import UserError
 from experiments.files import save_tensors
+from experiments.weight_files import load_weights
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 PUBLIC = DATA / "cnn" / "resnet20-12fca82f.th"

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 import equitune
-from experiments.cnn.features import Features
 from experiments.cnn.heads import LOSSES, Head, Probe, make_rule
 from experiments.cnn.probe import Learner, Plan, build_probe, phases
 from experiments.cnn.sections import ProbeRecipe
 from experiments.cnn.sources import Stored, correctness
-from experiments.cnn.views import MEMBERS, SQUARE, lookup, make_action
+from experiments.images.extraction import Orbits
+from experiments.images.members import MEMBERS
+from experiments.images.views import SQUARE, lookup, make_action
 from experiments.schema import LambdaNetConfig
 
 NET = LambdaNetConfig(
@@ -48,17 +49,17 @@ def test_a_turned_image_finds_its_orbit_among_the_stored_views(views: str, trans
             assert torch.equal(stored[table[:, column]], expected)
 
 
-def orbit_of_noise(count: int = 40, classes: int = 3) -> Features:
+def orbit_of_noise(count: int = 40, classes: int = 3) -> Orbits:
     """Features whose class shows in one channel of the upright view alone."""
     generator = torch.Generator().manual_seed(1)
     labels = torch.arange(count) % classes
     values = 0.3 * torch.randn(4, count, classes + 1, 2, 2, generator=generator)
     values[0, torch.arange(count), labels] += 3
     values[0, :, classes] += 3  # tells that a view is upright
-    return Features(values, labels, "rot90", torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+    return Orbits(values, labels, "rot90", torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
 
 
-def learn(asked: Plan, features: Features, seed: int) -> tuple[Probe, list[float]]:
+def learn(asked: Plan, features: Orbits, seed: int) -> tuple[Probe, list[float]]:
     probe = build_probe(asked, SHAPE, 3, seed)
     learner = Learner(probe, Stored(features, asked.group, asked.transform), RECIPE, seed)
     losses: list[float] = []

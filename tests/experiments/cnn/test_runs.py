@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from experiments.cnn.backbones import build_backbone
-from experiments.cnn.identity import source
 from experiments.errors import UserError
 from experiments.files import load_tensors, save_tensors
+from experiments.images.pretraining import pretraining_data
 from experiments.registry import load_task
 from experiments.runner import execute
 from experiments.schema import RunConfig, variant
@@ -96,7 +96,7 @@ def test_layers_do_not_depend_on_the_images_that_they_are_measured_on(configure:
 
 def test_images_that_are_left_are_of_all_classes(configure: Configure) -> None:
     """The files may be sorted by class, as the pictograms are not."""
-    from experiments.cnn.features import shuffled
+    from experiments.images.extraction import shuffled
 
     rows = shuffled(1000)
     assert sorted(rows.tolist()) == list(range(1000)) and torch.equal(rows, shuffled(1000))
@@ -153,17 +153,17 @@ def test_a_network_of_ones_own_zero_shot(configure: Configure, tmp_path: Path) -
 
 def test_stored_features_give_what_the_whole_network_gives(configure: Configure) -> None:
     """The features of a turned image, looked up, are those that the network computes."""
-    from experiments.cnn.features import FEATURES
-    from experiments.cnn.inputs import preprocessing
-    from experiments.cnn.views import SQUARE
+    from experiments.cnn.backbones import preprocessing
+    from experiments.images.extraction import FEATURES
     from experiments.images.sets import load_images
+    from experiments.images.views import SQUARE
     from experiments.runner import StopSignal, ensure
 
     config = configure(*SHORT, "method=equitune")
     execute(config)
     weights, _ = load_tensors(ensure(config, "pretrain", StopSignal()).folder / "model.safetensors")
     tensors, _ = ensure(config, "features_test", StopSignal()).tensors(FEATURES)
-    backbone = build_backbone(config.model.architecture, source(config).classes, 32)
+    backbone = build_backbone(config.model.architecture, pretraining_data(config).classes, 32)
     backbone.model.load_state_dict(weights)
     inputs = preprocessing(config.model)(load_images(config.dataset, "test").pixels[:20])
     with torch.inference_mode():

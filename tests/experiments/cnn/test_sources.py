@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from experiments.cnn.backbones import Backbone, build_backbone
-from experiments.cnn.features import Features, orbit_features
 from experiments.cnn.heads import Probe
-from experiments.cnn.inputs import Preprocessing
 from experiments.cnn.probe import Learner, Plan, build_probe, phases
 from experiments.cnn.sections import ProbeRecipe
 from experiments.cnn.sources import Live, Stored, correctness
-from experiments.cnn.views import MEMBERS
+from experiments.images.extraction import Orbits, orbit_outputs
+from experiments.images.inputs import Preprocessing
+from experiments.images.members import MEMBERS
 
 SEE = Preprocessing(32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 RECIPE = ProbeRecipe(epochs=1, batch_size=4, learning_rate=0.01, momentum=0.9, validation=0.1)
@@ -34,8 +34,11 @@ def images(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("transform", ["none", "rot90"])
 def test_features_of_the_step_are_the_stored_ones(group: str, transform: str) -> None:
     network, (pixels, labels) = backbone(), images(6)
-    stored = Features(
-        orbit_features(network, pixels, SEE, MEMBERS["dihedral"]), labels, "dihedral", pixels
+    stored = Orbits(
+        orbit_outputs(network.features, pixels, SEE, MEMBERS["dihedral"]),
+        labels,
+        "dihedral",
+        pixels,
     )
     live = Live(network, pixels, labels, SEE, (group, transform), chunk=4)
     looked_up = Stored(stored, group, transform)

@@ -13,7 +13,7 @@ from torchvision import transforms
 
 from experiments.errors import UserError
 from experiments.images.sections import ImageDataset
-from experiments.images.sets import fingerprint, load_images
+from experiments.images.sets import fingerprint, load_images, open_images
 
 Dataset = Callable[..., ImageDataset]
 RNG = np.random.default_rng(0)
@@ -144,3 +144,23 @@ def test_a_cut_image_is_named(dataset: Dataset, root: Path, share: float) -> Non
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(UserError, match=r"dog/1\.png: is not a whole image; replace or remove it"):
         load_images(make(dataset, root), "test")
+
+
+def test_a_part_is_that_part_of_the_whole(dataset: Dataset, root: Path) -> None:
+    save(root / "test" / "cat" / "more" / "a.png", 24, 31)
+    config = make(dataset, root)
+    whole, part = load_images(config, "test"), open_images(config, "test")
+    assert (len(part), part.classes) == (5, whole.classes)
+    assert torch.equal(part.labels, whole.labels)
+    for start, stop in ((0, 5), (1, 4), (4, 5), (3, 3), (0, 1)):
+        assert torch.equal(part.read(start, stop), whole.pixels[start:stop])
+
+
+def test_only_the_images_asked_for_are_decoded(dataset: Dataset, root: Path) -> None:
+    for name in ("cat/1.png", "dog/1.png"):
+        (root / "test" / name).write_bytes(b"not an image")
+    images = open_images(make(dataset, root), "test")
+    assert images.labels.tolist() == [0, 0, 1, 1]
+    assert images.read(2, 3).shape == (1, 3, 24, 24)
+    with pytest.raises(UserError, match=r"dog/1\.png: is not a whole image; replace or remove it"):
+        images.read(2, 4)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
 import equitune
+from experiments.images.members import MEMBERS
 
-#: Elements of `equitune.DihedralImage`: k turns by k quarters, 4 + k mirrors first.
-MEMBERS = {
-    "trivial": (0,),
-    "none": (0,),
-    "rot90": (0, 1, 2, 3),
-    "mirror": (0, 4),
-    "dihedral": tuple(range(8)),
-}
 SQUARE = equitune.DihedralImage()
 
 
@@ -23,8 +18,9 @@ def make_action(name: str) -> equitune.Action:
     """Return how a group acts on images; its elements are those of `MEMBERS`, in order."""
     if name == "trivial":
         return equitune.Invariant(equitune.trivial())
-    actions: dict[str, type[equitune.Rot90 | equitune.Mirror | equitune.DihedralImage]] = {
+    actions: dict[str, Callable[[], equitune.Action]] = {
         "rot90": equitune.Rot90,
+        "rot180": equitune.Rot180,
         "mirror": equitune.Mirror,
         "dihedral": equitune.DihedralImage,
     }

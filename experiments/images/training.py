@@ -1,4 +1,4 @@
-"""Training a classifier; the loop does not know its network."""
+"""Training on upright images; the loop knows neither the network nor what it minimises."""
 
 from __future__ import annotations
 
@@ -8,17 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from experiments.cnn.inputs import Preprocessing, augment
+from experiments.errors import Interrupted
+from experiments.images.inputs import Preprocessing, augment
+from experiments.progress import progress
 
 if TYPE_CHECKING:
-    from experiments.cnn.sections import PretrainRecipe
+    from experiments.images.sections import TrainingRecipe
     from experiments.images.sets import ImageSet
+    from experiments.records import Run
+
+#: Steps between two looks at signals.
+LOOK_EVERY = 20
+
+
+class _Stop(Exception):
+    """An epoch is left in the middle; it begins again next time."""
 
 
 class Trainer:
-    """Stochastic gradient descent with momentum, epoch by epoch; its state can be kept.
+    """Stochastic gradient descent of any kind, epoch by epoch; its state can be kept.
 
     What chance does in an epoch depends on the seed and the number of the epoch alone, so a
     training that was stopped in between ends as it would have.
@@ -27,33 +36,29 @@ class Trainer:
     def __init__(
         self,
         network: nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        optimiser: torch.optim.Optimizer,
         images: ImageSet,
         see: Preprocessing,
-        recipe: PretrainRecipe,
+        recipe: TrainingRecipe,
         seed: int,
-        device: torch.device,
     ) -> None:
-        """Set up the optimiser.
+        """Keep what a training is made of.
 
         Args:
-            network: Maps [B, 3, size, size] to logits [B, K]; moved to the device.
+            network: What is trained, where it is trained; its state is kept.
+            loss: Maps inputs, [B, 3, size, size], and their classes, [B], to a number; it may draw
+                from the global generator.
+            optimiser: Of the network's parameters.
             images: What to learn, upright.
             see: What the network sees of them.
             recipe: The hyper-parameters.
-            seed: Of order, augmentation and dropout.
-            device: Where to train.
+            seed: Of order, augmentation and what the loss draws.
         """
-        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.images, self.see, self.recipe = images, see, recipe
-        self.seed, self.device = seed, device
+        self.network, self.loss, self.optimiser = network, loss, optimiser
+        self.images, self.see, self.recipe, self.seed = images, see, recipe, seed
+        self.device = next(network.parameters()).device
         self.epoch = 0
-        self.optimiser = torch.optim.SGD(
-            network.parameters(),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            nesterov=recipe.momentum > 0,
-            weight_decay=recipe.weight_decay,
-        )
 
     @property
     def steps(self) -> int:
@@ -78,7 +83,7 @@ class Trainer:
         self.network.train()
         total = 0.0
         with torch.random.fork_rng(devices=self._cuda()):
-            # Dropout draws from the global generator.
+            # Dropout and losses draw from the global generator.
             torch.manual_seed(_mix(self.seed, self.epoch))
             for position, (inputs, labels) in enumerate(self._batches()):
                 step = self.epoch * self.steps + position
@@ -99,10 +104,7 @@ class Trainer:
 
     def _step(self, pixels: Tensor, labels: Tensor) -> float:
         inputs = self.see(pixels).contiguous(memory_format=torch.channels_last)
-        with precision(self.recipe.precision, self.device):
-            logits = self.network(inputs)
-        smoothing = self.recipe.label_smoothing
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+        loss = self.loss(inputs, labels)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
@@ -115,9 +117,9 @@ class Trainer:
         """Return everything that the rest of the training depends on."""
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         for index, parameter in enumerate(self.network.parameters()):
-            momentum = self.optimiser.state[parameter].get("momentum_buffer")
-            if momentum is not None:
-                tensors[f"momentum.{index}"] = momentum
+            for name, value in self.optimiser.state[parameter].items():
+                if value is not None:
+                    tensors[f"optimiser.{index}.{name}"] = value
         return tensors, {"epoch": self.epoch}
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -127,10 +129,51 @@ class Trainer:
             {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         )
         for index, parameter in enumerate(self.network.parameters()):
-            if (momentum := tensors.get(f"momentum.{index}")) is not None:
-                moved = torch.empty_like(parameter).copy_(momentum)
-                self.optimiser.state[parameter]["momentum_buffer"] = moved
+            begin = f"optimiser.{index}."
+            for name in (key for key in tensors if key.startswith(begin)):
+                kept = tensors[name]
+                own = kept if kept.ndim == 0 else torch.empty_like(parameter).copy_(kept)
+                self.optimiser.state[parameter][name.removeprefix(begin)] = own
         self.epoch = int(facts["epoch"])
+
+
+def train(trainer: Trainer, run: Run, label: str) -> list[float]:
+    """Train to the end, from the run's last checkpoint if there is one.
+
+    Args:
+        trainer: The training.
+        run: Keeps a checkpoint after every epoch.
+        label: Of the progress bar.
+
+    Returns:
+        The mean loss of every epoch.
+
+    Raises:
+        Interrupted: If the process was asked to stop; the epoch in progress begins again.
+    """
+    losses: list[float] = []
+    if (kept := run.resume()) is not None:
+        tensors, facts = kept
+        losses = list(facts["losses"])
+        trainer.restore(tensors, facts)
+    epochs = trainer.recipe.epochs
+    with progress(label, epochs * trainer.steps, trainer.epoch * trainer.steps) as bar:
+
+        def look(step: int) -> None:
+            if step % LOOK_EVERY == 0:
+                bar.update(step, f"loss {losses[-1]:.3f}" if losses else "")
+                if run.should_checkpoint:
+                    raise _Stop
+
+        while trainer.epoch < epochs:
+            try:
+                losses.append(trainer.train_epoch(look))
+            except _Stop:
+                raise Interrupted(f"stopped on request; {run.folder.name} resumes") from None
+            run.tracker.log({"loss": losses[-1]}, trainer.epoch)
+            tensors, facts = trainer.state()
+            run.checkpoint(tensors, facts | {"losses": losses})
+    return losses
 
 
 def precision(name: str, device: torch.device) -> torch.autocast:

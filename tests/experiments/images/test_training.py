@@ -7,11 +7,12 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
-from experiments.cnn.inputs import Preprocessing, augment
 from experiments.cnn.sections import PretrainRecipe
-from experiments.cnn.training import Trainer
+from experiments.images.inputs import Preprocessing, augment
 from experiments.images.sets import ImageSet
+from experiments.images.training import Trainer, precision
 
 SEE = Preprocessing(8, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
@@ -24,7 +25,7 @@ def images() -> ImageSet:
     return ImageSet(pixels, labels, ("dark", "bright"))
 
 
-def trainer(precision: str = "float32") -> Trainer:
+def trainer(name: str = "float32") -> Trainer:
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(0.2), nn.Linear(144, 2)
@@ -40,25 +41,32 @@ def trainer(precision: str = "float32") -> Trainer:
         label_smoothing=0.0,
         crop=1,
         mirror=False,
-        precision=precision,
+        precision=name,
     )
-    return Trainer(network, images(), SEE, recipe, seed=3, device=torch.device("cpu"))
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+
+    def loss(inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        with precision(name, inputs.device):
+            logits = network(inputs)
+        return functional.cross_entropy(logits.float(), labels)
+
+    return Trainer(network, loss, optimiser, images(), SEE, recipe, seed=3)
 
 
 def ignore(step: int) -> None:
     pass
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_it_learns_and_a_stopped_training_ends_as_it_would_have(precision: str) -> None:
-    whole = trainer(precision)
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+def test_it_learns_and_a_stopped_training_ends_as_it_would_have(name: str) -> None:
+    whole = trainer(name)
     losses = [whole.train_epoch(ignore) for _ in range(4)]
     assert losses[-1] < 0.5 * losses[0]
-    first = trainer(precision)
+    first = trainer(name)
     for _ in range(2):
         first.train_epoch(ignore)
     tensors, facts = copy.deepcopy(first.state())
-    second = trainer(precision)
+    second = trainer(name)
     second.restore(tensors, facts)
     assert [second.train_epoch(ignore) for _ in range(2)] == losses[2:]
     for name, value in whole.network.state_dict().items():

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
-
-if TYPE_CHECKING:
-    from experiments.cnn.sections import CnnModel
 
 
 class Preprocessing(NamedTuple):
@@ -20,11 +17,14 @@ class Preprocessing(NamedTuple):
         size: Height and width, in pixels.
         mean: Subtracted from each channel of values in [0, 1].
         std: Then divides them.
+        interpolation: How images are resized, always with antialiasing; bicubic values are rounded
+            to those of pixels, as PIL does.
     """
 
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    interpolation: str = "bilinear"
 
     def __call__(self, pixels: UInt8[Tensor, "batch 3 s s"]) -> Float[Tensor, "batch 3 size size"]:
         """Return images as the network sees them.
@@ -34,15 +34,12 @@ class Preprocessing(NamedTuple):
         values = pixels.float() / 255
         if values.shape[-1] != self.size:
             values = functional.interpolate(
-                values, (self.size, self.size), mode="bilinear", antialias=True
+                values, (self.size, self.size), mode=self.interpolation, antialias=True
             )
-        mean, std = (torch.tensor(x, device=pixels.device)[:, None, None] for x in self[1:])
+            if self.interpolation == "bicubic":
+                values = (values * 255).round().clamp(0, 255) / 255
+        mean, std = (torch.tensor(x, device=pixels.device)[:, None, None] for x in self[1:3])
         return (values - mean) / std
-
-
-def preprocessing(model: CnnModel) -> Preprocessing:
-    """Return how the network of a configuration sees images."""
-    return Preprocessing(model.size, tuple(model.mean), tuple(model.std))
 
 
 def augment(

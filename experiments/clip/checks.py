@@ -1,0 +1,141 @@
+"""Completing the configuration of the CLIP task and refusing what makes no sense."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from experiments.clip.identity import learns_model
+from experiments.clip.prompts import templates
+from experiments.errors import UserError
+from experiments.images.pretraining import pretraining_data
+from experiments.schema import GroupConfig, check_values
+
+if TYPE_CHECKING:
+    from experiments.schema import RunConfig
+
+#: Models whose values in conf/model/ are known to be open_clip's.
+KNOWN = ("RN50", "RN101", "ViT-B-32", "ViT-B-16")
+
+
+def resolve(config: RunConfig) -> None:
+    """Complete the configuration and refuse what makes no sense, before anything is loaded.
+
+    Options that the run does not read become None.
+
+    Raises:
+        UserError: For a model that open_clip does not have, and combinations that make no sense.
+    """
+    _check_model(config)
+    templates(config.dataset)
+    _check_transform(config)
+    _check_method(config)
+    _check_training(config)
+    if not learns_model(config):
+        config.task.pretrain = None
+
+
+def _check_model(config: RunConfig) -> None:
+    task, model = config.task, config.model
+    if (model.architecture == "custom") != (model.config is not None):
+        raise UserError(
+            f"model.architecture={model.architecture}: model.config belongs to "
+            "model.architecture=custom, and to no other"
+        )
+    if model.config is None:
+        openai = model.architecture in KNOWN and model.weights == "openai"
+        if not openai or model.size is None:
+            from experiments.clip.models import complete
+
+            complete(model)
+    for name in ("mean", "std"):
+        values = getattr(model, name)
+        if values is None or len(values) != 3 or (name == "std" and min(values) <= 0):
+            raise UserError(f"model.{name}={values} must be three numbers, above 0 for std")
+    if model.size is None or model.interpolation is None:
+        raise UserError("model.size and model.interpolation are needed with model.config")
+    if learns_model(config):
+        if task.pretrain is None:
+            raise UserError("model.weights=ours needs task.pretrain")
+        data = pretraining_data(config)
+        check_values(data, "task.pretrain.dataset.")
+        templates(data)
+    elif config.stage == "pretrain":
+        raise UserError(
+            f"stage=pretrain trains a model, but model.weights={model.weights} are to be loaded; "
+            "choose model=SmallCLIP"
+        )
+    elif model.architecture == "custom" and model.checkpoint is None:
+        raise UserError(
+            f"model.weights={model.weights}: a model of model.config is trained (ours) or loaded "
+            "from model.checkpoint"
+        )
+
+
+def _check_transform(config: RunConfig) -> None:
+    task, group = config.task, config.group.name
+    if task.transform == "auto":
+        task.transform = "rot90" if group == "trivial" else group
+    if task.draw != "batch":
+        task.draw_batch = None
+    elif task.draw_batch is None:
+        raise UserError("task.draw=batch needs task.draw_batch")
+
+
+def _check_method(config: RunConfig) -> None:
+    task, method = config.task, config.method.name
+    if method == "pretrained":
+        config.group = GroupConfig(name="trivial")
+    elif config.group.name == "trivial" and method == "lambda_equitune":
+        raise UserError(
+            f"method={method} has one view to weigh in group=trivial; choose method=pretrained"
+        )
+    if method != "equizero":
+        task.loss = task.maximum = task.straight_through = None
+    else:
+        for name in ("loss", "maximum", "straight_through"):
+            if getattr(task, name) is None:
+                raise UserError(f"method=equizero needs task.{name}")
+        if task.maximum == "elementwise":
+            if task.space != "probabilities":
+                raise UserError(
+                    "task.maximum=elementwise is the largest probability of each class: choose "
+                    "task.space=probabilities or task.maximum=one_view"
+                )
+            task.loss = None
+    if method != "lambda_equitune":
+        task.lambda_as = task.lambda_dropout = None
+        return
+    if task.lambda_as is None or task.lambda_dropout is None:
+        raise UserError(f"method={method} needs task.lambda_as and task.lambda_dropout")
+    net = config.method.lambda_net
+    assert net is not None
+    net.budget()
+    if task.lambda_as == "temperature" and task.space != "probabilities":
+        raise UserError(
+            "task.lambda_as=temperature weighs nothing: choose task.space=probabilities, where "
+            "views of another temperature differ, or task.lambda_as=weight"
+        )
+
+
+def _check_training(config: RunConfig) -> None:
+    task, method = config.task, config.method.name
+    tunes = task.training == "image_encoder"
+    if config.stage == "finetune" and not tunes:
+        raise UserError("stage=finetune needs task.training=image_encoder")
+    if config.stage == "lambda" and method != "lambda_equitune":
+        raise UserError(f"stage=lambda belongs to method=lambda_equitune, not to method={method}")
+    if not tunes:
+        task.finetune = task.straight_through = None
+    elif task.finetune is None:
+        raise UserError("task.training=image_encoder needs task.finetune")
+    if not tunes and method != "lambda_equitune":
+        task.training_loss = task.training_images = task.shuffle = None
+        task.validation = task.selection = None
+        return
+    if task.training_loss is None or task.shuffle is None or task.selection is None:
+        raise UserError("learning needs task.training_loss, task.shuffle and task.selection")
+    if task.selection == "validation" and not task.validation:
+        raise UserError(
+            "task.selection=validation needs held-out images: task.validation above 0, or "
+            "task.selection=last"
+        )

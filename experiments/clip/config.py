@@ -1,0 +1,85 @@
+"""What the frame knows of the CLIP task: its configuration, its stages, their identities."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from experiments.clip.checks import resolve
+from experiments.clip.identity import (
+    VERSIONS,
+    evaluate_identity,
+    evaluate_label,
+    features_identity,
+    features_label,
+    finetune_identity,
+    lambda_identity,
+    pretrain_identity,
+    pretrain_label,
+    text_identity,
+)
+from experiments.clip.sections import ClipModel, ClipTask
+from experiments.images.arrays import SPLITS
+from experiments.images.sections import ImageDataset
+from experiments.schema import GroupConfig
+from experiments.stages import Stage, Task
+
+_SHARED = ("method", "group", "protocol", "scale", "variant")
+_STAGES = (
+    Stage(
+        "pretrain",
+        VERSIONS["pretrain"],
+        pretrain_identity,
+        pretrain_label,
+        "experiments.clip.pretrain:pretrain",
+        blank=("dataset", *_SHARED),
+    ),
+    Stage(
+        "text",
+        VERSIONS["text"],
+        text_identity,
+        features_label,
+        "experiments.clip.text:text",
+        blank=_SHARED,
+    ),
+    *(
+        Stage(
+            f"features_{split}",
+            VERSIONS["features"],
+            partial(features_identity, split=split),
+            features_label,
+            f"experiments.clip.features:{split}",
+            blank=_SHARED,
+        )
+        for split in SPLITS
+    ),
+    Stage(
+        "lambda",
+        VERSIONS["lambda"],
+        lambda_identity,
+        evaluate_label,
+        "experiments.clip.weighting:train",
+        blank=("protocol", "scale", "variant"),
+    ),
+    Stage(
+        "finetune",
+        VERSIONS["finetune"],
+        finetune_identity,
+        evaluate_label,
+        "experiments.clip.finetune:finetune",
+        blank=("protocol", "scale", "variant"),
+    ),
+    Stage(
+        "evaluate",
+        VERSIONS["evaluate"],
+        evaluate_identity,
+        evaluate_label,
+        "experiments.clip.evaluate:evaluate",
+    ),
+)
+
+TASK = Task(
+    name="clip",
+    sections={"task": ClipTask, "model": ClipModel, "dataset": ImageDataset, "group": GroupConfig},
+    stages={stage.name: stage for stage in _STAGES},
+    resolve=resolve,
+)

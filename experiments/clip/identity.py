@@ -1,0 +1,199 @@
+"""What decides the numbers of each stage of the CLIP task, as plain data; it names the runs."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.clip.prompts import templates
+from experiments.files import sha256
+from experiments.images.arrays import Split
+from experiments.images.members import smallest
+from experiments.images.pretraining import pretraining_data
+from experiments.images.sets import fingerprint
+from experiments.schema import deciding, variant
+from experiments.stages import built_on
+
+if TYPE_CHECKING:
+    from experiments.images.sections import ImageDataset
+    from experiments.schema import RunConfig
+
+#: The result version of every stage: raised whenever a change of code alters its numbers.
+VERSIONS = {"pretrain": 1, "text": 1, "features": 1, "lambda": 1, "finetune": 1, "evaluate": 1}
+
+
+def learns_model(config: RunConfig) -> bool:
+    """Whether the model is one that the suite trains."""
+    return config.model.checkpoint is None and config.model.weights == "ours"
+
+
+def weights_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides the model's weights."""
+    model = config.model
+    described = {"architecture": model.architecture, "config": model.config}
+    if model.checkpoint is not None:
+        return described | {"tag": model.weights, "checkpoint": sha256(Path(model.checkpoint))}
+    if not learns_model(config):
+        return described | {"tag": model.weights}
+    return {"pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config))}
+
+
+def pretrain_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides a CLIP that the suite trains."""
+    data = pretraining_data(config)
+    return {
+        "data": fingerprint(data),
+        "words": _words(data),
+        "seed": config.seed,
+        "recipe": deciding(config.task.pretrain),
+        **_seen(config),
+        "architecture": config.model.architecture,
+        "config": config.model.config,
+    }
+
+
+def _seen(config: RunConfig) -> dict[str, Any]:
+    return {name: getattr(config.model, name) for name in ("size", "mean", "std", "interpolation")}
+
+
+def _words(data: ImageDataset) -> dict[str, Any]:
+    """Return what decides the captions, but for the names that the data have themselves."""
+    lines = "\n".join(templates(data))
+    names = data.class_names
+    given = sha256(Path(names)) if names is not None and Path(names).is_file() else names
+    return {"templates": hashlib.sha256(lines.encode()).hexdigest()[:16], "class_names": given}
+
+
+def text_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides the text classifier."""
+    return {
+        "weights": weights_identity(config),
+        "words": _words(config.dataset),
+        "data": fingerprint(config.dataset, ("test",)),
+        "dataset": config.dataset.name,
+        "classes": config.dataset.classes,
+        "precision": config.task.precision,
+    }
+
+
+def features_identity(config: RunConfig, split: Split) -> dict[str, Any]:
+    """Return what decides the features of a split: weights, how images are seen, the views."""
+    return {
+        "weights": weights_identity(config),
+        **_seen(config),
+        "data": fingerprint(config.dataset, (split,)),
+        "dataset": config.dataset.name,
+        "classes": config.dataset.classes,
+        "split": split,
+        "views": views(config),
+        "precision": config.task.precision,
+    }
+
+
+def views(config: RunConfig) -> str:
+    """Return the group whose orbit is computed."""
+    return smallest(config.group.name, config.task.transform)
+
+
+def _read(config: RunConfig, split: Split) -> dict[str, Any]:
+    """Return what decides what is read of one split."""
+    return {
+        "features": built_on(VERSIONS["features"], features_identity(config, split)),
+        "text": built_on(VERSIONS["text"], text_identity(config)),
+    }
+
+
+def _rule(config: RunConfig) -> dict[str, Any]:
+    """Return what decides how views become scores."""
+    task = config.task
+    return {
+        "method": config.method.name,
+        "group": config.group.name,
+        "transform": task.transform,
+        "space": task.space,
+        "scale": task.scale,
+        "loss": task.loss,
+        "maximum": task.maximum,
+        "lambda_as": task.lambda_as,
+    }
+
+
+def _learned(config: RunConfig) -> dict[str, Any]:
+    """Return what decides how anything is learned from training images."""
+    task = config.task
+    return {
+        **_read(config, "train"),
+        **_rule(config),
+        "seed": config.seed,
+        "draw": task.draw,
+        "draw_batch": task.draw_batch,
+        "training_loss": task.training_loss,
+        "training_images": task.training_images,
+        "shuffle": task.shuffle,
+        "validation": task.validation,
+        "selection": task.selection,
+    }
+
+
+def lambda_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides lambda."""
+    net = config.method.lambda_net
+    return {**_learned(config), "lambda_net": net and deciding(net)}
+
+
+def finetune_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides a fine-tuned image encoder."""
+    task = config.task
+    return {
+        **_learned(config),
+        "straight_through": task.straight_through,
+        "lambda_dropout": task.lambda_dropout,
+        "recipe": task.finetune and deciding(task.finetune),
+        "weighed_by": _weighed_by(config),
+    }
+
+
+def _weighed_by(config: RunConfig) -> dict[str, Any] | None:
+    if config.method.lambda_net is None:
+        return None
+    return built_on(VERSIONS["lambda"], lambda_identity(config))
+
+
+def evaluate_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides an evaluation."""
+    task = config.task
+    tuned = task.training == "image_encoder"
+    return {
+        **_read(config, "test"),
+        **_rule(config),
+        "seed": config.seed,
+        "draw": task.draw,
+        "draw_batch": task.draw_batch,
+        "max_images": task.max_images,
+        "lambda_dropout": task.lambda_dropout,
+        "weighed_by": _weighed_by(config),
+        "finetuned_by": built_on(VERSIONS["finetune"], finetune_identity(config))
+        if tuned
+        else None,
+        "selection": task.selection,
+        "variant": variant(config),
+        "protocol": config.protocol.name,
+        "scale_name": config.scale.name,
+    }
+
+
+def pretrain_label(config: RunConfig) -> str:
+    """Return the readable part of the name of a small CLIP's run."""
+    return f"{config.task.pretrain.dataset}-{config.model.name}-seed{config.seed}"
+
+
+def features_label(config: RunConfig) -> str:
+    """Return the readable part of the name of a feature run, and of that of a text classifier."""
+    return f"{config.dataset.name}-{config.model.name}"
+
+
+def evaluate_label(config: RunConfig) -> str:
+    """Return the readable part of the name of a method's run."""
+    parts = (config.dataset.name, config.model.name, config.group.name, config.method.name)
+    return f"{'-'.join(parts)}-seed{config.seed}"

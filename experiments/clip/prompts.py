@@ -1,0 +1,90 @@
+"""The words of the text side: templates, names of classes, captions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.errors import UserError, unknown
+from experiments.images.arrays import read_lines
+
+if TYPE_CHECKING:
+    from experiments.images.sections import ImageDataset
+
+FOLDER = Path(__file__).parents[2] / "conf" / "prompts"
+IMAGENET = "imagenet"
+#: Where the name of the class stands in a template.
+PLACE = "{}"
+
+
+def templates(dataset: ImageDataset) -> tuple[str, ...]:
+    """Return the templates of a data set, each with one place for the name of a class.
+
+    Raises:
+        UserError: If there are none of this name, or one has no such place.
+    """
+    name = dataset.prompts
+    if name is None:
+        raise UserError(f"dataset={dataset.name} needs dataset.prompts, one of {_choices()}")
+    if name == IMAGENET:
+        return _imagenet_templates()
+    path = FOLDER / f"{name}.txt"
+    if not path.is_file():
+        path = Path(name)
+    if not path.is_file():
+        raise unknown("dataset.prompts", name, [*_choices(), "a file with a template per line"])
+    lines = tuple(line for line in read_lines(path) if not line.startswith("#"))
+    for line in lines:
+        if line.count(PLACE) != 1:
+            raise UserError(f"{path}: {line!r} must have one {PLACE}, for the name of the class")
+    if not lines:
+        raise UserError(f"{path}: has no templates")
+    return lines
+
+
+def _choices() -> list[str]:
+    return sorted([IMAGENET, *(path.stem for path in FOLDER.glob("*.txt"))])
+
+
+def _imagenet_templates() -> tuple[str, ...]:
+    """Return the 80 templates of Radford et al. (2021) for ImageNet, from open_clip."""
+    import open_clip  # type: ignore[import-untyped]
+
+    return tuple(str(make(PLACE)) for make in open_clip.OPENAI_IMAGENET_TEMPLATES)
+
+
+def class_names(dataset: ImageDataset, found: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of the classes as captions say them.
+
+    Args:
+        dataset: The data set; its ``class_names`` replaces the names in the data.
+        found: The names in the data.
+
+    Raises:
+        UserError: If a given list has another length than there are classes.
+    """
+    if dataset.class_names is None:
+        return tuple(name.replace("_", " ") for name in found)
+    if dataset.class_names == IMAGENET:
+        import open_clip
+
+        names = tuple(open_clip.IMAGENET_CLASSNAMES)
+    else:
+        path = Path(dataset.class_names)
+        if not path.is_file():
+            raise UserError(
+                f"dataset.class_names={path}: no such file; it is a file with a name per line, "
+                f"or {IMAGENET}"
+            )
+        names = read_lines(path)
+    if len(names) != len(found):
+        raise UserError(
+            f"dataset.class_names={dataset.class_names} has {len(names)} names; "
+            f"dataset={dataset.name} has {len(found)} classes"
+        )
+    return names
+
+
+def captions(templates: tuple[str, ...], names: tuple[str, ...]) -> list[list[str]]:
+    """Return the captions of every class, one per template."""
+    return [[template.replace(PLACE, name) for template in templates] for name in names]

@@ -1,0 +1,94 @@
+"""The configuration sections of the CLIP task: which keys exist and of which type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from experiments.images.sections import TrainingRecipe
+from experiments.schema import at_least, between, how, in_rows, one_of
+
+SPACES = ("features", "logits", "probabilities")
+TRANSFORMS = ("auto", "none", "rot90", "rot180", "mirror", "dihedral")
+
+
+@dataclass
+class PretrainRecipe(TrainingRecipe):
+    """How a small CLIP is trained, by contrasting images and captions."""
+
+
+@dataclass
+class FinetuneRecipe:
+    """How the image encoder is fine-tuned (Section 5.2.1 and D.4)."""
+
+    steps: int = at_least(1)
+    every: int = at_least(1)
+    batch_size: int = at_least(1)
+    accumulate: int = how(minimum=1)
+    learning_rate: float = at_least(0, above=True)
+    momentum: float = between(0, 1, below=True)
+    precision: str = one_of("float32", "bfloat16")
+
+
+@dataclass
+class ClipTask:
+    """Section ``task``."""
+
+    name: str = MISSING
+    training: str = one_of("none", "image_encoder")
+    transform: str = in_rows(choices=TRANSFORMS)
+    draw: str = one_of("every", "image", "batch")
+    draw_batch: int | None = at_least(1)
+    space: str = one_of(*SPACES)
+    scale: float | None = at_least(0, above=True)
+    loss: str | None = field(
+        default=None, metadata={"choices": ("similarity", "max_probability", "entropy")}
+    )
+    maximum: str | None = field(default=None, metadata={"choices": ("one_view", "elementwise")})
+    straight_through: str | None = field(default=None, metadata={"choices": ("mean", "identity")})
+    lambda_as: str | None = field(default=None, metadata={"choices": ("weight", "temperature")})
+    lambda_dropout: str | None = field(default=None, metadata={"choices": ("training", "always")})
+    training_loss: str | None = field(
+        default=None,
+        metadata={"choices": ("cross_entropy", "cross_entropy_of_probabilities")},
+    )
+    training_images: int | None = at_least(2)
+    shuffle: bool | None = MISSING
+    validation: float | None = between(0, 0.5)
+    selection: str | None = one_of("validation", "train", "last")
+    finetune: FinetuneRecipe | None = field(default_factory=FinetuneRecipe)
+    pretrain: PretrainRecipe | None = field(default_factory=PretrainRecipe)
+    max_images: int | None = at_least(2)
+    precision: str = one_of("float32", "bfloat16")
+    feature_batch: int = how(minimum=1)
+
+
+@dataclass
+class ClipModel:
+    """Section ``model``: a model of open_clip, where its weights come from, how it sees images.
+
+    Attributes:
+        name: Of the option.
+        task: The task that uses it.
+        architecture: A name of open_clip; ``custom`` where ``config`` describes it.
+        weights: A tag of open_clip, or ``ours``: trained by stage=pretrain.
+        checkpoint: A file of weights, instead.
+        size: Height and width in pixels of what it sees; None: as open_clip says.
+        mean: Subtracted from each channel of values in [0, 1]; None: as open_clip says.
+        std: Then divides them; None: as open_clip says.
+        interpolation: How images are resized; None: as open_clip says.
+        config: The arguments of `open_clip.CLIP`, of a custom architecture.
+    """
+
+    name: str = MISSING
+    task: str = MISSING
+    architecture: str = MISSING
+    weights: str = MISSING
+    checkpoint: str | None = how(default=None)
+    size: int | None = at_least(8)
+    mean: list[float] | None = MISSING
+    std: list[float] | None = MISSING
+    interpolation: str | None = one_of("bilinear", "bicubic")
+    config: dict[str, Any] | None = None

@@ -1,0 +1,166 @@
+"""The orbit of a data set through a network, computed once and kept.
+
+Every method, seed, epoch and transform of an image reads the same outputs: a turned image has the
+same orbit in another order.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from experiments.errors import Interrupted, UserError
+from experiments.files import load_tensors, save_tensors
+from experiments.images.inputs import Preprocessing
+from experiments.images.members import MEMBERS
+from experiments.images.views import SQUARE
+from experiments.progress import progress
+
+if TYPE_CHECKING:
+    from experiments.images.sets import OpenImages
+    from experiments.records import FinishedRun, Run
+
+log = logging.getLogger(__name__)
+
+FEATURES = "features.safetensors"
+#: Images whose pixels are kept.
+SAMPLE = 64
+#: Passes after which what is computed is kept.
+PASSES = 8
+
+
+def shuffled(count: int) -> Int64[Tensor, " count"]:
+    """Return all rows in an order that is always the same: files may be sorted by class."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))
+
+
+class Orbits(NamedTuple):
+    """What a network makes of all views of some images.
+
+    Attributes:
+        values: At gx, in the order of `MEMBERS` of the group that is stored, [V, N, ...].
+        labels: Classes, [N].
+        views: That group's name.
+        sample: Pixels of some of the images, in the order of `shuffled`.
+    """
+
+    values: Float[Tensor, "views n ..."]
+    labels: Int64[Tensor, " n"]
+    views: str
+    sample: UInt8[Tensor, "k 3 s s"]
+
+    def rows(self, chosen: Tensor) -> Orbits:
+        """Return some of the images."""
+        return self._replace(values=self.values[:, chosen], labels=self.labels[chosen])
+
+
+def orbit_outputs(
+    network: Callable[[Tensor], Tensor],
+    pixels: UInt8[Tensor, "batch 3 s s"],
+    see: Preprocessing,
+    elements: tuple[int, ...],
+) -> Float[Tensor, "views batch ..."]:
+    """Send all views of a batch through a network, in one pass; single precision comes out."""
+    inputs = see(pixels)
+    orbit = torch.stack([SQUARE.act(g, inputs) for g in elements])
+    outputs = network(orbit.flatten(0, 1)).float()
+    return outputs.reshape(*orbit.shape[:2], *outputs.shape[1:])
+
+
+class Extraction(NamedTuple):
+    """How outputs are computed.
+
+    Attributes:
+        network: Maps inputs [B, 3, size, size] to outputs [B, ...], on ``device``.
+        see: What it sees of the images.
+        views: Name of the group whose orbit is computed.
+        batch: Images per pass; memory, not numbers.
+        device: Where the network is.
+    """
+
+    network: Callable[[Tensor], Tensor]
+    see: Preprocessing
+    views: str
+    batch: int
+    device: torch.device
+
+
+@torch.inference_mode()
+def extract(run: Run, images: OpenImages, how: Extraction, split: str, label: str) -> None:
+    """Compute the orbits of all images and keep them.
+
+    They are written in parts while they are computed; a run that was interrupted takes up those
+    that are whole.
+
+    Args:
+        run: Keeps them.
+        images: The images.
+        how: The network.
+        split: Of the images.
+        label: Of the progress bar.
+
+    Raises:
+        Interrupted: If the process was asked to stop.
+    """
+    count, step = len(images.labels), how.batch * PASSES
+    starts = range(0, count, step)
+    with progress(label, count) as bar:
+        for start in starts:
+            path, stop = _part(run.folder, start), min(start + step, count)
+            if not _is_whole(path, stop - start):
+                parts = []
+                for first in range(start, stop, how.batch):
+                    pixels = images.read(first, min(first + how.batch, stop)).to(how.device)
+                    outputs = orbit_outputs(how.network, pixels, how.see, MEMBERS[how.views])
+                    parts.append(outputs.cpu())
+                    bar.update(first + len(pixels))
+                    if run.should_checkpoint:
+                        raise Interrupted(f"stopped on request; {run.folder.name} resumes")
+                save_tensors(path, {"outputs": torch.cat(parts, dim=1)})
+            bar.update(stop)
+    found = [load_tensors(_part(run.folder, start))[0]["outputs"] for start in starts]
+    values = torch.cat(found, dim=1)
+    run.row("images", count, split=split)
+    run.fact("shape", list(values.shape))
+    run.fact("device", str(how.device))
+    # To measure the equivariance error of the whole network on, without decoding all again.
+    sample = [images.read(row, row + 1) for row in shuffled(count)[:SAMPLE].tolist()]
+    tensors = {"features": values, "labels": images.labels, "sample": torch.cat(sample)}
+    run.save(FEATURES, tensors, {"views": how.views})
+    for start in starts:
+        _part(run.folder, start).unlink()
+
+
+def _part(folder: Path, start: int) -> Path:
+    return folder / f"features-{start:08}.safetensors"
+
+
+def _is_whole(path: Path, count: int) -> bool:
+    """Whether a part is there with as many images as it must have."""
+    if not path.is_file():
+        return False
+    try:
+        return int(load_tensors(path)[0]["outputs"].shape[1]) == count
+    except (UserError, KeyError) as error:
+        log.warning("%s; this part is computed again", error)
+        return False
+
+
+def load_orbits(run: Run, finished: FinishedRun) -> Orbits:
+    """Return what a finished run has computed; its pages are read from disk as they are needed.
+
+    Args:
+        run: The run that builds on it; notes so.
+        finished: The run of `extract`.
+    """
+    run.fact("features_by", finished.record["name"])
+    if "pretrained_by" in finished.record["facts"]:
+        run.fact("pretrained_by", finished.record["facts"]["pretrained_by"])
+    tensors, facts = finished.tensors(FEATURES)
+    return Orbits(tensors["features"], tensors["labels"], facts["views"], tensors["sample"])
