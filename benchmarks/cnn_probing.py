@@ -20,10 +20,11 @@ import torch
 from experiments.cnn.backbones import build_backbone
 from experiments.cnn.probe import Learner, Plan, build_probe, phases
 from experiments.cnn.sections import ProbeRecipe
-from experiments.cnn.sources import Live, Source, Stored
+from experiments.cnn.sources import Live
 from experiments.images.extraction import Orbits, orbit_outputs
 from experiments.images.inputs import Preprocessing
 from experiments.images.members import MEMBERS
+from experiments.images.turned import Stored, TurnedImages
 from experiments.schema import LambdaNetConfig
 
 NET = LambdaNetConfig(
@@ -46,7 +47,7 @@ class Cost(NamedTuple):
     live: float
 
 
-def microseconds(asked: Plan, source: Source, batch: int, repeats: int) -> float:
+def microseconds(asked: Plan, source: TurnedImages, batch: int, repeats: int) -> float:
     """Return the time per image and epoch, the least of some epochs."""
     recipe = ProbeRecipe(
         epochs=repeats, batch_size=batch, learning_rate=1e-3, momentum=0.9, validation=0.0

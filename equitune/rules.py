@@ -139,12 +139,14 @@ class Select(Weighting):
         """
         with torch.no_grad():
             loss = self.loss_fn(views.outputs)
-        chosen: Tensor = select(views.undone, loss, self.ties, self.tolerance).value
         if self.straight_through is None or not torch.is_grad_enabled():
+            chosen: Tensor = select(views.undone, loss, self.ties, self.tolerance).value
             return chosen
+        # No gradient goes to the chosen view, so autograd need not see the choice.
+        hard: Tensor = select(views.undone.detach(), loss, self.ties, self.tolerance).value
         if self.group is not None and self.straight_through == "identity":
-            return straight_through(chosen, views.undone[self.group.identity])
-        return straight_through(chosen, average(views.undone))
+            return straight_through(hard, views.undone[self.group.identity])
+        return straight_through(hard, average(views.undone))
 
 
 class SoftSelect(Weighting):

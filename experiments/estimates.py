@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from jaxtyping import Float
 
 if TYPE_CHECKING:
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from experiments.records import Run
 
-#: Half the width of a 95 % interval, in standard errors.
-WIDTH = 1.96
+#: Of the bootstrap.
+RESAMPLES, ENDS = 4000, (0.025, 0.975)
 
 
 class Estimate(NamedTuple):
@@ -31,7 +31,12 @@ class Estimate(NamedTuple):
 
 
 def estimate(values: Float[Tensor, " n"]) -> Estimate:
-    """Return the mean over images, in percent, and the interval that their number allows."""
-    mean = 100 * float(values.mean())
-    half = WIDTH * 100 * float(values.std()) / math.sqrt(len(values))
-    return Estimate(mean, mean - half, mean + half)
+    """Return the mean over images, in percent, and its 95 % percentile bootstrap interval.
+
+    Images are resampled; how often each value comes is drawn at once, and the same every time.
+    """
+    distinct, counts = np.unique(values.double().numpy(), return_counts=True)
+    total = len(values)
+    drawn = np.random.default_rng(0).multinomial(total, counts / total, RESAMPLES)
+    low, high = np.quantile(drawn @ distinct / total, ENDS)
+    return Estimate(100 * float(values.double().mean()), 100 * float(low), 100 * float(high))

@@ -11,18 +11,20 @@ if TYPE_CHECKING:
     from experiments.schema import LambdaNetConfig
 
 
-def build_net(width: int, config: LambdaNetConfig) -> equitune.LambdaNet:
+def build_net(width: int, config: LambdaNetConfig, relus: int | None = None) -> equitune.LambdaNet:
     """Build the network lambda; its weights are drawn from the global generator.
 
     Args:
         width: Of the features that it reads.
         config: Its architecture.
+        relus: Number of hidden layers that end in a ReLU; None: all.
     """
     return equitune.LambdaNet(
         width,
         hidden=config.hidden,
         depth=config.depth,
         dropout=config.dropout,
+        relus=relus,
         positive=config.positive,  # type: ignore[arg-type]  # checked by the schema
     )
 

@@ -206,6 +206,15 @@ class Run:
         save_tensors(self.folder / name, tensors, facts)
         self._artefacts[name] = sha256(self.folder / name)
 
+    def adopt(self, name: str) -> None:
+        """Take a tensor artefact of an earlier attempt into the record.
+
+        Raises:
+            UserError: If the file is missing or damaged.
+        """
+        load_tensors(self.folder / name)
+        self._artefacts[name] = sha256(self.folder / name)
+
     def checkpoint(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Replace the run's checkpoint, and stop here if the process was asked to.
 

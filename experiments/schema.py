@@ -79,7 +79,7 @@ class LambdaNetConfig:
     hidden: int = at_least(1)
     depth: int = at_least(1)
     dropout: float = between(0, 1, below=True)
-    positive: str = one_of("softplus", "exp")
+    positive: str = one_of("softplus", "exp", "none")
     learning_rate: float = at_least(0, above=True)
     weight_decay: float = at_least(0)
     steps: int | None = at_least(1)
@@ -182,8 +182,19 @@ def load(raw: DictConfig) -> RunConfig:
             f"method={config.method.name} {'needs' if needs_net else 'has no'} method.lambda_net"
         )
     _check_checkpoint(config)
+    net = config.method.lambda_net
+    if net is not None and net.positive == "none" and not _is_temperature(config.task):
+        raise UserError(
+            "method.lambda_net.positive=none: weights of Eq. 4 are positive; "
+            "choose from: softplus, exp"
+        )
     task.resolve(config)
     return config
+
+
+def _is_temperature(task: Any) -> bool:
+    """Whether lambda is no weight of Eq. 4 but a factor of a view's scores, of any sign."""
+    return getattr(task, "lambda_as", None) == "temperature"
 
 
 def _check_checkpoint(config: RunConfig) -> None:

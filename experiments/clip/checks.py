@@ -103,13 +103,18 @@ def _check_method(config: RunConfig) -> None:
                 )
             task.loss = None
     if method != "lambda_equitune":
-        task.lambda_as = task.lambda_dropout = None
+        task.lambda_as = task.lambda_dropout = task.lambda_images = task.lambda_relus = None
         return
     if task.lambda_as is None or task.lambda_dropout is None:
         raise UserError(f"method={method} needs task.lambda_as and task.lambda_dropout")
     net = config.method.lambda_net
     assert net is not None
     net.budget()
+    if task.lambda_relus is not None and task.lambda_relus >= net.depth:
+        raise UserError(
+            f"task.lambda_relus={task.lambda_relus}: method.lambda_net.depth={net.depth} has "
+            f"{net.depth - 1} hidden layers"
+        )
     if task.lambda_as == "temperature" and task.space != "probabilities":
         raise UserError(
             "task.lambda_as=temperature weighs nothing: choose task.space=probabilities, where "
@@ -128,8 +133,10 @@ def _check_training(config: RunConfig) -> None:
         task.finetune = task.straight_through = None
     elif task.finetune is None:
         raise UserError("task.training=image_encoder needs task.finetune")
+    if not tunes:
+        task.training_images = None
     if not tunes and method != "lambda_equitune":
-        task.training_loss = task.training_images = task.shuffle = None
+        task.training_loss = task.shuffle = None
         task.validation = task.selection = None
         return
     if task.training_loss is None or task.shuffle is None or task.selection is None:

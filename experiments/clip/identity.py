@@ -129,9 +129,9 @@ def _learned(config: RunConfig) -> dict[str, Any]:
         "draw": task.draw,
         "draw_batch": task.draw_batch,
         "training_loss": task.training_loss,
-        "training_images": task.training_images,
         "shuffle": task.shuffle,
         "validation": task.validation,
+        "lambda_dropout": task.lambda_dropout,
         "selection": task.selection,
     }
 
@@ -139,7 +139,12 @@ def _learned(config: RunConfig) -> dict[str, Any]:
 def lambda_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides lambda."""
     net = config.method.lambda_net
-    return {**_learned(config), "lambda_net": net and deciding(net)}
+    return {
+        **_learned(config),
+        "lambda_relus": config.task.lambda_relus,
+        "lambda_images": config.task.lambda_images,
+        "lambda_net": net and deciding(net),
+    }
 
 
 def finetune_identity(config: RunConfig) -> dict[str, Any]:
@@ -147,8 +152,8 @@ def finetune_identity(config: RunConfig) -> dict[str, Any]:
     task = config.task
     return {
         **_learned(config),
+        "training_images": task.training_images,
         "straight_through": task.straight_through,
-        "lambda_dropout": task.lambda_dropout,
         "recipe": task.finetune and deciding(task.finetune),
         "weighed_by": _weighed_by(config),
     }

@@ -49,12 +49,14 @@ class ClipTask:
     maximum: str | None = field(default=None, metadata={"choices": ("one_view", "elementwise")})
     straight_through: str | None = field(default=None, metadata={"choices": ("mean", "identity")})
     lambda_as: str | None = field(default=None, metadata={"choices": ("weight", "temperature")})
+    lambda_relus: int | None = at_least(0)
     lambda_dropout: str | None = field(default=None, metadata={"choices": ("training", "always")})
     training_loss: str | None = field(
         default=None,
         metadata={"choices": ("cross_entropy", "cross_entropy_of_probabilities")},
     )
     training_images: int | None = at_least(2)
+    lambda_images: int | None = at_least(2)
     shuffle: bool | None = MISSING
     validation: float | None = between(0, 0.5)
     selection: str | None = one_of("validation", "train", "last")

@@ -13,10 +13,11 @@ from experiments.cnn.backbones import preprocessing
 from experiments.cnn.heads import Probe, make_rule
 from experiments.cnn.pretrain import pretrained_backbone
 from experiments.cnn.probe import HEADS, build_probe, load_state, plan
-from experiments.cnn.sources import Live, Source, Stored, correctness, make_source
+from experiments.cnn.sources import Live, correctness, make_source
 from experiments.errors import UserError
 from experiments.estimates import estimate
 from experiments.images.members import MEMBERS
+from experiments.images.turned import Stored, TurnedImages
 from experiments.images.views import make_action
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def evaluate(config: RunConfig, run: Run) -> None:
 
 
 def _zero_shot(
-    config: RunConfig, run: Run, backbone: Backbone, source: Source, split: str
+    config: RunConfig, run: Run, backbone: Backbone, source: TurnedImages, split: str
 ) -> Probe:
     """Measure the network as it is, and what it gains over equitune."""
     assert isinstance(source, Stored)
@@ -111,7 +112,7 @@ def _write_turns(run: Run, transform: str, correct: Tensor, split: str) -> None:
     every.write(run, "top1_accuracy", split=split, transform=transform)
 
 
-def _probed(config: RunConfig, run: Run, source: Source, split: str) -> Probe:
+def _probed(config: RunConfig, run: Run, source: TurnedImages, split: str) -> Probe:
     """Measure the layers of every epoch, and say which epoch is reported."""
     asked, recipe = plan(config), config.task.probe
     assert recipe is not None
@@ -143,7 +144,7 @@ def _probed(config: RunConfig, run: Run, source: Source, split: str) -> Probe:
 
 @torch.inference_mode()
 def _equivariance_error(
-    config: RunConfig, network: Classifier, probe: Probe, source: Source
+    config: RunConfig, network: Classifier, probe: Probe, source: TurnedImages
 ) -> float:
     """Return how far the logits of the whole network change when images are turned.
 

@@ -21,7 +21,7 @@ LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
 class Head(nn.Module):
     """The last two layers: one linear map of the positions, shared by channels, one of channels."""
 
-    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, shape: tuple[int, ...], classes: int) -> None:
         """Draw initial weights from the global generator.
 
         Args:

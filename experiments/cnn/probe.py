@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,8 +14,9 @@ from torch.optim.sgd import sgd
 import equitune
 from experiments.cnn.heads import Head, Probe, make_rule
 from experiments.cnn.seeds import DROPOUT, LAYERS, ORDER, SPLIT
-from experiments.cnn.sources import Source, correctness, make_source
+from experiments.cnn.sources import correctness, make_source
 from experiments.errors import Interrupted, UserError
+from experiments.images.turned import Stored, TurnedImages
 from experiments.images.views import make_action
 from experiments.lambdas import build_net
 from experiments.progress import progress
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 HEADS = "heads.safetensors"
 #: Steps between two looks at signals.
 LOOK_EVERY = 20
+#: Images whose stored features are looked up at once.
+LOOK_UP = 80
 
 
 class Plan(NamedTuple):
@@ -66,7 +70,7 @@ def plan(config: RunConfig) -> Plan:
     )
 
 
-def build_probe(asked: Plan, shape: tuple[int, int, int], classes: int, seed: int) -> Probe:
+def build_probe(asked: Plan, shape: tuple[int, ...], classes: int, seed: int) -> Probe:
     """Build the layers of a method, with initial weights that the seed draws.
 
     The head is drawn first, so that all methods of a seed begin with the same one.
@@ -76,7 +80,7 @@ def build_probe(asked: Plan, shape: tuple[int, int, int], classes: int, seed: in
         head = Head(shape, classes)
         net = None
         if asked.net is not None:
-            net = build_net(shape[0] * shape[1] * shape[2], asked.net)
+            net = build_net(math.prod(shape), asked.net)
     group = make_action(asked.group).group
     return Probe(head, make_rule(asked.method, group, asked.loss, asked.straight_through, net))
 
@@ -87,7 +91,7 @@ class Learner:
     def __init__(
         self,
         probe: Probe,
-        source: Source,
+        source: TurnedImages,
         recipe: ProbeRecipe,
         seed: int,
         stop: Callable[[], bool] = lambda: False,
@@ -125,26 +129,42 @@ class Learner:
 
     def _epoch(self, probe: Probe, descent: _Descent, epoch: int) -> float:
         generator = torch.Generator().manual_seed(derive(self.seed, ORDER, epoch))
-        count = len(self.source.labels)
+        count, size = len(self.source.labels), self.recipe.batch_size
         order = torch.randperm(count, generator=generator)
         turns = torch.randint(self.source.turns, (count,), generator=generator)
-        prepared = (order, turns, self.source.labels[order])
-        batches = zip(*(torch.split(x, self.recipe.batch_size) for x in prepared), strict=True)
+        batches = zip(
+            self._views(order, turns), torch.split(self.source.labels[order], size), strict=True
+        )
         losses: list[Tensor] = []
-        for step, (rows, turned, labels) in enumerate(batches):
+        for step, (views, labels) in enumerate(batches):
             if step % LOOK_EVERY == 0 and self.stop():
                 raise Interrupted("stopped on request; the run begins again next time")
-            loss = functional.cross_entropy(probe(self.source.views(rows, turned)), labels)
+            loss = functional.cross_entropy(probe(views), labels)
             loss.backward()  # type: ignore[no-untyped-call]
             descent.step()
-            losses.append(loss.detach() * len(rows))
-        return float(sum(losses, torch.zeros(()))) / count
+            losses.append(loss.detach())
+        total = torch.zeros(())
+        for loss, rows in zip(losses, torch.split(order, size), strict=True):
+            total += loss * len(rows)
+        return float(total) / count
+
+    def _views(self, order: Tensor, turns: Tensor) -> Iterator[Tensor]:
+        """Yield the views of each batch; stored ones are looked up for several batches at once."""
+        size = self.recipe.batch_size
+        stored = isinstance(self.source, Stored)
+        many = max(1, LOOK_UP // size) * size if stored else size
+        for rows, turned in zip(torch.split(order, many), torch.split(turns, many), strict=True):
+            views = self.source.views(rows, turned)
+            if len(rows) <= size:
+                yield views
+            else:
+                yield from (batch.contiguous() for batch in torch.split(views, size, dim=1))
 
 
 class _Descent:
-    """The updates of `torch.optim.SGD` without its bookkeeping.
+    """What `torch.optim.SGD` does to parameters, without its bookkeeping.
 
-    Where layers and batches are as small as here, that takes as long as a forward pass.
+    For batches as small as here the bookkeeping takes longer than the forward pass of the head.
     """
 
     def __init__(self, groups: list[dict[str, Any]], recipe: ProbeRecipe) -> None:
@@ -243,7 +263,7 @@ def probe(config: RunConfig, run: Run) -> None:
     run.save(HEADS, tensors)
 
 
-def _write(run: Run, step: int, loss: float, layers: Probe, unseen: Source) -> None:
+def _write(run: Run, step: int, loss: float, layers: Probe, unseen: TurnedImages) -> None:
     """Write the rows of an epoch."""
     run.row("cross_entropy", loss, split="train", step=step)
     if len(unseen.labels):
@@ -251,7 +271,7 @@ def _write(run: Run, step: int, loss: float, layers: Probe, unseen: Source) -> N
         run.row("top1_accuracy", accuracy, split="validation", step=step)
 
 
-def _state(layers: Probe, source: Source, step: int) -> dict[str, Tensor]:
+def _state(layers: Probe, source: TurnedImages, step: int) -> dict[str, Tensor]:
     """Return everything that may have moved, named by the epoch."""
     parts = {"layers": layers, **dict(source.modules())}
     return {
@@ -261,7 +281,7 @@ def _state(layers: Probe, source: Source, step: int) -> dict[str, Tensor]:
     }
 
 
-def load_state(layers: Probe, source: Source, tensors: dict[str, Tensor], step: int) -> None:
+def load_state(layers: Probe, source: TurnedImages, tensors: dict[str, Tensor], step: int) -> None:
     """Put back what an epoch has learned."""
     parts = {"layers": layers, **dict(source.modules())}
     for part, module in parts.items():

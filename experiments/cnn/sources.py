@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -15,84 +14,20 @@ from experiments.cnn.features import load_features
 from experiments.cnn.identity import is_live
 from experiments.cnn.pretrain import pretrained_backbone
 from experiments.images.arrays import Split
-from experiments.images.extraction import SAMPLE, Orbits, shuffled
+from experiments.images.extraction import SAMPLE, shuffled
 from experiments.images.inputs import Preprocessing
 from experiments.images.members import MEMBERS
 from experiments.images.sets import load_images
-from experiments.images.views import SQUARE, lookup
+from experiments.images.turned import Stored, TurnedImages, over_turns
+from experiments.images.views import SQUARE
 
 if TYPE_CHECKING:
     from experiments.cnn.backbones import Backbone
     from experiments.records import Run
     from experiments.schema import RunConfig
 
-#: Images per pass where features are stored.
-CHUNK = 2000
 
-
-class Source(ABC):
-    """Images whose orbits are seen through a backbone.
-
-    Attributes:
-        labels: Classes, [N].
-        turns: Number R of turns that an image may have had.
-        chunk: Images per pass where nothing is learned.
-        shape: Of the features: channels, height, width.
-        sample: Pixels of some images.
-    """
-
-    labels: Int64[Tensor, " n"]
-    turns: int
-    chunk: int
-    shape: tuple[int, int, int]
-    sample: UInt8[Tensor, "k 3 s s"]
-
-    @abstractmethod
-    def views(
-        self, rows: Int64[Tensor, " batch"], turned: Int64[Tensor, " batch"]
-    ) -> Float[Tensor, "group batch channels height width"]:
-        """Return the features of the orbits of some images.
-
-        Args:
-            rows: Which images.
-            turned: Which turn each has had, from 0 to R - 1.
-        """
-
-    @abstractmethod
-    def take(self, rows: Int64[Tensor, " m"]) -> Source:
-        """Return some of the images."""
-
-    def modules(self) -> Iterator[tuple[str, nn.Module]]:
-        """Yield what is learned besides the last layers, by name."""
-        yield from ()
-
-
-class Stored(Source):
-    """Features of a finished run; the orbit of a turned image is looked up."""
-
-    def __init__(self, features: Orbits, group: str, transform: str) -> None:
-        """Choose the views of a group."""
-        self.features, self._names = features, (group, transform)
-        self.labels = features.labels
-        self._table = lookup(group, transform, features.views)
-        self.turns = self._table.shape[1]
-        self.chunk = CHUNK
-        channels, height, width = features.values.shape[2:]
-        self.shape = (channels, height, width)
-        self.sample = features.sample
-
-    def views(
-        self, rows: Int64[Tensor, " batch"], turned: Int64[Tensor, " batch"]
-    ) -> Float[Tensor, "group batch channels height width"]:
-        """Look the features up."""
-        return self.features.values[self._table[:, turned], rows]
-
-    def take(self, rows: Int64[Tensor, " m"]) -> Stored:
-        """Return some of the images."""
-        return Stored(self.features.rows(rows), *self._names)
-
-
-class Live(Source):
+class Live(TurnedImages):
     """Images that run through the backbone in every step."""
 
     def __init__(
@@ -159,28 +94,22 @@ class Live(Source):
             yield "backbone", self.backbone
 
 
-@torch.no_grad()
-def correctness(probe: nn.Module, source: Source) -> Bool[Tensor, "transforms n"]:
-    """Return which images are classified correctly, for every turn of them.
-
-    Images of one pass have had different turns, as chance would have it.
-    """
+def correctness(probe: nn.Module, images: TurnedImages) -> Bool[Tensor, "transforms n"]:
+    """Return which images are classified correctly, for every turn of them."""
     probe.eval()
-    everything = torch.arange(len(source.labels))
-    found = torch.zeros(source.turns, len(everything), dtype=torch.bool)
-    for shift in range(source.turns):
-        turned = (everything + shift) % source.turns
-        for rows in torch.split(everything, source.chunk):
-            logits = probe(source.views(rows, turned[rows]))
-            found[turned[rows], rows] = logits.argmax(dim=-1) == source.labels[rows]
-    return found
+
+    def right(views: Tensor, labels: Tensor) -> Tensor:
+        logits: Tensor = probe(views)
+        return logits.argmax(dim=-1) == labels
+
+    return over_turns(images, right)
 
 
-def make_source(config: RunConfig, run: Run, split: Split) -> Source:
+def make_source(config: RunConfig, run: Run, split: Split) -> TurnedImages:
     """Return the images of a split as the configuration wants them seen."""
     task, names = config.task, (config.group.name, config.task.transform)
     if not is_live(config):
-        source: Source = Stored(load_features(config, run, split), *names)
+        source: TurnedImages = Stored(load_features(config, run, split), *names)
     else:
         backbone = pretrained_backbone(config, run)
         backbone.requires_grad_(task.training == "all")

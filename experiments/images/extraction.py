@@ -92,6 +92,34 @@ class Extraction(NamedTuple):
 
 
 @torch.inference_mode()
+def orbits_of(images: OpenImages, how: Extraction) -> Orbits:
+    """Compute the orbits of all images and keep none of it on disk."""
+    return Orbits(_compute(images, how, 0, len(images)), images.labels, how.views, _sample(images))
+
+
+def _compute(
+    images: OpenImages,
+    how: Extraction,
+    start: int,
+    stop: int,
+    look: Callable[[int], None] = lambda done: None,
+) -> Tensor:
+    """Return the outputs of rows start to stop - 1, [V, n, ...]; tells how far it is."""
+    parts = []
+    for first in range(start, stop, how.batch):
+        pixels = images.read(first, min(first + how.batch, stop)).to(how.device)
+        parts.append(orbit_outputs(how.network, pixels, how.see, MEMBERS[how.views]).cpu())
+        look(first + len(pixels))
+    return torch.cat(parts, dim=1)
+
+
+def _sample(images: OpenImages) -> Tensor:
+    """Return some pixels: to run the whole network on, without decoding all again."""
+    rows = shuffled(len(images))[:SAMPLE].tolist()
+    return torch.cat([images.read(row, row + 1) for row in rows])
+
+
+@torch.inference_mode()
 def extract(run: Run, images: OpenImages, how: Extraction, split: str, label: str) -> None:
     """Compute the orbits of all images and keep them.
 
@@ -108,30 +136,26 @@ def extract(run: Run, images: OpenImages, how: Extraction, split: str, label: st
     Raises:
         Interrupted: If the process was asked to stop.
     """
-    count, step = len(images.labels), how.batch * PASSES
+    count, step = len(images), how.batch * PASSES
     starts = range(0, count, step)
     with progress(label, count) as bar:
+
+        def look(done: int) -> None:
+            bar.update(done)
+            if run.should_checkpoint:
+                raise Interrupted(f"stopped on request; {run.folder.name} resumes")
+
         for start in starts:
             path, stop = _part(run.folder, start), min(start + step, count)
             if not _is_whole(path, stop - start):
-                parts = []
-                for first in range(start, stop, how.batch):
-                    pixels = images.read(first, min(first + how.batch, stop)).to(how.device)
-                    outputs = orbit_outputs(how.network, pixels, how.see, MEMBERS[how.views])
-                    parts.append(outputs.cpu())
-                    bar.update(first + len(pixels))
-                    if run.should_checkpoint:
-                        raise Interrupted(f"stopped on request; {run.folder.name} resumes")
-                save_tensors(path, {"outputs": torch.cat(parts, dim=1)})
-            bar.update(stop)
+                save_tensors(path, {"outputs": _compute(images, how, start, stop, look)})
+            look(stop)
     found = [load_tensors(_part(run.folder, start))[0]["outputs"] for start in starts]
     values = torch.cat(found, dim=1)
     run.row("images", count, split=split)
     run.fact("shape", list(values.shape))
     run.fact("device", str(how.device))
-    # To measure the equivariance error of the whole network on, without decoding all again.
-    sample = [images.read(row, row + 1) for row in shuffled(count)[:SAMPLE].tolist()]
-    tensors = {"features": values, "labels": images.labels, "sample": torch.cat(sample)}
+    tensors = {"features": values, "labels": images.labels, "sample": _sample(images)}
     run.save(FEATURES, tensors, {"views": how.views})
     for start in starts:
         _part(run.folder, start).unlink()

@@ -17,8 +17,9 @@ class Preprocessing(NamedTuple):
         size: Height and width, in pixels.
         mean: Subtracted from each channel of values in [0, 1].
         std: Then divides them.
-        interpolation: How images are resized, always with antialiasing; bicubic values are rounded
-            to those of pixels, as PIL does.
+        interpolation: How images are resized, always with antialiasing. Bicubic is PIL's, on the
+            CPU and rounded to values of pixels after each of its two passes; bilinear is not
+            rounded.
     """
 
     size: int
@@ -31,13 +32,13 @@ class Preprocessing(NamedTuple):
 
         Quarter turns and mirrors commute with it, up to rounding where the size changes.
         """
-        values = pixels.float() / 255
+        values, wanted = pixels, (self.size, self.size)
+        if pixels.shape[-1] != self.size and self.interpolation == "bicubic":
+            resized = functional.interpolate(pixels.cpu(), wanted, mode="bicubic", antialias=True)
+            values = resized.to(pixels.device)
+        values = values.float() / 255
         if values.shape[-1] != self.size:
-            values = functional.interpolate(
-                values, (self.size, self.size), mode=self.interpolation, antialias=True
-            )
-            if self.interpolation == "bicubic":
-                values = (values * 255).round().clamp(0, 255) / 255
+            values = functional.interpolate(values, wanted, mode="bilinear", antialias=True)
         mean, std = (torch.tensor(x, device=pixels.device)[:, None, None] for x in self[1:3])
         return (values - mean) / std
 

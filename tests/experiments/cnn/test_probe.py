@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,11 +11,14 @@ import equitune
 from experiments.cnn.heads import LOSSES, Head, Probe, make_rule
 from experiments.cnn.probe import Learner, Plan, build_probe, phases
 from experiments.cnn.sections import ProbeRecipe
-from experiments.cnn.sources import Stored, correctness
+from experiments.cnn.seeds import DROPOUT, ORDER
+from experiments.cnn.sources import correctness
 from experiments.images.extraction import Orbits
 from experiments.images.members import MEMBERS
+from experiments.images.turned import Stored
 from experiments.images.views import SQUARE, lookup, make_action
 from experiments.schema import LambdaNetConfig
+from experiments.seeds import derive
 
 NET = LambdaNetConfig(
     hidden=8, depth=2, dropout=0.5, positive="exp", learning_rate=0.05, weight_decay=0.0
@@ -79,6 +84,41 @@ def test_probing_learns_and_the_same_seed_gives_the_same_layers(method: str) -> 
         assert torch.equal(value, second.state_dict()[name])
     other, _ = learn(asked, features, 6)
     assert not torch.equal(other.head.state_dict()["channels.weight"], first.head.channels.weight)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("batch", "momentum"), [(4, 0.9), (3, 0.0), (100, 0.9)])
+def test_the_steps_are_those_of_the_optimiser(method: str, batch: int, momentum: float) -> None:
+    """To the bit, although neither the optimiser nor single look-ups are used."""
+    features, asked = orbit_of_noise(205), METHODS[method]
+    if asked.net is not None:
+        asked = asked._replace(net=replace(NET, weight_decay=0.01))
+    recipe = replace(RECIPE, batch_size=batch, momentum=momentum)
+    source = Stored(features, asked.group, asked.transform)
+    probe, expected = (build_probe(asked, SHAPE, 3, seed=0) for _ in range(2))
+    unused = torch.nn.Parameter(torch.ones(2))
+    ((rule, parameters),) = phases(asked, probe, [unused])
+    losses = list(Learner(probe, source, recipe, seed=0).learn(rule, parameters, 1))
+
+    ((rule, parameters),) = phases(asked, expected)
+    optimiser = torch.optim.SGD(parameters, lr=0.05, momentum=momentum, fused=True)
+    for epoch, loss in enumerate(losses, start=1):
+        generator = torch.Generator().manual_seed(derive(0, ORDER, epoch))
+        order = torch.randperm(205, generator=generator)
+        turns = torch.randint(4, (205,), generator=generator)
+        total = torch.zeros(())
+        torch.manual_seed(derive(0, DROPOUT, epoch))
+        for rows, turned in zip(order.split(batch), turns.split(batch), strict=True):
+            logits = expected(source.views(rows, turned))
+            each = torch.nn.functional.cross_entropy(logits, features.labels[rows])
+            optimiser.zero_grad()
+            each.backward()
+            optimiser.step()
+            total += each.detach() * len(rows)
+        assert loss == float(total) / 205
+    for name, value in expected.state_dict().items():
+        assert torch.equal(value, probe.state_dict()[name])
+    assert torch.equal(unused, torch.ones(2))
 
 
 def test_all_methods_of_a_seed_begin_with_the_same_head() -> None:

@@ -9,10 +9,11 @@ from experiments.cnn.backbones import Backbone, build_backbone
 from experiments.cnn.heads import Probe
 from experiments.cnn.probe import Learner, Plan, build_probe, phases
 from experiments.cnn.sections import ProbeRecipe
-from experiments.cnn.sources import Live, Stored, correctness
+from experiments.cnn.sources import Live, correctness
 from experiments.images.extraction import Orbits, orbit_outputs
 from experiments.images.inputs import Preprocessing
 from experiments.images.members import MEMBERS
+from experiments.images.turned import Stored
 
 SEE = Preprocessing(32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 RECIPE = ProbeRecipe(epochs=1, batch_size=4, learning_rate=0.01, momentum=0.9, validation=0.1)

@@ -1,0 +1,192 @@
+"""Stage ``evaluate``: accuracy on transformed images (Figures 4, 5a, 7, 8, 11a and 12)."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+import equitune
+from experiments.clip.features import load_features
+from experiments.clip.finetune import Finetuned, load_finetuned
+from experiments.clip.identity import learns_model
+from experiments.clip.learning import EVALUATION, load_text
+from experiments.clip.measures import Outcomes, calibration_error, drawn, outcomes
+from experiments.clip.models import preprocessing, pretrained_model
+from experiments.clip.scoring import Scorer, make_scorer
+from experiments.clip.weighting import load_lambda
+from experiments.estimates import estimate
+from experiments.images.extraction import Orbits, shuffled
+from experiments.images.members import MEMBERS
+from experiments.images.turned import Stored, over_turns
+from experiments.images.views import make_action
+from experiments.seeds import derive
+
+if TYPE_CHECKING:
+    from experiments.records import Run
+    from experiments.schema import RunConfig
+
+
+log = logging.getLogger(__name__)
+
+REAL = (
+    "this was a small CLIP of our own; the paper's, from the hub: "
+    "model=RN50 dataset=cifar100 scale=paper"
+)
+
+
+def evaluate(config: RunConfig, run: Run) -> None:
+    """Measure a method on the transforms of the test images."""
+    if learns_model(config):
+        log.info("%s", REAL)
+    classifier, own_scale = load_text(config, run)
+    features = load_features(config, run, "test")
+    net = load_lambda(config, run, features.values.shape[-1])
+    scorer = make_scorer(config, classifier, own_scale, net)
+    before: Any = pretrained_model(config, run).visual
+    after = before
+    if config.task.training == "none":
+        _measure(config, run, scorer, features)
+    else:
+        tuned = load_finetuned(config, run, before, features)
+        for step in tuned.steps:
+            _measure_step(config, run, scorer, tuned, step)
+        run.row("selected_step", tuned.chosen, split="test")
+        after = tuned.at(tuned.chosen)
+        _measure(config, run, scorer, tuned.features(tuned.chosen))
+    whole = _Whole(after, before, make_action(config.group.name), scorer)
+    run.row("equivariance_error", _error(config, whole, features.sample), split="test")
+    run.fact("device", "cpu")
+
+
+def _measure(config: RunConfig, run: Run, scorer: Scorer, features: Orbits) -> None:
+    """Write what is measured on the test images."""
+    images = _images(config, features)
+    found = _outcomes(config, scorer, images)
+    upright = Outcomes(*(values[0] for values in found))
+    estimate(upright.top1).write(run, "top1_accuracy", split="test", transform="none")
+    shown = _average(config, found)
+    transform = config.task.transform
+    columns = {"split": "test", "transform": transform}
+    if transform != "none":
+        estimate(shown.top1).write(run, "top1_accuracy", **columns)
+        for turn, values in zip(MEMBERS[transform], found.top1, strict=True):
+            estimate(values).write(run, "top1_accuracy", **columns, view=str(turn))
+    estimate(shown.top5).write(run, "top5_accuracy", **columns)
+    error = calibration_error(found.confidence.flatten(), found.top1.flatten())
+    run.row("calibration_error", error, **columns)
+    run.row("cross_entropy", float(shown.cross_entropy.mean()), **columns)
+    if config.method.name != "equitune":
+        _compare(config, run, scorer, features, shown)
+    if config.method.name == "lambda_equitune":
+        _write_shares(config, run, scorer, images)
+
+
+def _measure_step(config: RunConfig, run: Run, scorer: Scorer, tuned: Finetuned, step: int) -> None:
+    """Write the accuracy after a step of fine-tuning."""
+    images = _images(config, tuned.features(step))
+    shown = _average(config, _outcomes(config, scorer, images))
+    columns = {"split": "test", "transform": config.task.transform, "step": step}
+    estimate(shown.top1).write(run, "top1_accuracy", **columns)
+
+
+def _images(config: RunConfig, features: Orbits) -> Stored:
+    if config.task.max_images is not None:
+        features = features.rows(shuffled(len(features.labels))[: config.task.max_images])
+    return Stored(features, config.group.name, config.task.transform)
+
+
+def _outcomes(config: RunConfig, scorer: Scorer, images: Stored) -> Outcomes:
+    """Return what comes out, with dropout in lambda where it is never switched off."""
+    scorer.train(config.task.lambda_dropout == "always")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(config.seed, EVALUATION))
+        return outcomes(scorer, images)
+
+
+def _average(config: RunConfig, found: Outcomes) -> Outcomes:
+    """Return what is expected of every image, or what is found in the transform it has had."""
+    task = config.task
+    if task.draw == "every":
+        return Outcomes(*(values.mean(dim=0) for values in found))
+    turns, count = found.top1.shape
+    return found.at(drawn(task.draw, task.draw_batch, turns, count, config.seed))
+
+
+def _compare(
+    config: RunConfig, run: Run, scorer: Scorer, features: Orbits, shown: Outcomes
+) -> None:
+    """Write what the method gains over equitune, image by image, in all and by class."""
+    # Pretrained has no group of its own: it is compared with the mean over its transforms.
+    group = config.group.name if config.group.name != "trivial" else config.task.transform
+    if group == "none":
+        return
+    even = Scorer(equitune.Uniform(), scorer.classifier, scorer.scale, scorer.space).eval()
+    images = Stored(features, group, config.task.transform)
+    if config.task.max_images is not None:
+        images = images.take(shuffled(len(features.labels))[: config.task.max_images])
+    difference = shown.top1 - _average(config, outcomes(even, images)).top1
+    columns = {"split": "test", "transform": config.task.transform}
+    estimate(difference).write(run, "over_equitune", **columns)
+    for number in images.labels.unique().tolist():  # type: ignore[no-untyped-call]
+        chosen = difference[images.labels == number]
+        run.row("class_over_equitune", 100 * float(chosen.mean()), **columns, view=str(number))
+
+
+def _write_shares(config: RunConfig, run: Run, scorer: Scorer, images: Stored) -> None:
+    """Write how lambda divides among the views of upright images (Figure 12)."""
+    net = scorer.temperature
+    if net is None:
+        assert isinstance(scorer.rule, equitune.Learned)
+        net = scorer.rule.net
+
+    def weights(views: Tensor, labels: Tensor) -> Tensor:
+        found: Tensor = net(scorer.split(views)[1])
+        return found.T
+
+    scorer.eval()
+    upright = Stored(images.features, config.group.name, "none")
+    found = over_turns(upright, weights)[0].double()
+    shares = found / found.sum(dim=1, keepdim=True)
+    columns = {"split": "test", "transform": "none"}
+    for place, element in enumerate(MEMBERS[config.group.name]):
+        estimate(shares[:, place]).write(run, "lambda_share", **columns, view=str(element))
+    highest = (found.argmax(dim=1) == 0).double()
+    estimate(highest).write(run, "lambda_highest_upright", **columns)
+
+
+class _Whole(nn.Module):
+    """From images to log-probabilities: every view runs through the encoder."""
+
+    def __init__(
+        self, after: nn.Module, before: nn.Module, action: equitune.Action, scorer: Scorer
+    ) -> None:
+        super().__init__()
+        self.after, self.before, self.action, self.scorer = after, before, action, scorer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return log-probabilities, [B, K]."""
+        orbit = self.action.orbit(x)
+        views = orbit.flatten(0, 1)
+        # Lambda reads the encoder before fine-tuning; without that the two are one.
+        encoders = [self.after] if self.after is self.before else [self.after, self.before]
+        embeddings = torch.cat([encoder(views) for encoder in encoders], dim=-1)
+        scores: Tensor = self.scorer(embeddings.reshape(*orbit.shape[:2], -1))
+        return scores
+
+
+@torch.inference_mode()
+def _error(config: RunConfig, whole: _Whole, sample: Tensor) -> float:
+    """Return how far the scores of the whole network change when images are transformed.
+
+    Nothing stored is read. Dropout is off: with it nothing is equivariant.
+    """
+    name = config.group.name
+    if name == "trivial":
+        name = config.task.transform if config.task.transform != "none" else "rot90"
+    turned, inputs = make_action(name), preprocessing(config.model)(sample)
+    return equitune.equivariance_error(
+        whole.eval(), inputs, turned, equitune.Invariant(turned.group)
+    )

@@ -1,0 +1,49 @@
+"""Stages ``features_train`` and ``features_test``: the orbit of a data set through the encoder."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from experiments.clip.identity import views
+from experiments.clip.models import preprocessing, pretrained_model
+from experiments.environment import choose_device
+from experiments.images.arrays import Split
+from experiments.images.extraction import Extraction, Orbits, extract, load_orbits
+from experiments.images.sets import open_images
+from experiments.images.training import precision
+
+if TYPE_CHECKING:
+    from experiments.records import Run
+    from experiments.schema import RunConfig
+
+
+def _extract(config: RunConfig, run: Run, split: Split) -> None:
+    """Compute and keep the embeddings of one split, as the encoder gives them.
+
+    Raises:
+        Interrupted: If the process was asked to stop.
+    """
+    images, device = open_images(config.dataset, split), choose_device(config.device)
+    model: Any = pretrained_model(config, run).to(device)
+
+    def embed(inputs: Tensor) -> Tensor:
+        with precision(config.task.precision, device):
+            found: Tensor = model.encode_image(inputs)
+        return found
+
+    how = Extraction(
+        embed, preprocessing(config.model), views(config), config.task.feature_batch, device
+    )
+    extract(run, images, how, split, f"embeddings of {config.dataset.name} ({split})")
+
+
+train = partial(_extract, split="train")
+test = partial(_extract, split="test")
+
+
+def load_features(config: RunConfig, run: Run, split: Split) -> Orbits:
+    """Return the embeddings that a run builds on, [V, N, D]."""
+    return load_orbits(run, run.need(f"features_{split}"))

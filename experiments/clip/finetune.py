@@ -1,0 +1,267 @@
+"""Stage ``finetune``: the image encoder, learned through the method (Section 5.2.1 and D.4)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from experiments.clip.identity import views
+from experiments.clip.learning import Batch, batches, divide, load_text, load_training
+from experiments.clip.models import preprocessing, pretrained_model
+from experiments.clip.scoring import Scorer, learning_loss, make_scorer
+from experiments.clip.weighting import judge, load_lambda
+from experiments.environment import choose_device
+from experiments.errors import Interrupted
+from experiments.images.extraction import Extraction, Orbits, orbits_of
+from experiments.images.members import MEMBERS
+from experiments.images.sets import ImageSet, OpenImages, load_images, open_images
+from experiments.images.training import LOOK_EVERY, precision
+from experiments.images.turned import Stored
+from experiments.images.views import SQUARE
+from experiments.progress import progress
+from experiments.seeds import derive
+
+if TYPE_CHECKING:
+    from experiments.records import FinishedRun, Run
+    from experiments.schema import RunConfig
+
+#: Purpose of the generator of a step; `learning` has the others.
+STEP = 101
+
+
+class Tuner:
+    """Stochastic gradient descent on an image encoder; batch norms keep their averages."""
+
+    def __init__(
+        self, config: RunConfig, encoder: nn.Module, scorer: Scorer, images: ImageSet, seen: Stored
+    ) -> None:
+        """Set up.
+
+        Args:
+            config: The configuration.
+            encoder: Maps images to embeddings; changed in place.
+            scorer: The method.
+            images: The training images.
+            seen: Their orbits before fine-tuning, which lambda reads.
+        """
+        recipe = config.task.finetune
+        assert recipe is not None
+        self.config, self.recipe = config, recipe
+        self.encoder = encoder.eval().requires_grad_(True)
+        self.scorer, self.images, self.seen = scorer, images, seen
+        self.device = next(encoder.parameters()).device
+        self.see = preprocessing(config.model)
+        self.optimiser = torch.optim.SGD(
+            encoder.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum
+        )
+
+    def step(self, number: int, batch: Batch) -> float:
+        """Take a step; returns the loss, which is not finite where the training has diverged."""
+        self.optimiser.zero_grad()
+        self.scorer.train(self.config.task.lambda_dropout == "always")
+        count, total = len(batch.rows), 0.0
+        size = -(-count // self.recipe.accumulate)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(self.config.seed, STEP, number))
+            for rows, turned in zip(
+                torch.split(batch.rows, size), torch.split(batch.turned, size), strict=True
+            ):
+                scores = self.scorer(self._embeddings(rows, turned))
+                labels = self.images.labels[rows].to(self.device)
+                loss = learning_loss(self.config.task.training_loss, scores, labels)
+                (loss * len(rows) / count).backward()  # type: ignore[no-untyped-call]
+                total += float(loss.detach()) * len(rows) / count
+        if math.isfinite(total):
+            self.optimiser.step()
+        return total
+
+    def _embeddings(self, rows: Tensor, turned: Tensor) -> Tensor:
+        """Return the embeddings of the orbits of transformed images, [G, B, D] or [G, B, 2 D]."""
+        inputs = self.see(self.images.pixels[rows].to(self.device))
+        for number, element in enumerate(MEMBERS[self.config.task.transform]):
+            chosen = turned == number
+            inputs[chosen] = SQUARE.act(element, inputs[chosen])
+        orbit = torch.stack([SQUARE.act(g, inputs) for g in MEMBERS[self.config.group.name]])
+        with precision(self.recipe.precision, self.device):
+            found = self.encoder(orbit.flatten(0, 1)).float().reshape(*orbit.shape[:2], -1)
+        if self.config.method.lambda_net is None:
+            return found  # type: ignore[no-any-return]
+        return torch.cat([found, self.seen.views(rows, turned).to(self.device)], dim=-1)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return everything that the rest of the training depends on."""
+        momentum = {
+            f"momentum.{index}": self.optimiser.state[parameter]["momentum_buffer"]
+            for index, parameter in enumerate(self.encoder.parameters())
+            if "momentum_buffer" in self.optimiser.state[parameter]
+        }
+        return {f"encoder.{k}": v for k, v in self.encoder.state_dict().items()} | momentum
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from a kept state."""
+        begin = "encoder."
+        kept = {k.removeprefix(begin): v for k, v in tensors.items() if k.startswith(begin)}
+        self.encoder.load_state_dict(kept)
+        for index, parameter in enumerate(self.encoder.parameters()):
+            if (momentum := tensors.get(f"momentum.{index}")) is not None:
+                self.optimiser.state[parameter]["momentum_buffer"] = momentum.to(self.device)
+
+
+def finetune(config: RunConfig, run: Run) -> None:
+    """Fine-tune the image encoder, and keep it after every so many steps.
+
+    A training that diverges ends there; a row says at which step.
+
+    Raises:
+        Interrupted: If the process was asked to stop; it resumes from the last kept step.
+    """
+    recipe, task = config.task.finetune, config.task
+    assert recipe is not None
+    device = choose_device(config.device)
+    classifier, own_scale = load_text(config, run)
+    seen = load_training(config, run)
+    net = load_lambda(config, run, seen.shape[0])
+    scorer = make_scorer(config, classifier, own_scale, net).to(device)
+    model: Any = pretrained_model(config, run)
+    images = load_images(config.dataset, "train")
+    tuner = Tuner(config, model.visual.to(device), scorer, images, seen)
+    split = divide(config, len(images.labels), task.training_images)
+    facts: dict[str, Any] = {"step": 0, "losses": [], "judged": []}
+    if (kept := run.resume()) is not None:
+        tensors, facts = kept
+        tuner.restore(tensors)
+        for step, _ in facts["judged"][1:]:
+            run.adopt(snapshot(step))
+    else:
+        # Diverged or not, the reader learns how it was before.
+        facts["judged"].append([0, _judge(tuner, split.judging)])
+    todo = batches(config, split.learned, recipe.batch_size, recipe.steps, seen.turns)
+    total, since = 0.0, 0
+    with progress(f"finetune {run.folder.name}", recipe.steps, facts["step"]) as bar:
+        for step, batch in enumerate(todo, start=1):
+            if step <= facts["step"]:
+                continue
+            loss = tuner.step(step, batch)
+            total, since = total + loss, since + 1
+            if not math.isfinite(loss):
+                run.row("diverged_step", step, split="train")
+                break
+            if step % LOOK_EVERY == 0:
+                bar.update(step, f"loss {loss:.3f}")
+                if run.should_checkpoint:
+                    raise Interrupted(f"stopped on request; {run.folder.name} resumes")
+            if step % recipe.every == 0 or step == recipe.steps:
+                run.save(snapshot(step), tuner.encoder.state_dict())
+                facts["judged"].append([step, _judge(tuner, split.judging)])
+                facts["losses"].append([step, total / since])
+                facts["step"], total, since = step, 0.0, 0
+                run.checkpoint(tuner.state(), facts)
+    for step, loss in facts["losses"]:
+        run.row("training_loss", loss, split="train", step=step)
+    name = "validation" if task.validation else "train"
+    for step, value in facts["judged"]:
+        run.row("top1_accuracy", value, split=name, step=step)
+    run.fact("images", len(split.learned))
+    run.fact("device", str(device))
+
+
+def _judge(tuner: Tuner, rows: Tensor) -> float:
+    """Return the accuracy on training images, in percent."""
+    pixels, labels = tuner.images.pixels[rows], tuner.images.labels[rows]
+    images = OpenImages(labels, tuner.images.classes, lambda a, b: pixels[a:b].numpy())
+    config = tuner.config
+    found = _embed(config, tuner.encoder, images, tuner.device)
+    joined = _join(config, found, tuner.seen.features.rows(rows))
+    return judge(config, tuner.scorer, Stored(joined, config.group.name, config.task.transform))
+
+
+def _embed(
+    config: RunConfig, encoder: nn.Module, images: OpenImages, device: torch.device
+) -> Orbits:
+    def embed(inputs: Tensor) -> Tensor:
+        with precision(config.task.precision, device):
+            found: Tensor = encoder(inputs)
+        return found
+
+    see, batch = preprocessing(config.model), config.task.feature_batch
+    return orbits_of(images, Extraction(embed, see, views(config), batch, device))
+
+
+def _join(config: RunConfig, found: Orbits, before: Orbits) -> Orbits:
+    """Put what lambda reads behind the embeddings."""
+    if config.method.lambda_net is None:
+        return found
+    return found._replace(values=torch.cat([found.values, before.values], dim=-1))
+
+
+def snapshot(step: int) -> str:
+    """Return the name of the file that holds the encoder after a step."""
+    return f"encoder-{step:06}.safetensors"
+
+
+class Finetuned:
+    """The encoders of a finished fine-tuning, and the test images as they see them.
+
+    Attributes:
+        steps: The steps after which there is one, from 0: the pretrained one.
+        chosen: The one that the selection asks for.
+    """
+
+    def __init__(
+        self, config: RunConfig, finished: FinishedRun, encoder: nn.Module, before: Orbits
+    ) -> None:
+        """Read which steps there are.
+
+        Args:
+            config: The configuration.
+            finished: The run of `finetune`.
+            encoder: The pretrained one.
+            before: The test images' orbits through it.
+        """
+        self._config, self._finished = config, finished
+        self._encoder, self._before = encoder, before
+        self._images = open_images(config.dataset, "test")
+        self._device = choose_device(config.device)
+        rows = [r for r in finished.rows() if r["metric"] == "top1_accuracy"]
+        judged = {int(row["step"]): float(row["value"]) for row in rows}
+        self.steps = sorted(judged)
+        last = config.task.selection == "last"
+        # Of equals the first.
+        self.chosen = self.steps[-1] if last else max(self.steps, key=lambda step: judged[step])
+
+    def at(self, step: int) -> nn.Module:
+        """Return the encoder after a step."""
+        encoder = copy.deepcopy(self._encoder)
+        if step:
+            encoder.load_state_dict(self._finished.tensors(snapshot(step))[0])
+        return encoder.eval().requires_grad_(False)
+
+    def features(self, step: int) -> Orbits:
+        """Return the test images as the encoder after a step sees them."""
+        found = self._before
+        if step:
+            encoder = self.at(step).to(self._device)
+            found = _embed(self._config, encoder, self._images, self._device)
+        return _join(self._config, found, self._before)
+
+
+def load_finetuned(config: RunConfig, run: Run, encoder: nn.Module, before: Orbits) -> Finetuned:
+    """Return the encoders that a run measures.
+
+    Args:
+        config: The configuration.
+        run: The run in progress, which needs them.
+        encoder: The pretrained one.
+        before: The test images' orbits through it.
+    """
+    finished = run.need("finetune")
+    run.fact("finetuned_by", finished.record["name"])
+    run.fact("images_learned", finished.record["facts"]["images"])
+    for row in finished.rows():
+        if row["metric"] == "diverged_step":
+            run.row("diverged_step", float(row["value"]), split="train")
+    return Finetuned(config, finished, encoder, before)

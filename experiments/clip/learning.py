@@ -1,0 +1,104 @@
+"""What lambda and fine-tuning share: the images that are learned from, their order, their turns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from experiments.clip.features import load_features
+from experiments.clip.text import TEXT
+from experiments.images.turned import Stored, TurnedImages, over_turns
+from experiments.seeds import derive
+
+if TYPE_CHECKING:
+    from experiments.clip.scoring import Scorer
+    from experiments.records import Run
+    from experiments.schema import RunConfig
+
+#: Purposes of generators: held-out images; initial lambda; order and transforms; dropout of
+#: training; dropout, and transforms, of an evaluation.
+SPLIT, NET, ORDER, DROPOUT, EVALUATION = range(5)
+#: Images that the authors' code chooses lambda by, the first of the training images.
+FIRST = 1600
+
+
+class Batch(NamedTuple):
+    """Images of a step: rows, and the transform that each has had."""
+
+    rows: Int64[Tensor, " batch"]
+    turned: Int64[Tensor, " batch"]
+
+
+class Split(NamedTuple):
+    """Rows of training images: those that are learned from, and those that choose a step."""
+
+    learned: Int64[Tensor, " n"]
+    judging: Int64[Tensor, " m"]
+
+
+def load_text(config: RunConfig, run: Run) -> tuple[Tensor, float]:
+    """Return the captions' embeddings, [D, K], and the model's own scale."""
+    tensors, facts = run.need("text").tensors(TEXT)
+    return tensors["classifier"], float(facts["scale"])
+
+
+def load_training(config: RunConfig, run: Run) -> Stored:
+    """Return the orbits of the training images."""
+    return Stored(load_features(config, run, "train"), config.group.name, config.task.transform)
+
+
+def divide(config: RunConfig, count: int, limit: int | None) -> Split:
+    """Divide the training images.
+
+    Args:
+        config: The configuration.
+        count: Their number.
+        limit: Learn from the first so many alone; None: all.
+    """
+    task = config.task
+    generator = torch.Generator().manual_seed(derive(config.seed, SPLIT))
+    order = torch.randperm(count, generator=generator)
+    held_out = int(count * (task.validation or 0.0))
+    learned = order[held_out:].sort().values[:limit]
+    judging = order[:held_out].sort().values if held_out else torch.arange(min(FIRST, count))
+    return Split(learned, judging)
+
+
+def batches(
+    config: RunConfig, rows: Int64[Tensor, " n"], size: int, steps: int, turns: int
+) -> Iterator[Batch]:
+    """Yield the batches of a training, epoch after epoch; the last of an epoch may be smaller.
+
+    Args:
+        config: Says whether images are shuffled, and whether each has a transform of its own.
+        rows: What is learned from.
+        size: Of a batch.
+        steps: Number of batches.
+        turns: Number of transforms.
+    """
+    generator = torch.Generator().manual_seed(derive(config.seed, ORDER))
+    done = 0
+    while done < steps:
+        shuffle = config.task.shuffle
+        order = rows[torch.randperm(len(rows), generator=generator)] if shuffle else rows
+        for chosen in torch.split(order, size):
+            if done == steps:
+                return
+            each = 1 if config.task.draw == "batch" else len(chosen)
+            turned = torch.randint(turns, (each,), generator=generator).expand(len(chosen))
+            yield Batch(chosen, turned)
+            done += 1
+
+
+def accuracy(scorer: Scorer, images: TurnedImages) -> float:
+    """Return the share of right classes over all images in all transforms, in percent."""
+
+    def right(views: Tensor, labels: Tensor) -> Tensor:
+        scores: Tensor = scorer(views)
+        return (scores.argmax(dim=-1) == labels).double()
+
+    return 100 * float(over_turns(images, right).mean())

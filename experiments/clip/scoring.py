@@ -1,0 +1,149 @@
+"""From the embeddings of an orbit to one score per class (Eq. 4 and Figure 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+import equitune
+from experiments.images.views import make_action
+
+if TYPE_CHECKING:
+    from experiments.schema import RunConfig
+
+LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
+    "similarity": equitune.losses.max_score,
+    # The largest probability is increasing in its log-odds, which do not saturate.
+    "max_probability": partial(equitune.losses.max_probability, log_odds=True),
+    "entropy": equitune.losses.entropy,
+}
+
+
+class Elementwise(equitune.Weighting):
+    """For each class the largest of the views' probabilities, as in the authors' code.
+
+    It lies outside Eq. 4: the entries come from different views, and do not sum to one.
+    """
+
+    def forward(self, views: equitune.Views) -> Float[Tensor, "batch classes"]:
+        """Return the maxima; in training with the gradient of the mean."""
+        largest = views.undone.amax(dim=0)
+        if not torch.is_grad_enabled():
+            return largest
+        found: Tensor = equitune.straight_through(largest, equitune.average(views.undone))
+        return found
+
+
+class Scorer(nn.Module):
+    """The classes' log-probabilities, from embeddings of all views."""
+
+    classifier: Tensor
+
+    def __init__(
+        self,
+        rule: equitune.Weighting,
+        classifier: Float[Tensor, "embedding classes"],
+        scale: float,
+        space: str,
+        temperature: nn.Module | None = None,
+    ) -> None:
+        """Join a rule with the captions' embeddings.
+
+        Args:
+            rule: Combines the views.
+            classifier: Unit vectors of the classes, [D, K].
+            scale: Of the similarities before a softmax.
+            space: What is combined: ``features`` (unit vectors; the mean is made one again),
+                ``logits`` or ``probabilities``.
+            temperature: Maps the embedding of a view to a factor of its similarities. It lies
+                outside Eq. 4.
+        """
+        super().__init__()
+        self.rule, self.scale, self.space, self.temperature = rule, scale, space, temperature
+        self.register_buffer("classifier", classifier, persistent=False)
+
+    def forward(
+        self, embeddings: Float[Tensor, "group batch width"]
+    ) -> Float[Tensor, "batch classes"]:
+        """Return log-probabilities, [B, K]; those of ``Elementwise`` do not sum to one.
+
+        Args:
+            embeddings: Of all views, of any length, [G, B, D]. After fine-tuning lambda still reads
+                those of the encoder before it; they stand behind, [G, B, 2 D].
+        """
+        units, read = self.split(embeddings)
+        logits = self.scale * units @ self.classifier
+        if self.temperature is not None:
+            factor: Tensor = self.temperature(read)
+            logits = factor[..., None] * logits
+        if self.space == "features":
+            mean: Tensor = self.rule(equitune.Views(read, logits, units))
+            scores = self.scale * functional.normalize(mean, dim=-1) @ self.classifier
+            return scores.log_softmax(dim=-1)
+        if self.space == "logits":
+            combined: Tensor = self.rule(equitune.Views(read, logits, logits))
+            return combined.log_softmax(dim=-1)
+        probabilities: Tensor = self.rule(equitune.Views(read, logits, logits.softmax(dim=-1)))
+        return probabilities.log()
+
+    def split(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        """Return unit vectors: the embeddings, and what lambda reads, each [G, B, D]."""
+        width = len(self.classifier)
+        own = functional.normalize(embeddings[..., :width], dim=-1)
+        before = embeddings[..., width:]
+        return own, functional.normalize(before, dim=-1) if before.shape[-1] else own
+
+
+def make_scorer(
+    config: RunConfig,
+    classifier: Float[Tensor, "embedding classes"],
+    own_scale: float,
+    net: nn.Module | None = None,
+) -> Scorer:
+    """Return how the method of a configuration scores the classes.
+
+    Args:
+        config: The configuration, checked.
+        classifier: The captions' embeddings.
+        own_scale: The model's own scale.
+        net: Of lambda_equitune, lambda.
+    """
+    task, method = config.task, config.method.name
+    group = make_action(config.group.name).group
+    scale = own_scale if task.scale is None else task.scale
+    make = partial(Scorer, classifier=classifier, scale=scale, space=task.space)
+    if method == "pretrained":
+        return make(equitune.Identity(group))
+    if method == "equitune":
+        return make(equitune.Uniform())
+    if method == "lambda_equitune":
+        assert net is not None
+        if task.lambda_as == "temperature":
+            return make(equitune.Uniform(), temperature=net)
+        return make(equitune.Learned(net))
+    if task.maximum == "elementwise":
+        return make(Elementwise())
+    # Outside fine-tuning no gradient is asked for, and the choice is left empty.
+    rule = equitune.Select(LOSSES[task.loss], straight_through=task.straight_through, group=group)
+    return make(rule)
+
+
+def learning_loss(
+    name: str, scores: Float[Tensor, "batch classes"], labels: Tensor
+) -> Float[Tensor, ""]:
+    """Return what is minimised: the cross-entropy, or that of a second softmax.
+
+    Args:
+        name: ``cross_entropy`` or ``cross_entropy_of_probabilities``.
+        scores: Log-probabilities, [B, K].
+        labels: Classes, [B].
+    """
+    if name == "cross_entropy":
+        return functional.nll_loss(scores, labels)
+    return functional.cross_entropy(scores.exp(), labels)

@@ -1,0 +1,116 @@
+"""Stage ``lambda``: the weights of views, learned on stored embeddings (Section 5.2.1 and D.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from experiments.clip.learning import (
+    DROPOUT,
+    EVALUATION,
+    NET,
+    accuracy,
+    batches,
+    divide,
+    load_text,
+    load_training,
+)
+from experiments.clip.scoring import Scorer, learning_loss, make_scorer
+from experiments.errors import Interrupted
+from experiments.lambdas import build_net
+from experiments.progress import progress
+from experiments.seeds import derive
+
+if TYPE_CHECKING:
+    import equitune
+    from experiments.images.turned import TurnedImages
+    from experiments.records import Run
+    from experiments.schema import RunConfig
+
+LAMBDA = "lambda.safetensors"
+#: Steps between two measurements, from which the best state is taken.
+EVERY = 100
+MOMENTUM = 0.9
+
+
+def train(config: RunConfig, run: Run) -> None:
+    """Train lambda with the model frozen, and keep the state that the selection asks for.
+
+    Raises:
+        Interrupted: If the process was asked to stop; the run begins again next time.
+    """
+    settings, task = config.method.lambda_net, config.task
+    assert settings is not None
+    classifier, own_scale = load_text(config, run)
+    images = load_training(config, run)
+    split = divide(config, len(images.labels), task.lambda_images)
+    judged = images.take(split.judging)
+    steps, size = settings.budget()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(config.seed, NET))
+        net = build_net(images.shape[0], settings, task.lambda_relus)
+        scorer = make_scorer(config, classifier, own_scale, net)
+        optimiser = torch.optim.SGD(
+            net.parameters(),
+            lr=settings.learning_rate,
+            momentum=MOMENTUM,
+            weight_decay=settings.weight_decay,
+        )
+        torch.manual_seed(derive(config.seed, DROPOUT))
+        best, kept, chosen = -1.0, net.state_dict(), 0
+        todo = batches(config, split.learned, size, steps, images.turns)
+        with progress(f"lambda {run.folder.name}", steps) as bar:
+            for step, (rows, turned) in enumerate(todo, start=1):
+                loss = learning_loss(
+                    task.training_loss, scorer(images.views(rows, turned)), images.labels[rows]
+                )
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                if step % EVERY and step != steps:
+                    continue
+                if run.should_checkpoint:
+                    raise Interrupted(f"stopped on request; {run.folder.name} begins again")
+                bar.update(step, f"loss {float(loss.detach()):.3f}")
+                value = judge(config, scorer, judged)
+                name = "validation" if task.validation else "train"
+                run.row("top1_accuracy", value, split=name, step=step)
+                if value > best or task.selection == "last":
+                    best, chosen = value, step
+                    kept = {key: tensor.clone() for key, tensor in net.state_dict().items()}
+    run.row("selected_step", chosen, split="train")
+    run.fact("images", len(split.learned))
+    run.fact("device", "cpu")
+    run.save(LAMBDA, kept)
+
+
+def judge(config: RunConfig, scorer: Scorer, images: TurnedImages) -> float:
+    """Return the accuracy on images, in percent, with lambda as it is evaluated."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(config.seed, EVALUATION))
+        scorer.train(config.task.lambda_dropout == "always")
+        value = accuracy(scorer, images)
+    scorer.train()
+    return value
+
+
+def load_lambda(config: RunConfig, run: Run, width: int) -> equitune.LambdaNet | None:
+    """Return lambda, frozen, or None for other methods.
+
+    Args:
+        config: The configuration.
+        run: The run in progress, which needs lambda.
+        width: Of the embeddings.
+    """
+    settings = config.method.lambda_net
+    if settings is None:
+        return None
+    finished = run.need("lambda")
+    run.fact("weighted_by", finished.record["name"])
+    state, _ = finished.tensors(LAMBDA)
+    # Initial weights are drawn, and replaced.
+    with torch.random.fork_rng(devices=[]):
+        net = build_net(width, settings, config.task.lambda_relus)
+    net.load_state_dict(state)
+    return net.requires_grad_(False)

@@ -1,0 +1,103 @@
+"""Images that have had a transform, seen as orbits: stored ones are only put in another order."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+
+import torch
+from jaxtyping import Float, Int64, Shaped, UInt8
+from torch import Tensor, nn
+
+from experiments.images.extraction import Orbits
+from experiments.images.views import lookup
+
+#: Images per pass where features are stored.
+CHUNK = 2000
+
+
+class TurnedImages(ABC):
+    """Images whose orbits are seen through a network.
+
+    Attributes:
+        labels: Classes, [N].
+        turns: Number R of transforms that an image may have had.
+        chunk: Images per pass where nothing is learned.
+        shape: Of the features of one view.
+        sample: Pixels of some images.
+    """
+
+    labels: Int64[Tensor, " n"]
+    turns: int
+    chunk: int
+    shape: tuple[int, ...]
+    sample: UInt8[Tensor, "k 3 s s"]
+
+    @abstractmethod
+    def views(
+        self, rows: Int64[Tensor, " batch"], turned: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, "group batch ..."]:
+        """Return the features of the orbits of some images.
+
+        Args:
+            rows: Which images.
+            turned: Which transform each has had, from 0 to R - 1.
+        """
+
+    @abstractmethod
+    def take(self, rows: Int64[Tensor, " m"]) -> TurnedImages:
+        """Return some of the images."""
+
+    def modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield what is learned besides the last layers, by name."""
+        yield from ()
+
+
+class Stored(TurnedImages):
+    """Features of a finished run; the orbit of a transformed image is looked up."""
+
+    def __init__(self, features: Orbits, group: str, transform: str) -> None:
+        """Choose the views of a group, and the transforms."""
+        self.features, self._names = features, (group, transform)
+        self.labels = features.labels
+        self._table = lookup(group, transform, features.views)
+        self.turns = self._table.shape[1]
+        self.chunk = CHUNK
+        self.shape = tuple(features.values.shape[2:])
+        self.sample = features.sample
+
+    def views(
+        self, rows: Int64[Tensor, " batch"], turned: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, "group batch ..."]:
+        """Look the features up."""
+        return self.features.values[self._table[:, turned], rows]
+
+    def take(self, rows: Int64[Tensor, " m"]) -> Stored:
+        """Return some of the images."""
+        return Stored(self.features.rows(rows), *self._names)
+
+
+@torch.no_grad()
+def over_turns(
+    images: TurnedImages, judge: Callable[[Tensor, Tensor], Shaped[Tensor, "batch ..."]]
+) -> Shaped[Tensor, "transforms n ..."]:
+    """Judge every image in every transform.
+
+    Images of one pass have had different transforms, as chance would have it.
+
+    Args:
+        images: The images.
+        judge: Maps features of orbits, [G, B, ...], and classes, [B], to what is wanted, [B, ...].
+    """
+    count = len(images.labels)
+    everything = torch.arange(count)
+    found: Tensor | None = None
+    for shift in range(images.turns):
+        turned = (everything + shift) % images.turns
+        for rows in torch.split(everything, images.chunk):
+            judged = judge(images.views(rows, turned[rows]), images.labels[rows])
+            if found is None:
+                found = judged.new_zeros(images.turns, count, *judged.shape[1:])
+            found[turned[rows], rows] = judged
+    assert found is not None
+    return found
