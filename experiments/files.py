@@ -55,7 +55,12 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
-    write_atomic(path, lambda temporary: _write(temporary, text.encode()))
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    write_atomic(path, lambda temporary: _write(temporary, content))
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from experiments import environment
 from experiments.errors import Interrupted, UserError
-from experiments.files import load_tensors, save_tensors, sha256, write_json, write_text
+from experiments.files import (
+    load_tensors,
+    save_tensors,
+    sha256,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from experiments.rows import COLUMNS
 from experiments.schema import variant
 
@@ -204,6 +211,11 @@ class Run:
     ) -> None:
         """Write a tensor artefact; its checksum goes into the record."""
         save_tensors(self.folder / name, tensors, facts)
+        self._artefacts[name] = sha256(self.folder / name)
+
+    def save_bytes(self, name: str, content: bytes) -> None:
+        """Write an artefact of any kind; its checksum goes into the record."""
+        write_bytes(self.folder / name, content)
         self._artefacts[name] = sha256(self.folder / name)
 
     def adopt(self, name: str) -> None:

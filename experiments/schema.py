@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from experiments.errors import UserError, unknown
 from experiments.files import sha256
 from experiments.registry import load_task
-from experiments.rows import EVALUATE, METHODS
+from experiments.rows import METHODS, RESULTS
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -35,7 +35,7 @@ STAGES = (
     "lambda",
     "probe",
     "finetune",
-    EVALUATE,
+    *RESULTS,
 )
 
 

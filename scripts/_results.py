@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.rows import COLUMNS, EVALUATE, SCALES
+from experiments.rows import COLUMNS, RESULTS, SCALES
 from scripts._rows import (
     REPORTED_COLUMNS,
     Row,
@@ -114,10 +114,10 @@ def finished_runs(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
             record = json.loads((run / "record.json").read_text(encoding="utf-8"))
             status, stage = str(record["status"]), str(record["stage"])
         except FileNotFoundError:
-            status, stage = "without record", EVALUATE
+            status, stage = "without record", RESULTS[0]
         except (ValueError, KeyError, TypeError):
-            status, stage = "unreadable record", EVALUATE
-        if stage != EVALUATE:
+            status, stage = "unreadable record", RESULTS[0]
+        if stage not in RESULTS:
             continue
         if status != "done":
             skipped[status] += 1

@@ -16,6 +16,7 @@ from experiments.clip.identity import (
     pretrain_identity,
     pretrain_label,
     text_identity,
+    timing_identity,
 )
 from experiments.clip.sections import ClipModel, ClipTask
 from experiments.images.arrays import SPLITS
@@ -67,6 +68,14 @@ _STAGES = (
         evaluate_label,
         "experiments.clip.finetune:finetune",
         blank=("protocol", "scale", "variant"),
+    ),
+    Stage(
+        "timing",
+        VERSIONS["timing"],
+        timing_identity,
+        features_label,
+        "experiments.clip.timing:timing",
+        blank=("seed", "protocol", "variant"),
     ),
     Stage(
         "evaluate",

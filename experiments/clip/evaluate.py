@@ -18,6 +18,7 @@ from experiments.clip.models import preprocessing, pretrained_model
 from experiments.clip.scoring import Scorer, make_scorer
 from experiments.clip.weighting import load_lambda
 from experiments.estimates import estimate
+from experiments.images.arrays import encode_png
 from experiments.images.extraction import Orbits, shuffled
 from experiments.images.members import MEMBERS
 from experiments.images.turned import Stored, over_turns
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: The image whose views Figure 12 shows.
+SHOWN = "shown.png"
 REAL = (
     "this was a small CLIP of our own; the paper's, from the hub: "
     "model=RN50 dataset=cifar100 scale=paper"
@@ -81,7 +84,7 @@ def _measure(config: RunConfig, run: Run, scorer: Scorer, features: Orbits) -> N
     if config.method.name != "equitune":
         _compare(config, run, scorer, features, shown)
     if config.method.name == "lambda_equitune":
-        _write_shares(config, run, scorer, images)
+        _write_shares(config, run, scorer, Stored(features, config.group.name, "none"))
 
 
 def _measure_step(config: RunConfig, run: Run, scorer: Scorer, tuned: Finetuned, step: int) -> None:
@@ -135,8 +138,8 @@ def _compare(
         run.row("class_over_equitune", 100 * float(chosen.mean()), **columns, view=str(number))
 
 
-def _write_shares(config: RunConfig, run: Run, scorer: Scorer, images: Stored) -> None:
-    """Write how lambda divides among the views of upright images (Figure 12)."""
+def _write_shares(config: RunConfig, run: Run, scorer: Scorer, upright: Stored) -> None:
+    """Write how lambda divides among the views of upright images, and of one that is shown."""
     net = scorer.temperature
     if net is None:
         assert isinstance(scorer.rule, equitune.Learned)
@@ -147,14 +150,17 @@ def _write_shares(config: RunConfig, run: Run, scorer: Scorer, images: Stored) -
         return found.T
 
     scorer.eval()
-    upright = Stored(images.features, config.group.name, "none")
     found = over_turns(upright, weights)[0].double()
     shares = found / found.sum(dim=1, keepdim=True)
     columns = {"split": "test", "transform": "none"}
+    shown = int(shuffled(len(shares))[0])
     for place, element in enumerate(MEMBERS[config.group.name]):
+        one = 100 * float(shares[shown, place])
+        run.row("lambda_share_shown", one, **columns, view=str(element))
         estimate(shares[:, place]).write(run, "lambda_share", **columns, view=str(element))
     highest = (found.argmax(dim=1) == 0).double()
     estimate(highest).write(run, "lambda_highest_upright", **columns)
+    run.save_bytes(SHOWN, encode_png(upright.sample[0].numpy()))
 
 
 class _Whole(nn.Module):

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from experiments.schema import RunConfig
 
 #: The result version of every stage: raised whenever a change of code alters its numbers.
-VERSIONS = {"pretrain": 1, "text": 1, "features": 1, "lambda": 1, "finetune": 1, "evaluate": 1}
+VERSIONS = {
+    "pretrain": 1,
+    "text": 1,
+    "features": 1,
+    "lambda": 1,
+    "finetune": 1,
+    "evaluate": 1,
+    "timing": 1,
+}
 
 
 def learns_model(config: RunConfig) -> bool:
@@ -185,6 +193,25 @@ def evaluate_identity(config: RunConfig) -> dict[str, Any]:
         "variant": variant(config),
         "protocol": config.protocol.name,
         "scale_name": config.scale.name,
+    }
+
+
+def timing_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides how long the methods take, on a given machine."""
+    model, task = config.model, config.task
+    return {
+        "architecture": model.architecture,
+        "config": model.config,
+        "size": model.size,
+        "group": config.group.name,
+        "classes": config.dataset.classes,
+        "data": fingerprint(config.dataset, ("test",)),
+        "images": task.max_images,
+        "batch": task.timing_batch,
+        "rounds": task.timing_rounds,
+        "precision": task.precision,
+        "device": config.device,
+        "threads": config.threads,
     }
 
 

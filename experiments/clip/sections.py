@@ -63,6 +63,8 @@ class ClipTask:
     finetune: FinetuneRecipe | None = field(default_factory=FinetuneRecipe)
     pretrain: PretrainRecipe | None = field(default_factory=PretrainRecipe)
     max_images: int | None = at_least(2)
+    timing_batch: int = at_least(1)
+    timing_rounds: int = at_least(1)
     precision: str = one_of("float32", "bfloat16")
     feature_batch: int = how(minimum=1)
 

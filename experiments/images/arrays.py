@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import struct
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -40,6 +41,13 @@ class Arrays(NamedTuple):
     pixels: UInt8[np.ndarray, "n 3 size size"]
     labels: Int64[np.ndarray, " n"]
     classes: tuple[str, ...]
+
+
+def encode_png(pixels: UInt8[np.ndarray, "3 size size"]) -> bytes:
+    """Return an image as the content of a PNG file."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels.transpose(1, 2, 0)).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def read_lines(path: Path) -> tuple[str, ...]:

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from experiments.clip import finetune, pretrain
+from experiments.clip.evaluate import SHOWN
 from experiments.clip.measures import calibration_error, drawn
 from experiments.clip.models import WEIGHTS
 from experiments.errors import Interrupted
@@ -199,6 +201,10 @@ def test_lambda_learns_its_weights(configure: Configure) -> None:
     shares = rows(finished.folder, metric="lambda_share")
     assert [row["view"] for row in shares] == ["0", "1", "2", "3"]
     assert sum(float(row["value"]) for row in shares) == pytest.approx(100)
+    one = rows(finished.folder, metric="lambda_share_shown")
+    assert sum(float(row["value"]) for row in one) == pytest.approx(100)
+    with Image.open(finished.folder / SHOWN) as shown:
+        assert shown.size == (32, 32) and shown.mode == "RGB"
     learned = ensure(config, "lambda", StopSignal())
     (row,) = [row for row in learned.rows() if row["metric"] == "top1_accuracy"]
     assert (row["split"], row["step"]) == ("validation", "20")
@@ -284,6 +290,25 @@ def test_the_reference_protocol_runs_whole(configure: Configure) -> None:
             configure(*SHORT, *TUNED, *extra, "protocol=reference"), "finetune", StopSignal()
         )
         assert {row["split"] for row in kept.rows()} == {"train"}
+
+
+def test_the_methods_are_timed_side_by_side(configure: Configure) -> None:
+    chosen = ("stage=timing", "task.max_images=6", "task.timing_batch=4", "task.timing_rounds=2")
+    folder = execute(configure(*SHORT, *chosen)).folder
+    seconds = rows(folder, metric="inference_seconds")
+    assert [(row["method"], row["variant"]) for row in seconds] == [
+        ("equitune", ""),
+        ("equizero", ""),
+        ("lambda_equitune", ""),
+        ("lambda_equitune", "second encoder"),
+    ]
+    ratios = {
+        (row["method"], row["variant"]): float(row["value"])
+        for row in rows(folder, metric="relative_seconds")
+    }
+    assert ratios["equitune", ""] == 1
+    assert ratios["lambda_equitune", "second encoder"] > ratios["lambda_equitune", ""]
+    assert {row["group"] for row in seconds} == {"rot90"} and value(folder, metric="images") == 6
 
 
 def test_calibration_error_by_hand() -> None:

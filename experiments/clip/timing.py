@@ -1,0 +1,159 @@
+"""Stage ``timing``: time and memory of the methods, side by side (Table 1)."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+import equitune
+from experiments.clip.models import build_model, preprocessing
+from experiments.clip.scoring import LOSSES, Scorer
+from experiments.environment import choose_device
+from experiments.errors import Interrupted
+from experiments.images.sets import load_images
+from experiments.images.training import precision
+from experiments.images.views import make_action
+from experiments.progress import progress
+
+if TYPE_CHECKING:
+    from experiments.records import Run
+    from experiments.schema import RunConfig
+
+#: Of the variant of lambda that runs a second, frozen encoder, as the authors' code does.
+SECOND = "second encoder"
+#: The largest resident set of the process since the last reset, on Linux.
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+class Contender(NamedTuple):
+    """One way to classify images.
+
+    Attributes:
+        method: Its name.
+        variant: What is different.
+        classify: Maps images to classes.
+    """
+
+    method: str
+    variant: str
+    classify: Callable[[Tensor], Tensor]
+
+
+def contenders(config: RunConfig, device: torch.device) -> list[Contender]:
+    """Return the methods; weights are drawn, as they do not change how long anything takes."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model: Any = build_model(config.model).eval().requires_grad_(False)
+        encoder = model.visual.to(device)
+        width = int(model.visual.output_dim)
+        classifier = torch.randn(width, config.dataset.classes)
+        net = equitune.LambdaNet(width)
+    action, name = make_action(config.group.name), config.task.precision
+
+    def embed(images: Tensor) -> Tensor:
+        orbit = action.orbit(images)
+        with precision(name, device):
+            found: Tensor = encoder(orbit.flatten(0, 1)).float()
+        return found.reshape(*orbit.shape[:2], -1)
+
+    def through(rule: equitune.Weighting, times: int = 1) -> Callable[[Tensor], Tensor]:
+        scorer = Scorer(rule, classifier, 100.0, "features").to(device).eval()
+
+        def classify(images: Tensor) -> Tensor:
+            embeddings = torch.cat([embed(images) for _ in range(times)], dim=-1)
+            scores: Tensor = scorer(embeddings)
+            return scores.argmax(dim=-1)
+
+        return classify
+
+    learned = equitune.Learned(net)
+    return [
+        Contender("equitune", "", through(equitune.Uniform())),
+        Contender("equizero", "", through(equitune.Select(LOSSES["similarity"]))),
+        Contender("lambda_equitune", "", through(learned)),
+        Contender("lambda_equitune", SECOND, through(learned, times=2)),
+    ]
+
+
+@torch.inference_mode()
+def timing(config: RunConfig, run: Run) -> None:
+    """Classify the test images with every method, in turns, batch by batch.
+
+    The first round warms up and does not count. A row's time is the median of the rounds, for all
+    images; its ratio to equitune is the median of the rounds' ratios.
+
+    Raises:
+        Interrupted: If the process was asked to stop; the run begins again next time.
+    """
+    task, device = config.task, choose_device(config.device)
+    images = load_images(config.dataset, "test").pixels[: task.max_images]
+    see, entries = preprocessing(config.model), contenders(config, device)
+    inputs = [see(part.to(device)) for part in torch.split(images, task.timing_batch)]
+    seconds: list[list[float]] = [[] for _ in entries]
+    memory = [0.0] * len(entries)
+    with progress(f"timing {config.model.name}", (task.timing_rounds + 1) * len(entries)) as bar:
+        for turn in range(task.timing_rounds + 1):
+            for place, entry in enumerate(entries):
+                if run.should_checkpoint:
+                    raise Interrupted(f"stopped on request; {run.folder.name} begins again")
+                taken, peak = _measure(entry.classify, inputs, device)
+                memory[place] = max(memory[place], peak)
+                if turn:
+                    seconds[place].append(taken)
+                bar.update(turn * len(entries) + place + 1)
+    for entry, taken_by, peak in zip(entries, seconds, memory, strict=True):
+        columns = {"method": entry.method, "variant": entry.variant, "split": "test"}
+        ratios = [own / even for own, even in zip(taken_by, seconds[0], strict=True)]
+        run.row("inference_seconds", statistics.median(taken_by), **columns)
+        run.row("relative_seconds", statistics.median(ratios), **columns)
+        run.row("relative_seconds_low", min(ratios), **columns)
+        run.row("relative_seconds_high", max(ratios), **columns)
+        if peak:
+            run.row("peak_memory_mib", peak, **columns)
+    run.row("images", len(images), split="test", method="equitune", variant="")
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    run.fact("device", str(device))
+    run.fact("hardware", name)
+    run.fact("threads", torch.get_num_threads())
+
+
+def _measure(
+    classify: Callable[[Tensor], Tensor], inputs: list[Tensor], device: torch.device
+) -> tuple[float, float]:
+    """Return the seconds that all batches take and the peak of memory in MiB, 0 where unknown."""
+    cuda = device.type == "cuda"
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+        torch.cuda.synchronize(device)
+    else:
+        _reset_peak()
+    start = time.perf_counter()
+    for batch in inputs:
+        classify(batch)
+    if cuda:
+        torch.cuda.synchronize(device)
+    taken = time.perf_counter() - start
+    peak = torch.cuda.max_memory_allocated(device) / 2**20 if cuda else _peak()
+    return taken, peak
+
+
+def _reset_peak() -> None:
+    try:
+        _RESET.write_text("5")
+    except OSError:  # not Linux, or not allowed
+        return
+
+
+def _peak() -> float:
+    try:
+        lines = _STATUS.read_text().splitlines()
+    except OSError:
+        return 0.0
+    (found,) = [line for line in lines if line.startswith("VmHWM")] or ["VmHWM: 0 kB"]
+    return int(found.split()[1]) / 2**10
