@@ -13,6 +13,14 @@ from typing import NamedTuple, Protocol
 from rich.console import Console
 
 from scripts import (
+    _clip_bars,
+    _clip_classes,
+    _clip_figures,
+    _clip_lambda,
+    _clip_tables,
+    _clip_timing,
+    _clip_training,
+    _clip_tuned,
     _cnn,
     _cnn_figures,
     _cnn_tables,
@@ -79,4 +87,16 @@ ARTEFACTS: dict[str, Entry] = {
     "dqn_scores": Entry("dqn", _dqn_studies.scores_table),
     **{name: Entry("cnn", partial(_cnn_figures.probing_figure, name)) for name in _cnn.STUDIES},
     "cnn_zero_shot": Entry("cnn", _cnn_tables.zero_shot_table),
+    **{
+        name: Entry("clip", partial(_clip_figures.zero_shot_figure, name))
+        for name in _clip_bars.STUDIES
+    },
+    **{
+        name: Entry("clip", partial(_clip_training.training_figure, name))
+        for name in _clip_tuned.STUDIES
+    },
+    "figure12": Entry("clip", _clip_lambda.lambda_figure),
+    "table1": Entry("clip", _clip_timing.table1),
+    "clip_zero_shot": Entry("clip", _clip_tables.zero_shot_table),
+    "clip_classes": Entry("clip", _clip_classes.classes_table),
 }

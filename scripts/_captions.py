@@ -43,7 +43,8 @@ def commands(experiment: str, arms: Iterable[str]) -> tuple[str, ...]:
     Returns:
         One shell command per arm.
     """
-    return tuple(f"python run.py experiment={experiment} {arm}" for arm in dict.fromkeys(arms))
+    arms = dict.fromkeys(arms)
+    return tuple(f"python run.py experiment={experiment} {arm}".rstrip() for arm in arms)
 
 
 def join_sentences(title: str, notes: Sequence[str]) -> str:

@@ -75,7 +75,6 @@ _STAGES = (
         timing_identity,
         features_label,
         "experiments.clip.timing:timing",
-        blank=("seed", "protocol", "variant"),
     ),
     Stage(
         "evaluate",

@@ -60,7 +60,8 @@ def evaluate(config: RunConfig, run: Run) -> None:
         after = tuned.at(tuned.chosen)
         _measure(config, run, scorer, tuned.features(tuned.chosen))
     whole = _Whole(after, before, make_action(config.group.name), scorer)
-    run.row("equivariance_error", _error(config, whole, features.sample), split="test")
+    error = _error(config, whole, features.sample)
+    run.row("equivariance_error", error, split="test", transform=config.task.transform)
     run.fact("device", "cpu")
 
 
@@ -68,10 +69,11 @@ def _measure(config: RunConfig, run: Run, scorer: Scorer, features: Orbits) -> N
     """Write what is measured on the test images."""
     images = _images(config, features)
     found = _outcomes(config, scorer, images)
-    upright = Outcomes(*(values[0] for values in found))
-    estimate(upright.top1).write(run, "top1_accuracy", split="test", transform="none")
-    shown = _average(config, found)
-    transform = config.task.transform
+    shown, transform = _average(config, found), config.task.transform
+    if config.method.name != "lambda_equitune" or transform in (config.group.name, "none"):
+        # What lambda learned depends on the transform; it is told apart by it.
+        upright = found.top1[0]
+        estimate(upright).write(run, "top1_accuracy", split="test", transform="none")
     columns = {"split": "test", "transform": transform}
     if transform != "none":
         estimate(shown.top1).write(run, "top1_accuracy", **columns)
@@ -152,7 +154,7 @@ def _write_shares(config: RunConfig, run: Run, scorer: Scorer, upright: Stored) 
     scorer.eval()
     found = over_turns(upright, weights)[0].double()
     shares = found / found.sum(dim=1, keepdim=True)
-    columns = {"split": "test", "transform": "none"}
+    columns = {"split": "test", "transform": config.task.transform}
     shown = int(shuffled(len(shares))[0])
     for place, element in enumerate(MEMBERS[config.group.name]):
         one = 100 * float(shares[shown, place])

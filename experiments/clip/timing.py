@@ -107,8 +107,11 @@ def timing(config: RunConfig, run: Run) -> None:
                 if turn:
                     seconds[place].append(taken)
                 bar.update(turn * len(entries) + place + 1)
+    cuda, threads = device.type == "cuda", torch.get_num_threads()
+    name = torch.cuda.get_device_name(device) if cuda else f"{device}, threads={threads}"
     for entry, taken_by, peak in zip(entries, seconds, memory, strict=True):
-        columns = {"method": entry.method, "variant": entry.variant, "split": "test"}
+        # The view is that of a machine: rows of another one stand beside these.
+        columns = {"method": entry.method, "variant": entry.variant, "split": "test", "view": name}
         ratios = [own / even for own, even in zip(taken_by, seconds[0], strict=True)]
         run.row("inference_seconds", statistics.median(taken_by), **columns)
         run.row("relative_seconds", statistics.median(ratios), **columns)
@@ -116,11 +119,9 @@ def timing(config: RunConfig, run: Run) -> None:
         run.row("relative_seconds_high", max(ratios), **columns)
         if peak:
             run.row("peak_memory_mib", peak, **columns)
-    run.row("images", len(images), split="test", method="equitune", variant="")
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+        run.row("images", len(images), **columns)
     run.fact("device", str(device))
     run.fact("hardware", name)
-    run.fact("threads", torch.get_num_threads())
 
 
 def _measure(

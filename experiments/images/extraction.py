@@ -66,11 +66,12 @@ def orbit_outputs(
     see: Preprocessing,
     elements: tuple[int, ...],
 ) -> Float[Tensor, "views batch ..."]:
-    """Send all views of a batch through a network, in one pass; single precision comes out."""
+    """Send all views of a batch through a network; single precision comes out.
+
+    Each view is a pass of its own, so that its last bits do not depend on which others there are.
+    """
     inputs = see(pixels)
-    orbit = torch.stack([SQUARE.act(g, inputs) for g in elements])
-    outputs = network(orbit.flatten(0, 1)).float()
-    return outputs.reshape(*orbit.shape[:2], *outputs.shape[1:])
+    return torch.stack([network(SQUARE.act(g, inputs)).float() for g in elements])
 
 
 class Extraction(NamedTuple):

@@ -26,6 +26,8 @@ def test_it_prints_and_writes_every_artefact(tree: Any, capsys: Any) -> None:
         *("scan_variants", "scan_groups", "scan_lengths", "scan_rates"),
         *("figure2", "figure2_training", "dqn_scores"),
         *("figure5b", "figure11b", "cnn_zero_shot"),
+        *("figure4", "figure7", "figure8", "figure5a", "figure11a", "figure12"),
+        *("clip_zero_shot", "clip_classes", "table1"),
     )
     figures = tree.path / "figures"
     assert {path.name for path in figures.iterdir()} == {

@@ -1,0 +1,235 @@
+"""The CLIP task: what its tables and figures share: models, which rows count, means over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from scripts._cells import (
+    EN_DASH,
+    NOT_REPORTED,
+    Summary,
+    format_reported,
+    format_summary,
+    over_seeds,
+)
+from scripts._options import Options
+from scripts._panels import BLACK, BLUE, GREEN, ORANGE
+from scripts._results import Results, select
+from scripts._statistics import Interval, format_interval
+
+ACCURACY = "top1_accuracy"
+PRETRAINED, LAMBDA = "pretrained", "lambda_equitune"
+# The paper's models, in its order, and ours.
+MODELS = ("RN50", "RN101", "ViT-B-32", "ViT-B-16")
+OURS = "SmallCLIP"
+# The paper's name for a group, and what the authors' code does.
+_TURNS = {"flip": "rot180"}
+FLIP_NOTE = (
+    'rot180: the "flip" of the paper; the authors\' code reverses both axes of the image, which is '
+    "a turn by 180 degrees and no mirror image"
+)
+IMAGES_NOTE = (
+    "protocol paper: the mean over all transforms of every test image; protocol reference: one "
+    "random transform for each batch of 32"
+)
+INTERVAL_NOTE = "[interval]: 95 % over images; with several seeds the mean of theirs"
+SOURCE_NOTE = (
+    "the paper's numbers: those in the authors' plotting script, of one seed and without spread"
+)
+OURS_NOTE = (
+    f"{OURS} is no model of the paper: this suite trains it on captions of the data set's own "
+    "training images"
+)
+# Of the methods; pretrained bars have further ones.
+COLOURS = {PRETRAINED: BLACK, "equitune": BLUE, "equizero": ORANGE, LAMBDA: GREEN}
+NUMBER_HEADERS = ("mean", "spread", "low", "high", "n")
+_TRAINED = r"(?:^|, )training=image_encoder(?=, |$)"
+
+
+class Measure(NamedTuple):
+    """A number with what is known about its error.
+
+    Attributes:
+        summary: Its mean over seeds.
+        interval: 95 % over images, None where rows give none; the mean over seeds of both ends.
+    """
+
+    summary: Summary
+    interval: Interval | None
+
+    @property
+    def ends(self) -> Interval:
+        """Its error bar: one spread to each side, and for a single seed the interval."""
+        mean, spread, _ = self.summary
+        if spread is None:
+            return self.interval or Interval(mean, mean)
+        return Interval(mean - spread, mean + spread)
+
+
+def result_rows(results: Results, options: Options, *, trained: bool) -> pd.DataFrame:
+    """Select the rows that tables and figures of the CLIP task are made of.
+
+    Args:
+        results: All rows.
+        options: Scales to show.
+        trained: Whether the image encoder was fine-tuned, or is as it was.
+
+    Returns:
+        Rows with a further column `departure`, what `variant` says beyond that training: empty for
+        what the protocol defines.
+    """
+    rows = select(results.ours, task="clip", scale=options.scales)
+    rows = rows[rows["variant"].str.contains(_TRAINED) == trained]
+    departure = rows["variant"].str.replace(_TRAINED, "", regex=True)
+    return rows.assign(departure=departure.str.removeprefix(", "))
+
+
+def in_own_group(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Tell which rows ask a method for the transforms that its group has.
+
+    Args:
+        rows: Our rows, or the paper's.
+
+    Returns:
+        Whether `group` is `trivial` for pretrained, else `transform`.
+    """
+    group = rows["transform"].where(rows["method"] != PRETRAINED, "trivial")
+    return rows["group"] == group
+
+
+def reported_rows(results: Results, artefacts: str | Sequence[str]) -> pd.DataFrame:
+    """Select the paper's rows, groups and transforms named after what they are.
+
+    Args:
+        results: All rows.
+        artefacts: Names of the paper's figures, as its rows have them.
+
+    Returns:
+        The rows.
+    """
+    rows = select(results.reported, task="clip", artefact=artefacts)
+    return rows.assign(**{name: rows[name].replace(_TURNS) for name in ("group", "transform")})
+
+
+def measure(rows: pd.DataFrame, metric: str, options: Options) -> Measure | None:
+    """Summarise a metric and its interval over seeds.
+
+    Args:
+        rows: Rows that differ by metric and seed only.
+        metric: The metric.
+        options: The kind of spread.
+
+    Returns:
+        The number, or None without rows.
+
+    Raises:
+        ValueError: As in `over_seeds`.
+    """
+    names = (metric, f"{metric}_low", f"{metric}_high")
+    found = [over_seeds(select(rows, metric=name), options.spread) for name in names]
+    mean, low, high = found
+    if mean is None:
+        return None
+    return Measure(mean, Interval(low.mean, high.mean) if low and high else None)
+
+
+def format_measure(found: Measure | None, signed: bool = False) -> str:
+    """Print a number with its spread and its interval: `53.0 (1.2) [51.5, 54.5]`.
+
+    Args:
+        found: The number, or None.
+        signed: As in `format_summary`.
+
+    Returns:
+        The cell's text.
+    """
+    text = format_summary(found and found.summary, signed)
+    if found is None or found.interval is None:
+        return text
+    return f"{text} {format_interval(found.interval, 1, signed)}"
+
+
+def number_cells(found: Measure) -> tuple[str, ...]:
+    """Write a number without rounding.
+
+    Args:
+        found: The number.
+
+    Returns:
+        The cells `NUMBER_HEADERS`.
+    """
+    mean, spread, seeds = found.summary
+    ends = map(repr, found.interval or ())
+    return (
+        repr(mean),
+        "" if spread is None else repr(spread),
+        *(tuple(ends) or ("", "")),
+        str(seeds),
+    )
+
+
+def reported_cells(number: float) -> tuple[str, ...]:
+    """Write a number of the paper, which has neither spread nor interval.
+
+    Args:
+        number: The number.
+
+    Returns:
+        The cells `NUMBER_HEADERS`.
+    """
+    return (repr(number), *[""] * (len(NUMBER_HEADERS) - 1))
+
+
+def format_papers(number: float | None) -> str:
+    """Print a number of the paper.
+
+    Args:
+        number: The number, None where it gives none.
+
+    Returns:
+        The cell's text.
+    """
+    return NOT_REPORTED if number is None else format_reported(number, float("nan"))
+
+
+def span(numbers: Iterable[int]) -> str:
+    """Print the least and the greatest: `8`, or `7` and `9` with an en dash between.
+
+    Args:
+        numbers: Numbers.
+
+    Returns:
+        The cell's text; empty without numbers.
+    """
+    ordered = sorted(numbers)
+    return EN_DASH.join(map(str, dict.fromkeys((ordered[0], ordered[-1])))) if ordered else ""
+
+
+def in_order(models: Iterable[str]) -> list[str]:
+    """Sort models: the paper's, ours, then any other by name.
+
+    Args:
+        models: Names.
+
+    Returns:
+        Each name once.
+    """
+    known = (*MODELS, OURS)
+    return sorted(
+        set(models), key=lambda name: (known.index(name) if name in known else len(known), name)
+    )
+
+
+def label(model: str) -> str:
+    """Name a model in a picture.
+
+    Args:
+        model: Its name, as rows have it.
+
+    Returns:
+        The name; below ours it says so.
+    """
+    return f"{model}\n(ours)" if model == OURS else model
