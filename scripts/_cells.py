@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import pandas as pd
@@ -171,3 +171,16 @@ def outside_spread(ours: Summary, mean: float, std: float) -> bool:
     together = (ours.spread or 0.0) + (0.0 if std != std else std)
     # Decimal fractions are inexact in binary: a distance equal to the spreads is not outside.
     return abs(ours.mean - mean) > together + 1e-9
+
+
+def span(numbers: Iterable[int]) -> str:
+    """Print the least and the greatest: `8`, or `7` and `9` with an en dash between.
+
+    Args:
+        numbers: Numbers.
+
+    Returns:
+        The cell's text; empty without numbers.
+    """
+    ordered = sorted(numbers)
+    return EN_DASH.join(map(str, dict.fromkeys((ordered[0], ordered[-1])))) if ordered else ""

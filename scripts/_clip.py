@@ -8,7 +8,6 @@ from typing import NamedTuple
 import pandas as pd
 
 from scripts._cells import (
-    EN_DASH,
     NOT_REPORTED,
     Summary,
     format_reported,
@@ -193,19 +192,6 @@ def format_papers(number: float | None) -> str:
         The cell's text.
     """
     return NOT_REPORTED if number is None else format_reported(number, float("nan"))
-
-
-def span(numbers: Iterable[int]) -> str:
-    """Print the least and the greatest: `8`, or `7` and `9` with an en dash between.
-
-    Args:
-        numbers: Numbers.
-
-    Returns:
-        The cell's text; empty without numbers.
-    """
-    ordered = sorted(numbers)
-    return EN_DASH.join(map(str, dict.fromkeys((ordered[0], ordered[-1])))) if ordered else ""
 
 
 def in_order(models: Iterable[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from scripts._captions import commands
-from scripts._cells import EN_DASH, MISSING, format_number, over_seeds
+from scripts._cells import EN_DASH, MISSING, format_number, over_seeds, span
 from scripts._clip import (
     FLIP_NOTE,
     IMAGES_NOTE,
@@ -16,7 +16,6 @@ from scripts._clip import (
     OURS_NOTE,
     in_own_group,
     result_rows,
-    span,
 )
 from scripts._clip_tables import (
     GROUPS,

@@ -11,7 +11,7 @@ import pandas as pd
 from experiments.rows import METHODS
 from scripts._bars import Bar, BarLook, BarPanel, draw_bars
 from scripts._captions import commands
-from scripts._cells import EN_DASH, MISSING
+from scripts._cells import EN_DASH, MISSING, span
 from scripts._clip import (
     FLIP_NOTE,
     IMAGES_NOTE,
@@ -25,7 +25,6 @@ from scripts._clip import (
     label,
     number_cells,
     reported_cells,
-    span,
 )
 from scripts._clip_bars import (
     BAR_COLOURS,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from scripts._bars import Bar, BarLook, BarPanel, draw_bars
 from scripts._captions import commands
-from scripts._cells import MISSING
+from scripts._cells import MISSING, span
 from scripts._clip import (
     INTERVAL_NOTE,
     LAMBDA,
@@ -28,7 +28,6 @@ from scripts._clip import (
     reported_cells,
     reported_rows,
     result_rows,
-    span,
 )
 from scripts._clip_presets import Preset, apart, arguments, expected_models, of_data, protocols
 from scripts._comparison import notes

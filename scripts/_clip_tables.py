@@ -9,7 +9,7 @@ import pandas as pd
 
 from experiments.rows import METHODS
 from scripts._captions import commands
-from scripts._cells import EN_DASH, MISSING, format_summary
+from scripts._cells import EN_DASH, MISSING, format_summary, span
 from scripts._clip import (
     ACCURACY,
     FLIP_NOTE,
@@ -25,7 +25,6 @@ from scripts._clip import (
     in_own_group,
     measure,
     result_rows,
-    span,
 )
 from scripts._clip_presets import PROTOCOL, Preset, arguments
 from scripts._comparison import notes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import pandas as pd
 
 from experiments.rows import PROTOCOLS
 from scripts._captions import commands
-from scripts._cells import EN_DASH, MISSING, format_summary
+from scripts._cells import EN_DASH, MISSING, format_summary, span
 from scripts._clip import (
     COLOURS,
     IMAGES_NOTE,
@@ -20,7 +19,6 @@ from scripts._clip import (
     SOURCE_NOTE,
     format_papers,
     label,
-    span,
 )
 from scripts._clip_presets import apart, arguments
 from scripts._clip_tuned import (
@@ -35,7 +33,7 @@ from scripts._clip_tuned import (
     shown_rows,
 )
 from scripts._comparison import notes
-from scripts._curves import SOLID, Band, Curve, Look, Panel, draw_curves, spread_band
+from scripts._curves import SOLID, Band, Curve, Look, Panel, common_limits, draw_curves, spread_band
 from scripts._figures import Figure
 from scripts._options import Options
 from scripts._results import Results, select
@@ -200,7 +198,7 @@ def _draw(
         dict.fromkeys(TUNED, SOLID),
         "steps of fine-tuning",
         "top-1 accuracy (%)",
-        _limits(rows),
+        common_limits(rows, _TICK),
     )
     return draw_curves(rows, look)
 
@@ -222,17 +220,3 @@ def _papers_panel(title: str, curves: Points) -> Panel:
         for method, points in ((name, curves[name].items()) for name in TUNED if name in curves)
     ]
     return Panel(title, found)
-
-
-def _limits(rows: Sequence[Sequence[Panel | None]]) -> tuple[float, float]:
-    """One axis for all panels, so that heights can be compared."""
-    bands = [
-        band
-        for row in rows
-        for panel in row
-        if panel
-        for curve in panel.curves
-        for band in curve.points.values()
-    ]
-    low, high = min(band.low for band in bands), max(band.high for band in bands)
-    return _TICK * math.floor(low / _TICK), _TICK * math.ceil(high / _TICK)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,7 @@ from scripts._cnn import (
     result_rows,
 )
 from scripts._cnn_tables import probing_digest
-from scripts._curves import Band, Curve, Look, Panel, draw_curves, spread_band
+from scripts._curves import Band, Curve, Look, Panel, common_limits, draw_curves, spread_band
 from scripts._figures import Figure
 from scripts._options import Options
 from scripts._results import Results, select, step_numbers
@@ -148,7 +147,7 @@ def _draw(name: str, arms: Sequence[Arm], paper: Points, options: Options) -> Dr
         STYLES,
         "epochs of probing",
         "accuracy (%)",
-        _limits(rows),
+        common_limits(rows, _TICK),
         columns=_LEGEND_COLUMNS,
     )
     return draw_curves(rows, look)
@@ -171,17 +170,3 @@ def _papers_panel(name: str, paper: Points) -> Panel:
     ]
     title = f"the paper's {STUDIES[name].papers_model}\ntraining images, labels put right"
     return Panel(title, curves)
-
-
-def _limits(rows: Sequence[Sequence[Panel | None]]) -> tuple[float, float]:
-    """One axis for all panels, so that heights can be compared."""
-    bands = [
-        band
-        for row in rows
-        for panel in row
-        if panel
-        for curve in panel.curves
-        for band in curve.points.values()
-    ]
-    low, high = min(band.low for band in bands), max(band.high for band in bands)
-    return _TICK * math.floor(low / _TICK), _TICK * math.ceil(high / _TICK)

@@ -14,6 +14,7 @@ from scripts._cells import (
     format_number,
     format_reported,
     format_summary,
+    span,
 )
 from scripts._cnn import (
     ACCURACY,
@@ -131,19 +132,13 @@ def _probing_line(arm: Arm, way: Way, paper: Mapping[int, float]) -> tuple[str, 
         *way.cells,
         *(format_summary(points.get(epoch)) for epoch in EPOCHS),
         format_summary(chosen),
-        _span(arm.epochs.get(way) or ()) or MISSING,
-        _span(summary.seeds for summary in found) or "0",
+        span(arm.epochs.get(way) or ()) or MISSING,
+        span(summary.seeds for summary in found) or "0",
         *(
             format_reported(paper[epoch], float("nan")) if epoch in paper else NOT_REPORTED
             for epoch in PAPERS_EPOCHS
         ),
     )
-
-
-def _span(numbers: Iterable[int]) -> str:
-    """Print the least and the greatest: `8`, or `7` and `9` with an en dash between."""
-    ordered = sorted(numbers)
-    return EN_DASH.join(map(str, dict.fromkeys((ordered[0], ordered[-1])))) if ordered else ""
 
 
 def _papers_notes(name: str, reported: pd.DataFrame) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -93,6 +94,22 @@ class Look(NamedTuple):
     y_limits: tuple[float, float] | None = None
     baseline: float | None = None
     columns: int | None = None
+
+
+def common_limits(grid: Sequence[Sequence[Panel | None]], tick: int) -> tuple[float, float]:
+    """Find one axis for all panels, so that heights can be compared.
+
+    Args:
+        grid: As in `draw_curves`, with one point at least.
+        tick: The axis begins and ends at a multiple of this.
+
+    Returns:
+        Lowest and highest value.
+    """
+    panels = [panel for row in grid for panel in row if panel]
+    bands = [band for p in panels for curve in p.curves for band in curve.points.values()]
+    low, high = min(band.low for band in bands), max(band.high for band in bands)
+    return tick * math.floor(low / tick), tick * math.ceil(high / tick)
 
 
 def draw_curves(grid: Sequence[Sequence[Panel | None]], look: Look) -> Drawing:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from experiments.clip.identity import learns_model
 from experiments.clip.prompts import templates
 from experiments.errors import UserError
+from experiments.images.checks import check_group
 from experiments.images.pretraining import pretraining_data
-from experiments.schema import GroupConfig, check_values
+from experiments.schema import check_values
 
 if TYPE_CHECKING:
     from experiments.schema import RunConfig
@@ -83,12 +84,7 @@ def _check_transform(config: RunConfig) -> None:
 
 def _check_method(config: RunConfig) -> None:
     task, method = config.task, config.method.name
-    if method == "pretrained":
-        config.group = GroupConfig(name="trivial")
-    elif config.group.name == "trivial" and method == "lambda_equitune":
-        raise UserError(
-            f"method={method} has one view to weigh in group=trivial; choose method=pretrained"
-        )
+    check_group(config)
     if method != "equizero":
         task.loss = task.maximum = task.straight_through = None
     else:

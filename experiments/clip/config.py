@@ -8,9 +8,7 @@ from experiments.clip.checks import resolve
 from experiments.clip.identity import (
     VERSIONS,
     evaluate_identity,
-    evaluate_label,
     features_identity,
-    features_label,
     finetune_identity,
     lambda_identity,
     pretrain_identity,
@@ -20,6 +18,7 @@ from experiments.clip.identity import (
 )
 from experiments.clip.sections import ClipModel, ClipTask
 from experiments.images.arrays import SPLITS
+from experiments.images.labels import features_label, method_label
 from experiments.images.sections import ImageDataset
 from experiments.schema import GroupConfig
 from experiments.stages import Stage, Task
@@ -57,7 +56,7 @@ _STAGES = (
         "lambda",
         VERSIONS["lambda"],
         lambda_identity,
-        evaluate_label,
+        method_label,
         "experiments.clip.weighting:train",
         blank=("protocol", "scale", "variant"),
     ),
@@ -65,7 +64,7 @@ _STAGES = (
         "finetune",
         VERSIONS["finetune"],
         finetune_identity,
-        evaluate_label,
+        method_label,
         "experiments.clip.finetune:finetune",
         blank=("protocol", "scale", "variant"),
     ),
@@ -80,7 +79,7 @@ _STAGES = (
         "evaluate",
         VERSIONS["evaluate"],
         evaluate_identity,
-        evaluate_label,
+        method_label,
         "experiments.clip.evaluate:evaluate",
     ),
 )

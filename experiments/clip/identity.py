@@ -218,14 +218,3 @@ def timing_identity(config: RunConfig) -> dict[str, Any]:
 def pretrain_label(config: RunConfig) -> str:
     """Return the readable part of the name of a small CLIP's run."""
     return f"{config.task.pretrain.dataset}-{config.model.name}-seed{config.seed}"
-
-
-def features_label(config: RunConfig) -> str:
-    """Return the readable part of the name of a feature run, and of that of a text classifier."""
-    return f"{config.dataset.name}-{config.model.name}"
-
-
-def evaluate_label(config: RunConfig) -> str:
-    """Return the readable part of the name of a method's run."""
-    parts = (config.dataset.name, config.model.name, config.group.name, config.method.name)
-    return f"{'-'.join(parts)}-seed{config.seed}"

@@ -8,15 +8,14 @@ from experiments.cnn.checks import resolve
 from experiments.cnn.identity import (
     VERSIONS,
     evaluate_identity,
-    evaluate_label,
     features_identity,
-    features_label,
     pretrain_identity,
     pretrain_label,
     probe_identity,
 )
 from experiments.cnn.sections import CnnModel, CnnTask
 from experiments.images.arrays import SPLITS
+from experiments.images.labels import features_label, method_label
 from experiments.images.sections import ImageDataset
 from experiments.schema import GroupConfig
 from experiments.stages import Stage, Task
@@ -45,7 +44,7 @@ _STAGES = (
         "probe",
         VERSIONS["probe"],
         probe_identity,
-        evaluate_label,
+        method_label,
         "experiments.cnn.probe:probe",
         blank=("protocol", "scale", "variant"),
     ),
@@ -53,7 +52,7 @@ _STAGES = (
         "evaluate",
         VERSIONS["evaluate"],
         evaluate_identity,
-        evaluate_label,
+        method_label,
         "experiments.cnn.evaluate:evaluate",
     ),
 )

@@ -129,14 +129,3 @@ def pretrain_label(config: RunConfig) -> str:
     """Return the readable part of the name of a backbone's run."""
     task = config.task
     return f"{task.pretrain.dataset}-{config.model.name}-seed{task.pretrain_seed}"
-
-
-def features_label(config: RunConfig) -> str:
-    """Return the readable part of the name of a feature run."""
-    return f"{config.dataset.name}-{config.model.name}"
-
-
-def evaluate_label(config: RunConfig) -> str:
-    """Return the readable part of the name of a method's run."""
-    parts = (config.dataset.name, config.model.name, config.group.name, config.method.name)
-    return f"{'-'.join(parts)}-seed{config.seed}"
