@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _FILLED = 0.8
 # Few groups would have bars as broad as the panel.
 _LEAST_GROUPS = 3
+# What pictures add to the height of a panel.
+_PICTURES = 0.25
 _MARKER: dict[str, Any] = {
     **{"linestyle": "none", "marker": "D"},
     **{"markerfacecolor": "white", "markeredgecolor": "0.1"},
@@ -108,7 +110,13 @@ def _draw_panel(axes: Axes, panel: BarPanel, look: BarLook) -> None:
     axes.set_xticks(range(count), [*panel.groups])
     half = max(count, _LEAST_GROUPS) / 2
     axes.set_xlim((count - 1) / 2 - half, (count - 1) / 2 + half)
-    axes.set_ylim(*look.y_limits)
+    low, high = look.y_limits
+    axes.set_ylim(low, high)
+    ticks = [tick for tick in axes.get_yticks() if low <= tick <= high]
+    # Pictures stand above the highest bar.
+    above = _PICTURES * (high - low) if panel.pictures else 0.0
+    axes.set_ylim(low, high + above)
+    axes.set_yticks(ticks)
     axes.tick_params(axis="x", length=0)
     axes.grid(visible=False, axis="x")
     axes.set_title(panel.title)
@@ -131,10 +139,10 @@ def _draw_bar(axes: Axes, middle: float, width: float, bar: Bar, colour: str) ->
 
 def _draw_picture(axes: Axes, middle: float, width: float, picture: NDArray[np.uint8]) -> None:
     """Draw a picture as broad as a bar, below the upper edge of the panel."""
-    # In shares of the panel's height; the picture is a square there.
-    place = axes.inset_axes(
-        (middle - 0.46 * width, 0.8, 0.92 * width, 0.18), transform=axes.get_xaxis_transform()
-    )
+    # In shares of the panel's height; the picture keeps its shape.
+    size = _PICTURES / (1 + _PICTURES)
+    bounds = (middle - 0.46 * width, 1 - size, 0.92 * width, 0.95 * size)
+    place = axes.inset_axes(bounds, transform=axes.get_xaxis_transform())
     place.imshow(picture)
     place.set_axis_off()
 

@@ -227,15 +227,11 @@ def _draw(
 ) -> Drawing:
     drawn = [arm for arm in arms if arm.shares]
     grid = []
-    for scale in dict.fromkeys(arm.scale for arm in drawn):
-        inside = [arm for arm in drawn if arm.scale == scale]
-        places = dict.fromkeys(arm.place for arm in inside)
-        panels = []
-        for place in places:
-            beside = [arm for arm in inside if arm.place == place]
-            panels.append(_panel(beside, options))
-            if any(arm.shown for arm in beside):
-                panels.append(_shown_panel(beside))
+    for place in dict.fromkeys(arm.place for arm in drawn):
+        beside = [arm for arm in drawn if arm.place == place]
+        panels = [_panel(beside, options)]
+        if any(arm.shown for arm in beside):
+            panels.append(_shown_panel(beside))
         grid.append(panels)
     grid[0].append(_papers_panel(paper))
     highest = max(
@@ -246,7 +242,8 @@ def _draw(
         for bar in bars.values()
     )
     limits = (0.0, float(_TICK * math.ceil(highest / _TICK)))
-    return draw_bars(grid, BarLook(COLOURS, "share of lambda (%)", limits, baseline=_EVEN))
+    look = BarLook(COLOURS, "share of lambda (%)", limits, baseline=_EVEN)
+    return draw_bars(grid, look)
 
 
 def _panel(arms: Sequence[Arm], options: Options) -> BarPanel:

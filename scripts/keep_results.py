@@ -25,7 +25,10 @@ from scripts._rows import KEY_COLUMNS, Row, read_metrics
 WHERE_COLUMNS = tuple(column for column in KEY_COLUMNS if column not in ("task", "scale"))
 CLOSED = {"method": METHODS, "protocol": PROTOCOLS}
 # Facts of a record that name a run which it was built on.
-BUILT_ON = ("pretrained_by", "finetuned_by", "weighted_by", "features_by", "probed_by")
+BUILT_ON = (
+    *("pretrained_by", "finetuned_by", "weighted_by"),
+    *("features_by", "probed_by", "text_by"),
+)
 
 _GRAMMAR = """\
 A condition is COLUMN=VALUE[,VALUE...] (the column has one of these texts) or

@@ -142,13 +142,13 @@ def test_bars_are_shares_and_the_papers_image_has_a_panel(tree: Any) -> None:
     assert [axes.get_title() for axes in drawing.axes] == [
         "all test images, cifar100\nprotocol reference, scale paper",
         "one test image, cifar100\nfirst seed",
+        "the paper's, cifar100\none image",
         "all test images, cifar100\nprotocol paper, scale paper",
         "one test image, cifar100\nfirst seed",
-        "the paper's, cifar100\none image",
         f"all test images, {DRAWN}\nprotocol paper, scale demo",
         f"one test image, {DRAWN}\nfirst seed",
     ]
-    ours, one, paper = drawing.axes[2:5]
+    paper, ours, one = drawing.axes[2:5]
     assert [bar.get_height() for bar in one.patches[:4]] == [*reversed(SHARES)]
     heights = [bar.get_height() for bar in ours.patches]
     assert heights == pytest.approx([*SHARES, 41.0, 20.0, 24.0, 15.0])
