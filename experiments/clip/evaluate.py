@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import equitune
 from experiments.clip.features import load_features
-from experiments.clip.finetune import Finetuned, load_finetuned
+from experiments.clip.finetune import load_finetuned
 from experiments.clip.identity import learns_model
 from experiments.clip.learning import EVALUATION, load_text
 from experiments.clip.measures import Outcomes, calibration_error, drawn, outcomes
@@ -54,11 +54,14 @@ def evaluate(config: RunConfig, run: Run) -> None:
         _measure(config, run, scorer, features)
     else:
         tuned = load_finetuned(config, run, before, features)
+        chosen = features
         for step in tuned.steps:
-            _measure_step(config, run, scorer, tuned, step)
+            seen = tuned.features(step)
+            _measure_step(config, run, scorer, seen, step)
+            chosen = seen if step == tuned.chosen else chosen
         run.row("selected_step", tuned.chosen, split="test")
         after = tuned.at(tuned.chosen)
-        _measure(config, run, scorer, tuned.features(tuned.chosen))
+        _measure(config, run, scorer, chosen)
     whole = _Whole(after, before, make_action(config.group.name), scorer)
     error = _error(config, whole, features.sample)
     run.row("equivariance_error", error, split="test", transform=config.task.transform)
@@ -89,9 +92,9 @@ def _measure(config: RunConfig, run: Run, scorer: Scorer, features: Orbits) -> N
         _write_shares(config, run, scorer, Stored(features, config.group.name, "none"))
 
 
-def _measure_step(config: RunConfig, run: Run, scorer: Scorer, tuned: Finetuned, step: int) -> None:
+def _measure_step(config: RunConfig, run: Run, scorer: Scorer, features: Orbits, step: int) -> None:
     """Write the accuracy after a step of fine-tuning."""
-    images = _images(config, tuned.features(step))
+    images = _images(config, features)
     shown = _average(config, _outcomes(config, scorer, images))
     columns = {"split": "test", "transform": config.task.transform, "step": step}
     estimate(shown.top1).write(run, "top1_accuracy", **columns)
