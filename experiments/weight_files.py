@@ -74,7 +74,8 @@ def check_weights(found: object, origin: str) -> dict[str, Tensor]:
             raise UserError(
                 f"{origin}: {name} is a {type(value).__name__}, not an array of numbers"
             )
-        if not value.isfinite().all():
+        # The mask of attention is minus infinity, and computed anew.
+        if not value.isfinite().all() and not name.endswith("attn_mask"):
             raise UserError(f"{origin}: {name} has values that are not finite")
     # DataParallel puts this before all names.
     prefix = "module." if all(name.startswith("module.") for name in found) else ""

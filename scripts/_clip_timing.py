@@ -45,6 +45,7 @@ def table1(results: Results, options: Options) -> Table:
         One block per machine, one row per model and method.
     """
     rows = select(results.ours, task="clip", scale=options.scales, metric=_METRICS)
+    rows = select(rows, group="rot90", dataset="cifar100")
     paper = reported_rows(results, NAME)
     blocks = []
     for machine in sorted(set(rows["view"])) or ["none"]:

@@ -73,8 +73,9 @@ def _measure(config: RunConfig, run: Run, scorer: Scorer, features: Orbits) -> N
     images = _images(config, features)
     found = _outcomes(config, scorer, images)
     shown, transform = _average(config, found), config.task.transform
-    if config.method.name != "lambda_equitune" or transform in (config.group.name, "none"):
-        # What lambda learned depends on the transform; it is told apart by it.
+    learns = config.method.name == "lambda_equitune" or config.task.training != "none"
+    if not learns or transform == config.group.name:
+        # What was learned depends on the transform, which this row does not tell.
         upright = found.top1[0]
         estimate(upright).write(run, "top1_accuracy", split="test", transform="none")
     columns = {"split": "test", "transform": transform}
@@ -182,7 +183,9 @@ class _Whole(nn.Module):
         orbit = self.action.orbit(x)
         views = orbit.flatten(0, 1)
         # Lambda reads the encoder before fine-tuning; without that the two are one.
-        encoders = [self.after] if self.after is self.before else [self.after, self.before]
+        learned = isinstance(self.scorer.rule, equitune.Learned) or self.scorer.temperature
+        both = self.after is not self.before and learned
+        encoders = [self.after, self.before] if both else [self.after]
         embeddings = torch.cat([encoder(views) for encoder in encoders], dim=-1)
         scores: Tensor = self.scorer(embeddings.reshape(*orbit.shape[:2], -1))
         return scores

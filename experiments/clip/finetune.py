@@ -10,12 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from experiments.clip.identity import views
-from experiments.clip.learning import Batch, batches, divide, load_text, load_training
+from experiments.clip.learning import (
+    Batch,
+    batches,
+    divide,
+    judging_split,
+    load_text,
+    load_training,
+)
 from experiments.clip.models import preprocessing, pretrained_model
 from experiments.clip.scoring import Scorer, learning_loss, make_scorer
 from experiments.clip.weighting import judge, load_lambda
 from experiments.environment import choose_device
-from experiments.errors import Interrupted
 from experiments.images.extraction import Extraction, Orbits, orbits_of
 from experiments.images.members import MEMBERS
 from experiments.images.sets import ImageSet, OpenImages, load_images, open_images
@@ -92,6 +98,10 @@ class Tuner:
             return found  # type: ignore[no-any-return]
         return torch.cat([found, self.seen.views(rows, turned).to(self.device)], dim=-1)
 
+    def is_finite(self) -> bool:
+        """Whether no weight has become infinite or not a number."""
+        return all(bool(p.isfinite().all()) for p in self.encoder.parameters())
+
     def state(self) -> dict[str, Tensor]:
         """Return everything that the rest of the training depends on."""
         momentum = {
@@ -130,7 +140,7 @@ def finetune(config: RunConfig, run: Run) -> None:
     images = load_images(config.dataset, "train")
     tuner = Tuner(config, model.visual.to(device), scorer, images, seen)
     split = divide(config, len(images.labels), task.training_images)
-    facts: dict[str, Any] = {"step": 0, "losses": [], "judged": []}
+    facts: dict[str, Any] = {"step": 0, "total": 0.0, "since": 0, "losses": [], "judged": []}
     if (kept := run.resume()) is not None:
         tensors, facts = kept
         tuner.restore(tensors)
@@ -140,31 +150,33 @@ def finetune(config: RunConfig, run: Run) -> None:
         # Diverged or not, the reader learns how it was before.
         facts["judged"].append([0, _judge(tuner, split.judging)])
     todo = batches(config, split.learned, recipe.batch_size, recipe.steps, seen.turns)
-    total, since = 0.0, 0
+    total, since = facts["total"], facts["since"]
     with progress(f"finetune {run.folder.name}", recipe.steps, facts["step"]) as bar:
         for step, batch in enumerate(todo, start=1):
             if step <= facts["step"]:
                 continue
             loss = tuner.step(step, batch)
             total, since = total + loss, since + 1
-            if not math.isfinite(loss):
+            kept_now = step % recipe.every == 0 or step == recipe.steps
+            if not math.isfinite(loss) or (kept_now and not tuner.is_finite()):
                 run.row("diverged_step", step, split="train")
                 break
             if step % LOOK_EVERY == 0:
                 bar.update(step, f"loss {loss:.3f}")
-                if run.should_checkpoint:
-                    raise Interrupted(f"stopped on request; {run.folder.name} resumes")
-            if step % recipe.every == 0 or step == recipe.steps:
+                if run.should_checkpoint and not kept_now:
+                    facts |= {"step": step, "total": total, "since": since}
+                    run.checkpoint(tuner.state(), facts)
+            if kept_now:
                 run.save(snapshot(step), tuner.encoder.state_dict())
                 facts["judged"].append([step, _judge(tuner, split.judging)])
                 facts["losses"].append([step, total / since])
-                facts["step"], total, since = step, 0.0, 0
+                total, since = 0.0, 0
+                facts |= {"step": step, "total": total, "since": since}
                 run.checkpoint(tuner.state(), facts)
     for step, loss in facts["losses"]:
         run.row("training_loss", loss, split="train", step=step)
-    name = "validation" if task.validation else "train"
     for step, value in facts["judged"]:
-        run.row("top1_accuracy", value, split=name, step=step)
+        run.row("top1_accuracy", value, split=judging_split(config), step=step)
     run.fact("images", len(split.learned))
     run.fact("device", str(device))
 

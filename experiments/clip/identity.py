@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -210,8 +211,11 @@ def timing_identity(config: RunConfig) -> dict[str, Any]:
         "batch": task.timing_batch,
         "rounds": task.timing_rounds,
         "precision": task.precision,
+        "machine": platform.node(),
         "device": config.device,
         "threads": config.threads,
+        "scale_name": config.scale.name,
+        "protocol": config.protocol.name,
     }
 
 

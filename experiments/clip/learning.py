@@ -11,6 +11,7 @@ from torch import Tensor
 
 from experiments.clip.features import load_features
 from experiments.clip.text import TEXT
+from experiments.errors import UserError
 from experiments.images.turned import Stored, TurnedImages, over_turns
 from experiments.seeds import derive
 
@@ -66,8 +67,19 @@ def divide(config: RunConfig, count: int, limit: int | None) -> Split:
     order = torch.randperm(count, generator=generator)
     held_out = int(count * (task.validation or 0.0))
     learned = order[held_out:].sort().values[:limit]
-    judging = order[:held_out].sort().values if held_out else torch.arange(min(FIRST, count))
+    if task.selection == "validation" and not held_out:
+        raise UserError(
+            f"task.validation={task.validation} of {count} training images holds none out; raise it"
+        )
+    first = task.selection == "train" or not held_out
+    judging = torch.arange(min(FIRST, count)) if first else order[:held_out].sort().values
     return Split(learned, judging)
+
+
+def judging_split(config: RunConfig) -> str:
+    """Return the name of the images that choose a step, as rows have it."""
+    task = config.task
+    return "validation" if task.validation and task.selection != "train" else "train"
 
 
 def batches(
@@ -100,7 +112,7 @@ def accuracy(scorer: Scorer, images: TurnedImages) -> float:
     """Return the share of right classes over all images in all transforms, in percent."""
 
     def right(views: Tensor, labels: Tensor) -> Tensor:
-        scores: Tensor = scorer(views)
-        return (scores.argmax(dim=-1) == labels).double()
+        scores: Tensor = scorer(views.to(scorer.classifier.device))
+        return (scores.argmax(dim=-1).cpu() == labels).double()
 
     return 100 * float(over_turns(images, right).mean())

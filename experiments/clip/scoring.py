@@ -90,7 +90,8 @@ class Scorer(nn.Module):
             combined: Tensor = self.rule(equitune.Views(read, logits, logits))
             return combined.log_softmax(dim=-1)
         probabilities: Tensor = self.rule(equitune.Views(read, logits, logits.softmax(dim=-1)))
-        return probabilities.log()
+        # Of a class that every view excludes, the logarithm is to be finite, and so its gradient.
+        return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
 
     def split(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
         """Return unit vectors: the embeddings, and what lambda reads, each [G, B, D]."""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import equitune
 from experiments.clip.models import build_model, preprocessing
 from experiments.clip.scoring import LOSSES, Scorer
 from experiments.environment import choose_device
 from experiments.errors import Interrupted
-from experiments.images.sets import load_images
+from experiments.images.sets import open_images
 from experiments.images.training import precision
 from experiments.images.views import make_action
 from experiments.progress import progress
@@ -37,12 +39,13 @@ class Contender(NamedTuple):
     Attributes:
         method: Its name.
         variant: What is different.
-        classify: Maps images to classes.
+        make: Returns what maps images to classes; made anew for each round, so that the memory of
+            a second encoder is its own.
     """
 
     method: str
     variant: str
-    classify: Callable[[Tensor], Tensor]
+    make: Callable[[], Callable[[Tensor], Tensor]]
 
 
 def contenders(config: RunConfig, device: torch.device) -> list[Contender]:
@@ -56,17 +59,18 @@ def contenders(config: RunConfig, device: torch.device) -> list[Contender]:
         net = equitune.LambdaNet(width)
     action, name = make_action(config.group.name), config.task.precision
 
-    def embed(images: Tensor) -> Tensor:
+    def embed(encoder: nn.Module, images: Tensor) -> Tensor:
         orbit = action.orbit(images)
         with precision(name, device):
             found: Tensor = encoder(orbit.flatten(0, 1)).float()
         return found.reshape(*orbit.shape[:2], -1)
 
-    def through(rule: equitune.Weighting, times: int = 1) -> Callable[[Tensor], Tensor]:
+    def through(rule: equitune.Weighting, second: bool = False) -> Callable[[Tensor], Tensor]:
         scorer = Scorer(rule, classifier, 100.0, "features").to(device).eval()
+        encoders = [encoder, copy.deepcopy(encoder)] if second else [encoder]
 
         def classify(images: Tensor) -> Tensor:
-            embeddings = torch.cat([embed(images) for _ in range(times)], dim=-1)
+            embeddings = torch.cat([embed(each, images) for each in encoders], dim=-1)
             scores: Tensor = scorer(embeddings)
             return scores.argmax(dim=-1)
 
@@ -74,10 +78,10 @@ def contenders(config: RunConfig, device: torch.device) -> list[Contender]:
 
     learned = equitune.Learned(net)
     return [
-        Contender("equitune", "", through(equitune.Uniform())),
-        Contender("equizero", "", through(equitune.Select(LOSSES["similarity"]))),
-        Contender("lambda_equitune", "", through(learned)),
-        Contender("lambda_equitune", SECOND, through(learned, times=2)),
+        Contender("equitune", "", partial(through, equitune.Uniform())),
+        Contender("equizero", "", partial(through, equitune.Select(LOSSES["similarity"]))),
+        Contender("lambda_equitune", "", partial(through, learned)),
+        Contender("lambda_equitune", SECOND, partial(through, learned, second=True)),
     ]
 
 
@@ -92,9 +96,10 @@ def timing(config: RunConfig, run: Run) -> None:
         Interrupted: If the process was asked to stop; the run begins again next time.
     """
     task, device = config.task, choose_device(config.device)
-    images = load_images(config.dataset, "test").pixels[: task.max_images]
+    found = open_images(config.dataset, "test")
+    images = found.read(0, task.max_images or len(found))
     see, entries = preprocessing(config.model), contenders(config, device)
-    inputs = [see(part.to(device)) for part in torch.split(images, task.timing_batch)]
+    inputs = [see(part) for part in torch.split(images, task.timing_batch)]
     seconds: list[list[float]] = [[] for _ in entries]
     memory = [0.0] * len(entries)
     with progress(f"timing {config.model.name}", (task.timing_rounds + 1) * len(entries)) as bar:
@@ -102,13 +107,14 @@ def timing(config: RunConfig, run: Run) -> None:
             for place, entry in enumerate(entries):
                 if run.should_checkpoint:
                     raise Interrupted(f"stopped on request; {run.folder.name} begins again")
-                taken, peak = _measure(entry.classify, inputs, device)
+                taken, peak = _measure(entry.make(), inputs, device)
                 memory[place] = max(memory[place], peak)
                 if turn:
                     seconds[place].append(taken)
                 bar.update(turn * len(entries) + place + 1)
     cuda, threads = device.type == "cuda", torch.get_num_threads()
-    name = torch.cuda.get_device_name(device) if cuda else f"{device}, threads={threads}"
+    machine = torch.cuda.get_device_name(device) if cuda else f"{device}, threads={threads}"
+    name = f"{machine}, batch {task.timing_batch}, {task.precision}, {len(images)} images"
     for entry, taken_by, peak in zip(entries, seconds, memory, strict=True):
         # The view is that of a machine: rows of another one stand beside these.
         columns = {"method": entry.method, "variant": entry.variant, "split": "test", "view": name}
@@ -121,7 +127,7 @@ def timing(config: RunConfig, run: Run) -> None:
             run.row("peak_memory_mib", peak, **columns)
         run.row("images", len(images), **columns)
     run.fact("device", str(device))
-    run.fact("hardware", name)
+    run.fact("hardware", machine)
 
 
 def _measure(
@@ -136,7 +142,7 @@ def _measure(
         _reset_peak()
     start = time.perf_counter()
     for batch in inputs:
-        classify(batch)
+        classify(batch.to(device))
     if cuda:
         torch.cuda.synchronize(device)
     taken = time.perf_counter() - start

@@ -13,6 +13,7 @@ from experiments.clip.learning import (
     accuracy,
     batches,
     divide,
+    judging_split,
     load_text,
     load_training,
 )
@@ -74,8 +75,11 @@ def train(config: RunConfig, run: Run) -> None:
                     raise Interrupted(f"stopped on request; {run.folder.name} begins again")
                 bar.update(step, f"loss {float(loss.detach()):.3f}")
                 value = judge(config, scorer, judged)
-                name = "validation" if task.validation else "train"
-                run.row("top1_accuracy", value, split=name, step=step)
+                run.row("top1_accuracy", value, split=judging_split(config), step=step)
+                if not all(p.isfinite().all() for p in net.parameters()):
+                    # The last state that was finite is kept.
+                    run.row("diverged_step", step, split="train")
+                    break
                 if value > best or task.selection == "last":
                     best, chosen = value, step
                     kept = {key: tensor.clone() for key, tensor in net.state_dict().items()}

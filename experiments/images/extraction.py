@@ -158,8 +158,8 @@ def extract(run: Run, images: OpenImages, how: Extraction, split: str, label: st
     run.fact("device", str(how.device))
     tensors = {"features": values, "labels": images.labels, "sample": _sample(images)}
     run.save(FEATURES, tensors, {"views": how.views})
-    for start in starts:
-        _part(run.folder, start).unlink()
+    for path in run.folder.glob("features-*.safetensors"):
+        path.unlink()
 
 
 def _part(folder: Path, start: int) -> Path:

@@ -132,7 +132,7 @@ class Trainer:
             begin = f"optimiser.{index}."
             for name in (key for key in tensors if key.startswith(begin)):
                 kept = tensors[name]
-                own = kept if kept.ndim == 0 else torch.empty_like(parameter).copy_(kept)
+                own = torch.empty_like(parameter).copy_(kept) if "step" not in name else kept
                 self.optimiser.state[parameter][name.removeprefix(begin)] = own
         self.epoch = int(facts["epoch"])
 

@@ -309,7 +309,9 @@ def test_the_methods_are_timed_side_by_side(configure: Configure) -> None:
     assert ratios["equitune", ""] == 1
     assert ratios["lambda_equitune", "second encoder"] > ratios["lambda_equitune", ""]
     assert {row["group"] for row in seconds} == {"rot90"}
-    assert {row["view"] for row in seconds} == {f"cpu, threads={torch.get_num_threads()}"}
+    assert {row["view"] for row in seconds} == {
+        f"cpu, threads={torch.get_num_threads()}, batch 4, float32, 6 images"
+    }
     assert {row["value"] for row in rows(folder, metric="images")} == {"6.0"}
 
 
