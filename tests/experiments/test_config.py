@@ -68,7 +68,7 @@ def test_an_equivariant_model_has_its_own_group_and_method(
 @pytest.mark.parametrize("group", options("group"))
 def test_every_group_acts_on_both_data_sets_or_is_refused(configure: Configure, group: str) -> None:
     for dataset in ("add_jump", "around_right"):
-        if group in ("rot90", "mirror", "dihedral"):
+        if group in ("rot90", "rot180", "mirror", "dihedral"):
             with pytest.raises(UserError, match=f"group={group} does not act"):
                 configure(f"dataset={dataset}", f"group={group}")
         else:
@@ -261,7 +261,7 @@ BAD = {
     "seed=-1": ["seed=-1", "at least 0"],
     "seed=one": ["seed", "one"],
     "device=tpu": ["device=tpu", "auto, cpu, cuda, mps"],
-    "stage=train": ["stage=train", "pretrain, features_train, features_test, lambda, probe"],
+    "stage=train": ["stage=train", "pretrain, text, features_train, features_test, lambda, probe"],
     "model.checkpoint=missing.safetensors": ["missing.safetensors", "no such file"],
     "protocol=paper task.coupling=apart task.selection=step": ["task.selection=step", "joint"],
     "task.coupling=joint task.selection=prefix": ["task.score=padded", "task.score=emitted"],
