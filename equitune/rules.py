@@ -139,14 +139,15 @@ class Select(Weighting):
         """
         with torch.no_grad():
             loss = self.loss_fn(views.outputs)
-        if self.straight_through is None or not torch.is_grad_enabled():
-            chosen: Tensor = select(views.undone, loss, self.ties, self.tolerance).value
+        replaced = self.straight_through is not None and torch.is_grad_enabled()
+        # Where its gradient is replaced, autograd need not see the choice.
+        undone = views.undone.detach() if replaced else views.undone
+        chosen: Tensor = select(undone, loss, self.ties, self.tolerance).value
+        if not replaced:
             return chosen
-        # No gradient goes to the chosen view, so autograd need not see the choice.
-        hard: Tensor = select(views.undone.detach(), loss, self.ties, self.tolerance).value
         if self.group is not None and self.straight_through == "identity":
-            return straight_through(hard, views.undone[self.group.identity])
-        return straight_through(hard, average(views.undone))
+            return straight_through(chosen, views.undone[self.group.identity])
+        return straight_through(chosen, average(views.undone))
 
 
 class SoftSelect(Weighting):

@@ -12,6 +12,8 @@ from torch import Tensor
 from experiments.errors import UserError, one_line
 from experiments.files import load_tensors
 
+#: Mismatches that a line names.
+_NAMED = 3
 _PICKLES = (".th", ".pt", ".pth")
 #: Keys under which a checkpoint may hold the weights, beside other things.
 _WRAPPERS = ("state_dict", "model")
@@ -80,3 +82,34 @@ def check_weights(found: object, origin: str) -> dict[str, Tensor]:
     # DataParallel puts this before all names.
     prefix = "module." if all(name.startswith("module.") for name in found) else ""
     return {name.removeprefix(prefix): value.detach() for name, value in found.items()}
+
+
+def name_faults(
+    given: Mapping[str, Tensor], needed: Mapping[str, Tensor], optional: tuple[str, ...]
+) -> list[str]:
+    """Return what is wrong with the names of weights: at most two texts, empty if nothing is.
+
+    Args:
+        given: Weights by name.
+        needed: The network's.
+        optional: Endings of names that may be absent.
+    """
+    missing = [n for n in needed if n not in given and not n.endswith(optional)]
+    extra = [name for name in given if name not in needed]
+    faults = [f"it needs {listed(missing)}"] if missing else []
+    return faults + ([f"it has no {listed(extra)}"] if extra else [])
+
+
+def wrong_shapes(given: Mapping[str, Tensor], needed: Mapping[str, Tensor]) -> list[str]:
+    """Return a text for each weight that the network has in another shape."""
+    return [
+        f"{name} {list(value.shape)} instead of {list(needed[name].shape)}"
+        for name, value in given.items()
+        if name in needed and value.shape != needed[name].shape
+    ]
+
+
+def listed(names: list[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

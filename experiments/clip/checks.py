@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from experiments.clip.identity import learns_model
 from experiments.clip.prompts import templates
 from experiments.errors import UserError
 from experiments.images.checks import check_group
-from experiments.images.pretraining import pretraining_data
+from experiments.images.pretraining import is_ours, pretraining_data
 from experiments.schema import check_values
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def resolve(config: RunConfig) -> None:
     _check_transform(config)
     _check_method(config)
     _check_training(config)
-    if not learns_model(config):
+    if not is_ours(config):
         config.task.pretrain = None
 
 
@@ -54,7 +53,7 @@ def _check_model(config: RunConfig) -> None:
             raise UserError(f"model.{name}={values} must be three numbers, above 0 for std")
     if model.size is None or model.interpolation is None:
         raise UserError("model.size and model.interpolation are needed with model.config")
-    if learns_model(config):
+    if is_ours(config):
         if task.pretrain is None:
             raise UserError("model.weights=ours needs task.pretrain")
         data = pretraining_data(config)
@@ -126,11 +125,9 @@ def _check_training(config: RunConfig) -> None:
     if config.stage == "lambda" and method != "lambda_equitune":
         raise UserError(f"stage=lambda belongs to method=lambda_equitune, not to method={method}")
     if not tunes:
-        task.finetune = task.straight_through = None
+        task.finetune = task.straight_through = task.training_images = None
     elif task.finetune is None:
         raise UserError("task.training=image_encoder needs task.finetune")
-    if not tunes:
-        task.training_images = None
     if not tunes and method != "lambda_equitune":
         task.training_loss = task.shuffle = None
         task.validation = task.selection = None

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 import equitune
 from experiments.clip.features import load_features
 from experiments.clip.finetune import load_finetuned
-from experiments.clip.identity import learns_model
-from experiments.clip.learning import EVALUATION, load_text
+from experiments.clip.learning import as_evaluated, load_text
 from experiments.clip.measures import Outcomes, calibration_error, drawn, outcomes
 from experiments.clip.models import preprocessing, pretrained_model
 from experiments.clip.scoring import Scorer, make_scorer
@@ -21,9 +20,9 @@ from experiments.estimates import estimate
 from experiments.images.arrays import encode_png
 from experiments.images.extraction import Orbits, shuffled
 from experiments.images.members import MEMBERS
+from experiments.images.pretraining import is_ours
 from experiments.images.turned import Stored, over_turns
 from experiments.images.views import make_action
-from experiments.seeds import derive
 
 if TYPE_CHECKING:
     from experiments.records import Run
@@ -42,7 +41,7 @@ REAL = (
 
 def evaluate(config: RunConfig, run: Run) -> None:
     """Measure a method on the transforms of the test images."""
-    if learns_model(config):
+    if is_ours(config):
         log.info("%s", REAL)
     classifier, own_scale = load_text(config, run)
     features = load_features(config, run, "test")
@@ -70,8 +69,9 @@ def evaluate(config: RunConfig, run: Run) -> None:
 
 def _measure(config: RunConfig, run: Run, scorer: Scorer, features: Orbits) -> None:
     """Write what is measured on the test images."""
-    images = _images(config, features)
-    found = _outcomes(config, scorer, images)
+    images = _images(config, features, config.group.name)
+    with as_evaluated(config, scorer):
+        found = outcomes(scorer, images)
     shown, transform = _average(config, found), config.task.transform
     learns = config.method.name == "lambda_equitune" or config.task.training != "none"
     if not learns or transform == config.group.name:
@@ -95,24 +95,18 @@ def _measure(config: RunConfig, run: Run, scorer: Scorer, features: Orbits) -> N
 
 def _measure_step(config: RunConfig, run: Run, scorer: Scorer, features: Orbits, step: int) -> None:
     """Write the accuracy after a step of fine-tuning."""
-    images = _images(config, features)
-    shown = _average(config, _outcomes(config, scorer, images))
+    images = _images(config, features, config.group.name)
+    with as_evaluated(config, scorer):
+        shown = _average(config, outcomes(scorer, images))
     columns = {"split": "test", "transform": config.task.transform, "step": step}
     estimate(shown.top1).write(run, "top1_accuracy", **columns)
 
 
-def _images(config: RunConfig, features: Orbits) -> Stored:
+def _images(config: RunConfig, features: Orbits, group: str) -> Stored:
+    """Return the images that are measured, as a group sees them."""
     if config.task.max_images is not None:
         features = features.rows(shuffled(len(features.labels))[: config.task.max_images])
-    return Stored(features, config.group.name, config.task.transform)
-
-
-def _outcomes(config: RunConfig, scorer: Scorer, images: Stored) -> Outcomes:
-    """Return what comes out, with dropout in lambda where it is never switched off."""
-    scorer.train(config.task.lambda_dropout == "always")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(config.seed, EVALUATION))
-        return outcomes(scorer, images)
+    return Stored(features, group, config.task.transform)
 
 
 def _average(config: RunConfig, found: Outcomes) -> Outcomes:
@@ -133,9 +127,7 @@ def _compare(
     if group == "none":
         return
     even = Scorer(equitune.Uniform(), scorer.classifier, scorer.scale, scorer.space).eval()
-    images = Stored(features, group, config.task.transform)
-    if config.task.max_images is not None:
-        images = images.take(shuffled(len(features.labels))[: config.task.max_images])
+    images = _images(config, features, group)
     difference = shown.top1 - _average(config, outcomes(even, images)).top1
     columns = {"split": "test", "transform": config.task.transform}
     estimate(difference).write(run, "over_equitune", **columns)
@@ -146,10 +138,8 @@ def _compare(
 
 def _write_shares(config: RunConfig, run: Run, scorer: Scorer, upright: Stored) -> None:
     """Write how lambda divides among the views of upright images, and of one that is shown."""
-    net = scorer.temperature
-    if net is None:
-        assert isinstance(scorer.rule, equitune.Learned)
-        net = scorer.rule.net
+    net = scorer.net
+    assert net is not None
 
     def weights(views: Tensor, labels: Tensor) -> Tensor:
         found: Tensor = net(scorer.split(views)[1])
@@ -183,8 +173,7 @@ class _Whole(nn.Module):
         orbit = self.action.orbit(x)
         views = orbit.flatten(0, 1)
         # Lambda reads the encoder before fine-tuning; without that the two are one.
-        learned = isinstance(self.scorer.rule, equitune.Learned) or self.scorer.temperature
-        both = self.after is not self.before and learned
+        both = self.after is not self.before and self.scorer.net is not None
         encoders = [self.after, self.before] if both else [self.after]
         embeddings = torch.cat([encoder(views) for encoder in encoders], dim=-1)
         scores: Tensor = self.scorer(embeddings.reshape(*orbit.shape[:2], -1))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from experiments.clip.identity import views
 from experiments.clip.models import preprocessing, pretrained_model
@@ -28,16 +29,20 @@ def _extract(config: RunConfig, run: Run, split: Split) -> None:
     """
     images, device = open_images(config.dataset, split), choose_device(config.device)
     model: Any = pretrained_model(config, run).to(device)
+    label = f"embeddings of {config.dataset.name} ({split})"
+    extract(run, images, extraction(config, model.visual, device), split, label)
+
+
+def extraction(config: RunConfig, encoder: nn.Module, device: torch.device) -> Extraction:
+    """Return how an image encoder, on a device, embeds all views of images."""
+    task = config.task
 
     def embed(inputs: Tensor) -> Tensor:
-        with precision(config.task.precision, device):
-            found: Tensor = model.encode_image(inputs)
+        with precision(task.precision, device):
+            found: Tensor = encoder(inputs)
         return found
 
-    how = Extraction(
-        embed, preprocessing(config.model), views(config), config.task.feature_batch, device
-    )
-    extract(run, images, how, split, f"embeddings of {config.dataset.name} ({split})")
+    return Extraction(embed, preprocessing(config.model), views(config), task.feature_batch, device)
 
 
 train = partial(_extract, split="train")

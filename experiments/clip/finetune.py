@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from experiments.clip.identity import views
+from experiments.clip.features import extraction
 from experiments.clip.learning import (
+    STEP,
     Batch,
+    accuracy,
     batches,
     divide,
     judging_split,
@@ -20,23 +22,20 @@ from experiments.clip.learning import (
 )
 from experiments.clip.models import preprocessing, pretrained_model
 from experiments.clip.scoring import Scorer, learning_loss, make_scorer
-from experiments.clip.weighting import judge, load_lambda
+from experiments.clip.weighting import load_lambda
 from experiments.environment import choose_device
-from experiments.images.extraction import Extraction, Orbits, orbits_of
+from experiments.images.extraction import Orbits, orbits_of
 from experiments.images.members import MEMBERS
 from experiments.images.sets import ImageSet, OpenImages, load_images, open_images
-from experiments.images.training import LOOK_EVERY, precision
+from experiments.images.training import LOOK_EVERY, pack, precision, unpack
 from experiments.images.turned import Stored
-from experiments.images.views import SQUARE
+from experiments.images.views import orbits_of_turned
 from experiments.progress import progress
 from experiments.seeds import derive
 
 if TYPE_CHECKING:
     from experiments.records import FinishedRun, Run
     from experiments.schema import RunConfig
-
-#: Purpose of the generator of a step; `learning` has the others.
-STEP = 101
 
 
 class Tuner:
@@ -61,6 +60,7 @@ class Tuner:
         self.scorer, self.images, self.seen = scorer, images, seen
         self.device = next(encoder.parameters()).device
         self.see = preprocessing(config.model)
+        self._elements = MEMBERS[config.task.transform], MEMBERS[config.group.name]
         self.optimiser = torch.optim.SGD(
             encoder.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum
         )
@@ -88,10 +88,7 @@ class Tuner:
     def _embeddings(self, rows: Tensor, turned: Tensor) -> Tensor:
         """Return the embeddings of the orbits of transformed images, [G, B, D] or [G, B, 2 D]."""
         inputs = self.see(self.images.pixels[rows].to(self.device))
-        for number, element in enumerate(MEMBERS[self.config.task.transform]):
-            chosen = turned == number
-            inputs[chosen] = SQUARE.act(element, inputs[chosen])
-        orbit = torch.stack([SQUARE.act(g, inputs) for g in MEMBERS[self.config.group.name]])
+        orbit = orbits_of_turned(inputs, turned, *self._elements)
         with precision(self.recipe.precision, self.device):
             found = self.encoder(orbit.flatten(0, 1)).float().reshape(*orbit.shape[:2], -1)
         if self.config.method.lambda_net is None:
@@ -101,24 +98,6 @@ class Tuner:
     def is_finite(self) -> bool:
         """Whether no weight has become infinite or not a number."""
         return all(bool(p.isfinite().all()) for p in self.encoder.parameters())
-
-    def state(self) -> dict[str, Tensor]:
-        """Return everything that the rest of the training depends on."""
-        momentum = {
-            f"momentum.{index}": self.optimiser.state[parameter]["momentum_buffer"]
-            for index, parameter in enumerate(self.encoder.parameters())
-            if "momentum_buffer" in self.optimiser.state[parameter]
-        }
-        return {f"encoder.{k}": v for k, v in self.encoder.state_dict().items()} | momentum
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from a kept state."""
-        begin = "encoder."
-        kept = {k.removeprefix(begin): v for k, v in tensors.items() if k.startswith(begin)}
-        self.encoder.load_state_dict(kept)
-        for index, parameter in enumerate(self.encoder.parameters()):
-            if (momentum := tensors.get(f"momentum.{index}")) is not None:
-                self.optimiser.state[parameter]["momentum_buffer"] = momentum.to(self.device)
 
 
 def finetune(config: RunConfig, run: Run) -> None:
@@ -143,7 +122,7 @@ def finetune(config: RunConfig, run: Run) -> None:
     facts: dict[str, Any] = {"step": 0, "total": 0.0, "since": 0, "losses": [], "judged": []}
     if (kept := run.resume()) is not None:
         tensors, facts = kept
-        tuner.restore(tensors)
+        unpack(tensors, tuner.encoder, tuner.optimiser)
         for step, _ in facts["judged"][1:]:
             run.adopt(snapshot(step))
     else:
@@ -165,14 +144,14 @@ def finetune(config: RunConfig, run: Run) -> None:
                 bar.update(step, f"loss {loss:.3f}")
                 if run.should_checkpoint and not kept_now:
                     facts |= {"step": step, "total": total, "since": since}
-                    run.checkpoint(tuner.state(), facts)
+                    run.checkpoint(pack(tuner.encoder, tuner.optimiser), facts)
             if kept_now:
                 run.save(snapshot(step), tuner.encoder.state_dict())
                 facts["judged"].append([step, _judge(tuner, split.judging)])
                 facts["losses"].append([step, total / since])
                 total, since = 0.0, 0
                 facts |= {"step": step, "total": total, "since": since}
-                run.checkpoint(tuner.state(), facts)
+                run.checkpoint(pack(tuner.encoder, tuner.optimiser), facts)
     for step, loss in facts["losses"]:
         run.row("training_loss", loss, split="train", step=step)
     for step, value in facts["judged"]:
@@ -186,21 +165,10 @@ def _judge(tuner: Tuner, rows: Tensor) -> float:
     pixels, labels = tuner.images.pixels[rows], tuner.images.labels[rows]
     images = OpenImages(labels, tuner.images.classes, lambda a, b: pixels[a:b].numpy())
     config = tuner.config
-    found = _embed(config, tuner.encoder, images, tuner.device)
+    found = orbits_of(images, extraction(config, tuner.encoder, tuner.device))
     joined = _join(config, found, tuner.seen.features.rows(rows))
-    return judge(config, tuner.scorer, Stored(joined, config.group.name, config.task.transform))
-
-
-def _embed(
-    config: RunConfig, encoder: nn.Module, images: OpenImages, device: torch.device
-) -> Orbits:
-    def embed(inputs: Tensor) -> Tensor:
-        with precision(config.task.precision, device):
-            found: Tensor = encoder(inputs)
-        return found
-
-    see, batch = preprocessing(config.model), config.task.feature_batch
-    return orbits_of(images, Extraction(embed, see, views(config), batch, device))
+    images_seen = Stored(joined, config.group.name, config.task.transform)
+    return accuracy(config, tuner.scorer, images_seen)
 
 
 def _join(config: RunConfig, found: Orbits, before: Orbits) -> Orbits:
@@ -257,7 +225,7 @@ class Finetuned:
         found = self._before
         if step:
             encoder = self.at(step).to(self._device)
-            found = _embed(self._config, encoder, self._images, self._device)
+            found = orbits_of(self._images, extraction(self._config, encoder, self._device))
         return _join(self._config, found, self._before)
 
 

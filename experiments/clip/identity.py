@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from experiments.clip.prompts import templates
 from experiments.files import sha256
 from experiments.images.arrays import Split
+from experiments.images.identity import features_of
 from experiments.images.members import smallest
-from experiments.images.pretraining import pretraining_data
+from experiments.images.pretraining import is_ours, pretraining_data
 from experiments.images.sets import fingerprint
 from experiments.schema import deciding, variant
 from experiments.stages import built_on
@@ -32,18 +33,13 @@ VERSIONS = {
 }
 
 
-def learns_model(config: RunConfig) -> bool:
-    """Whether the model is one that the suite trains."""
-    return config.model.checkpoint is None and config.model.weights == "ours"
-
-
 def weights_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides the model's weights."""
     model = config.model
     described = {"architecture": model.architecture, "config": model.config}
     if model.checkpoint is not None:
         return described | {"tag": model.weights, "checkpoint": sha256(Path(model.checkpoint))}
-    if not learns_model(config):
+    if not is_ours(config):
         return described | {"tag": model.weights}
     return {"pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config))}
 
@@ -87,17 +83,9 @@ def text_identity(config: RunConfig) -> dict[str, Any]:
 
 
 def features_identity(config: RunConfig, split: Split) -> dict[str, Any]:
-    """Return what decides the features of a split: weights, how images are seen, the views."""
-    return {
-        "weights": weights_identity(config),
-        **_seen(config),
-        "data": fingerprint(config.dataset, (split,)),
-        "dataset": config.dataset.name,
-        "classes": config.dataset.classes,
-        "split": split,
-        "views": views(config),
-        "precision": config.task.precision,
-    }
+    """Return what decides the features of a split."""
+    identity = features_of(config, split, weights_identity(config), _seen(config), views(config))
+    return identity | {"precision": config.task.precision}
 
 
 def views(config: RunConfig) -> str:

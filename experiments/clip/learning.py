@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from experiments.schema import RunConfig
 
 #: Purposes of generators: held-out images; initial lambda; order and transforms; dropout of
-#: training; dropout, and transforms, of an evaluation.
-SPLIT, NET, ORDER, DROPOUT, EVALUATION = range(5)
+#: training; dropout of an evaluation; its transforms; dropout of a step of fine-tuning.
+SPLIT, NET, ORDER, DROPOUT, EVALUATION, TRANSFORM, STEP = (*range(5), 100, 101)
 #: Images that the authors' code chooses lambda by, the first of the training images.
 FIRST = 1600
 
@@ -108,11 +109,23 @@ def batches(
             done += 1
 
 
-def accuracy(scorer: Scorer, images: TurnedImages) -> float:
+@contextmanager
+def as_evaluated(config: RunConfig, scorer: Scorer) -> Iterator[None]:
+    """Put lambda's dropout as it is in evaluations while the body runs; what it draws is seeded."""
+    before = scorer.training
+    scorer.train(config.task.lambda_dropout == "always")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(config.seed, EVALUATION))
+        yield
+    scorer.train(before)
+
+
+def accuracy(config: RunConfig, scorer: Scorer, images: TurnedImages) -> float:
     """Return the share of right classes over all images in all transforms, in percent."""
 
     def right(views: Tensor, labels: Tensor) -> Tensor:
         scores: Tensor = scorer(views.to(scorer.classifier.device))
         return (scores.argmax(dim=-1).cpu() == labels).double()
 
-    return 100 * float(over_turns(images, right).mean())
+    with as_evaluated(config, scorer):
+        return 100 * float(over_turns(images, right).mean())

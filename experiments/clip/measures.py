@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from experiments.clip.learning import TRANSFORM
 from experiments.clip.scoring import Scorer
 from experiments.images.turned import TurnedImages, over_turns
 from experiments.seeds import derive
@@ -71,10 +72,6 @@ def drawn(
     assert size is not None
     each = torch.randint(turns, (-(-count // size),), generator=generator)
     return each.repeat_interleave(size)[:count]
-
-
-#: Purpose of the generator of transforms; `learning` has the others.
-TRANSFORM = 100
 
 
 def calibration_error(confidence: Float[Tensor, " n"], right: Float[Tensor, " n"]) -> float:

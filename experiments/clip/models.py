@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from experiments.clip.identity import learns_model
 from experiments.errors import UserError, one_line
 from experiments.files import sha256
 from experiments.images.inputs import Preprocessing
-from experiments.weight_files import load_weights
+from experiments.images.pretraining import is_ours
+from experiments.weight_files import listed, load_weights, name_faults, wrong_shapes
 
 if TYPE_CHECKING:
     from experiments.clip.sections import ClipModel
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from experiments.schema import RunConfig
 
 WEIGHTS = "model.safetensors"
-#: Tensors that a message names.
-_NAMED = 3
+#: Buffers that follow from the architecture, or count batches; old files hold some of them.
+_COMPUTED = ("attn_mask", "num_batches_tracked", "position_ids")
 
 
 def build_model(model: ClipModel) -> nn.Module:
@@ -85,7 +85,7 @@ def pretrained_model(config: RunConfig, run: Run) -> nn.Module:
     if model.checkpoint is not None:
         weights = load_weights(Path(model.checkpoint))
         run.fact("checkpoint_sha256", sha256(Path(model.checkpoint)))
-    elif learns_model(config):
+    elif is_ours(config):
         finished = run.need("pretrain")
         run.fact("pretrained_by", finished.record["name"])
         weights, _ = finished.tensors(WEIGHTS)
@@ -118,30 +118,12 @@ def _fetch(model: ClipModel) -> dict[str, Tensor]:
 def _put(built: nn.Module, weights: dict[str, Tensor], model: ClipModel) -> None:
     """Put weights into a model, all of them."""
     needed = built.state_dict()
-    # A mask that old files hold and the model computes itself.
-    given = {name: value for name, value in weights.items() if not name.endswith("attn_mask")}
-    missing = [n for n in needed if n not in given and not n.endswith(_COMPUTED)]
-    extra = [n for n in given if n not in needed and not n.endswith(_COMPUTED)]
-    wrong = [
-        f"{n} {list(v.shape)} instead of {list(needed[n].shape)}"
-        for n, v in given.items()
-        if n in needed and v.shape != needed[n].shape
-    ]
-    faults = [f"it needs {_listed(missing)}"] if missing else []
-    faults += [f"it has no {_listed(extra)}"] if extra else []
-    faults += [f"it has {_listed(wrong)}"] if wrong else []
+    given = {n: v for n, v in weights.items() if n in needed or not n.endswith(_COMPUTED)}
+    faults, wrong = name_faults(given, needed, _COMPUTED), wrong_shapes(given, needed)
+    faults += [f"it has {listed(wrong)}"] if wrong else []
     if faults:
         raise UserError(f"the weights are not those of {model.architecture}: {'; '.join(faults)}")
-    built.load_state_dict({n: v for n, v in given.items() if n in needed}, strict=False)
-
-
-#: Buffers that follow from the architecture, or count batches.
-_COMPUTED = ("attn_mask", "num_batches_tracked", "position_ids")
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    built.load_state_dict(given, strict=False)
 
 
 def complete(model: ClipModel) -> None:

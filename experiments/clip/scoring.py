@@ -93,6 +93,11 @@ class Scorer(nn.Module):
         # Of a class that every view excludes, the logarithm is to be finite, and so its gradient.
         return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
 
+    @property
+    def net(self) -> nn.Module | None:
+        """Lambda, whatever it is used as; None for methods without it."""
+        return self.rule.net if isinstance(self.rule, equitune.Learned) else self.temperature
+
     def split(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
         """Return unit vectors: the embeddings, and what lambda reads, each [G, B, D]."""
         width = len(self.classifier)

@@ -15,11 +15,6 @@ TRANSFORMS = ("auto", "none", "rot90", "rot180", "mirror", "dihedral")
 
 
 @dataclass
-class PretrainRecipe(TrainingRecipe):
-    """How a small CLIP is trained, by contrasting images and captions."""
-
-
-@dataclass
 class FinetuneRecipe:
     """How the image encoder is fine-tuned (Section 5.2.1 and D.4)."""
 
@@ -61,7 +56,7 @@ class ClipTask:
     validation: float | None = between(0, 0.5)
     selection: str | None = one_of("validation", "train", "last")
     finetune: FinetuneRecipe | None = field(default_factory=FinetuneRecipe)
-    pretrain: PretrainRecipe | None = field(default_factory=PretrainRecipe)
+    pretrain: TrainingRecipe | None = field(default_factory=TrainingRecipe)
     max_images: int | None = at_least(2)
     timing_batch: int = at_least(1)
     timing_rounds: int = at_least(1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import torch
 
 from experiments.clip.learning import (
     DROPOUT,
-    EVALUATION,
     NET,
     accuracy,
     batches,
@@ -17,7 +17,7 @@ from experiments.clip.learning import (
     load_text,
     load_training,
 )
-from experiments.clip.scoring import Scorer, learning_loss, make_scorer
+from experiments.clip.scoring import learning_loss, make_scorer
 from experiments.errors import Interrupted
 from experiments.lambdas import build_net
 from experiments.progress import progress
@@ -25,7 +25,6 @@ from experiments.seeds import derive
 
 if TYPE_CHECKING:
     import equitune
-    from experiments.images.turned import TurnedImages
     from experiments.records import Run
     from experiments.schema import RunConfig
 
@@ -59,7 +58,7 @@ def train(config: RunConfig, run: Run) -> None:
             weight_decay=settings.weight_decay,
         )
         torch.manual_seed(derive(config.seed, DROPOUT))
-        best, kept, chosen = -1.0, net.state_dict(), 0
+        best, kept, chosen = -1.0, copy.deepcopy(net.state_dict()), 0
         todo = batches(config, split.learned, size, steps, images.turns)
         with progress(f"lambda {run.folder.name}", steps) as bar:
             for step, (rows, turned) in enumerate(todo, start=1):
@@ -74,7 +73,7 @@ def train(config: RunConfig, run: Run) -> None:
                 if run.should_checkpoint:
                     raise Interrupted(f"stopped on request; {run.folder.name} begins again")
                 bar.update(step, f"loss {float(loss.detach()):.3f}")
-                value = judge(config, scorer, judged)
+                value = accuracy(config, scorer, judged)
                 run.row("top1_accuracy", value, split=judging_split(config), step=step)
                 if not all(p.isfinite().all() for p in net.parameters()):
                     # The last state that was finite is kept.
@@ -82,21 +81,11 @@ def train(config: RunConfig, run: Run) -> None:
                     break
                 if value > best or task.selection == "last":
                     best, chosen = value, step
-                    kept = {key: tensor.clone() for key, tensor in net.state_dict().items()}
+                    kept = copy.deepcopy(net.state_dict())
     run.row("selected_step", chosen, split="train")
     run.fact("images", len(split.learned))
     run.fact("device", "cpu")
     run.save(LAMBDA, kept)
-
-
-def judge(config: RunConfig, scorer: Scorer, images: TurnedImages) -> float:
-    """Return the accuracy on images, in percent, with lambda as it is evaluated."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(config.seed, EVALUATION))
-        scorer.train(config.task.lambda_dropout == "always")
-        value = accuracy(scorer, images)
-    scorer.train()
-    return value
 
 
 def load_lambda(config: RunConfig, run: Run, width: int) -> equitune.LambdaNet | None:

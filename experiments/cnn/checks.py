@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from experiments.cnn.identity import is_live, learns_backbone
+from experiments.cnn.identity import is_live
 from experiments.errors import UserError
 from experiments.images.checks import check_group
-from experiments.images.pretraining import pretraining_data
+from experiments.images.pretraining import is_ours, pretraining_data
 from experiments.schema import check_values
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def resolve(config: RunConfig) -> None:
         values = getattr(model, name)
         if len(values) != 3 or (name == "std" and min(values) <= 0):
             raise UserError(f"model.{name}={values} must be three numbers, above 0 for std")
-    if learns_backbone(config):
+    if is_ours(config):
         if task.pretrain is None or task.pretrain_seed is None:
             raise UserError("model.weights=ours needs task.pretrain and task.pretrain_seed")
         check_values(pretraining_data(config), "task.pretrain.dataset.")
@@ -44,7 +44,7 @@ def resolve(config: RunConfig) -> None:
         )
     _check_method(config)
     _check_training(config)
-    if not learns_backbone(config):
+    if not is_ours(config):
         task.pretrain = task.pretrain_seed = None
 
 
@@ -102,7 +102,7 @@ def _check_zero_shot(config: RunConfig) -> None:
         )
     if task.batch_norm == "train":
         raise UserError("task.training=none has no batches: choose task.batch_norm=frozen")
-    if learns_backbone(config) and task.pretrain.dataset != config.dataset.name:
+    if is_ours(config) and task.pretrain.dataset != config.dataset.name:
         raise UserError(
             f"task.training=none evaluates the network on the classes that it was trained on: "
             f"choose dataset={task.pretrain.dataset} or task.pretrain.dataset={config.dataset.name}"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.files import sha256
 from experiments.images.arrays import Split
+from experiments.images.identity import features_of
 from experiments.images.members import smallest
-from experiments.images.pretraining import pretraining_data
+from experiments.images.pretraining import is_ours, pretraining_data
 from experiments.images.sets import fingerprint
 from experiments.schema import deciding, variant
 from experiments.stages import built_on
@@ -20,18 +21,13 @@ if TYPE_CHECKING:
 VERSIONS = {"pretrain": 1, "features": 3, "probe": 2, "evaluate": 3}
 
 
-def learns_backbone(config: RunConfig) -> bool:
-    """Whether the backbone is one that the suite trains."""
-    return config.model.checkpoint is None and config.model.weights == "ours"
-
-
 def weights_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides the backbone's weights."""
     model = config.model
     if model.checkpoint is not None:
         given = sha256(Path(model.checkpoint))
         return {"architecture": model.architecture, "checkpoint": given}
-    if not learns_backbone(config):
+    if not is_ours(config):
         from experiments.cnn.weights import imagenet_name
 
         return {"architecture": model.architecture, "weights": imagenet_name(model.architecture)}
@@ -55,16 +51,8 @@ def _seen(config: RunConfig) -> dict[str, Any]:
 
 
 def features_identity(config: RunConfig, split: Split) -> dict[str, Any]:
-    """Return what decides the features of a split: weights, how images are seen, the views."""
-    return {
-        "weights": weights_identity(config),
-        **_seen(config),
-        "data": fingerprint(config.dataset, (split,)),
-        "dataset": config.dataset.name,
-        "classes": config.dataset.classes,
-        "split": split,
-        "views": views(config),
-    }
+    """Return what decides the features of a split."""
+    return features_of(config, split, weights_identity(config), _seen(config), views(config))
 
 
 def views(config: RunConfig) -> str:

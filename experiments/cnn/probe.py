@@ -16,7 +16,8 @@ from experiments.cnn.heads import Head, Probe, make_rule
 from experiments.cnn.seeds import DROPOUT, LAYERS, ORDER, SPLIT
 from experiments.cnn.sources import correctness, make_source
 from experiments.errors import Interrupted, UserError
-from experiments.images.turned import Stored, TurnedImages
+from experiments.images.training import LOOK_EVERY
+from experiments.images.turned import TurnedImages
 from experiments.images.views import make_action
 from experiments.lambdas import build_net
 from experiments.progress import progress
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from experiments.schema import LambdaNetConfig, RunConfig
 
 HEADS = "heads.safetensors"
-#: Steps between two looks at signals.
-LOOK_EVERY = 20
-#: Images whose stored features are looked up at once.
-LOOK_UP = 80
 
 
 class Plan(NamedTuple):
@@ -151,8 +148,7 @@ class Learner:
     def _views(self, order: Tensor, turns: Tensor) -> Iterator[Tensor]:
         """Yield the views of each batch; stored ones are looked up for several batches at once."""
         size = self.recipe.batch_size
-        stored = isinstance(self.source, Stored)
-        many = max(1, LOOK_UP // size) * size if stored else size
+        many = max(1, self.source.together // size) * size
         for rows, turned in zip(torch.split(order, many), torch.split(turns, many), strict=True):
             views = self.source.views(rows, turned)
             if len(rows) <= size:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor, nn
 
@@ -19,7 +18,7 @@ from experiments.images.inputs import Preprocessing
 from experiments.images.members import MEMBERS
 from experiments.images.sets import load_images
 from experiments.images.turned import Stored, TurnedImages, over_turns
-from experiments.images.views import SQUARE
+from experiments.images.views import orbits_of_turned
 
 if TYPE_CHECKING:
     from experiments.cnn.backbones import Backbone
@@ -68,11 +67,7 @@ class Live(TurnedImages):
         for module in self.backbone.modules() if self._batch_statistics else ():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.train()
-        inputs = self.see(self.pixels[rows])
-        for number, element in enumerate(self._turns):
-            chosen = turned == number
-            inputs[chosen] = SQUARE.act(element, inputs[chosen])
-        orbit = torch.stack([SQUARE.act(g, inputs) for g in self._members])
+        orbit = orbits_of_turned(self.see(self.pixels[rows]), turned, self._turns, self._members)
         features = self.backbone.features(orbit.flatten(0, 1))
         return features.reshape(*orbit.shape[:2], *features.shape[1:])
 

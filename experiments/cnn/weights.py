@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -12,12 +12,10 @@ from torch import Tensor
 
 from experiments.cnn.backbones import SMALL, Backbone, parse
 from experiments.errors import UserError, one_line
-from experiments.weight_files import check_weights
+from experiments.weight_files import check_weights, listed, name_faults, wrong_shapes
 
 #: Names of the classifiers of our own and of torchvision's networks.
 _CLASSIFIERS = ("linear", "fc", "classifier", "heads", "head")
-#: Mismatches that a line names.
-_NAMED = 3
 
 
 def class_count(weights: dict[str, Tensor], architecture: str) -> int:
@@ -75,39 +73,21 @@ def put_weights(backbone: Backbone, weights: dict[str, Tensor]) -> None:
     # A copy knows the version of its format; torchvision's MNASNet asks for it.
     state = backbone.model.state_dict()
     architecture = backbone.architecture
-    _check_names(weights, state, architecture)
+    faults = name_faults(weights, state, ("num_batches_tracked",))
+    if faults:
+        raise UserError(f"the weights are not those of {architecture}: {'; '.join(faults)}")
     classes = class_count(weights, architecture)
     if classes != backbone.classes:
         raise UserError(
             f"the weights are for {classes} classes; this {architecture} is for {backbone.classes}"
         )
-    wrong = [
-        f"{name} {list(value.shape)} instead of {list(state[name].shape)}"
-        for name, value in weights.items()
-        if value.shape != state[name].shape
-    ]
+    wrong = wrong_shapes(weights, state)
     if wrong:
         stem = "conv1.weight [64, 3, 7, 7] instead of [64, 3, 3, 3]" in wrong
         note = f"; its first convolution is 3x3 up to model.size={SMALL}" if stem else ""
-        raise UserError(f"the weights do not fit {architecture}: {_listed(wrong)}{note}")
+        raise UserError(f"the weights do not fit {architecture}: {listed(wrong)}{note}")
     state.update(weights)
     backbone.model.load_state_dict(state)
-
-
-def _check_names(
-    weights: Mapping[str, Tensor], needed: Mapping[str, Tensor], architecture: str
-) -> None:
-    missing = [n for n in needed if n not in weights and not n.endswith("num_batches_tracked")]
-    extra = [name for name in weights if name not in needed]
-    wrong = [f"it needs {_listed(missing)}"] if missing else []
-    wrong += [f"it has no {_listed(extra)}"] if extra else []
-    if wrong:
-        raise UserError(f"the weights are not those of {architecture}: {'; '.join(wrong)}")
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def imagenet_weights(architecture: str) -> dict[str, Tensor]:

@@ -138,7 +138,7 @@ def extract(run: Run, images: OpenImages, how: Extraction, split: str, label: st
         Interrupted: If the process was asked to stop.
     """
     count, step = len(images), how.batch * PASSES
-    starts = range(0, count, step)
+    parts: list[Tensor] = []
     with progress(label, count) as bar:
 
         def look(done: int) -> None:
@@ -146,13 +146,15 @@ def extract(run: Run, images: OpenImages, how: Extraction, split: str, label: st
             if run.should_checkpoint:
                 raise Interrupted(f"stopped on request; {run.folder.name} resumes")
 
-        for start in starts:
-            path, stop = _part(run.folder, start), min(start + step, count)
-            if not _is_whole(path, stop - start):
-                save_tensors(path, {"outputs": _compute(images, how, start, stop, look)})
+        for start in range(0, count, step):
+            path, stop = run.folder / f"features-{start:08}.safetensors", min(start + step, count)
+            part = _kept(path, stop - start)
+            if part is None:
+                part = _compute(images, how, start, stop, look)
+                save_tensors(path, {"outputs": part})
+            parts.append(part)
             look(stop)
-    found = [load_tensors(_part(run.folder, start))[0]["outputs"] for start in starts]
-    values = torch.cat(found, dim=1)
+    values = torch.cat(parts, dim=1)
     run.row("images", count, split=split)
     run.fact("shape", list(values.shape))
     run.fact("device", str(how.device))
@@ -162,19 +164,16 @@ def extract(run: Run, images: OpenImages, how: Extraction, split: str, label: st
         path.unlink()
 
 
-def _part(folder: Path, start: int) -> Path:
-    return folder / f"features-{start:08}.safetensors"
-
-
-def _is_whole(path: Path, count: int) -> bool:
-    """Whether a part is there with as many images as it must have."""
+def _kept(path: Path, count: int) -> Tensor | None:
+    """Return a part of an earlier attempt, or None without one that is whole and as long."""
     if not path.is_file():
-        return False
+        return None
     try:
-        return int(load_tensors(path)[0]["outputs"].shape[1]) == count
+        outputs = load_tensors(path)[0]["outputs"]
     except (UserError, KeyError) as error:
         log.warning("%s; this part is computed again", error)
-        return False
+        return None
+    return outputs if outputs.shape[1] == count else None
 
 
 def load_orbits(run: Run, finished: FinishedRun) -> Orbits:

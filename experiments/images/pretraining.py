@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from experiments.schema import RunConfig
 
 
+def is_ours(config: RunConfig) -> bool:
+    """Whether the model is one that the suite trains."""
+    return config.model.checkpoint is None and config.model.weights == "ours"
+
+
 def pretraining_data(config: RunConfig) -> ImageDataset:
     """Return the data set that the suite trains a network on: the run's own, or another one.
 

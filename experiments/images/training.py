@@ -115,26 +115,39 @@ class Trainer:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return everything that the rest of the training depends on."""
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        for index, parameter in enumerate(self.network.parameters()):
-            for name, value in self.optimiser.state[parameter].items():
-                if value is not None:
-                    tensors[f"optimiser.{index}.{name}"] = value
-        return tensors, {"epoch": self.epoch}
+        return pack(self.network, self.optimiser), {"epoch": self.epoch}
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Go on from a kept state."""
-        prefix = "network."
-        self.network.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        )
-        for index, parameter in enumerate(self.network.parameters()):
-            begin = f"optimiser.{index}."
-            for name in (key for key in tensors if key.startswith(begin)):
-                kept = tensors[name]
-                own = torch.empty_like(parameter).copy_(kept) if "step" not in name else kept
-                self.optimiser.state[parameter][name.removeprefix(begin)] = own
+        unpack(tensors, self.network, self.optimiser)
         self.epoch = int(facts["epoch"])
+
+
+def pack(network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return weights and what the optimiser keeps of each, to go on from."""
+    tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
+    for index, parameter in enumerate(network.parameters()):
+        for name, value in optimiser.state[parameter].items():
+            if value is not None:
+                tensors[f"optimiser.{index}.{name}"] = value
+    return tensors
+
+
+def unpack(
+    tensors: dict[str, Tensor], network: nn.Module, optimiser: torch.optim.Optimizer
+) -> None:
+    """Put back what `pack` has returned."""
+    prefix = "network."
+    network.load_state_dict(
+        {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    )
+    for index, parameter in enumerate(network.parameters()):
+        begin = f"optimiser.{index}."
+        for key in (key for key in tensors if key.startswith(begin)):
+            name, kept = key.removeprefix(begin), tensors[key]
+            # AdamW counts steps where it likes; the rest lies beside the parameter.
+            own = kept if name == "step" else torch.empty_like(parameter).copy_(kept)
+            optimiser.state[parameter][name] = own
 
 
 def train(trainer: Trainer, run: Run, label: str) -> list[float]:

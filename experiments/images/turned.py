@@ -14,6 +14,8 @@ from experiments.images.views import lookup
 
 #: Images per pass where features are stored.
 CHUNK = 2000
+#: Images that are looked up at once for small batches: looking up is slow, and memory is not.
+TOGETHER = 80
 
 
 class TurnedImages(ABC):
@@ -23,6 +25,7 @@ class TurnedImages(ABC):
         labels: Classes, [N].
         turns: Number R of transforms that an image may have had.
         chunk: Images per pass where nothing is learned.
+        together: Images whose views are best asked for at once, however small the batches.
         shape: Of the features of one view.
         sample: Pixels of some images.
     """
@@ -30,6 +33,7 @@ class TurnedImages(ABC):
     labels: Int64[Tensor, " n"]
     turns: int
     chunk: int
+    together: int = 1
     shape: tuple[int, ...]
     sample: UInt8[Tensor, "k 3 s s"]
 
@@ -62,7 +66,7 @@ class Stored(TurnedImages):
         self.labels = features.labels
         self._table = lookup(group, transform, features.views)
         self.turns = self._table.shape[1]
-        self.chunk = CHUNK
+        self.chunk, self.together = CHUNK, TOGETHER
         self.shape = tuple(features.values.shape[2:])
         self.sample = features.sample
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 import equitune
@@ -25,6 +25,26 @@ def make_action(name: str) -> equitune.Action:
         "dihedral": equitune.DihedralImage,
     }
     return actions[name]()
+
+
+def orbits_of_turned(
+    inputs: Float[Tensor, "batch 3 s s"],
+    turned: Int64[Tensor, " batch"],
+    turns: tuple[int, ...],
+    elements: tuple[int, ...],
+) -> Float[Tensor, "group batch 3 s s"]:
+    """Return the orbits of images that have had a transform, each its own.
+
+    Args:
+        inputs: The images as they were; changed in place.
+        turned: Which transform each has had, a position in ``turns``.
+        turns: The transforms, as elements of the symmetry group of the square.
+        elements: Those of the group.
+    """
+    for number, element in enumerate(turns):
+        chosen = turned == number
+        inputs[chosen] = SQUARE.act(element, inputs[chosen])
+    return torch.stack([SQUARE.act(g, inputs) for g in elements])
 
 
 def lookup(group: str, transform: str, views: str) -> Int64[Tensor, "group transforms"]:

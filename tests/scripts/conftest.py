@@ -9,11 +9,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure as Drawing
 
+from scripts._artefacts import ARTEFACTS
 from scripts._figures import Figure, house_style
+from scripts._options import Options
+from scripts._results import load_results
+from scripts._tables import Table
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -115,3 +120,28 @@ def drawn(figure: Figure) -> Drawing:
         drawing.draw_without_rendering()
     assert isinstance(drawing, Drawing)
     return drawing
+
+
+def build_figure(tree: ResultsTree, name: str, **options: Any) -> Figure:
+    """A figure as the program builds it."""
+    figure = _build(tree, name, options)
+    assert isinstance(figure, Figure)
+    return figure
+
+
+def build_table(tree: ResultsTree, name: str, **options: Any) -> Table:
+    """A table as the program builds it."""
+    table = _build(tree, name, options)
+    assert isinstance(table, Table)
+    return table
+
+
+def _build(tree: ResultsTree, name: str, options: Mapping[str, Any]) -> object:
+    chosen, entry = Options(**options), ARTEFACTS[name]
+    return entry.build(load_results(tree.path, (entry.task,), chosen.scales), chosen)
+
+
+def lines_of(table: Table, title: str, stub: int) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """The lines of the one block with this title, by their first cells."""
+    [found] = [block for block in table.blocks if block.title == title]
+    return {line[:stub]: line[stub:] for line in found.rows}

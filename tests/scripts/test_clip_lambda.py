@@ -11,14 +11,11 @@ from matplotlib.colors import to_hex
 from omegaconf import OmegaConf
 from PIL import Image
 
-from scripts._artefacts import ARTEFACTS
 from scripts._clip import MODELS, OURS
 from scripts._clip_lambda import COLOURS, PRESET
 from scripts._clip_presets import DRAWN
 from scripts._figures import Figure
-from scripts._options import Options
-from scripts._results import load_results
-from tests.scripts.conftest import drawn
+from tests.scripts.conftest import build_figure, drawn, lines_of
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 DASH = "\N{EN DASH}"
@@ -28,17 +25,12 @@ SHARES = (40.0, 20.0, 25.0, 15.0)
 
 def build(tree: Any, **options: Any) -> Figure:
     """The artefact as the program builds it."""
-    chosen = Options(**options)
-    results = load_results(tree.path, ("clip",), chosen.scales)
-    figure = ARTEFACTS["figure12"].build(results, chosen)
-    assert isinstance(figure, Figure)
-    return figure
+    return build_figure(tree, "figure12", **options)
 
 
 def block(figure: Figure, title: str) -> dict[str, tuple[str, ...]]:
     """The lines of the one block with this title, by their model."""
-    [found] = [block for block in figure.digest.blocks if block.title == title]
-    return {line[0]: line[1:] for line in found.rows}
+    return {name: line for (name,), line in lines_of(figure.digest, title, 1).items()}
 
 
 def weighed(tree: Any, seeds: int = 1, **changes: Any) -> list[Any]:

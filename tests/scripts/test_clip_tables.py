@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from scripts._artefacts import ARTEFACTS
 from scripts._clip import OURS
 from scripts._clip_presets import DRAWN
 from scripts._clip_tables import GROUPS, PRESET, own_ways
-from scripts._options import Options
-from scripts._results import load_results
 from scripts._tables import Table
+from tests.scripts.conftest import build_table, lines_of
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 COMMAND = "python run.py experiment=clip_zero_shot"
@@ -34,17 +32,12 @@ GAINS = (0.0, 3.0, -2.0, 3.0, 8.0, 1.0, 2.0, -5.0, 0.5)
 
 def build(tree: Any, name: str = "clip_zero_shot", **options: Any) -> Table:
     """The artefact as the program builds it."""
-    chosen = Options(**options)
-    results = load_results(tree.path, ("clip",), chosen.scales)
-    table = ARTEFACTS[name].build(results, chosen)
-    assert isinstance(table, Table)
-    return table
+    return build_table(tree, name, **options)
 
 
 def block(table: Table, title: str, stub: int = 3) -> dict[tuple[str, ...], tuple[str, ...]]:
     """The lines of the one block with this title, by what names them."""
-    [found] = [block for block in table.blocks if block.title == title]
-    return {line[:stub]: line[stub:] for line in found.rows}
+    return lines_of(table, title, stub)
 
 
 def evaluated(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from scripts._artefacts import ARTEFACTS
-from scripts._options import Options
-from scripts._results import load_results
 from scripts._tables import Table
+from tests.scripts.conftest import build_table
 
 WAYS = (("equitune", ""), ("equizero", ""), ("lambda_equitune", ""))
 SECOND = ("lambda_equitune", "second encoder")
@@ -35,9 +33,8 @@ def timed(tree: Any, machine: str, model: str, base: float) -> list[Any]:
 
 
 def build(tree: Any) -> Table:
-    table = ARTEFACTS["table1"].build(load_results(tree.path, ("clip",)), Options())
-    assert isinstance(table, Table)
-    return table
+    """The artefact as the program builds it."""
+    return build_table(tree, "table1")
 
 
 def test_times_stand_beside_the_papers_whose_lambda_has_a_second_encoder(tree: Any) -> None:

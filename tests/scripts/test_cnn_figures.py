@@ -9,12 +9,9 @@ import pytest
 from matplotlib.colors import to_hex
 from omegaconf import OmegaConf
 
-from scripts._artefacts import ARTEFACTS
 from scripts._cnn import COLOURS, DATASETS, GROUPS, IMAGES, LOSSES, STUDIES, WAYS, Way
 from scripts._figures import Figure
-from scripts._options import Options
-from scripts._results import load_results
-from tests.scripts.conftest import drawn
+from tests.scripts.conftest import build_figure, drawn, lines_of
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 DASH = "\N{EN DASH}"
@@ -25,17 +22,12 @@ OTHERS = ("missing", "missing", "missing", "missing", "missing", "0")
 
 def build(tree: Any, name: str = "figure5b", **options: Any) -> Figure:
     """The artefact as the program builds it."""
-    chosen = Options(**options)
-    results = load_results(tree.path, ("cnn",), chosen.scales)
-    figure = ARTEFACTS[name].build(results, chosen)
-    assert isinstance(figure, Figure)
-    return figure
+    return build_figure(tree, name, **options)
 
 
 def block(figure: Figure, title: str) -> dict[tuple[str, ...], tuple[str, ...]]:
     """The lines of the one block with this title, by their method and loss."""
-    [found] = [block for block in figure.digest.blocks if block.title == title]
-    return {line[:2]: line[2:] for line in found.rows}
+    return lines_of(figure.digest, title, 2)
 
 
 def probed(tree: Any, way: Way, base: float, seeds: int = 3, **changes: Any) -> list[Any]:

@@ -7,12 +7,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from scripts._artefacts import ARTEFACTS
 from scripts._cnn import GROUPS, Way
 from scripts._cnn_tables import MODELS, PROTOCOL, SOURCES, UNTRAINED
-from scripts._options import Options
-from scripts._results import load_results
 from scripts._tables import Table
+from tests.scripts.conftest import build_table, lines_of
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 COMMAND = "python run.py experiment=cnn_zero_shot"
@@ -22,17 +20,12 @@ ENTROPY = Way("equizero", "entropy")
 
 def build(tree: Any, **options: Any) -> Table:
     """The artefact as the program builds it."""
-    chosen = Options(**options)
-    results = load_results(tree.path, ("cnn",), chosen.scales)
-    table = ARTEFACTS["cnn_zero_shot"].build(results, chosen)
-    assert isinstance(table, Table)
-    return table
+    return build_table(tree, "cnn_zero_shot", **options)
 
 
 def block(table: Table, title: str) -> dict[tuple[str, ...], tuple[str, ...]]:
     """The lines of the one block with this title, by their method and loss."""
-    [found] = [block for block in table.blocks if block.title == title]
-    return {line[:2]: line[2:] for line in found.rows}
+    return lines_of(table, title, 2)
 
 
 def estimate(tree: Any, mean: float, half: float, **columns: Any) -> list[Any]:

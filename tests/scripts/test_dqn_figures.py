@@ -10,13 +10,10 @@ import pytest
 from matplotlib.colors import to_hex
 from omegaconf import OmegaConf
 
-from scripts._artefacts import ARTEFACTS
 from scripts._dqn import COLOURS, DATASETS, PAPERS_METHODS, REGIMES, SEEDS
 from scripts._figures import Figure
-from scripts._options import Options
-from scripts._results import load_results
 from scripts._statistics import bootstrap_interval
-from tests.scripts.conftest import drawn
+from tests.scripts.conftest import build_figure, drawn
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 COMMAND = "python run.py experiment=figure2"
@@ -28,11 +25,7 @@ ORDERED = {method: [value + 3.0 * rank for value in BASE] for rank, method in en
 
 def build(tree: Any, name: str = "figure2", **options: Any) -> Figure:
     """The artefact as the program builds it."""
-    chosen = Options(**options)
-    results = load_results(tree.path, ("dqn",), chosen.scales)
-    figure = ARTEFACTS[name].build(results, chosen)
-    assert isinstance(figure, Figure)
-    return figure
+    return build_figure(tree, name, **options)
 
 
 def block(figure: Figure, title: str) -> dict[str, tuple[str, ...]]:

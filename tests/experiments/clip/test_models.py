@@ -29,15 +29,10 @@ from experiments.files import save_tensors
 from experiments.images.sets import load_images
 from experiments.images.views import make_action
 from experiments.schema import CONF, RunConfig
+from tests.experiments.clip.small import SMALL
 
 Configure = Callable[..., RunConfig]
 RunPy = Callable[..., "subprocess.CompletedProcess[str]"]
-SMALL = (
-    "model.config.vision_cfg.width=8",
-    "model.config.vision_cfg.head_width=16",
-    "model.config.text_cfg.width=16",
-    "model.size=32",
-)
 
 
 class Bare:

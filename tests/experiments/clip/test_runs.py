@@ -26,15 +26,13 @@ from experiments.registry import load_task
 from experiments.runner import StopSignal, ensure, execute
 from experiments.schema import RunConfig, variant
 from experiments.stages import name_run
+from tests.experiments.clip.small import SMALL
 
 Configure = Callable[..., RunConfig]
 RunPy = Callable[..., "subprocess.CompletedProcess[str]"]
 SHORT = (
     "task=clip",
-    "model.config.vision_cfg.width=8",
-    "model.config.vision_cfg.head_width=16",
-    "model.config.text_cfg.width=16",
-    "model.size=32",
+    *SMALL,
     "dataset.per_class_train=20",
     "dataset.per_class_test=10",
     "task.pretrain.epochs=2",
