@@ -26,7 +26,7 @@ VERSIONS = {
     "pretrain": 1,
     "text": 1,
     "features": 1,
-    "lambda": 1,
+    "lambda": 2,
     "finetune": 1,
     "evaluate": 1,
     "timing": 1,
