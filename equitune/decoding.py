@@ -22,7 +22,7 @@ from torch import Tensor
 from equitune.actions import Action
 from equitune.averaging import average, map_tree, select
 
-#: ``step(state, words[N, n]) -> scores[N, n, V], state``: reads words, scores each next word.
+#: ``step(state, words[N, n]) -> scores[N, V], state``: reads words, scores the one after them.
 Step = Callable[[Any, Tensor], tuple[Tensor, Any]]
 
 
@@ -36,6 +36,9 @@ class Block(NamedTuple):
         words: The words that each branch wrote, carried back, [G, B, n]; ``end`` after its end.
         emitted: True in the steps up to and including a branch's end, [G, B, n].
         rows: Which samples of the original batch these are, [B].
+        context: The model's state after the context that the block goes on from, a tree of tensors
+            with rows [G * B] in the order of the flattened orbit. What is computed from it is a
+            function of gx, as lambda(gx) must be.
     """
 
     outputs: Float[Tensor, "group batch steps words"]
@@ -43,6 +46,7 @@ class Block(NamedTuple):
     words: Int[Tensor, "group batch steps"]
     emitted: Bool[Tensor, "group batch steps"]
     rows: Int[Tensor, " batch"]
+    context: Any
 
 
 class Choice(NamedTuple):
@@ -175,8 +179,10 @@ def decode(
 
     Args:
         step: The model: ``step(state, words[N, n])`` reads n words per row and returns the scores
-            of the word after each, [N, n, V], and the new state. Rows are the flattened orbit,
-            N = G * B, group-major. The old state must stay valid (needed if ``block`` is above 1).
+            of the word after them, [N, V], and the new state. Rows are the flattened orbit,
+            N = G * B, group-major. The old state must stay valid (needed if ``block`` is above 1):
+            the branches' own words are forgotten, and the chosen ones are read from there, all in
+            one call.
         state: The model's state after reading the transformed contexts: a tensor, or a tuple, list,
             dict or named tuple of tensors, each [N, ...].
         start: The first word that is fed to every sample, in the words of the identity, [B].
@@ -211,12 +217,12 @@ def decode(
         if len(rows) == 0:
             break
         size = min(block, max_steps - first)
-        written, after = writer.write(state, feed, rows, first, size)
+        written = writer.write(state, feed, rows, first, size)
         choice = rule(written, memory)
         memory, chosen = choice.memory, writer.words_of(choice, rows, first)
         out[rows, first : first + size] = chosen
         if first + size < max_steps:
-            state, feed, rows = writer.advance(state, after, feed, rows, chosen)
+            state, feed, rows = writer.advance(written.context, rows, chosen)
     return _cut(out, end)
 
 
@@ -252,59 +258,55 @@ class _Writer(NamedTuple):
     end: int | None
     pick: Pick
 
-    def write(
-        self, state: Any, feed: Tensor, rows: Tensor, first: int, size: int
-    ) -> tuple[Block, Any]:
-        """Let every branch write ``size`` words from position ``first`` on.
-
-        Returns:
-            The block, and the state after it if ``size`` is 1.
-        """
+    def write(self, state: Any, feed: Tensor, rows: Tensor, first: int, size: int) -> Block:
+        """Let every branch read ``feed`` [G, B, n] and write ``size`` words from ``first`` on."""
         order = self.action_in.group.order
         elements = torch.arange(order, device=rows.device).repeat_interleave(len(rows))
         where = Where(rows.repeat(order), elements, first)
-        outputs, words, emitted, after = self._roll_out(state, feed.flatten(0, 1), where, size)
+        outputs, words, emitted, context = self._roll_out(state, feed.flatten(0, 1), where, size)
         shape = (order, len(rows), size)
         outputs = outputs.reshape(*shape, -1)
-        block = Block(
+        return Block(
             outputs,
             self.action_out.undo(outputs),
             self.action_in.undo(words.reshape(shape)),
             emitted.reshape(shape),
             rows,
+            context,
         )
-        return block, after
 
     def _roll_out(
         self, state: Any, feed: Tensor, where: Where, size: int
     ) -> tuple[Tensor, Tensor, Tensor, Any]:
-        """Let every row write, feeding itself; rows that have ended are dropped on the way."""
+        """Let every row write, feeding itself; rows that have ended are dropped on the way.
+
+        Returns:
+            The scores, words and marks of what was emitted, and the state of all rows after
+            ``feed``, before any word of their own.
+        """
         total, end = feed.shape[0], self.end
+        scores, state = self.step(state, feed)
+        context = state
+        outputs = scores.new_zeros(total, size, scores.shape[-1])
         words = feed.new_full((total, size), 0 if end is None else end)
         emitted = torch.zeros(total, size, dtype=torch.bool, device=feed.device)
-        outputs: Tensor | None = None
         rows = torch.arange(total, device=feed.device)
         assert where.elements is not None
         for position in range(size):
-            scores, state = self.step(state, feed)
-            scores = scores[:, -1]
-            if outputs is None:
-                outputs = scores.new_zeros(total, size, scores.shape[-1])
             at = Where(where.samples[rows], where.elements[rows], where.step + position)
             own = self.pick(scores, at)
             outputs[rows, position] = scores
             words[rows, position] = own
             emitted[rows, position] = True
-            feed = own[:, None]
-            if end is None or position + 1 == size:
-                continue
-            alive = own != end
-            if not bool(alive.any()):
+            if position + 1 == size:
                 break
-            if not bool(alive.all()):
-                state, feed, rows = _take(state, alive), feed[alive], rows[alive]
-        assert outputs is not None
-        return outputs, words, emitted, state
+            alive = own != end if end is not None else None
+            if alive is not None and not bool(alive.all()):
+                if not bool(alive.any()):
+                    break
+                state, own, rows = _take(state, alive), own[alive], rows[alive]
+            scores, state = self.step(state, own[:, None])
+        return outputs, words, emitted, context
 
     def words_of(self, choice: Choice, rows: Tensor, first: int) -> Tensor:
         """Return the words of a choice, picked by its scores where it has none."""
@@ -316,25 +318,19 @@ class _Writer(NamedTuple):
         picked = [self.pick(scores, Where(rows, None, at)) for at, scores in steps]
         return torch.stack(picked, dim=1)
 
-    def advance(
-        self, state: Any, after: Any, feed: Tensor, rows: Tensor, chosen: Tensor
-    ) -> tuple[Any, Tensor, Tensor]:
-        """Feed every branch its transform of the chosen words and drop samples that have ended.
+    def advance(self, context: Any, rows: Tensor, chosen: Tensor) -> tuple[Any, Tensor, Tensor]:
+        """Have every branch read its transform of the chosen words; drop samples that have ended.
 
         Returns:
-            The state, the words to feed next and the samples that are left.
+            The state to go on from, the words to feed next [G, B, n] and the samples that are left.
         """
-        words = self.action_in.orbit(chosen)
-        if chosen.shape[1] > 1:
-            known = torch.cat((feed, words[..., :-1]), dim=-1)
-            after = self.step(state, known.flatten(0, 1))[1]
-        feed = words[..., -1:]
+        feed = self.action_in.orbit(chosen)
         if self.end is None:
-            return after, feed, rows
+            return context, feed, rows
         alive = (chosen != self.end).all(dim=1)
         if bool(alive.all()):
-            return after, feed, rows
-        return _take(after, alive.repeat(len(words))), feed[:, alive], rows[alive]
+            return context, feed, rows
+        return _take(context, alive.repeat(len(feed))), feed[:, alive], rows[alive]
 
 
 def _take(tree: Any, keep: Tensor) -> Any:

@@ -20,12 +20,10 @@ def read(context: Tensor) -> Tensor:
 
 
 def step(state: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-    """Read words [N, n] and return the scores of the word after each [N, n, V], and the state."""
-    scores = []
+    """Read words [N, n] and return the scores of the word after them [N, V], and the state."""
     for word in words.unbind(dim=1):
         state = (state @ mix + embed[word]).tanh()
-        scores.append((state @ out).log_softmax(dim=-1))
-    return torch.stack(scores, dim=1), state
+    return (state @ out).log_softmax(dim=-1), state
 
 
 swap = equitune.cyclic(2)

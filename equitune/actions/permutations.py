@@ -26,6 +26,9 @@ class PermuteAxis(Action):
 
     forward_table: Tensor
     inverse_table: Tensor
+    moved: Tensor
+    moved_forward: Tensor
+    moved_inverse: Tensor
 
     def __init__(
         self, group: FiniteGroup, permutations: Shaped[Tensor, "group n"], dim: int = -1
@@ -48,6 +51,14 @@ class PermuteAxis(Action):
         table = _as_permutations(group, permutations)
         self.register_buffer("forward_table", table, persistent=False)
         self.register_buffer("inverse_table", table[group.inverses], persistent=False)
+        # Of a vocabulary a few words are moved: only their columns need to be read anew.
+        moved = (table != torch.arange(table.shape[1])).any(dim=0).nonzero().flatten()
+        places = torch.zeros(table.shape[1], dtype=torch.long)
+        places[moved] = torch.arange(len(moved))
+        self.register_buffer("moved", moved, persistent=False)
+        self.register_buffer("moved_forward", places[table[:, moved]], persistent=False)
+        inverse = places[table[group.inverses][:, moved]]
+        self.register_buffer("moved_inverse", inverse, persistent=False)
 
     @property
     def size(self) -> int:
@@ -73,7 +84,7 @@ class PermuteAxis(Action):
         """
         check_size(x, 1, self.dim, self.size, "PermuteAxis")
         views = x.unsqueeze(0).expand(self.group.order, *x.shape)
-        return self._gather(views, self.inverse_table)
+        return self._gather(views, self.inverse_table, self.moved_inverse)
 
     def undo(self, y: Shaped[Tensor, "group batch ..."]) -> Shaped[Tensor, "group batch ..."]:
         """Return result[g] = g^-1 y[g], [G, B, ...].
@@ -83,12 +94,20 @@ class PermuteAxis(Action):
         """
         self._check_views(y)
         check_size(y, 2, self.dim, self.size, "PermuteAxis")
-        return self._gather(y, self.forward_table)
+        return self._gather(y, self.forward_table, self.moved_forward)
 
-    def _gather(self, views: Tensor, table: Tensor) -> Tensor:
-        shape = [1] * views.ndim
-        shape[0], shape[self.dim] = self.group.order, self.size
-        return views.gather(self.dim, table.view(shape).expand_as(views))
+    def _gather(self, views: Tensor, table: Tensor, moved_table: Tensor) -> Tensor:
+        if 2 * len(self.moved) > self.size:
+            return _gather(views, table, self.dim)
+        columns = _gather(views.index_select(self.dim, self.moved), moved_table, self.dim)
+        return views.index_copy(self.dim, self.moved, columns)
+
+
+def _gather(views: Tensor, table: Tensor, dim: int) -> Tensor:
+    """Read every view [G, B, ...] along a dim by its row of a table [G, n]."""
+    shape = [1] * views.ndim
+    shape[0], shape[dim] = table.shape
+    return views.gather(dim, table.view(shape).expand_as(views))
 
 
 class Relabel(Action):

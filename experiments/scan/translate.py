@@ -71,11 +71,9 @@ def _step_of(model: EncoderDecoder, logits: bool) -> equitune.Step:
     """Return the model's step in the form that the library's decoding wants."""
 
     def step(state: Any, words: Tensor) -> tuple[Tensor, Any]:
-        rows = []
         for column in words.unbind(dim=1):
             scores, state = model.step(state, column, logits=logits)
-            rows.append(scores)
-        return torch.stack(rows, dim=1), state
+        return scores, state
 
     return step
 

@@ -322,3 +322,15 @@ def test_linear_keeps_its_precision_through_changes_of_dtype() -> None:
     action = Linear(cyclic(3), powers).bfloat16().double()
     assert torch.equal(action.matrices, powers)
     assert action.float().state_dict() == {}
+
+
+@pytest.mark.parametrize("cycles", [[[3, 7], [5, 1]], [[i, i + 6] for i in range(6)]])
+@pytest.mark.parametrize("dim", [-1, -2])
+def test_permute_axis_reads_few_or_all_columns_alike(cycles: list[list[int]], dim: int) -> None:
+    table = cycle_permutations(12, cycles)
+    action = PermuteAxis(cyclic(2), table, dim)
+    views = torch.randn(2, 3, 12, 12)
+    expected = torch.stack([views[g].index_select(dim, table[g]) for g in range(2)])
+    assert torch.equal(action.undo(views), expected)
+    again = action.undo(action.orbit(views[0]))
+    assert torch.equal(again, views[:1].expand_as(again))

@@ -39,18 +39,18 @@ class Recurrent:
         return State(context, self.embed[context].sum(dim=-2).tanh())
 
     def step(self, state: State, words: Tensor) -> tuple[Tensor, State]:
-        scores, hidden = [], state.hidden
+        hidden = state.hidden
         for column in words.unbind(dim=1):
             hidden = (hidden @ self.mix + self.embed[column]).tanh()
-            scores.append((hidden @ self.out + self.bias).log_softmax(dim=-1))
-        return torch.stack(scores, dim=1), State(state.context, hidden)
+            scores = (hidden @ self.out + self.bias).log_softmax(dim=-1)
+        return scores, State(state.context, hidden)
 
     def greedy(self, context: Tensor) -> list[int]:
         """Decode one context alone."""
         state, word, found = self.read(context[None]), torch.zeros(1, 1, dtype=torch.int64), []
         for _ in range(STEPS):
             scores, state = self.step(state, word)
-            word = scores[:, -1].argmax(dim=-1, keepdim=True)
+            word = scores.argmax(dim=-1, keepdim=True)
             found.append(int(word))
             if found[-1] == END:
                 break
@@ -176,7 +176,11 @@ def test_joint_averaging_is_the_product_of_averaged_distributions(contexts: Tens
     words = run(model, contexts, equitune.by_average(space="probabilities"), 1, end=None).words
     fed = torch.cat((torch.zeros_like(words[:, :1]), words[:, :-1]), dim=1)
     state = model.read(WORD_ACTION.orbit(contexts).flatten(0, 1))
-    scores, _ = model.step(state, WORD_ACTION.orbit(fed).flatten(0, 1))
+    columns = []
+    for column in WORD_ACTION.orbit(fed).flatten(0, 1).unbind(dim=1):
+        found, state = model.step(state, column[:, None])
+        columns.append(found)
+    scores = torch.stack(columns, dim=1)
     views = AXIS_ACTION.undo(scores.reshape(3, len(contexts), STEPS, WORDS)).exp()
     mean = equitune.average(views)
     assert torch.allclose(mean.sum(dim=-1), torch.ones(len(contexts), STEPS, dtype=mean.dtype))
@@ -298,3 +302,39 @@ def test_bad_arguments_are_refused(contexts: Tensor, unchecked: None) -> None:
         run(model, contexts, equitune.by_average(), 0)
     with pytest.raises(ValueError, match="choose 'logits' or 'probabilities'"):
         equitune.by_average(space="words")
+
+
+@pytest.mark.parametrize("block", [1, 2, None])
+def test_a_block_knows_the_state_of_its_context(contexts: Tensor, block: int | None) -> None:
+    model, seen = Recurrent(0), []
+
+    def rule(written: equitune.Block, memory: Tensor | None) -> equitune.Choice:
+        hidden = written.context.hidden.reshape(*written.outputs.shape[:2], -1)
+        again = (hidden @ model.out + model.bias).log_softmax(dim=-1)
+        seen.append(torch.equal(again, written.outputs[:, :, 0]))
+        return equitune.by_selection(confident)(written, memory)
+
+    run(model, contexts, rule, block)
+    assert seen
+    assert all(seen)
+
+
+def test_chosen_words_are_read_in_one_call(contexts: Tensor) -> None:
+    model, read = Recurrent(0), []
+
+    def step(state: State, words: Tensor) -> tuple[Tensor, State]:
+        read.append(words.shape[1])
+        return model.step(state, words)
+
+    state = model.read(WORD_ACTION.orbit(contexts).flatten(0, 1))
+    equitune.decode(
+        step,
+        state,
+        contexts.new_zeros(len(contexts)),
+        WORD_ACTION,
+        AXIS_ACTION,
+        equitune.by_selection(confident),
+        max_steps=6,
+        block=3,
+    )
+    assert read == [1, 1, 1, 3, 1, 1]
