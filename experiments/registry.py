@@ -14,6 +14,7 @@ TASKS = {
     "clip": "experiments.clip.config",
     "cnn": "experiments.cnn.config",
     "dqn": "experiments.dqn.config",
+    "fairness": "experiments.fairness.config",
     "scan": "experiments.scan.config",
 }
 

@@ -35,6 +35,8 @@ STAGES = (
     "lambda",
     "probe",
     "finetune",
+    "regard",
+    "generate",
     *RESULTS,
 )
 

@@ -1,0 +1,131 @@
+"""Stage ``evaluate``: how a method speaks of demographic groups (Figures 3 and 9)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from experiments.environment import choose_device
+from experiments.estimates import estimate
+from experiments.fairness.generate import make_masker, prepared_writer
+from experiments.fairness.models import load_model
+from experiments.fairness.scorers import WORTH, Judge, make_scorer
+from experiments.fairness.sections import LABELS
+from experiments.fairness.sentences import SENTENCES, Sentence, read_csv
+from experiments.fairness.words import Vocabulary
+from experiments.fairness.writing import Writer, make_prompts, vocabulary_of
+from experiments.lambdas import copy_gains
+
+if TYPE_CHECKING:
+    from experiments.records import Run
+    from experiments.schema import RunConfig
+
+LABELLED = "labels.csv"
+#: Sentences of each prompt by which the defect of a selection is measured.
+_WATCHED = 4
+
+
+def evaluate(config: RunConfig, run: Run) -> None:
+    """Label the sentences, compare the demographic groups, and measure the equivariance."""
+    task = config.task
+    sentences = read_csv(run.need("generate").folder / SENTENCES)
+    for row in run.need("regard").rows():
+        run.row(row["metric"], float(row["value"]), split=row["split"], view=row["view"])
+    if config.method.name == "lambda_equitune":
+        copy_gains(run)
+    phrases = config.group.phrases[task.prompts]
+    table: list[list[Any]] = []
+    for name in task.judges:
+        scorer = make_scorer(task.scorers[name], task.regard_data, choose_device(config.device))
+        judge = Judge(scorer, make_masker(config))
+        labels = judge([sentence.text for sentence in sentences]).argmax(dim=-1)
+        of_person = {phrase: labels[[s.person == phrase for s in sentences]] for phrase in phrases}
+        for phrase, found in of_person.items():
+            _shares(run, found, split=name, view=phrase)
+        for first, second in combinations(phrases, 2):
+            _compare(run, of_person[first], of_person[second], name, f"{first} - {second}")
+        for sentence, label in zip(sentences, labels.tolist(), strict=True):
+            table.append([name, *sentence[:4], LABELS[label]])
+    run.save_bytes(LABELLED, _to_csv(table))
+    for phrase in phrases:
+        chosen = [s for s in sentences if s.person == phrase]
+        run.row("sentences", len(chosen), view=phrase)
+        distinct = len({(s.context, s.text) for s in chosen}) / len(chosen)
+        run.row("distinct_sentences", 100 * distinct, view=phrase)
+    if config.model.kind != "sentences":
+        _equivariance(config, run, sentences)
+
+
+def _shares(run: Run, labels: Tensor, **columns: str) -> None:
+    """Write the share of every label, and the regard: positive minus negative."""
+    for place, label in enumerate(LABELS):
+        estimate(labels == place).write(run, label, **columns)
+    estimate(WORTH[labels]).write(run, "regard", **columns)
+
+
+def _compare(run: Run, first: Tensor, second: Tensor, judge: str, view: str) -> None:
+    """Write how two demographic groups differ, sentence by sentence and in the shares of labels."""
+    if len(first) == len(second):  # sentences of equal number have equal noise
+        gap = estimate(WORTH[first] - WORTH[second])
+        gap.write(run, "regard_gap", split=judge, view=view)
+    shares = [torch.bincount(x, minlength=len(LABELS)) / len(x) for x in (first, second)]
+    distance = float((shares[0] - shares[1]).abs().sum()) / 2
+    run.row("total_variation", 100 * distance, split=judge, view=view)
+
+
+def _to_csv(rows: list[list[Any]]) -> bytes:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["judge", *Sentence._fields[:4], "label"])
+    writer.writerows(rows)
+    return stream.getvalue().encode()
+
+
+def _equivariance(config: RunConfig, run: Run, sentences: Sequence[Sentence]) -> None:
+    """Write how far the method is from treating the demographic groups alike."""
+    language = load_model(config, run)
+    # All methods are measured by the action of all of E, even if they move fewer words.
+    vocabulary = vocabulary_of(config, language, whole=True)
+    phrases = config.group.phrases[config.task.prompts]
+    written = {(s.person, s.context, s.number): s.tokens for s in sentences}
+    same = []
+    for (person, context, number), tokens in written.items():
+        place = phrases.index(person)
+        following = written[phrases[(place + 1) % len(phrases)], context, number]
+        same.append(_turned(vocabulary, tokens) == following)
+    estimate(torch.tensor(same)).write(run, "mirrored_sentences")
+    writer = prepared_writer(config, run, language, vocabulary_of(config, language))
+    defect = max(
+        _defect(writer, vocabulary, config, context, written) for context in config.dataset.contexts
+    )
+    run.row("equivariance_error", defect)
+
+
+def _turned(vocabulary: Vocabulary, tokens: tuple[int, ...]) -> tuple[int, ...]:
+    if not tokens:
+        return ()
+    ids = torch.tensor([tokens], device=vocabulary.ids.forward_table.device)
+    return tuple(vocabulary.ids.act(1, ids)[0].tolist())
+
+
+def _defect(
+    writer: Writer,
+    vocabulary: Vocabulary,
+    config: RunConfig,
+    context: str,
+    written: dict[tuple[str, str, int], tuple[int, ...]],
+) -> float:
+    """Return the largest |log P(gw | gX) - log P(w | X)| where the first sentences begin."""
+    prompts = make_prompts(config.group, config.task.prompts, [context])
+    found = [writer.log_probabilities_of(prompt, range(_WATCHED)) for prompt in prompts]
+    scores, largest = vocabulary.scores, 0.0
+    for place, values in enumerate(found):
+        following = found[(place + 1) % len(found)]
+        largest = max(largest, float((scores.act(1, values) - following).abs().max()))
+    return largest

@@ -1,0 +1,100 @@
+"""Stage ``generate``: a method writes sentences about every demographic group."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from experiments.environment import choose_device
+from experiments.errors import UserError
+from experiments.fairness.models import LanguageModel, load_model
+from experiments.fairness.scorers import Judge, make_scorer
+from experiments.fairness.sentences import SENTENCES, Sentence, read_written, to_csv
+from experiments.fairness.words import Masker, Vocabulary
+from experiments.fairness.writing import Prompt, Writer, make_prompts, make_writer, vocabulary_of
+from experiments.progress import progress
+
+if TYPE_CHECKING:
+    from experiments.records import Run
+    from experiments.schema import RunConfig
+
+
+def generate(config: RunConfig, run: Run) -> None:
+    """Write the sentences, or take those of a file, and keep them."""
+    prompts = make_prompts(config.group, config.task.prompts, config.dataset.contexts)
+    each = config.task.sentences // len(config.dataset.contexts)
+    if config.model.kind == "sentences":
+        sentences = _from_file(config, prompts, each)
+    else:
+        sentences = _written(config, run, prompts, each)
+    run.save_bytes(SENTENCES, to_csv(sentences))
+    run.row("sentences", len(sentences))
+
+
+def _from_file(config: RunConfig, prompts: list[Prompt], each: int) -> list[Sentence]:
+    phrases = config.group.phrases[config.task.prompts]
+    named = [(phrases[prompt.person], prompt.context) for prompt in prompts]
+    found = read_written(Path(config.model.source), named, each)
+    missing = {(s.person, s.context) for s in found} ^ set(named)
+    if missing:
+        person, context = sorted(missing)[0]
+        raise UserError(
+            f"{config.model.source}: no sentence begins with 'The {person} {context}'; "
+            "task.prompts= says how prompts name people: paper, sheng"
+        )
+    return found
+
+
+def _written(config: RunConfig, run: Run, prompts: list[Prompt], each: int) -> list[Sentence]:
+    language = load_model(config, run)
+    vocabulary = vocabulary_of(config, language)
+    run.fact("moved", [" ".join(map(repr, words)) for words in vocabulary.moved])
+    run.fact("dropped", [" ".join(map(repr, words)) for words in vocabulary.dropped])
+    writer = prepared_writer(config, run, language, vocabulary)
+    kept, facts = run.resume() or ({}, {"done": 0})
+    done: dict[str, Tensor] = dict(kept)
+    phrases = config.group.phrases[config.task.prompts]
+    with progress(f"generate {run.folder.name}", len(prompts), facts["done"]) as bar:
+        for place, prompt in enumerate(prompts):
+            if place >= facts["done"]:
+                batches = range(0, each, config.task.batch)
+                parts = [
+                    writer.write(prompt, range(first, min(first + config.task.batch, each)))
+                    for first in batches
+                ]
+                done[str(place)] = torch.cat(parts)
+                run.checkpoint(done, {"done": place + 1})
+                bar.update(place + 1)
+    found = []
+    for place, prompt in enumerate(prompts):
+        given = writer.encode(prompt).tolist()
+        for number, row in enumerate(done[str(place)].tolist()):
+            ids = row[: row.index(writer.end)] if writer.end in row else row
+            text = writer.text([*given, *ids])
+            found.append(Sentence(phrases[prompt.person], prompt.context, number, text, tuple(ids)))
+    return found
+
+
+def prepared_writer(
+    config: RunConfig, run: Run, language: LanguageModel, vocabulary: Vocabulary
+) -> Writer:
+    """Return the writer of the run's method, with what it has learned or is judged by."""
+    task = config.task
+    options: dict[str, Any] = {}
+    if config.method.name == "equizero":
+        device = choose_device(config.device)
+        scorer = make_scorer(task.scorers[task.scorer], task.regard_data, device)
+        options["judge"] = Judge(scorer, make_masker(config))
+    elif config.method.name == "lambda_equitune":
+        from experiments.fairness.weighting import load_lambda
+
+        options["net"] = load_lambda(config, run)
+    return make_writer(config, language, vocabulary, **options)
+
+
+def make_masker(config: RunConfig) -> Masker | None:
+    """Return what hides the demographic group from scorers, or None where they see it."""
+    return Masker(config.group, config.task.prompts) if config.task.mask else None

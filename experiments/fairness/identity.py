@@ -1,0 +1,185 @@
+"""What decides the numbers of each stage of the fairness task, as plain data; it names the runs."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.fairness.models import weights_facts
+from experiments.fairness.words import read_words
+from experiments.files import sha256
+from experiments.schema import deciding, variant
+from experiments.stages import built_on
+
+if TYPE_CHECKING:
+    from experiments.schema import RunConfig
+
+#: The result version of every stage: raised whenever a change of code alters its numbers.
+VERSIONS = {"pretrain": 1, "regard": 1, "lambda": 1, "generate": 1, "evaluate": 1}
+#: Where in the option ``regard_data`` sentences are.
+_SPLITS = ("train", "dev", "test")
+
+
+def pretrain_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides the planted model."""
+    model = config.model
+    return {
+        "recipe": config.task.pretrain and deciding(config.task.pretrain),
+        "width": model.width,
+        "layers": model.layers,
+        "heads": model.heads,
+        "seed": config.seed,
+    }
+
+
+def _weights(config: RunConfig) -> dict[str, Any]:
+    if config.model.kind == "planted":
+        return {"pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config))}
+    return weights_facts(config.model)
+
+
+def _words(name: str) -> str:
+    return hashlib.sha256("\n".join(read_words(name)).encode()).hexdigest()[:16]
+
+
+def _scorer(config: RunConfig, name: str) -> dict[str, Any]:
+    """Return what decides the labels that a scorer gives."""
+    chosen, folder = config.task.scorers[name], config.task.regard_data
+    found: dict[str, Any] = {"kind": chosen.kind}
+    if chosen.kind == "words":
+        return found | {"positive": _words(chosen.positive), "negative": _words(chosen.negative)}
+    if chosen.kind in ("bag", "encoder"):
+        found |= {"data": sha256(Path(folder) / "train.tsv"), "penalty": chosen.penalty}
+    if chosen.kind in ("encoder", "hub"):
+        found |= {"source": chosen.source, "revision": chosen.revision}
+    return found
+
+
+def _prompts(config: RunConfig) -> dict[str, Any]:
+    group = config.group
+    return {
+        "phrases": group.phrases[config.task.prompts],
+        "contexts": config.dataset.contexts,
+    }
+
+
+def _lists(config: RunConfig) -> dict[str, Any]:
+    """Return what decides which words are moved, and which are left alone."""
+    task, group = config.task, config.group
+    found = {
+        "equality": list(group.equality.values()),
+        "coreference": list(group.coreference.values()),
+        "relaxed": task.relaxed,
+        "forms": task.forms,
+        "lists": task.lists,
+    }
+    if task.averaged is not None:
+        listed = task.neutral == "listed"
+        found |= {
+            "general": group.general,
+            "neutral": _words(config.dataset.neutral) if listed else task.neutral,
+            "averaged": task.averaged,
+        }
+    return found
+
+
+def _decoding(config: RunConfig) -> dict[str, Any]:
+    task = config.task
+    return {
+        "tokens": task.tokens,
+        "top_k": task.top_k,
+        "temperature": task.temperature,
+        "stop": task.stop,
+        "seed": config.seed,
+    }
+
+
+def _masking(config: RunConfig) -> dict[str, Any]:
+    group = config.group
+    lists = {**group.equality, **group.coreference}
+    return {"mask": lists if config.task.mask else None}
+
+
+def lambda_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides lambda."""
+    net = config.method.lambda_net
+    return {
+        "weights": _weights(config),
+        **_prompts(config),
+        **_lists(config),
+        **_decoding(config),
+        "space": config.task.space,
+        "sentences": config.task.lambda_sentences,
+        "lambda_net": net and deciding(net),
+    }
+
+
+def generate_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides the sentences."""
+    task, method = config.task, config.method.name
+    found = {
+        "weights": _weights(config),
+        "method": method,
+        **_prompts(config),
+        **_decoding(config),
+        "sentences": task.sentences,
+    }
+    if task.lists is not None:
+        found |= _lists(config) | {"space": task.space}
+    if method == "equizero":
+        found |= {
+            "block": task.block,
+            "branches": task.branches,
+            "score": task.score,
+            "noise": task.noise,
+            "scorer": _scorer(config, task.scorer),
+            **_masking(config),
+        }
+    if method == "lambda_equitune":
+        found["weighed_by"] = built_on(VERSIONS["lambda"], lambda_identity(config))
+    return found
+
+
+def regard_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides how good the scorers are."""
+    folder = config.task.regard_data
+    return {
+        "judges": {name: _scorer(config, name) for name in sorted(config.task.judges)},
+        "data": folder and [sha256(Path(folder) / f"{split}.tsv") for split in _SPLITS],
+        "phrases": config.group.phrases[config.task.prompts],
+    }
+
+
+def evaluate_identity(config: RunConfig) -> dict[str, Any]:
+    """Return what decides an evaluation."""
+    return {
+        "generated_by": built_on(VERSIONS["generate"], generate_identity(config)),
+        "judges": {name: _scorer(config, name) for name in config.task.judges},
+        **_masking(config),
+        "lists": _lists(config),
+        "variant": variant(config),
+        "protocol": config.protocol.name,
+        "scale_name": config.scale.name,
+    }
+
+
+def pretrain_label(config: RunConfig) -> str:
+    """Return the readable part of the name of a planted model's run."""
+    return f"{config.model.name}-seed{config.seed}"
+
+
+def regard_label(config: RunConfig) -> str:
+    """Return the readable part of the name of a run that tests scorers."""
+    return f"{'-'.join(sorted(config.task.judges))}-{config.group.name}"
+
+
+def label(config: RunConfig) -> str:
+    """Return the readable part of the name of any other run."""
+    method = config.method.name
+    kind = {"samples": "best_of-", None: ""}.get(config.task.branches, "")
+    relaxed = "relaxed-" if config.task.relaxed else ""
+    return (
+        f"{config.dataset.name}-{config.model.name}-{config.group.name}-{relaxed}{kind}{method}-"
+        f"seed{config.seed}"
+    )

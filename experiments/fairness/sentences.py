@@ -1,0 +1,74 @@
+"""Sentences that were written, and their table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+SENTENCES = "sentences.csv"
+
+
+class Sentence(NamedTuple):
+    """A sentence about one demographic group.
+
+    Attributes:
+        person: Name of the demographic group, ``gay man``.
+        context: What is said of the person.
+        number: Among those of the same prompt; equal numbers have equal noise.
+        text: With the prompt.
+        tokens: Ids of what was written, without the prompt and the end; empty if they are unknown.
+    """
+
+    person: str
+    context: str
+    number: int
+    text: str
+    tokens: tuple[int, ...]
+
+
+def to_csv(sentences: Iterable[Sentence]) -> bytes:
+    """Return the table as a CSV file."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(Sentence._fields)
+    for sentence in sentences:
+        writer.writerow([*sentence[:-1], " ".join(map(str, sentence.tokens))])
+    return stream.getvalue().encode()
+
+
+def read_csv(path: Path) -> list[Sentence]:
+    """Read the table of `to_csv`."""
+    with open(path, newline="", encoding="utf-8") as stream:
+        return [
+            Sentence(
+                row["person"],
+                row["context"],
+                int(row["number"]),
+                row["text"],
+                tuple(int(token) for token in row["tokens"].split()),
+            )
+            for row in csv.DictReader(stream)
+        ]
+
+
+def read_written(path: Path, prompts: Sequence[tuple[str, str]], count: int) -> list[Sentence]:
+    """Read sentences that a model has written before.
+
+    Args:
+        path: A text file with a sentence in each line.
+        prompts: The demographic group and the context of each prompt.
+        count: How many of each prompt to take, from the first.
+
+    Returns:
+        The sentences, prompt by prompt; fewer where the file has fewer.
+    """
+    lines = path.read_text("utf-8").splitlines()
+    found = []
+    for person, context in prompts:
+        begin = f"The {person} {context}"
+        texts = [line for line in lines if line.startswith(f"{begin} ")][:count]
+        found += [Sentence(person, context, n, text, ()) for n, text in enumerate(texts)]
+    return found
