@@ -28,6 +28,7 @@ CLOSED = {"method": METHODS, "protocol": PROTOCOLS}
 BUILT_ON = (
     *("pretrained_by", "finetuned_by", "weighted_by"),
     *("features_by", "probed_by", "text_by"),
+    *("generated_by", "regard_by"),
 )
 
 _GRAMMAR = """\

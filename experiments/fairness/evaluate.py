@@ -34,8 +34,11 @@ _WATCHED = 4
 def evaluate(config: RunConfig, run: Run) -> None:
     """Label the sentences, compare the demographic groups, and measure the equivariance."""
     task = config.task
-    sentences = read_csv(run.need("generate").folder / SENTENCES)
-    for row in run.need("regard").rows():
+    written, tested = run.need("generate"), run.need("regard")
+    run.fact("generated_by", written.record["name"])
+    run.fact("regard_by", tested.record["name"])
+    sentences = read_csv(written.folder / SENTENCES)
+    for row in tested.rows():
         run.row(row["metric"], float(row["value"]), split=row["split"], view=row["view"])
     if config.method.name == "lambda_equitune":
         copy_gains(run)
@@ -51,7 +54,9 @@ def evaluate(config: RunConfig, run: Run) -> None:
         for first, second in combinations(phrases, 2):
             _compare(run, of_person[first], of_person[second], name, f"{first} - {second}")
         for sentence, label in zip(sentences, labels.tolist(), strict=True):
-            table.append([name, *sentence[:4], LABELS[label]])
+            # A text that somebody else has written stays where it is.
+            text = [] if config.model.kind == "sentences" else [sentence.text]
+            table.append([name, *sentence[:3], LABELS[label], *text])
     run.save_bytes(LABELLED, _to_csv(table))
     for phrase in phrases:
         chosen = [s for s in sentences if s.person == phrase]
@@ -82,7 +87,7 @@ def _compare(run: Run, first: Tensor, second: Tensor, judge: str, view: str) -> 
 def _to_csv(rows: list[list[Any]]) -> bytes:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["judge", *Sentence._fields[:4], "label"])
+    writer.writerow(["judge", *Sentence._fields[:3], "label", "text"][: len(rows[0])])
     writer.writerows(rows)
     return stream.getvalue().encode()
 

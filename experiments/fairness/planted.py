@@ -201,7 +201,9 @@ def load(config: RunConfig, run: Run) -> tuple[Any, Any]:
     """Return the trained model and its tokenizer."""
     tokenizer = make_tokenizer()
     network = build(config.model, len(tokenizer))
-    tensors, _ = run.need("pretrain").tensors(WEIGHTS)
+    finished = run.need("pretrain")
+    run.fact("pretrained_by", finished.record["name"])
+    tensors, _ = finished.tensors(WEIGHTS)
     network.load_state_dict(tensors, strict=False)
     network.tie_weights()
     return network, tokenizer

@@ -127,7 +127,9 @@ def train(config: RunConfig, run: Run) -> None:
 
 def load_lambda(config: RunConfig, run: Run) -> equitune.LambdaNet:
     """Return the trained network of the run."""
-    tensors, _ = run.need("lambda").tensors(WEIGHTS)
+    finished = run.need("lambda")
+    run.fact("weighted_by", finished.record["name"])
+    tensors, _ = finished.tensors(WEIGHTS)
     net_config = config.method.lambda_net
     assert net_config is not None
     net = build_net(tensors["layers.0.weight"].shape[1], net_config)
