@@ -115,13 +115,13 @@ def select(
         raise ValueError(f"loss must have shape [group, batch], got {tuple(loss.shape)}")
     if not loss.is_floating_point():
         loss = loss.to(torch.get_default_dtype())
-    known = ~torch.isnan(loss)
-    least = loss.masked_fill(~known, torch.inf).amin(dim=0)
-    # Not argmin itself: it prefers NaN.
-    index = (known & (loss == least)).to(torch.uint8).argmax(dim=0)
+    unknown = torch.isnan(loss)
+    least = loss.masked_fill(unknown, torch.inf).amin(dim=0)
+    # Not argmin itself: it prefers NaN, which equals nothing.
+    index = (loss == least).to(torch.uint8).argmax(dim=0)
     if ties == "first":
         return Selected(map_tree(lambda leaf: _pick(leaf, loss, index), y), index)
-    tied = (known & (loss <= least + tolerance)) | ~known.any(dim=0)
+    tied = (loss <= least + tolerance) | unknown.all(dim=0)
     weights = tied.to(loss.dtype)
     return Selected(map_tree(lambda leaf: _mean_of_tied(leaf, loss, weights), y), index)
 

@@ -98,7 +98,7 @@ class LambdaNet(nn.Module):
                 f"LambdaNet expects features [..., {self.in_features}], "
                 f"got shape {tuple(features.shape)}"
             )
-        weight = next(self.parameters())
+        weight: Tensor = self.layers[0].weight  # type: ignore[assignment]
         # Autocast would round weights of nearly equal views to the same number.
         with without_autocast(weight.device):
             raw: Tensor = self.layers(features.to(weight.dtype)).squeeze(-1)

@@ -37,8 +37,10 @@ class Head(nn.Module):
         self, features: Float[Tensor, "*batch channels height width"]
     ) -> Float[Tensor, "*batch classes"]:
         """Return logits, [..., K]."""
-        pooled: Tensor = self.positions(features.flatten(-2)).squeeze(-1)
-        logits: Tensor = self.channels(pooled)
+        *batch, channels, height, width = features.shape
+        # On matrices, which linear layers need not fold first.
+        pooled = self.positions(features.reshape(-1, height * width)).view(-1, channels)
+        logits: Tensor = self.channels(pooled).view(*batch, self.channels.out_features)
         return logits
 
 

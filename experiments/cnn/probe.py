@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.sgd import sgd
 
 import equitune
 from experiments.cnn.heads import Head, Probe, make_rule
@@ -140,9 +139,9 @@ class Learner:
             loss.backward()  # type: ignore[no-untyped-call]
             descent.step()
             losses.append(loss.detach())
-        total = torch.zeros(())
-        for loss, rows in zip(losses, torch.split(order, size), strict=True):
-            total += loss * len(rows)
+        sizes = torch.tensor([len(rows) for rows in torch.split(order, size)])
+        # One after the other: another order would round otherwise.
+        total = sum((torch.stack(losses) * sizes).unbind(), torch.zeros(()))
         return float(total) / count
 
     def _views(self, order: Tensor, turns: Tensor) -> Iterator[Tensor]:
@@ -151,10 +150,14 @@ class Learner:
         many = max(1, self.source.together // size) * size
         for rows, turned in zip(torch.split(order, many), torch.split(turns, many), strict=True):
             views = self.source.views(rows, turned)
-            if len(rows) <= size:
-                yield views
-            else:
-                yield from (batch.contiguous() for batch in torch.split(views, size, dim=1))
+            if len(rows) > size:
+                # One copy of all whole batches takes less time than one copy each.
+                whole = len(rows) // size
+                batches, views = views.tensor_split([whole * size], dim=1)
+                batches = batches.reshape(len(views), whole, size, *views.shape[2:])
+                yield from batches.transpose(0, 1).contiguous().unbind()
+            if views.shape[1]:
+                yield views.contiguous()
 
 
 class _Descent:
@@ -170,34 +173,36 @@ class _Descent:
             groups: What is learned, in the optimiser's format.
             recipe: The momentum, and the learning rate of groups without one.
         """
-        defaults = {"lr": recipe.learning_rate, "weight_decay": 0.0}
-        self._groups = [defaults | group for group in groups]
-        self._momentum = recipe.momentum
-        self._buffers: dict[Tensor, Tensor | None] = {}
-        for group in self._groups:
-            for parameter in group["params"]:
+        self._groups: list[tuple[list[tuple[Tensor, Tensor]], dict[str, Any]]] = []
+        for group in groups:
+            moments = [(parameter, torch.zeros_like(parameter)) for parameter in group["params"]]
+            for parameter, _ in moments:
                 parameter.grad = None
+            options = {
+                "lr": group.get("lr", recipe.learning_rate),
+                "weight_decay": group.get("weight_decay", 0.0),
+                "momentum": recipe.momentum,
+                "dampening": 0.0,
+                "nesterov": False,
+                "maximize": False,
+                # Without dampening, momentum that starts at zero is what the first step would do.
+                "is_first_step": False,
+            }
+            self._groups.append((moments, options))
 
     @torch.no_grad()
     def step(self) -> None:
         """Move what has a gradient, and forget the gradient."""
-        for group in self._groups:
-            moved = [p for p in group["params"] if p.grad is not None]
-            buffers = [self._buffers.get(p) for p in moved]
-            sgd(
-                moved,
-                [p.grad for p in moved],
-                buffers,
-                fused=True,  # one call instead of one per tensor
-                weight_decay=group["weight_decay"],
-                momentum=self._momentum,
-                lr=group["lr"],
-                dampening=0.0,
-                nesterov=False,
-                maximize=False,
+        for moments, options in self._groups:
+            moved = [(p, p.grad, momentum) for p, momentum in moments if p.grad is not None]
+            if not moved:
+                continue
+            parameters, gradients, momenta = map(list, zip(*moved, strict=True))
+            # The kernel takes momenta only where there is momentum.
+            torch._fused_sgd_(
+                parameters, gradients, momenta if options["momentum"] else [], **options
             )
-            self._buffers.update(zip(moved, buffers, strict=True))
-            for parameter in moved:
+            for parameter in parameters:
                 parameter.grad = None
 
 

@@ -87,7 +87,7 @@ def test_probing_learns_and_the_same_seed_gives_the_same_layers(method: str) -> 
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(("batch", "momentum"), [(4, 0.9), (3, 0.0), (100, 0.9)])
+@pytest.mark.parametrize(("batch", "momentum"), [(4, 0.9), (3, 0.0), (35, 0.9), (100, 0.9)])
 def test_the_steps_are_those_of_the_optimiser(method: str, batch: int, momentum: float) -> None:
     """To the bit, although neither the optimiser nor single look-ups are used."""
     features, asked = orbit_of_noise(205), METHODS[method]
