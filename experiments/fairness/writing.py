@@ -176,7 +176,7 @@ class Writer:
             max_steps=steps,
             block=self.block,
             end=self.end,
-            pick=self._sampler(prompt, sentences),
+            pick=self.sampler(prompt, sentences),
         )
         return found.words.cpu()
 
@@ -196,7 +196,8 @@ class Writer:
         scores, state = self.model.step(state, words)
         return scores.log_softmax(dim=-1) if self.log_probabilities else scores, state
 
-    def _sampler(self, prompt: Prompt, sentences: range) -> RankSampler:
+    def sampler(self, prompt: Prompt, sentences: range) -> RankSampler:
+        """Return what draws the tokens of sentences with their noise."""
         order = len(self.phrases)
         people = [self.phrases[(prompt.person + k) % order] for k in self.branches.people]
         noise = draw_noise(self.seed, prompt.context, people, self.noise, sentences, self.tokens)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import equitune
+from benchmarks.plain_language import plain_equilm, plain_equizero
 from experiments.fairness.models import LanguageModel
 from experiments.fairness.scorers import Judge, worth
 from experiments.fairness.words import Masker
@@ -172,26 +173,7 @@ def test_equilm_equals_a_plain_loop(
     for prompt in prompts_of(config):
         found = writer.write(prompt, SENTENCES)
         for number in SENTENCES:
-            assert found[number].tolist() == _plain_equilm(writer, prompt, number)
-
-
-@torch.no_grad()
-def _plain_equilm(writer: Writer, prompt: Prompt, number: int) -> list[int]:
-    """Write one sentence: every context anew at every token, one after the other."""
-    ids, scores, network = writer.branches.ids, writer.branches.scores, writer.model.network
-    pick = writer._sampler(prompt, range(number, number + 1))
-    text, written = writer.encode(prompt), []
-    for step in range(writer.tokens):
-        mean = torch.zeros(scores.size, dtype=torch.float64)
-        for g in range(ids.group.order):
-            logits = network(ids.act(g, text[None])).logits[:, -1]
-            mean += scores.act(int(ids.group.inverses[g]), logits)[0] / ids.group.order
-        where = equitune.Where(torch.tensor([0]), None, step)
-        written.append(int(pick(mean[None], where)))
-        text = torch.cat((text, torch.tensor(written[-1:])))
-        if written[-1] == writer.end:
-            break
-    return written + [writer.end] * (writer.tokens - len(written))
+            assert found[number].tolist() == plain_equilm(writer, prompt, number)
 
 
 @pytest.mark.parametrize("block", [1, 3, 4, 5, 15])
@@ -200,50 +182,16 @@ def test_equizero_equals_a_plain_search(
     configure: Configure, ending: LanguageModel, group: str, block: int
 ) -> None:
     config = configure(*FAIRNESS, f"group={group}", "method=equizero", f"task.block={block}")
-    writer, masker = small_writer(config, ending), Masker(config.group, config.task.prompts)
+    writer = small_writer(config, ending)
+    judge = Judge(arbitrary, Masker(config.group, config.task.prompts))
     inside = 0
     for prompt in prompts_of(config):
         found = writer.write(prompt, SENTENCES)
         for number in SENTENCES:
-            words, losers_ended = _plain_equizero(writer, masker, prompt, number)
+            words, losers_ended = plain_equizero(writer, judge, prompt, number)
             assert found[number].tolist() == words
             inside += losers_ended
     assert inside > 0 or block == 1  # a branch that lost had ended
-
-
-@torch.no_grad()
-def _plain_equizero(
-    writer: Writer, masker: Masker, prompt: Prompt, number: int
-) -> tuple[list[int], int]:
-    """Search one sentence: branches one after the other, every token from the whole text."""
-    ids, network = writer.branches.ids, writer.model.network
-    pick = writer._sampler(prompt, range(number, number + 1))
-    judge = Judge(arbitrary, masker)
-    chosen, losers_ended = writer.encode(prompt).tolist(), 0
-    begin = len(chosen)
-    while len(chosen) - begin < writer.tokens and writer.end not in chosen[begin:]:
-        size = min(writer.block, writer.tokens - (len(chosen) - begin))
-        found = []
-        for g in range(ids.group.order):
-            text = ids.act(g, torch.tensor([chosen]))[0].tolist()
-            total = 0.0
-            for step in range(size):
-                logits = network(torch.tensor([text])).logits[:, -1]
-                where = equitune.Where(
-                    torch.tensor([0]), torch.tensor([g]), len(chosen) - begin + step
-                )
-                text.append(int(pick(logits, where)))
-                if text[-1] == writer.end:
-                    break
-                total += float(logits.softmax(dim=-1)[0, text[-1]])
-            value = float(worth(judge([writer.text(text)]), "discrete"))
-            back = ids.act(int(ids.group.inverses[g]), torch.tensor([text]))[0].tolist()
-            found.append((value, total, back))
-        best = max(found, key=lambda branch: branch[:2])
-        losers_ended += any(writer.end in b[2] and b is not best for b in found)
-        chosen = best[2]
-    words = chosen[begin:]
-    return words + [writer.end] * (writer.tokens - len(words)), losers_ended
 
 
 @pytest.mark.parametrize("method", ["equitune", "equizero"])
@@ -265,7 +213,7 @@ def test_pretrained_is_the_model_itself(configure: Configure, language: Language
     ids = writer.encode(prompt)
     expected = language.network(ids[None]).logits[0, -1].log_softmax(dim=-1)
     assert torch.allclose(writer.log_probabilities_of(prompt, range(2))[1], expected, atol=1e-12)
-    assert writer.write(prompt, range(2))[0].tolist() == _plain_equilm(writer, prompt, 0)
+    assert writer.write(prompt, range(2))[0].tolist() == plain_equilm(writer, prompt, 0)
 
 
 def test_one_block_is_the_best_of_whole_samples(
