@@ -8,6 +8,8 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,11 @@ PACKAGES = (
     "hydra-core",
     "omegaconf",
     "safetensors",
+    "open_clip_torch",
+    "timm",
+    "transformers",
+    "torchvision",
+    "Pillow",
     "wandb",
 )
 
@@ -95,3 +102,31 @@ def choose_device(wanted: str) -> torch.device:
             f"device={wanted} is not on this machine; choose from: auto, {', '.join(present)}"
         )
     return torch.device(wanted)
+
+
+@contextmanager
+def ieee_float32() -> Iterator[None]:
+    """Compute float32 as IEEE float32 on CUDA while the body runs: without TF32, its default there.
+
+    Settings of the process are as they were afterwards.
+    """
+    import torch
+
+    settings = _without_tf32(torch.backends)
+    before = [getattr(place, name) for place, name, _ in settings]
+    try:
+        for place, name, value in settings:
+            setattr(place, name, value)
+        yield
+    finally:
+        for (place, name, _), value in zip(settings, before, strict=True):
+            setattr(place, name, value)
+
+
+def _without_tf32(backends: Any) -> list[tuple[Any, str, Any]]:
+    """Return where PyTorch keeps its settings of float32, their names, and the wanted values."""
+    matmul, cudnn = backends.cuda.matmul, backends.cudnn
+    if hasattr(matmul, "fp32_precision"):  # from PyTorch 2.9
+        places = (matmul, cudnn.conv, cudnn.rnn)
+        return [(place, "fp32_precision", "ieee") for place in places]
+    return [(matmul, "allow_tf32", False), (cudnn, "allow_tf32", False)]

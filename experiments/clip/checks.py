@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from experiments.clip.prompts import templates
+from experiments.clip.sections import FILES
 from experiments.errors import UserError
 from experiments.images.checks import check_group
 from experiments.images.pretraining import is_ours, pretraining_data
 from experiments.schema import check_values
 
 if TYPE_CHECKING:
+    from experiments.clip.sections import ClipModel
     from experiments.schema import RunConfig
 
 #: Models whose values in conf/model/ are known to be open_clip's.
@@ -26,6 +29,7 @@ def resolve(config: RunConfig) -> None:
         UserError: For a model that open_clip does not have, and combinations that make no sense.
     """
     _check_model(config)
+    _check_size(config)
     templates(config.dataset)
     _check_transform(config)
     _check_method(config)
@@ -41,18 +45,20 @@ def _check_model(config: RunConfig) -> None:
             f"model.architecture={model.architecture}: model.config belongs to "
             "model.architecture=custom, and to no other"
         )
-    if model.config is None:
-        openai = model.architecture in KNOWN and model.weights == "openai"
-        if not openai or model.size is None:
-            from experiments.clip.models import complete
+    if model.config is not None:
+        _check_parts(model)
+    elif not _is_known(model):
+        from experiments.clip.catalogue import complete
 
-            complete(model)
+        complete(model)
     for name in ("mean", "std"):
         values = getattr(model, name)
         if values is None or len(values) != 3 or (name == "std" and min(values) <= 0):
             raise UserError(f"model.{name}={values} must be three numbers, above 0 for std")
-    if model.size is None or model.interpolation is None:
-        raise UserError("model.size and model.interpolation are needed with model.config")
+    if None in (model.size, model.interpolation, model.resize_mode):
+        raise UserError(
+            "model.size, model.interpolation and model.resize_mode are needed with model.config"
+        )
     if is_ours(config):
         if task.pretrain is None:
             raise UserError("model.weights=ours needs task.pretrain")
@@ -68,6 +74,45 @@ def _check_model(config: RunConfig) -> None:
         raise UserError(
             f"model.weights={model.weights}: a model of model.config is trained (ours) or loaded "
             "from model.checkpoint"
+        )
+
+
+def _is_known(model: ClipModel) -> bool:
+    """Whether conf/model/ says all that open_clip would be asked for."""
+    sees = (model.size, model.mean, model.std, model.interpolation, model.resize_mode)
+    return model.architecture in KNOWN and model.weights == "openai" and None not in sees
+
+
+def _check_parts(model: ClipModel) -> None:
+    """Refuse a model of the user's own that lacks what open_clip and the tokenizer need."""
+    config = model.config
+    assert config is not None
+    for part, key in (("vision_cfg", "layers"), ("text_cfg", "context_length"), ("embed_dim", "")):
+        found = config.get(part)
+        if found is None or (key and not (isinstance(found, Mapping) and key in found)):
+            name = f"{part}.{key}" if key else part
+            raise UserError(
+                f"model.config.{name} is missing; model.config needs embed_dim, vision_cfg.layers "
+                "and text_cfg.context_length, see conf/model/SmallCLIP.yaml"
+            )
+    # Without it open_clip takes 224.
+    size = config["vision_cfg"].get("image_size", 224)
+    if model.size is not None and size != model.size:
+        raise UserError(
+            f"model.config.vision_cfg.image_size={size} is not model.size={model.size}; give both "
+            "the same value"
+        )
+
+
+def _check_size(config: RunConfig) -> None:
+    """Refuse files of images that would be resized twice; square data have a size of their own."""
+    data, model = config.dataset, config.model
+    if data.kind not in FILES:
+        model.resize_mode = None
+    elif data.size != model.size:
+        raise UserError(
+            f"dataset.size={data.size} is not model.size={model.size}; the images of "
+            f"dataset={data.name} are files, resized once: give dataset.size={model.size}"
         )
 
 
@@ -128,6 +173,11 @@ def _check_training(config: RunConfig) -> None:
         task.finetune = task.straight_through = task.training_images = None
     elif task.finetune is None:
         raise UserError("task.training=image_encoder needs task.finetune")
+    elif task.maximum == "elementwise" and task.straight_through != "mean":
+        raise UserError(
+            f"task.straight_through={task.straight_through}: task.maximum=elementwise has the "
+            "gradient of the mean; choose task.straight_through=mean or task.maximum=one_view"
+        )
     if not tunes and method != "lambda_equitune":
         task.training_loss = task.shuffle = None
         task.validation = task.selection = None

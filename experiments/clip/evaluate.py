@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 import equitune
 from experiments.clip.features import load_features
-from experiments.clip.finetune import load_finetuned
+from experiments.clip.finetune import load_finetuned, some
 from experiments.clip.learning import as_evaluated, load_text
 from experiments.clip.measures import Outcomes, calibration_error, drawn, outcomes
-from experiments.clip.models import preprocessing, pretrained_model
+from experiments.clip.models import image_encoder, preprocessing, pretrained_model
 from experiments.clip.scoring import Scorer, make_scorer
 from experiments.clip.weighting import load_lambda
+from experiments.environment import choose_device, ieee_float32
 from experiments.estimates import estimate
 from experiments.images.arrays import encode_png
 from experiments.images.extraction import Orbits, shuffled
@@ -39,6 +40,7 @@ REAL = (
 )
 
 
+@ieee_float32()
 def evaluate(config: RunConfig, run: Run) -> None:
     """Measure a method on the transforms of the test images."""
     if is_ours(config):
@@ -47,13 +49,13 @@ def evaluate(config: RunConfig, run: Run) -> None:
     features = load_features(config, run, "test")
     net = load_lambda(config, run, features.values.shape[-1])
     scorer = make_scorer(config, classifier, own_scale, net)
-    before: Any = pretrained_model(config, run).visual
-    after = before
+    before = image_encoder(pretrained_model(config, run))
+    after, rows = before, _rows(config, len(features.labels))
     if config.task.training == "none":
-        _measure(config, run, scorer, features)
+        _measure(config, run, scorer, some(features, rows))
     else:
-        tuned = load_finetuned(config, run, before, features)
-        chosen = features
+        tuned = load_finetuned(config, run, before, features, rows)
+        chosen = some(features, rows)
         for step in tuned.steps:
             seen = tuned.features(step)
             _measure_step(config, run, scorer, seen, step)
@@ -61,14 +63,28 @@ def evaluate(config: RunConfig, run: Run) -> None:
         run.row("selected_step", tuned.chosen, split="test")
         after = tuned.at(tuned.chosen)
         _measure(config, run, scorer, chosen)
-    whole = _Whole(after, before, make_action(config.group.name), scorer)
-    error = _error(config, whole, features.sample)
+    if config.method.name == "lambda_equitune":
+        _write_shares(config, run, scorer, Stored(features, config.group.name, "none"))
+    device = choose_device(config.device)
+    whole = _Whole(after, before, make_action(config.group.name), scorer).to(device)
+    error = _error(config, whole, features.sample.to(device))
     run.row("equivariance_error", error, split="test", transform=config.task.transform)
-    run.fact("device", "cpu")
+    run.fact("device", str(device))
+
+
+def _rows(config: RunConfig, count: int) -> Tensor | None:
+    """Return the rows of the test images that are measured, in a fixed order; None: all."""
+    if config.task.max_images is None:
+        return None
+    return shuffled(count)[: config.task.max_images]
 
 
 def _measure(config: RunConfig, run: Run, scorer: Scorer, features: Orbits) -> None:
-    """Write what is measured on the test images."""
+    """Write what is measured on the test images.
+
+    The calibration error pools all images in all transforms, whatever is drawn: a draw has one
+    transform of each, and bins need many.
+    """
     images = _images(config, features, config.group.name)
     with as_evaluated(config, scorer):
         found = outcomes(scorer, images)
@@ -89,8 +105,6 @@ def _measure(config: RunConfig, run: Run, scorer: Scorer, features: Orbits) -> N
     run.row("cross_entropy", float(shown.cross_entropy.mean()), **columns)
     if config.method.name != "equitune":
         _compare(config, run, scorer, features, shown)
-    if config.method.name == "lambda_equitune":
-        _write_shares(config, run, scorer, Stored(features, config.group.name, "none"))
 
 
 def _measure_step(config: RunConfig, run: Run, scorer: Scorer, features: Orbits, step: int) -> None:
@@ -104,8 +118,6 @@ def _measure_step(config: RunConfig, run: Run, scorer: Scorer, features: Orbits,
 
 def _images(config: RunConfig, features: Orbits, group: str) -> Stored:
     """Return the images that are measured, as a group sees them."""
-    if config.task.max_images is not None:
-        features = features.rows(shuffled(len(features.labels))[: config.task.max_images])
     return Stored(features, group, config.task.transform)
 
 
@@ -137,7 +149,12 @@ def _compare(
 
 
 def _write_shares(config: RunConfig, run: Run, scorer: Scorer, upright: Stored) -> None:
-    """Write how lambda divides among the views of upright images, and of one that is shown."""
+    """Write how lambda divides among the views of upright images, and of one that is shown.
+
+    As a weight it is positive, and its shares are the weights of the mean (Eq. 4). As a temperature
+    it weighs nothing and has any sign: the shares are those of its magnitudes, which say how sharp
+    the probabilities of each view are; the record tells how often it is negative.
+    """
     net = scorer.net
     assert net is not None
 
@@ -147,6 +164,9 @@ def _write_shares(config: RunConfig, run: Run, scorer: Scorer, upright: Stored) 
 
     scorer.eval()
     found = over_turns(upright, weights)[0].double()
+    if config.task.lambda_as == "temperature":
+        run.fact("lambda_negative_percent", 100 * float((found < 0).double().mean()))
+        found = found.abs()
     shares = found / found.sum(dim=1, keepdim=True)
     columns = {"split": "test", "transform": config.task.transform}
     shown = int(shuffled(len(shares))[0])

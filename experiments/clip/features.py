@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from experiments.clip.identity import views
-from experiments.clip.models import preprocessing, pretrained_model
-from experiments.environment import choose_device
+from experiments.clip.inputs import open_seen
+from experiments.clip.models import image_encoder, preprocessing, pretrained_model
+from experiments.environment import choose_device, ieee_float32
 from experiments.images.arrays import Split
 from experiments.images.extraction import Extraction, Orbits, extract, load_orbits
-from experiments.images.sets import open_images
 from experiments.images.training import precision
 
 if TYPE_CHECKING:
@@ -21,16 +21,18 @@ if TYPE_CHECKING:
     from experiments.schema import RunConfig
 
 
+@ieee_float32()
 def _extract(config: RunConfig, run: Run, split: Split) -> None:
     """Compute and keep the embeddings of one split, as the encoder gives them.
 
     Raises:
         Interrupted: If the process was asked to stop.
     """
-    images, device = open_images(config.dataset, split), choose_device(config.device)
+    images = open_seen(config.dataset, config.model, split)
+    device = choose_device(config.device)
     model: Any = pretrained_model(config, run).to(device)
     label = f"embeddings of {config.dataset.name} ({split})"
-    extract(run, images, extraction(config, model.visual, device), split, label)
+    extract(run, images, extraction(config, image_encoder(model), device), split, label)
 
 
 def extraction(config: RunConfig, encoder: nn.Module, device: torch.device) -> Extraction:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from experiments.clip.features import extraction
+from experiments.clip.inputs import load_seen, open_seen
 from experiments.clip.learning import (
     STEP,
     Batch,
@@ -20,13 +24,14 @@ from experiments.clip.learning import (
     load_text,
     load_training,
 )
-from experiments.clip.models import preprocessing, pretrained_model
+from experiments.clip.models import image_encoder, preprocessing, pretrained_model
 from experiments.clip.scoring import Scorer, learning_loss, make_scorer
 from experiments.clip.weighting import load_lambda
-from experiments.environment import choose_device
+from experiments.environment import choose_device, ieee_float32
+from experiments.errors import UserError
 from experiments.images.extraction import Orbits, orbits_of
 from experiments.images.members import MEMBERS
-from experiments.images.sets import ImageSet, OpenImages, load_images, open_images
+from experiments.images.sets import ImageSet, OpenImages
 from experiments.images.training import LOOK_EVERY, pack, precision, unpack
 from experiments.images.turned import Stored
 from experiments.images.views import orbits_of_turned
@@ -36,6 +41,8 @@ from experiments.seeds import derive
 if TYPE_CHECKING:
     from experiments.records import FinishedRun, Run
     from experiments.schema import RunConfig
+
+log = logging.getLogger(__name__)
 
 
 class Tuner:
@@ -66,17 +73,23 @@ class Tuner:
         )
 
     def step(self, number: int, batch: Batch) -> float:
-        """Take a step; returns the loss, which is not finite where the training has diverged."""
+        """Take a step; returns the loss, which is not finite where the training has diverged.
+
+        The batch is divided into passes, and the gradient is that of the whole.
+        """
         self.optimiser.zero_grad()
         self.scorer.train(self.config.task.lambda_dropout == "always")
         count, total = len(batch.rows), 0.0
         size = -(-count // self.recipe.accumulate)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(self.config.seed, STEP, number))
-            for rows, turned in zip(
-                torch.split(batch.rows, size), torch.split(batch.turned, size), strict=True
-            ):
-                scores = self.scorer(self._embeddings(rows, turned))
+            weighed = self._weighed(batch)
+            for part in torch.split(torch.arange(count), size):
+                rows = batch.rows[part]
+                scores = self.scorer(
+                    self._embeddings(rows, batch.turned[part]),
+                    None if weighed is None else weighed[:, part.to(self.device)],
+                )
                 labels = self.images.labels[rows].to(self.device)
                 loss = learning_loss(self.config.task.training_loss, scores, labels)
                 (loss * len(rows) / count).backward()  # type: ignore[no-untyped-call]
@@ -85,21 +98,29 @@ class Tuner:
             self.optimiser.step()
         return total
 
+    def _weighed(self, batch: Batch) -> Tensor | None:
+        """Return what lambda makes of the views of a batch, [G, B]; None for other methods.
+
+        All of it at once: what dropout draws does not depend on the number of passes.
+        """
+        if self.scorer.net is None:
+            return None
+        return self.scorer.weigh(self.seen.views(*batch).to(self.device))
+
     def _embeddings(self, rows: Tensor, turned: Tensor) -> Tensor:
-        """Return the embeddings of the orbits of transformed images, [G, B, D] or [G, B, 2 D]."""
+        """Return the embeddings of the orbits of transformed images, [G, B, D]."""
         inputs = self.see(self.images.pixels[rows].to(self.device))
         orbit = orbits_of_turned(inputs, turned, *self._elements)
         with precision(self.recipe.precision, self.device):
-            found = self.encoder(orbit.flatten(0, 1)).float().reshape(*orbit.shape[:2], -1)
-        if self.config.method.lambda_net is None:
-            return found  # type: ignore[no-any-return]
-        return torch.cat([found, self.seen.views(rows, turned).to(self.device)], dim=-1)
+            found: Tensor = self.encoder(orbit.flatten(0, 1)).float()
+        return found.reshape(*orbit.shape[:2], -1)
 
     def is_finite(self) -> bool:
         """Whether no weight has become infinite or not a number."""
         return all(bool(p.isfinite().all()) for p in self.encoder.parameters())
 
 
+@ieee_float32()
 def finetune(config: RunConfig, run: Run) -> None:
     """Fine-tune the image encoder, and keep it after every so many steps.
 
@@ -116,15 +137,13 @@ def finetune(config: RunConfig, run: Run) -> None:
     net = load_lambda(config, run, seen.shape[0])
     scorer = make_scorer(config, classifier, own_scale, net).to(device)
     model: Any = pretrained_model(config, run)
-    images = load_images(config.dataset, "train")
-    tuner = Tuner(config, model.visual.to(device), scorer, images, seen)
+    images = load_seen(config.dataset, config.model, "train")
+    tuner = Tuner(config, image_encoder(model).to(device), scorer, images, seen)
     split = divide(config, len(images.labels), task.training_images)
     facts: dict[str, Any] = {"step": 0, "total": 0.0, "since": 0, "losses": [], "judged": []}
-    if (kept := run.resume()) is not None:
+    if (kept := _resume(run)) is not None:
         tensors, facts = kept
         unpack(tensors, tuner.encoder, tuner.optimiser)
-        for step, _ in facts["judged"][1:]:
-            run.adopt(snapshot(step))
     else:
         # Diverged or not, the reader learns how it was before.
         facts["judged"].append([0, _judge(tuner, split.judging)])
@@ -160,6 +179,31 @@ def finetune(config: RunConfig, run: Run) -> None:
     run.fact("device", str(device))
 
 
+def _resume(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Return the last checkpoint, with all encoders kept before it; None to begin at the beginning.
+
+    A kept encoder that is damaged is computed again. The checkpoint holds the one of its own step;
+    an earlier one takes all steps, as only the checkpoint knows the optimiser's momentum.
+    """
+    if (kept := run.resume()) is None:
+        return None
+    tensors, facts = kept
+    for step, _ in facts["judged"][1:]:
+        try:
+            run.adopt(snapshot(step))
+        except UserError as error:
+            if step != facts["step"]:
+                log.warning("%s; fine-tuning begins at the beginning", error)
+                return None
+            log.warning("%s; it is written again, from the checkpoint", error)
+            prefix = "network."
+            encoder = {
+                k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
+            }
+            run.save(snapshot(step), encoder)
+    return tensors, facts
+
+
 def _judge(tuner: Tuner, rows: Tensor) -> float:
     """Return the accuracy on training images, in percent."""
     pixels, labels = tuner.images.pixels[rows], tuner.images.labels[rows]
@@ -192,7 +236,12 @@ class Finetuned:
     """
 
     def __init__(
-        self, config: RunConfig, finished: FinishedRun, encoder: nn.Module, before: Orbits
+        self,
+        config: RunConfig,
+        finished: FinishedRun,
+        encoder: nn.Module,
+        before: Orbits,
+        rows: Tensor | None,
     ) -> None:
         """Read which steps there are.
 
@@ -201,13 +250,14 @@ class Finetuned:
             finished: The run of `finetune`.
             encoder: The pretrained one.
             before: The test images' orbits through it.
+            rows: The test images that are measured; None: all.
         """
         self._config, self._finished = config, finished
-        self._encoder, self._before = encoder, before
-        self._images = open_images(config.dataset, "test")
+        self._encoder, self._before = encoder, some(before, rows)
+        self._images = _chosen(open_seen(config.dataset, config.model, "test"), rows)
         self._device = choose_device(config.device)
-        rows = [r for r in finished.rows() if r["metric"] == "top1_accuracy"]
-        judged = {int(row["step"]): float(row["value"]) for row in rows}
+        found = [row for row in finished.rows() if row["metric"] == "top1_accuracy"]
+        judged = {int(row["step"]): float(row["value"]) for row in found}
         self.steps = sorted(judged)
         last = config.task.selection == "last"
         # Of equals the first.
@@ -221,7 +271,7 @@ class Finetuned:
         return encoder.eval().requires_grad_(False)
 
     def features(self, step: int) -> Orbits:
-        """Return the test images as the encoder after a step sees them."""
+        """Return the test images that are measured, as the encoder after a step sees them."""
         found = self._before
         if step:
             encoder = self.at(step).to(self._device)
@@ -229,7 +279,26 @@ class Finetuned:
         return _join(self._config, found, self._before)
 
 
-def load_finetuned(config: RunConfig, run: Run, encoder: nn.Module, before: Orbits) -> Finetuned:
+def some(features: Orbits, rows: Tensor | None) -> Orbits:
+    """Return some of the images; for None all, with no copy of them."""
+    return features if rows is None else features.rows(rows)
+
+
+def _chosen(images: OpenImages, rows: Tensor | None) -> OpenImages:
+    """Return some of the images, in the order of the rows; for None all."""
+    if rows is None:
+        return images
+    chosen = rows
+
+    def decode(start: int, stop: int) -> UInt8[np.ndarray, "k 3 s s"]:
+        return np.concatenate([images.decode(row, row + 1) for row in chosen[start:stop].tolist()])
+
+    return OpenImages(images.labels[rows], images.classes, decode)
+
+
+def load_finetuned(
+    config: RunConfig, run: Run, encoder: nn.Module, before: Orbits, rows: Tensor | None
+) -> Finetuned:
     """Return the encoders that a run measures.
 
     Args:
@@ -237,6 +306,7 @@ def load_finetuned(config: RunConfig, run: Run, encoder: nn.Module, before: Orbi
         run: The run in progress, which needs them.
         encoder: The pretrained one.
         before: The test images' orbits through it.
+        rows: The test images that are measured; None: all.
     """
     finished = run.need("finetune")
     run.fact("finetuned_by", finished.record["name"])
@@ -244,4 +314,4 @@ def load_finetuned(config: RunConfig, run: Run, encoder: nn.Module, before: Orbi
     for row in finished.rows():
         if row["metric"] == "diverged_step":
             run.row("diverged_step", float(row["value"]), split="train")
-    return Finetuned(config, finished, encoder, before)
+    return Finetuned(config, finished, encoder, before, rows)

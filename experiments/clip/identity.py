@@ -7,7 +7,8 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.clip.prompts import templates
+from experiments.clip.prompts import IMAGENET, imagenet_names, templates
+from experiments.clip.sections import is_plain
 from experiments.files import sha256
 from experiments.images.arrays import Split
 from experiments.images.identity import features_of
@@ -31,6 +32,8 @@ VERSIONS = {
     "evaluate": 1,
     "timing": 1,
 }
+#: The size of the batches that an evaluation draws for by default.
+_DRAW_BATCH = 32
 
 
 def weights_identity(config: RunConfig) -> dict[str, Any]:
@@ -52,22 +55,33 @@ def pretrain_identity(config: RunConfig) -> dict[str, Any]:
         "words": _words(data),
         "seed": config.seed,
         "recipe": deciding(config.task.pretrain),
-        **_seen(config),
+        **_seen(config, data),
         "architecture": config.model.architecture,
         "config": config.model.config,
     }
 
 
-def _seen(config: RunConfig) -> dict[str, Any]:
-    return {name: getattr(config.model, name) for name in ("size", "mean", "std", "interpolation")}
+def _seen(config: RunConfig, data: ImageDataset) -> dict[str, Any]:
+    """Return what decides how the model sees images; what all models share is not said."""
+    model = config.model
+    seen = {name: getattr(model, name) for name in ("size", "mean", "std", "interpolation")}
+    if model.interpolation == "bilinear":
+        seen["rounded"] = True
+    return seen if is_plain(data, model) else seen | {"resize_mode": model.resize_mode}
 
 
 def _words(data: ImageDataset) -> dict[str, Any]:
     """Return what decides the captions, but for the names that the data have themselves."""
-    lines = "\n".join(templates(data))
     names = data.class_names
-    given = sha256(Path(names)) if names is not None and Path(names).is_file() else names
-    return {"templates": hashlib.sha256(lines.encode()).hexdigest()[:16], "class_names": given}
+    if names == IMAGENET:
+        names = _digest(imagenet_names())
+    elif names is not None and Path(names).is_file():
+        names = sha256(Path(names))
+    return {"templates": _digest(templates(data))[:16], "class_names": names}
+
+
+def _digest(lines: tuple[str, ...]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def text_identity(config: RunConfig) -> dict[str, Any]:
@@ -84,7 +98,8 @@ def text_identity(config: RunConfig) -> dict[str, Any]:
 
 def features_identity(config: RunConfig, split: Split) -> dict[str, Any]:
     """Return what decides the features of a split."""
-    identity = features_of(config, split, weights_identity(config), _seen(config), views(config))
+    seen = _seen(config, config.dataset)
+    identity = features_of(config, split, weights_identity(config), seen, views(config))
     return identity | {"precision": config.task.precision}
 
 
@@ -117,28 +132,35 @@ def _rule(config: RunConfig) -> dict[str, Any]:
 
 
 def _learned(config: RunConfig) -> dict[str, Any]:
-    """Return what decides how anything is learned from training images."""
-    task = config.task
+    """Return what decides how anything is learned from training images.
+
+    What learning does not read has the value that it has by default, so that runs keep their names.
+    """
+    task, net = config.task, config.method.lambda_net
+    by_batch = task.draw == "batch"
+    drops = net is not None and net.dropout > 0
     return {
         **_read(config, "train"),
         **_rule(config),
         "seed": config.seed,
-        "draw": task.draw,
-        "draw_batch": task.draw_batch,
+        # Without batches every image has a transform of its own; with them, each batch of learning.
+        "draw": "batch" if by_batch else "every",
+        "draw_batch": _DRAW_BATCH if by_batch else None,
         "training_loss": task.training_loss,
         "shuffle": task.shuffle,
         "validation": task.validation,
-        "lambda_dropout": task.lambda_dropout,
+        "lambda_dropout": task.lambda_dropout if drops or net is None else "training",
         "selection": task.selection,
     }
 
 
 def lambda_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides lambda."""
-    net = config.method.lambda_net
+    net, relus = config.method.lambda_net, config.task.lambda_relus
     return {
         **_learned(config),
-        "lambda_relus": config.task.lambda_relus,
+        # None stands for all hidden layers.
+        "lambda_relus": None if net is not None and relus == net.depth - 1 else relus,
         "lambda_images": config.task.lambda_images,
         "lambda_net": net and deciding(net),
     }
@@ -149,11 +171,20 @@ def finetune_identity(config: RunConfig) -> dict[str, Any]:
     task = config.task
     return {
         **_learned(config),
+        "selection": _judged_by(config),
         "training_images": task.training_images,
         "straight_through": task.straight_through,
         "recipe": task.finetune and deciding(task.finetune),
         "weighed_by": _weighed_by(config),
     }
+
+
+def _judged_by(config: RunConfig) -> str | None:
+    """Return which images judge the steps of fine-tuning; the evaluation chooses one of these."""
+    task = config.task
+    if task.selection != "last":
+        return task.selection  # type: ignore[no-any-return]
+    return "validation" if task.validation else "train"
 
 
 def _weighed_by(config: RunConfig) -> dict[str, Any] | None:
@@ -166,6 +197,8 @@ def evaluate_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides an evaluation."""
     task = config.task
     tuned = task.training == "image_encoder"
+    # Of a temperature, shares are those of magnitudes.
+    shares = {"shares": "magnitudes"} if task.lambda_as == "temperature" else {}
     return {
         **_read(config, "test"),
         **_rule(config),
@@ -182,6 +215,7 @@ def evaluate_identity(config: RunConfig) -> dict[str, Any]:
         "variant": variant(config),
         "protocol": config.protocol.name,
         "scale_name": config.scale.name,
+        **shares,
     }
 
 

@@ -14,12 +14,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from experiments.clip.inputs import load_seen
 from experiments.clip.models import WEIGHTS, build_model, make_tokenizer, preprocessing
 from experiments.clip.prompts import captions, class_names, templates
 from experiments.clip.text import class_embeddings
-from experiments.environment import choose_device
+from experiments.environment import choose_device, ieee_float32
 from experiments.images.pretraining import pretraining_data
-from experiments.images.sets import load_images
 from experiments.images.training import Trainer, precision, train
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MAX_SCALE = 100.0
 
 
+@ieee_float32()
 def pretrain(config: RunConfig, run: Run) -> None:
     """Train a CLIP and measure it on upright test images, once, at the end.
 
@@ -38,7 +39,7 @@ def pretrain(config: RunConfig, run: Run) -> None:
     """
     data, recipe = pretraining_data(config), config.task.pretrain
     device = choose_device(config.device)
-    images = load_images(data, "train")
+    images = load_seen(data, config.model, "train")
     words = captions(templates(data), class_names(data, images.classes))
     tokenizer = make_tokenizer(config.model)
     ids = torch.stack([tokenizer(lines) for lines in words]).to(device)
@@ -67,7 +68,7 @@ def pretrain(config: RunConfig, run: Run) -> None:
     model.eval()
     with torch.no_grad():
         model.logit_scale.clamp_(max=math.log(MAX_SCALE))
-    test = load_images(data, "test")
+    test = load_seen(data, config.model, "test")
     classifier = class_embeddings(model, ids, "float32")
     right = [
         _similarities(model, see(pixels.to(device)), classifier).argmax(dim=-1).cpu()

@@ -33,7 +33,7 @@ def templates(dataset: ImageDataset) -> tuple[str, ...]:
         path = Path(name)
     if not path.is_file():
         raise unknown("dataset.prompts", name, [*_choices(), "a file with a template per line"])
-    lines = tuple(line for line in read_lines(path) if not line.startswith("#"))
+    lines = tuple(line for line in _lines("dataset.prompts", path) if not line.startswith("#"))
     for line in lines:
         if line.count(PLACE) != 1:
             raise UserError(f"{path}: {line!r} must have one {PLACE}, for the name of the class")
@@ -53,6 +53,28 @@ def _imagenet_templates() -> tuple[str, ...]:
     return tuple(str(make(PLACE)) for make in open_clip.OPENAI_IMAGENET_TEMPLATES)
 
 
+def imagenet_names() -> tuple[str, ...]:
+    """Return the 1000 curated names of ImageNet's classes, from open_clip."""
+    import open_clip
+
+    return tuple(open_clip.IMAGENET_CLASSNAMES)
+
+
+def _lines(key: str, path: Path) -> tuple[str, ...]:
+    """Return the lines of a text file that a key names.
+
+    Raises:
+        UserError: If it is no text.
+    """
+    try:
+        lines = read_lines(path)
+    except UnicodeDecodeError:
+        lines = ("\0",)
+    if any("\0" in line for line in lines):
+        raise UserError(f"{key}={path}: is no text file; it must have an entry per line")
+    return lines
+
+
 def class_names(dataset: ImageDataset, found: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names of the classes as captions say them.
 
@@ -66,9 +88,7 @@ def class_names(dataset: ImageDataset, found: tuple[str, ...]) -> tuple[str, ...
     if dataset.class_names is None:
         return tuple(name.replace("_", " ") for name in found)
     if dataset.class_names == IMAGENET:
-        import open_clip
-
-        names = tuple(open_clip.IMAGENET_CLASSNAMES)
+        names = imagenet_names()
     else:
         path = Path(dataset.class_names)
         if not path.is_file():
@@ -76,7 +96,7 @@ def class_names(dataset: ImageDataset, found: tuple[str, ...]) -> tuple[str, ...
                 f"dataset.class_names={path}: no such file; it is a file with a name per line, "
                 f"or {IMAGENET}"
             )
-        names = read_lines(path)
+        names = _lines("dataset.class_names", path)
     if len(names) != len(found):
         raise UserError(
             f"dataset.class_names={dataset.class_names} has {len(names)} names; "

@@ -69,29 +69,49 @@ class Scorer(nn.Module):
         self.register_buffer("classifier", classifier, persistent=False)
 
     def forward(
-        self, embeddings: Float[Tensor, "group batch width"]
+        self,
+        embeddings: Float[Tensor, "group batch width"],
+        weighed: Float[Tensor, "group batch"] | None = None,
     ) -> Float[Tensor, "batch classes"]:
         """Return log-probabilities, [B, K]; those of ``Elementwise`` do not sum to one.
 
         Args:
             embeddings: Of all views, of any length, [G, B, D]. After fine-tuning lambda still reads
                 those of the encoder before it; they stand behind, [G, B, 2 D].
+            weighed: What `weigh` has made of these, instead of lambda and of what stands behind.
         """
         units, read = self.split(embeddings)
         logits = self.scale * units @ self.classifier
         if self.temperature is not None:
-            factor: Tensor = self.temperature(read)
+            factor: Tensor = self.temperature(read) if weighed is None else weighed
             logits = factor[..., None] * logits
         if self.space == "features":
-            mean: Tensor = self.rule(equitune.Views(read, logits, units))
+            mean = self._combine(equitune.Views(read, logits, units), weighed)
             scores = self.scale * functional.normalize(mean, dim=-1) @ self.classifier
             return scores.log_softmax(dim=-1)
         if self.space == "logits":
-            combined: Tensor = self.rule(equitune.Views(read, logits, logits))
+            combined = self._combine(equitune.Views(read, logits, logits), weighed)
             return combined.log_softmax(dim=-1)
-        probabilities: Tensor = self.rule(equitune.Views(read, logits, logits.softmax(dim=-1)))
+        views = equitune.Views(read, logits, logits.softmax(dim=-1))
+        probabilities = self._combine(views, weighed)
         # Of a class that every view excludes, the logarithm is to be finite, and so its gradient.
         return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
+
+    def _combine(self, views: equitune.Views, weighed: Tensor | None) -> Tensor:
+        """Return what becomes of the views, [B, ...]."""
+        if weighed is not None and isinstance(self.rule, equitune.Learned):
+            return equitune.average(views.undone, weighed)
+        combined: Tensor = self.rule(views)
+        return combined
+
+    @torch.no_grad()
+    def weigh(
+        self, embeddings: Float[Tensor, "group batch embedding"]
+    ) -> Float[Tensor, "group batch"]:
+        """Return what lambda makes of embeddings of all views, for `forward`."""
+        assert self.net is not None
+        found: Tensor = self.net(functional.normalize(embeddings, dim=-1))
+        return found
 
     @property
     def net(self) -> nn.Module | None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import MISSING
 
 from experiments.images.sections import TrainingRecipe
 from experiments.schema import at_least, between, how, in_rows, one_of
 
+if TYPE_CHECKING:
+    from experiments.images.sections import ImageDataset
+
+#: Kinds of data sets that are files of any shape, decoded to the size that is asked for.
+FILES = ("folder", "imagenet_v2")
+RESIZE_MODES = ("shortest", "longest", "squash")
 SPACES = ("features", "logits", "probabilities")
 TRANSFORMS = ("auto", "none", "rot90", "rot180", "mirror", "dihedral")
 
@@ -78,6 +84,8 @@ class ClipModel:
         mean: Subtracted from each channel of values in [0, 1]; None: as open_clip says.
         std: Then divides them; None: as open_clip says.
         interpolation: How images are resized; None: as open_clip says.
+        resize_mode: How files that are not square become so; None: as open_clip says, and where the
+            data are square anyway.
         config: The arguments of `open_clip.CLIP`, of a custom architecture.
     """
 
@@ -90,4 +98,11 @@ class ClipModel:
     mean: list[float] | None = MISSING
     std: list[float] | None = MISSING
     interpolation: str | None = one_of("bilinear", "bicubic")
+    resize_mode: str | None = field(default=None, metadata={"choices": RESIZE_MODES})
     config: dict[str, Any] | None = None
+
+
+def is_plain(data: ImageDataset, model: ClipModel) -> bool:
+    """Whether images are decoded as for every other network: shorter side, middle, bicubic."""
+    plain = (model.resize_mode, model.interpolation) == ("shortest", "bicubic")
+    return plain or data.kind not in FILES

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from experiments.clip.models import make_tokenizer, pretrained_model
 from experiments.clip.prompts import captions, class_names, templates
-from experiments.environment import choose_device
+from experiments.environment import choose_device, ieee_float32
 from experiments.images.sets import open_images
 from experiments.images.training import precision
 
@@ -44,6 +44,7 @@ def class_embeddings(
     return functional.normalize(means, dim=-1).T.contiguous()
 
 
+@ieee_float32()
 def text(config: RunConfig, run: Run) -> None:
     """Embed the classes of a data set, and keep the model's own scale with them."""
     found = open_images(config.dataset, "test").classes

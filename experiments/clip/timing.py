@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 import equitune
-from experiments.clip.models import build_model, preprocessing
+from experiments.clip.inputs import open_seen
+from experiments.clip.models import build_model, image_encoder, preprocessing
 from experiments.clip.scoring import LOSSES, Scorer
-from experiments.environment import choose_device
+from experiments.environment import choose_device, ieee_float32
 from experiments.errors import Interrupted
-from experiments.images.sets import open_images
 from experiments.images.training import precision
 from experiments.images.views import make_action
 from experiments.progress import progress
@@ -53,8 +53,8 @@ def contenders(config: RunConfig, device: torch.device) -> list[Contender]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model: Any = build_model(config.model).eval().requires_grad_(False)
-        encoder = model.visual.to(device)
-        width = int(model.visual.output_dim)
+        encoder = image_encoder(model).to(device)
+        width = _width(encoder, config.model.size, device)
         classifier = torch.randn(width, config.dataset.classes)
         net = equitune.LambdaNet(width)
     action, name = make_action(config.group.name), config.task.precision
@@ -85,6 +85,14 @@ def contenders(config: RunConfig, device: torch.device) -> list[Contender]:
     ]
 
 
+@torch.no_grad()
+def _width(encoder: nn.Module, size: int, device: torch.device) -> int:
+    """Return the width of embeddings, from a pass: not every tower tells it."""
+    found: Tensor = encoder(torch.zeros(1, 3, size, size, device=device))
+    return found.shape[-1]
+
+
+@ieee_float32()
 @torch.inference_mode()
 def timing(config: RunConfig, run: Run) -> None:
     """Classify the test images with every method, in turns, batch by batch.
@@ -96,7 +104,7 @@ def timing(config: RunConfig, run: Run) -> None:
         Interrupted: If the process was asked to stop; the run begins again next time.
     """
     task, device = config.task, choose_device(config.device)
-    found = open_images(config.dataset, "test")
+    found = open_seen(config.dataset, config.model, "test")
     images = found.read(0, task.max_images or len(found))
     see, entries = preprocessing(config.model), contenders(config, device)
     inputs = [see(part) for part in torch.split(images, task.timing_batch)]

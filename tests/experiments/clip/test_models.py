@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 import equitune
 from experiments.clip.models import (
-    _put,
     build_model,
     make_tokenizer,
     preprocessing,
@@ -24,6 +23,7 @@ from experiments.clip.prompts import captions, class_names, templates
 from experiments.clip.scoring import LOSSES, Scorer
 from experiments.clip.sections import ClipModel
 from experiments.clip.text import class_embeddings
+from experiments.clip.weights import put
 from experiments.errors import UserError
 from experiments.files import save_tensors
 from experiments.images.sets import load_images
@@ -65,7 +65,8 @@ def test_the_classifier_is_open_clips(configure: Configure) -> None:
 
 @pytest.mark.parametrize("dataset", ["cifar10", "cifar100", "symbols", "imagenet_v2"])
 def test_every_data_set_has_templates(configure: Configure, dataset: str) -> None:
-    config = configure("task=clip", *SMALL, f"dataset={dataset}")
+    size = ("dataset.size=32",) if dataset == "imagenet_v2" else ()
+    config = configure("task=clip", *SMALL, f"dataset={dataset}", *size)
     counts = {"cifar10": 18, "cifar100": 18, "symbols": 8, "imagenet_v2": 80}
     lines = templates(config.dataset)
     assert len(set(lines)) == len(lines) == counts[dataset]
@@ -160,6 +161,8 @@ def test_the_papers_models_are_seen_as_open_clip_sees_them(configure: Configure,
     assert tuple(model.mean) == tuple(tag.get("mean", open_clip.OPENAI_DATASET_MEAN))
     assert tuple(model.std) == tuple(tag.get("std", open_clip.OPENAI_DATASET_STD))
     assert tag.get("interpolation", "bicubic") == model.interpolation
+    files = configure("task=clip", f"model={name}", "dataset=imagenet_v2", "dataset.root=.").model
+    assert files.resize_mode == tag["resize_mode"]
     # Its own name means another activation than the weights were trained with.
     assert tag["quick_gelu"] and not towers.get("quick_gelu")
 
@@ -189,7 +192,7 @@ def test_without_network_the_line_says_what_to_place(
 
     monkeypatch.setattr(open_clip, "download_pretrained", fail)
     config = configure("task=clip", "model=RN50")
-    with pytest.raises(UserError, match=r"model\.checkpoint=FILE") as error:
+    with pytest.raises(UserError, match=r"model\.checkpoint=FOLDER/open_clip_model") as error:
         pretrained_model(config, Bare())  # type: ignore[arg-type]
     text = str(error.value)
     assert "RN50" in text and "\n" not in text and "model=SmallCLIP" in text
@@ -213,7 +216,7 @@ def test_a_checkpoint_is_loaded_whole_or_refused(configure: Configure, tmp_path:
     ):
         wrong = {name: value for name, value in (state | change).items() if value is not None}
         with pytest.raises(UserError, match=f"not those of custom: {message}"):
-            _put(other, wrong, config.model)
+            put(other, wrong, config.model)
 
 
 class Whole(nn.Module):

@@ -1,0 +1,117 @@
+"""Images as open_clip's preprocessing of a model wants them.
+
+Square images (CIFAR, pictograms) are resized to the model's size, in whatever mode. Files that are
+of any shape are resized and made square when they are decoded, to the model's size at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn import functional
+
+from experiments.clip.sections import is_plain
+from experiments.errors import UserError
+from experiments.images import folder, numbered
+from experiments.images.arrays import BAD_IMAGE, Split
+from experiments.images.inputs import Preprocessing
+from experiments.images.sets import ImageSet, OpenImages, open_images
+
+if TYPE_CHECKING:
+    from experiments.clip.sections import ClipModel
+    from experiments.images.sections import ImageDataset
+
+_FIND: dict[str, Callable[[ImageDataset, Split], folder.Listing]] = {
+    "folder": folder.find,
+    "imagenet_v2": numbered.find,
+}
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+class Rounded(Preprocessing):
+    """As `Preprocessing`, where bilinear is PIL's as well: rounded after each of its two passes."""
+
+    def __call__(self, pixels: UInt8[Tensor, "batch 3 s s"]) -> Float[Tensor, "batch 3 size size"]:
+        """Return images as the network sees them."""
+        if pixels.shape[-1] != self.size:
+            wanted = (self.size, self.size)
+            resized = functional.interpolate(pixels.cpu(), wanted, mode="bilinear", antialias=True)
+            pixels = resized.to(pixels.device)
+        return super().__call__(pixels)
+
+
+def open_seen(data: ImageDataset, model: ClipModel, split: Split) -> OpenImages:
+    """Open one split of a data set, as `open_images` does; files are made square for the model.
+
+    Args:
+        data: The data set.
+        model: Says how.
+        split: ``train`` or ``test``.
+
+    Raises:
+        UserError: As `open_images` does.
+    """
+    if is_plain(data, model):
+        return open_images(data, split)
+    assert model.size is not None
+    size, mode, resample = model.size, model.resize_mode, _FILTERS[str(model.interpolation)]
+    labels, files = open_images(data, split), _FIND[data.kind](data, split).files
+
+    def decode(start: int, stop: int) -> UInt8[np.ndarray, "k 3 s s"]:
+        found = [square(_open(path), size, str(mode), resample) for path in files[start:stop]]
+        return np.stack([np.asarray(image).transpose(2, 0, 1) for image in found])
+
+    return OpenImages(labels.labels, labels.classes, decode)
+
+
+def load_seen(data: ImageDataset, model: ClipModel, split: Split) -> ImageSet:
+    """Load one split of a data set into memory, in the order of `open_seen`.
+
+    Raises:
+        UserError: As `open_seen` does, or if an image is damaged.
+    """
+    images = open_seen(data, model, split)
+    return ImageSet(images.read(0, len(images)), images.labels, images.classes)
+
+
+def _open(path: Path) -> Image.Image:
+    """Return an image, upright, in red, green and blue."""
+    try:
+        with Image.open(path) as opened:
+            return ImageOps.exif_transpose(opened).convert("RGB")
+    except BAD_IMAGE as error:
+        raise UserError(f"{path}: is not a whole image; replace or remove it") from error
+
+
+def square(image: Image.Image, size: int, mode: str, resample: Image.Resampling) -> Image.Image:
+    """Return an image as a square, as `open_clip.image_transform` makes it.
+
+    Args:
+        image: Of any shape.
+        size: Height and width, in pixels.
+        mode: ``shortest``: the shorter side fills it, and the middle is cut out; ``longest``: the
+            longer side does, and the rest is black; ``squash``: both do.
+        resample: The filter, with antialiasing.
+    """
+    if mode == "squash":
+        return image.resize((size, size), resample)
+    width, height = image.size
+    if mode == "shortest":
+        short = min(width, height)
+        wide, high = size * width // short, size * height // short
+    else:
+        long = max(width, height)
+        wide, high = (max(1, round(side / (long / size))) for side in (width, height))
+    resized = image.resize((wide, high), resample)
+    if mode == "longest":
+        padded = Image.new("RGB", (size, size))
+        padded.paste(resized, ((size - wide) // 2, (size - high) // 2))
+        return padded
+    left, top = round((wide - size) / 2), round((high - size) / 2)
+    return resized.crop((left, top, left + size, top + size))

@@ -1,0 +1,55 @@
+"""What a run ran on: settings of float32, versions that are told without an import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from experiments import environment
+
+
+def precisions() -> list[str]:
+    return [place.fp32_precision for place in places()]
+
+
+def places() -> list[SimpleNamespace]:
+    backends = torch.backends
+    return [backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn]  # type: ignore[list-item,attr-defined]
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="before PyTorch 2.9"
+)
+def test_float32_is_without_tf32_while_the_body_runs() -> None:
+    before = precisions()
+    assert before != ["ieee"] * 3
+    with pytest.raises(ZeroDivisionError), environment.ieee_float32():
+        assert precisions() == ["ieee"] * 3
+        with environment.ieee_float32():
+            assert precisions() == ["ieee"] * 3
+        assert precisions() == ["ieee"] * 3
+        _ = 1 / 0
+    assert precisions() == before
+
+
+def test_older_versions_have_other_settings() -> None:
+    matmul = SimpleNamespace(allow_tf32=True)
+    cudnn = SimpleNamespace(allow_tf32=True)
+    backends = SimpleNamespace(cuda=SimpleNamespace(matmul=matmul), cudnn=cudnn)
+    for place, name, value in environment._without_tf32(backends):
+        setattr(place, name, value)
+    assert (matmul.allow_tf32, cudnn.allow_tf32) == (False, False)
+
+
+def test_versions_are_told_without_an_import() -> None:
+    code = (
+        "import sys; from experiments import environment; found = environment.versions(); "
+        "names = ['open_clip_torch', 'timm', 'transformers', 'torchvision', 'Pillow']; "
+        "assert all(found[name] for name in names), found; "
+        "assert not {'open_clip', 'timm', 'transformers', 'torchvision', 'PIL'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
