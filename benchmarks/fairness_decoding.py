@@ -16,6 +16,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,17 +25,11 @@ from torch import Tensor
 import equitune
 from benchmarks.plain_language import plain_equilm, plain_equizero
 from experiments.fairness.cached import CachedModel
+from experiments.fairness.rules import ByRegard, uniform_rule
 from experiments.fairness.scorers import Judge
 from experiments.fairness.sections import LABELS
 from experiments.fairness.words import Vocabulary
-from experiments.fairness.writing import (
-    ByRegard,
-    Prompt,
-    Writer,
-    all_alike,
-    orbit_of,
-    uniform_rule,
-)
+from experiments.fairness.writing import Prompt, Writer, all_alike, orbit_of
 
 PAIRS, TOKENS, BLOCK, TOP_K, SEED = 40, 15, 5, 40, 0
 
@@ -95,10 +90,8 @@ def make_writers(network: Any) -> dict[str, Writer]:
         seed=SEED,
     )
 
-    def by_regard(prompt: Tensor) -> equitune.Rule:
-        judge = Judge(no_sense, None)
-        return ByRegard(judge, "discrete", orbit.ids, equi.text, prompt, end)
-
+    judge = Judge(no_sense, None)
+    by_regard = partial(ByRegard, judge, "discrete", orbit.ids, equi.text, end)
     zero = replace(equi, make_rule=by_regard, block=BLOCK)
     return {"plain": replace(equi, branches=alike), "equi": equi, "equizero": zero}
 

@@ -81,15 +81,14 @@ class CachedModel:
             output_hidden_states=self.with_hidden,
             **_last_only(self.network),
         )
-        kept = []
-        for layer in cache.layers:
-            keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
-            if keys is None or values is None or keys.shape[-2] < words.shape[1]:
-                raise UserError(
-                    f"{type(self.network).__name__} keeps more than keys and values of attention; "
-                    "choose a model with a plain cache"
-                )
-            kept.append((keys, values))
+        kept: list[Any] = [
+            (getattr(x, "keys", None), getattr(x, "values", None)) for x in cache.layers
+        ]
+        if not kept or any(keys is None or values is None for keys, values in kept):
+            raise UserError(
+                f"{type(self.network).__name__} keeps something else than keys and values of "
+                "attention; choose a model with a plain cache"
+            )
         hidden = found.hidden_states[-1][:, -1] if self.with_hidden else None
         return found.logits[:, -1], Read(tuple(kept), hidden)
 

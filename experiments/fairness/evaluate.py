@@ -14,12 +14,13 @@ from torch import Tensor
 from experiments.environment import choose_device
 from experiments.estimates import estimate
 from experiments.fairness.generate import make_masker, prepared_writer
+from experiments.fairness.methods import vocabulary_of
 from experiments.fairness.models import load_model
 from experiments.fairness.scorers import WORTH, Judge, make_scorer
 from experiments.fairness.sections import LABELS
 from experiments.fairness.sentences import SENTENCES, Sentence, read_csv
 from experiments.fairness.words import Vocabulary
-from experiments.fairness.writing import Writer, make_prompts, vocabulary_of
+from experiments.fairness.writing import Writer, make_prompts
 from experiments.lambdas import copy_gains
 
 if TYPE_CHECKING:

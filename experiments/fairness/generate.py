@@ -10,11 +10,12 @@ from torch import Tensor
 
 from experiments.environment import choose_device
 from experiments.errors import UserError
+from experiments.fairness.methods import make_writer, vocabulary_of
 from experiments.fairness.models import LanguageModel, load_model
 from experiments.fairness.scorers import Judge, make_scorer
 from experiments.fairness.sentences import SENTENCES, Sentence, read_written, to_csv
 from experiments.fairness.words import Masker, Vocabulary
-from experiments.fairness.writing import Prompt, Writer, make_prompts, make_writer, vocabulary_of
+from experiments.fairness.writing import Prompt, Writer, make_prompts
 from experiments.progress import progress
 
 if TYPE_CHECKING:

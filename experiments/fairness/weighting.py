@@ -20,13 +20,9 @@ from torch.nn import functional
 
 import equitune
 from experiments.errors import UserError
+from experiments.fairness.methods import make_writer, vocabulary_of
 from experiments.fairness.models import load_model
-from experiments.fairness.writing import (
-    Writer,
-    make_prompts,
-    make_writer,
-    vocabulary_of,
-)
+from experiments.fairness.writing import Writer, make_prompts
 from experiments.lambdas import Gain, build_net
 from experiments.progress import progress
 from experiments.seeds import derive

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from experiments.fairness import planted
+from experiments.fairness.methods import make_writer, vocabulary_of
 from experiments.fairness.models import LanguageModel
 from experiments.fairness.scorers import Judge
 from experiments.fairness.sections import LABELS, FairnessModel
 from experiments.fairness.words import Masker
-from experiments.fairness.writing import Writer, make_writer, vocabulary_of
+from experiments.fairness.writing import Writer
 from experiments.schema import RunConfig
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from experiments.fairness.methods import relaxed_tokens, vocabulary_of
 from experiments.fairness.models import LanguageModel
 from experiments.fairness.wrapper import EquivariantLM
-from experiments.fairness.writing import make_prompts, relaxed_tokens, vocabulary_of
+from experiments.fairness.writing import make_prompts
 from experiments.schema import RunConfig
 from tests.experiments.fairness.small import small_language, small_writer
 

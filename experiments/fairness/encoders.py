@@ -1,0 +1,105 @@
+"""Networks of transformers that read texts: a sentence encoder, and a classifier of regard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from experiments.errors import UserError
+from experiments.fairness.models import find_folder, not_loaded, quiet
+from experiments.fairness.sections import LABELS
+
+#: Texts of one forward pass, and the longest, in tokens.
+_BATCH, _LONGEST = 64, 128
+
+
+class Encoder:
+    """Mean of the last hidden states of an encoder of transformers, of length one."""
+
+    def __init__(self, source: str, revision: str | None, device: torch.device) -> None:
+        """Load the encoder.
+
+        Raises:
+            UserError: If it cannot be loaded.
+        """
+        from transformers import AutoModel
+
+        self._run = _Pretrained(AutoModel, source, revision, device)
+
+    def __call__(self, texts: Sequence[str]) -> Float[Tensor, "texts width"]:
+        """Return the features, [N, F]."""
+
+        def pooled(found: Any, mask: Tensor) -> Tensor:
+            marks = mask[..., None].to(found.last_hidden_state.dtype)
+            total: Tensor = (found.last_hidden_state * marks).sum(dim=1)
+            return functional.normalize(total / marks.sum(dim=1), dim=-1)
+
+        return self._run(texts, pooled)
+
+
+class HubClassifier:
+    """A classifier of transformers whose labels are those of regard."""
+
+    def __init__(self, source: str, revision: str | None, device: torch.device) -> None:
+        """Load the classifier; the order of its labels is that of its configuration.
+
+        Raises:
+            UserError: If it cannot be loaded, or has other labels.
+        """
+        from transformers import AutoModelForSequenceClassification
+
+        self._run = _Pretrained(AutoModelForSequenceClassification, source, revision, device)
+        names = [str(name).lower() for _, name in sorted(self._run.network.config.id2label.items())]
+        if not set(names) <= set(LABELS) or len(set(names)) != len(names):
+            raise UserError(
+                f"{source}: its labels are {', '.join(names)}; a scorer of regard has these: "
+                f"{', '.join(LABELS)}"
+            )
+        self._places = [LABELS.index(name) for name in names]
+
+    def __call__(self, texts: Sequence[str]) -> Float[Tensor, "texts labels"]:
+        """Return the probability of each label, [N, 4]."""
+        given = self._run(texts, lambda found, mask: found.logits.double().softmax(dim=-1))
+        found = torch.zeros(len(texts), len(LABELS), dtype=torch.float64)
+        found[:, self._places] = given
+        return found
+
+
+class _Pretrained:
+    """A network of transformers and its tokenizer, run on batches of texts of like length."""
+
+    def __init__(self, kind: Any, source: str, revision: str | None, device: torch.device) -> None:
+        from transformers import AutoTokenizer
+
+        quiet()
+        folder = find_folder(source)
+        if folder is not None:
+            inside = sorted(folder.glob("**/config.json"), key=lambda path: len(path.parts))
+            place, options = str(inside[0].parent if inside else folder), {}
+        else:
+            place, options = source, {"revision": revision}
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(place, **options)
+            network = kind.from_pretrained(place, use_safetensors=True, **options)
+        except (OSError, ValueError, ImportError) as error:
+            raise UserError(not_loaded("source", source, error)) from error
+        self.network = network.to(device).eval()
+
+    @torch.inference_mode()
+    def __call__(self, texts: Sequence[str], reduce: Callable[[Any, Tensor], Tensor]) -> Tensor:
+        """Return what ``reduce(outputs, mask)`` makes of each text, on the CPU, [N, ...]."""
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        rows: list[Tensor] = []
+        for first in range(0, len(order), _BATCH):
+            chosen = [texts[place] for place in order[first : first + _BATCH]]
+            given = self._tokenizer(
+                chosen, padding=True, truncation=True, max_length=_LONGEST, return_tensors="pt"
+            ).to(self.network.device)
+            rows.append(reduce(self.network(**given), given["attention_mask"]).cpu())
+        places = torch.tensor(order).argsort()
+        return torch.cat(rows)[places].clone()

@@ -1,0 +1,157 @@
+"""From a configuration to a writer: which words are moved, which rule, where sentences end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+import equitune
+from experiments.errors import UserError
+from experiments.fairness.cached import CachedModel
+from experiments.fairness.rules import ByRegard, learned_rule, relaxed_rule, uniform_rule
+from experiments.fairness.words import (
+    Vocabulary,
+    averaged_tokens,
+    check_prompts,
+    check_words,
+    equality_lists,
+    find_vocabulary,
+    read_words,
+)
+from experiments.fairness.writing import Branches, Writer, all_alike, make_prompts, orbit_of
+
+if TYPE_CHECKING:
+    from experiments.fairness.models import LanguageModel
+    from experiments.fairness.scorers import Judge
+    from experiments.fairness.sections import FairnessTask
+    from experiments.schema import RunConfig
+
+
+def vocabulary_of(config: RunConfig, language: LanguageModel, *, whole: bool = False) -> Vocabulary:
+    """Return how the run's group acts on the model's vocabulary.
+
+    Args:
+        config: The run's.
+        language: The model.
+        whole: By all words of the group's lists, even where the run moves fewer.
+
+    Raises:
+        UserError: If the prompts use a word that is not one token, or words clash.
+    """
+    task, group, tokenizer = config.task, config.group, language.tokenizer
+    relaxed, lists, forms = bool(task.relaxed), task.lists or "all", task.forms or "all"
+    if whole:
+        relaxed, lists, forms = False, "all", "all"
+    words = equality_lists(group, relaxed=relaxed, lists=lists)
+    used = {word for phrase in group.phrases[task.prompts] for word in phrase.split()}
+    check_words(tokenizer, [word for listed in words for word in listed if word in used])
+    vocabulary = find_vocabulary(tokenizer, language.size, words, forms)
+    prompts = make_prompts(group, task.prompts, config.dataset.contexts)
+    for context in config.dataset.contexts:
+        check_prompts(tokenizer, vocabulary, [p.text for p in prompts if p.context == context])
+    return vocabulary
+
+
+def make_writer(
+    config: RunConfig,
+    language: LanguageModel,
+    vocabulary: Vocabulary,
+    *,
+    method: str | None = None,
+    judge: Judge | None = None,
+    net: equitune.LambdaNet | None = None,
+) -> Writer:
+    """Return the writer of a method.
+
+    Args:
+        config: The run's.
+        language: The model.
+        vocabulary: How the group acts on it.
+        method: Instead of the run's.
+        judge: Of equizero.
+        net: Of lambda_equitune.
+    """
+    task, method = config.task, method or config.method.name
+    branches = _branches(task, method, language, vocabulary)
+    stops, end = _stops(task, language)
+    writer = Writer(
+        model=CachedModel(language.network, with_hidden=net is not None),
+        tokenizer=language.tokenizer,
+        branches=branches,
+        make_rule=uniform_rule(task.space or "logits"),
+        block=task.block if method == "equizero" else 1,
+        log_probabilities=task.space == "probabilities",
+        tokens=task.tokens,
+        top_k=task.top_k,
+        temperature=task.temperature,
+        stops=stops,
+        end=end,
+        phrases=tuple(config.group.phrases[task.prompts]),
+        noise=task.noise or "context",
+        seed=config.seed,
+    )
+    if method == "equitune" and task.relaxed:
+        marks = relaxed_tokens(config, language, vocabulary).to(language.network.device)
+        return replace(writer, make_rule=relaxed_rule(marks, task.space))
+    if method == "lambda_equitune":
+        assert net is not None
+        found = net.to(language.network.device).eval()
+        return replace(writer, make_rule=learned_rule(found, task.space))
+    if method == "equizero":
+        assert judge is not None
+        by_regard = partial(ByRegard, judge, task.score, branches.ids, writer.text, end)
+        return replace(writer, make_rule=by_regard)
+    return writer
+
+
+def _branches(
+    task: FairnessTask, method: str, language: LanguageModel, vocabulary: Vocabulary
+) -> Branches:
+    """Return the branches of a method, on the model's device."""
+    if method == "pretrained":
+        branches = all_alike(language.size, equitune.trivial())
+    elif method == "equizero" and task.branches == "samples":
+        branches = all_alike(language.size, vocabulary.ids.group)
+    else:
+        branches = orbit_of(vocabulary)
+    branches.ids.to(language.network.device)
+    branches.scores.to(language.network.device)
+    return branches
+
+
+def relaxed_tokens(config: RunConfig, language: LanguageModel, vocabulary: Vocabulary) -> Tensor:
+    """Return the marks of the tokens that R-equitune averages, [V]."""
+    task, group = config.task, config.group
+    left_alone = [word for words in group.coreference.values() for word in words]
+    return averaged_tokens(
+        language.tokenizer,
+        vocabulary,
+        [*group.general, *left_alone],
+        read_words(config.dataset.neutral) if task.neutral == "listed" else None,
+        equality=task.averaged == "equality_and_neutral",
+    )
+
+
+def _stops(task: FairnessTask, language: LanguageModel) -> tuple[Tensor, int]:
+    """Return the marks of the tokens that end a sentence, and the one that stands for them.
+
+    Raises:
+        UserError: If there is none at all.
+    """
+    tokenizer = language.tokenizer
+    marks = torch.zeros(language.size, dtype=torch.bool)
+    if task.stop:
+        texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+        found = [place for place, text in enumerate(texts) if any(s in text for s in task.stop)]
+        marks[found] = True
+    end = tokenizer.eos_token_id
+    if end is None:
+        if not marks.any():
+            raise UserError("the model has no token for the end of a text; task.stop= needs one")
+        end = int(marks.nonzero()[0])
+    marks[end] = True
+    return marks, int(end)
