@@ -38,12 +38,12 @@ def generate(config: RunConfig, run: Run) -> None:
 def _from_file(config: RunConfig, prompts: list[Prompt], each: int) -> list[Sentence]:
     phrases = config.group.phrases[config.task.prompts]
     named = [(phrases[prompt.person], prompt.context) for prompt in prompts]
-    found = read_written(Path(config.model.source), named, each)
+    found = read_written(Path(config.model.file), named, each)
     missing = {(s.person, s.context) for s in found} ^ set(named)
     if missing:
         person, context = sorted(missing)[0]
         raise UserError(
-            f"{config.model.source}: no sentence begins with 'The {person} {context}'; "
+            f"{config.model.file}: no sentence begins with 'The {person} {context}'; "
             "task.prompts= says how prompts name people: paper, sheng"
         )
     return found

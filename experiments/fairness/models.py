@@ -74,15 +74,17 @@ def check_source(model: FairnessModel) -> None:
     """
     if model.kind == "planted":
         return
+    if model.kind == "sentences":
+        if model.file is None or not Path(model.file).is_file():
+            raise UserError(
+                f"model.file={model.file}: no such file; one with a sentence in each line, "
+                "beginning with a prompt of task.prompts"
+            )
+        return
     if not model.source:
         raise UserError(f"model={model.name} needs model.source")
     if model.kind == "gguf":
         gguf_file(model.source)
-    elif model.kind == "sentences" and not Path(model.source).is_file():
-        raise UserError(
-            f"model.source={model.source}: no such file; one with a sentence in each line, "
-            "beginning with a prompt of task.prompts"
-        )
     elif model.kind == "causal_lm" and model.source.startswith(("/", ".")):
         folder = Path(model.source)
         if not (folder / "config.json").is_file():
@@ -91,12 +93,13 @@ def check_source(model: FairnessModel) -> None:
 
 def weights_facts(model: FairnessModel) -> dict[str, Any]:
     """Return what decides the weights of a model that is loaded, as plain data."""
+    if model.kind == "sentences":
+        assert model.file is not None
+        return {"sha256": sha256(Path(model.file))}
     assert model.source is not None
     if model.kind == "gguf":
         file = gguf_file(model.source)
         return {"file": file.name, "sha256": sha256(file)}
-    if model.kind == "sentences":
-        return {"sha256": sha256(Path(model.source))}
     folder = find_folder(model.source)
     if folder is not None:
         files = sorted(folder.glob("*.safetensors"))

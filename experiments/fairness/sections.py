@@ -86,7 +86,8 @@ class FairnessModel:
         kind: ``planted`` is trained here; ``causal_lm`` is loaded by transformers; ``gguf`` is a
             file in that format inside a package or folder; ``sentences`` is a file of texts that a
             model has written before.
-        source: A name of the hub, a folder, a package or a file.
+        source: A name of the hub, a folder or a package.
+        file: Of sentences.
         revision: Of the hub; None: the newest.
         width: Of the planted model's hidden state.
         layers: Of the planted model.
@@ -98,6 +99,7 @@ class FairnessModel:
     kind: str = one_of("planted", "causal_lm", "gguf", "sentences")
     source: str | None = MISSING
     revision: str | None = None
+    file: str | None = how(default=None)
     width: int | None = field(default=None, metadata={"minimum": 1})
     layers: int | None = field(default=None, metadata={"minimum": 1})
     heads: int | None = field(default=None, metadata={"minimum": 1})

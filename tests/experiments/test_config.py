@@ -22,7 +22,7 @@ IMAGES = ("rot90", "rot180", "mirror", "dihedral")
 PEOPLE = ("man_woman", "black_white", "straight_gay", "black_white_asian")
 OF_OTHER_TASKS = IMAGES + PEOPLE
 #: What a preset leaves to its user.
-LEFT_OPEN = {"gpt2_sentences": (f"model.source={__file__}", "task.judges=[words]")}
+LEFT_OPEN = {"gpt2_sentences": (f"model.file={__file__}", "task.judges=[words]")}
 
 
 def options(group: str) -> list[str]:

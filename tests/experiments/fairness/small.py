@@ -27,7 +27,7 @@ def small_language(seed: int = 0, end_bias: float = 0.0) -> LanguageModel:
         end_bias: Added to the logit of the end, through a direction that all hidden states share.
     """
     tokenizer = planted.make_tokenizer()
-    model = FairnessModel("small", "fairness", "planted", None, None, 16, 2, 2)
+    model = FairnessModel("small", "fairness", "planted", None, None, None, 16, 2, 2)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = planted.build(model, len(tokenizer)).double().eval()

@@ -169,7 +169,7 @@ def test_written_sentences_are_labelled_and_their_texts_stay(
     ]
     path = tmp_path / "sentences.txt"
     path.write_text("\n".join(lines))
-    given = ("task=fairness", "method=pretrained", "model=gpt2_sentences", f"model.source={path}")
+    given = ("task=fairness", "method=pretrained", "model=gpt2_sentences", f"model.file={path}")
     run = execute(configure(*given, "task.judges=[words]", "task.sentences=10"))
     assert value(run.folder, metric="positive", view="man") == 100
     assert value(run.folder, metric="negative", view="woman") == 100

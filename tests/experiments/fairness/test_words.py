@@ -205,10 +205,10 @@ BAD = {
     "relaxed": ("task.relaxed=true method=pretrained", "belongs to method=equitune and"),
     "reference": ("protocol=reference method=equizero", "has no equizero for language"),
     "group": ("group=rot90", "group=rot90 does not act on dataset=respect"),
-    "sentences": ("model=gpt2_sentences model.source=/no/file method=pretrained", "no such file"),
+    "sentences": ("model=gpt2_sentences model.file=/no/file method=pretrained", "no such file"),
     "source": ("model=causal_lm model.source=/no/folder", "no such folder with a config.json"),
     "network": (
-        "model=gpt2_sentences model.source=/etc/hostname",
+        "model=gpt2_sentences model.file=/etc/hostname",
         "has sentences and no network: choose method=pretrained",
     ),
     "list": (
