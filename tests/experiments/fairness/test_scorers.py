@@ -183,7 +183,7 @@ def test_other_labels_than_those_of_regard_are_refused(tmp_path: Path) -> None:
 def test_without_the_hub_the_line_says_what_to_place_where(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     chosen = ScorerConfig("hub", "nobody/nothing", None, None, None, None)
     with pytest.raises(UserError, match=r"source=nobody/nothing cannot be loaded .*config.json"):
         make_scorer(chosen, None, CPU)
