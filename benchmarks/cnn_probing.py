@@ -32,10 +32,12 @@ NET = LambdaNetConfig(
 )
 _COMMON = ("rot90", "rot90")
 CURVES = {
-    "lambda_equitune": Plan("lambda_equitune", *_COMMON, None, None, NET, False),
-    "equitune": Plan("equitune", *_COMMON, None, None, None, False),
-    "equizero, max probability": Plan("equizero", *_COMMON, "max_probability", "mean", None, False),
-    "equizero, entropy": Plan("equizero", *_COMMON, "entropy", "mean", None, False),
+    "lambda_equitune": Plan("lambda_equitune", *_COMMON, None, None, NET, None, False),
+    "equitune": Plan("equitune", *_COMMON, None, None, None, None, False),
+    "equizero, max probability": Plan(
+        "equizero", *_COMMON, "max_probability", "mean", None, None, False
+    ),
+    "equizero, entropy": Plan("equizero", *_COMMON, "entropy", "mean", None, None, False),
 }
 IMAGES, SEEDS, EPOCHS, CLASSES = 20_000, 3, 10, 10
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from experiments.clip.prompts import templates
 from experiments.clip.sections import FILES
 from experiments.errors import UserError
-from experiments.images.checks import check_group
+from experiments.images.checks import check_group, check_relus
 from experiments.images.pretraining import is_ours, pretraining_data
 from experiments.schema import check_values
 
@@ -150,11 +150,7 @@ def _check_method(config: RunConfig) -> None:
     net = config.method.lambda_net
     assert net is not None
     net.budget()
-    if task.lambda_relus is not None and task.lambda_relus >= net.depth:
-        raise UserError(
-            f"task.lambda_relus={task.lambda_relus}: method.lambda_net.depth={net.depth} has "
-            f"{net.depth - 1} hidden layers"
-        )
+    check_relus(config)
     if task.lambda_as == "temperature" and task.space != "probabilities":
         raise UserError(
             "task.lambda_as=temperature weighs nothing: choose task.space=probabilities, where "

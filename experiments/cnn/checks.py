@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from experiments.cnn.identity import is_live
 from experiments.errors import UserError
-from experiments.images.checks import check_group
+from experiments.images.checks import check_group, check_relus
 from experiments.images.pretraining import is_ours, pretraining_data
 from experiments.schema import check_values
 
@@ -56,10 +56,11 @@ def _check_method(config: RunConfig) -> None:
     elif task.loss is None:
         raise UserError("method=equizero needs task.loss")
     if method != "lambda_equitune":
-        task.lambda_training = None
+        task.lambda_training = task.lambda_relus = None
         return
     net = config.method.lambda_net
     assert net is not None
+    check_relus(config)
     if net.steps is not None or net.batch_size is not None:
         raise UserError(
             "method.lambda_net.steps and batch_size are not read: lambda is trained in the batches "

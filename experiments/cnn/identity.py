@@ -82,6 +82,7 @@ def probe_identity(config: RunConfig) -> dict[str, Any]:
         "method": method.name,
         "group": config.group.name,
         "lambda_net": method.lambda_net and deciding(method.lambda_net),
+        "lambda_relus": task.lambda_relus,
         "transform": task.transform,
         "training": task.training,
         "max_images": task.max_images,

@@ -40,6 +40,7 @@ class Plan(NamedTuple):
         loss: Proxy loss of equizero.
         straight_through: Its gradients.
         net: Settings of lambda.
+        relus: Hidden layers of lambda that end in a ReLU; None: all.
         separate: Whether lambda is learned after the head.
     """
 
@@ -49,6 +50,7 @@ class Plan(NamedTuple):
     loss: str | None
     straight_through: str | None
     net: LambdaNetConfig | None
+    relus: int | None
     separate: bool
 
 
@@ -62,6 +64,7 @@ def plan(config: RunConfig) -> Plan:
         task.loss,
         task.straight_through,
         config.method.lambda_net,
+        task.lambda_relus,
         task.lambda_training == "separate",
     )
 
@@ -76,7 +79,7 @@ def build_probe(asked: Plan, shape: tuple[int, ...], classes: int, seed: int) ->
         head = Head(shape, classes)
         net = None
         if asked.net is not None:
-            net = build_net(math.prod(shape), asked.net)
+            net = build_net(math.prod(shape), asked.net, asked.relus)
     group = make_action(asked.group).group
     return Probe(head, make_rule(asked.method, group, asked.loss, asked.straight_through, net))
 

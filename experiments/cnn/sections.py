@@ -46,6 +46,7 @@ class CnnTask:
     selection: str | None = one_of("validation", "evaluation", "last")
     loss: str | None = field(default=None, metadata={"choices": LOSSES})
     straight_through: str | None = field(default=None, metadata={"choices": STRAIGHT_THROUGH})
+    lambda_relus: int | None = at_least(0)
     lambda_training: str | None = field(default=None, metadata={"choices": ("joint", "separate")})
     probe: ProbeRecipe | None = field(default_factory=ProbeRecipe)
     pretrain: PretrainRecipe | None = field(default_factory=PretrainRecipe)

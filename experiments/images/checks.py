@@ -24,3 +24,17 @@ def check_group(config: RunConfig) -> None:
         raise UserError(
             f"method={method} has one view to weigh in group=trivial; choose method=pretrained"
         )
+
+
+def check_relus(config: RunConfig) -> None:
+    """Refuse more layers with a ReLU than lambda has hidden ones.
+
+    Raises:
+        UserError: If it has fewer.
+    """
+    relus, net = config.task.lambda_relus, config.method.lambda_net
+    if net is not None and relus is not None and relus >= net.depth:
+        raise UserError(
+            f"task.lambda_relus={relus}: method.lambda_net.depth={net.depth} has "
+            f"{net.depth - 1} hidden layers"
+        )

@@ -25,10 +25,10 @@ NET = LambdaNetConfig(
 )
 RECIPE = ProbeRecipe(epochs=3, batch_size=4, learning_rate=0.05, momentum=0.9, validation=0.1)
 METHODS = {
-    "pretrained": Plan("pretrained", "trivial", "rot90", None, None, None, False),
-    "equitune": Plan("equitune", "rot90", "rot90", None, None, None, False),
-    "equizero": Plan("equizero", "rot90", "rot90", "entropy", "mean", None, False),
-    "lambda_equitune": Plan("lambda_equitune", "rot90", "rot90", None, None, NET, False),
+    "pretrained": Plan("pretrained", "trivial", "rot90", None, None, None, None, False),
+    "equitune": Plan("equitune", "rot90", "rot90", None, None, None, None, False),
+    "equizero": Plan("equizero", "rot90", "rot90", "entropy", "mean", None, None, False),
+    "lambda_equitune": Plan("lambda_equitune", "rot90", "rot90", None, None, NET, None, False),
 }
 SHAPE = (4, 2, 2)
 

@@ -17,7 +17,7 @@ from experiments.images.turned import Stored
 
 SEE = Preprocessing(32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 RECIPE = ProbeRecipe(epochs=1, batch_size=4, learning_rate=0.01, momentum=0.9, validation=0.1)
-ASKED = Plan("equitune", "rot90", "rot90", None, None, None, False)
+ASKED = Plan("equitune", "rot90", "rot90", None, None, None, None, False)
 
 
 def backbone() -> Backbone:
