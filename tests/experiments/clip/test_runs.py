@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +25,7 @@ from experiments.runner import StopSignal, ensure, execute
 from experiments.schema import RunConfig, variant
 from experiments.stages import name_run
 from tests.experiments.clip.small import SMALL
+from tests.experiments.metrics import rows, value
 
 Configure = Callable[..., RunConfig]
 RunPy = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -40,17 +39,6 @@ SHORT = (
 LAMBDA = ("method=lambda_equitune", "method.lambda_net.steps=20")
 TUNED = ("task.training=image_encoder", "task.finetune.steps=6", "task.finetune.every=2")
 METHODS = ("pretrained", "equitune", "equizero", "lambda_equitune")
-
-
-def rows(folder: Path, **wanted: str) -> list[dict[str, str]]:
-    with open(folder / "metrics.csv", newline="") as stream:
-        found = list(csv.DictReader(stream))
-    return [row for row in found if all(row[key] == text for key, text in wanted.items())]
-
-
-def value(folder: Path, **wanted: str) -> float:
-    (row,) = rows(folder, **wanted)
-    return float(row["value"])
 
 
 def names(config: RunConfig) -> dict[str, str]:

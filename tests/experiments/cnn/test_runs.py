@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import subprocess
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from experiments.registry import load_task
 from experiments.runner import execute
 from experiments.schema import RunConfig, variant
 from experiments.stages import name_run
+from tests.experiments.metrics import rows
 
 Configure = Callable[..., RunConfig]
 RunPy = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -30,11 +30,6 @@ SHORT = (
     "dataset.per_class_test=10",
 )
 METHODS = ("pretrained", "equitune", "equizero", "lambda_equitune")
-
-
-def rows(folder: Path) -> list[dict[str, str]]:
-    with open(folder / "metrics.csv", newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def names(config: RunConfig) -> dict[str, str]:

@@ -19,6 +19,7 @@ from experiments.registry import load_task
 from experiments.runner import StopSignal, ensure, execute
 from experiments.schema import RunConfig, variant
 from experiments.stages import name_run
+from tests.experiments.metrics import rows, value
 
 Configure = Callable[..., RunConfig]
 RunPy = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -34,17 +35,6 @@ SHORT = (
 METHODS = ("pretrained", "equitune", "equizero", "lambda_equitune")
 PEOPLE = ("man", "woman")
 LAMBDA = ("task.lambda_sentences=20", "method.lambda_net.steps=5")
-
-
-def rows(folder: Path, **wanted: str) -> list[dict[str, str]]:
-    with open(folder / "metrics.csv", newline="") as stream:
-        found = list(csv.DictReader(stream))
-    return [row for row in found if all(row[key] == text for key, text in wanted.items())]
-
-
-def value(folder: Path, **wanted: str) -> float:
-    (row,) = rows(folder, **wanted)
-    return float(row["value"])
 
 
 def options(method: str) -> tuple[str, ...]:
