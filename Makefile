@@ -7,7 +7,7 @@ SEED ?= 0
 # Threads per process: the suite's processes share the cores, so each takes one.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-all lint types docs wheel paper-figures setup offline-models lock clean
+.PHONY: help demo test test-all lint types docs wheel paper-figures claims setup offline-models lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,9 @@ wheel: $(READY) ## build the library and import it in an empty environment
 
 paper-figures: $(READY) ## the paper's tables and figures from results/
 	$(BIN)/python scripts/paper_figures.py
+
+claims: $(READY) ## the paper's claims, judged by results/
+	$(BIN)/python scripts/claims.py
 
 lock: $(READY) ## resolve the dependencies again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras \
