@@ -27,6 +27,11 @@ from scripts import (
     _dqn_figures,
     _dqn_studies,
     _dqn_training,
+    _fairness_figures,
+    _fairness_gaps,
+    _fairness_lambda,
+    _fairness_samples,
+    _fairness_scorers,
     _scan_figures,
     _scan_studies,
     _scan_tables,
@@ -99,4 +104,21 @@ ARTEFACTS: dict[str, Entry] = {
     "table1": Entry("clip", _clip_timing.table1),
     "clip_zero_shot": Entry("clip", _clip_tables.zero_shot_table),
     "clip_classes": Entry("clip", _clip_classes.classes_table),
+    **{
+        name: Entry("fairness", partial(_fairness_figures.shares_figure, name))
+        for name in _fairness_figures.STUDIES
+    },
+    **{
+        f"{name}{_fairness_figures.TABLE}": Entry(
+            "fairness", partial(_fairness_figures.shares_table, name)
+        )
+        for name in _fairness_figures.STUDIES
+    },
+    **{
+        name: Entry("fairness", partial(_fairness_samples.samples_table, name))
+        for name in _fairness_samples.STUDIES
+    },
+    "fairness_gaps": Entry("fairness", _fairness_gaps.gaps_table),
+    "fairness_lambda": Entry("fairness", _fairness_lambda.lambda_table),
+    "fairness_scorers": Entry("fairness", _fairness_scorers.scorers_table),
 }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
 _MISSING_FROM = "Missing cells are produced by:"
+# Underscores inside a word and single brackets mean nothing to Markdown.
+_MARKDOWN = re.compile(r"[\\|*<`~]|(?<!\w)_|_(?!\w)|\[(?=[^\]]*\]\()|&(?=#?\w+;)")
 _LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -116,9 +119,7 @@ def escape_markdown(text: str) -> str:
     Returns:
         Markdown that shows `text`, in a table's cell too.
     """
-    for character in "\\|*<`":
-        text = text.replace(character, f"\\{character}")
-    return text
+    return _MARKDOWN.sub(r"\\\g<0>", text)
 
 
 def escape_latex(text: str) -> str:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import pandas as pd
 
-from scripts._cells import (
-    NOT_REPORTED,
-    Summary,
-    format_reported,
-    format_summary,
-    over_seeds,
-)
+from scripts._cells import NOT_REPORTED, format_reported
+from scripts._measures import NUMBER_HEADERS
 from scripts._options import Options
 from scripts._panels import BLACK, BLUE, GREEN, ORANGE
 from scripts._results import Results, select
-from scripts._statistics import Interval, format_interval
 
 ACCURACY = "top1_accuracy"
 PRETRAINED, LAMBDA = "pretrained", "lambda_equitune"
@@ -44,28 +37,7 @@ OURS_NOTE = (
 )
 # Of the methods; pretrained bars have further ones.
 COLOURS = {PRETRAINED: BLACK, "equitune": BLUE, "equizero": ORANGE, LAMBDA: GREEN}
-NUMBER_HEADERS = ("mean", "spread", "low", "high", "n")
 _TRAINED = r"(?:^|, )training=image_encoder(?=, |$)"
-
-
-class Measure(NamedTuple):
-    """A number with what is known about its error.
-
-    Attributes:
-        summary: Its mean over seeds.
-        interval: 95 % over images, None where rows give none; the mean over seeds of both ends.
-    """
-
-    summary: Summary
-    interval: Interval | None
-
-    @property
-    def ends(self) -> Interval:
-        """Its error bar: one spread to each side, and for a single seed the interval."""
-        mean, spread, _ = self.summary
-        if spread is None:
-            return self.interval or Interval(mean, mean)
-        return Interval(mean - spread, mean + spread)
 
 
 def result_rows(results: Results, options: Options, *, trained: bool) -> pd.DataFrame:
@@ -111,63 +83,6 @@ def reported_rows(results: Results, artefacts: str | Sequence[str]) -> pd.DataFr
     """
     rows = select(results.reported, task="clip", artefact=artefacts)
     return rows.assign(**{name: rows[name].replace(_TURNS) for name in ("group", "transform")})
-
-
-def measure(rows: pd.DataFrame, metric: str, options: Options) -> Measure | None:
-    """Summarise a metric and its interval over seeds.
-
-    Args:
-        rows: Rows that differ by metric and seed only.
-        metric: The metric.
-        options: The kind of spread.
-
-    Returns:
-        The number, or None without rows.
-
-    Raises:
-        ValueError: As in `over_seeds`.
-    """
-    names = (metric, f"{metric}_low", f"{metric}_high")
-    found = [over_seeds(select(rows, metric=name), options.spread) for name in names]
-    mean, low, high = found
-    if mean is None:
-        return None
-    return Measure(mean, Interval(low.mean, high.mean) if low and high else None)
-
-
-def format_measure(found: Measure | None, signed: bool = False) -> str:
-    """Print a number with its spread and its interval: `53.0 (1.2) [51.5, 54.5]`.
-
-    Args:
-        found: The number, or None.
-        signed: As in `format_summary`.
-
-    Returns:
-        The cell's text.
-    """
-    text = format_summary(found and found.summary, signed)
-    if found is None or found.interval is None:
-        return text
-    return f"{text} {format_interval(found.interval, 1, signed)}"
-
-
-def number_cells(found: Measure) -> tuple[str, ...]:
-    """Write a number without rounding.
-
-    Args:
-        found: The number.
-
-    Returns:
-        The cells `NUMBER_HEADERS`.
-    """
-    mean, spread, seeds = found.summary
-    ends = map(repr, found.interval or ())
-    return (
-        repr(mean),
-        "" if spread is None else repr(spread),
-        *(tuple(ends) or ("", "")),
-        str(seeds),
-    )
 
 
 def reported_cells(number: float) -> tuple[str, ...]:

@@ -14,14 +14,13 @@ from scripts._clip import (
     LAMBDA,
     MODELS,
     PRETRAINED,
-    Measure,
     in_order,
     in_own_group,
-    measure,
     reported_rows,
     result_rows,
 )
 from scripts._clip_presets import Preset, expected_models, of_data, protocols
+from scripts._measures import Measure, measure
 from scripts._options import Options
 from scripts._panels import PURPLE, VERMILION
 from scripts._results import Results, select

@@ -17,13 +17,10 @@ from scripts._clip import (
     IMAGES_NOTE,
     INTERVAL_NOTE,
     LAMBDA,
-    NUMBER_HEADERS,
     OURS_NOTE,
     SOURCE_NOTE,
-    format_measure,
     format_papers,
     label,
-    number_cells,
     reported_cells,
 )
 from scripts._clip_bars import (
@@ -39,6 +36,7 @@ from scripts._clip_bars import (
 from scripts._clip_presets import apart, arguments
 from scripts._comparison import notes
 from scripts._figures import Figure
+from scripts._measures import NUMBER_HEADERS, format_measure, number_cells
 from scripts._options import Options
 from scripts._results import Results
 from scripts._tables import Block, ColumnGroup, Table

@@ -16,15 +16,10 @@ from scripts._clip import (
     INTERVAL_NOTE,
     LAMBDA,
     MODELS,
-    NUMBER_HEADERS,
     OURS_NOTE,
-    Measure,
-    format_measure,
     format_papers,
     in_order,
     label,
-    measure,
-    number_cells,
     reported_cells,
     reported_rows,
     result_rows,
@@ -32,6 +27,7 @@ from scripts._clip import (
 from scripts._clip_presets import Preset, apart, arguments, expected_models, of_data, protocols
 from scripts._comparison import notes
 from scripts._figures import Figure
+from scripts._measures import NUMBER_HEADERS, Measure, format_measure, measure, number_cells
 from scripts._options import Options
 from scripts._panels import BLUE, GREEN, ORANGE, PURPLE
 from scripts._results import Results, select

@@ -19,15 +19,13 @@ from scripts._clip import (
     OURS,
     OURS_NOTE,
     PRETRAINED,
-    Measure,
-    format_measure,
     in_order,
     in_own_group,
-    measure,
     result_rows,
 )
 from scripts._clip_presets import PROTOCOL, Preset, arguments
 from scripts._comparison import notes
+from scripts._measures import Measure, format_measure, measure
 from scripts._options import Options
 from scripts._results import Results, select
 from scripts._tables import Block, ColumnGroup, Table

@@ -12,12 +12,16 @@ if TYPE_CHECKING:
 # From the palette of Okabe and Ito, which people with any colour vision can tell apart.
 BLACK, BLUE, ORANGE, GREEN = "#000000", "#0072B2", "#E69F00", "#009E73"
 VERMILION, PURPLE = "#D55E00", "#CC79A7"
+SKY_BLUE, YELLOW = "#56B4E9", "#F0E442"
 
 PanelT = TypeVar("PanelT")
 
 
 def draw_grid(
-    grid: Sequence[Sequence[PanelT | None]], draw: Callable[[Axes, PanelT], None], y_label: str
+    grid: Sequence[Sequence[PanelT | None]],
+    draw: Callable[[Axes, PanelT], None],
+    y_label: str,
+    panel: tuple[float, float] = (3.4, 2.7),
 ) -> Drawing:
     """Draw panels in rows.
 
@@ -26,6 +30,7 @@ def draw_grid(
             differ in length.
         draw: Draws one panel.
         y_label: What is left of each row, with its unit.
+        panel: Width and height of each, in inches.
 
     Returns:
         The drawing, without a window.
@@ -34,16 +39,16 @@ def draw_grid(
 
     width = max(len(row) for row in grid)
     # Inches; one narrow column would cut the legend.
-    size = (max(5.0, 0.6 + 3.4 * width), 0.7 + 2.7 * len(grid))
+    size = (max(5.0, 0.6 + panel[0] * width), 0.7 + panel[1] * len(grid))
     drawing = Drawing(figsize=size, layout="constrained")
     axes = drawing.subplots(len(grid), width, squeeze=False)
     for places, panels in zip(axes, grid, strict=True):
         label = y_label
-        for place, panel in zip(places, [*panels, *[None] * (width - len(panels))], strict=True):
-            if panel is None:
+        for place, shown in zip(places, [*panels, *[None] * (width - len(panels))], strict=True):
+            if shown is None:
                 place.remove()
                 continue
-            draw(place, panel)
+            draw(place, shown)
             place.set_ylabel(label)
             label = ""
     return drawing

@@ -19,6 +19,7 @@ from scripts._rows import (
     read_reported,
     unique_rows,
 )
+from scripts._sentences import SUFFIX
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def load_results(
     fresh: list[Row] = []
     for task in tasks:
         for path in sorted((results / "measured" / task).glob("*.csv")):
-            measured += read_measured(path)
+            if not path.stem.endswith(SUFFIX):
+                measured += read_measured(path)
         for path in finished_runs(results / "runs" / task, skipped):
             fresh += read_metrics(path)
     kept = [[row for row in rows if row.cells["scale"] in scales] for rows in (measured, fresh)]

@@ -89,14 +89,27 @@ def read_rows(
     """
     allowed = {"method": METHODS, "protocol": protocols, "scale": SCALES}
     rows = []
-    for cells, where in _read_cells(path, columns):
+    for cells, where in read_cells(path, columns):
         for column, names in allowed.items():
             check_name(cells[column], column, names, where)
         rows.append(Row(cells, parse_number(cells["value"], "value", where), where))
     return rows
 
 
-def _read_cells(path: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, str], str]]:
+def read_cells(path: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, str], str]]:
+    """Read the lines of a CSV file as text.
+
+    Args:
+        path: The file.
+        columns: Columns it must have.
+
+    Yields:
+        Column name to text, and `file:line`.
+
+    Raises:
+        ValueError: A missing column, a line with too few or too many fields, or no CSV at all. One
+            line, naming file and line.
+    """
     with path.open(newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream, strict=True)
         try:

@@ -66,6 +66,7 @@ class Table:
         blocks: The rows.
         notes: Further sentences of the caption.
         commands: Shell commands that produce the missing cells.
+        latex_columns: How LaTeX sets the columns; empty for one line per cell.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Table:
     blocks: tuple[Block, ...]
     notes: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    latex_columns: str = ""
 
     def __post_init__(self) -> None:
         """Refuse rows that do not fit the header.
@@ -203,6 +205,7 @@ def to_latex(table: Table) -> str:
         The text.
     """
     width = len(table.headers)
+    columns = table.latex_columns or "l" * width
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
@@ -210,7 +213,7 @@ def to_latex(table: Table) -> str:
         r"\setlength{\tabcolsep}{4pt}",
     ]
     lines += [rf"\caption{{{escape_latex(table.caption)}}}", rf"\label{{tab:{table.name}}}"]
-    lines += [rf"\begin{{tabular}}{{{'l' * width}}}", r"\toprule", *_latex_groups(table)]
+    lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *_latex_groups(table)]
     lines.append(
         _ampersands([*table.stub, *(header for group in table.groups for header in group.headers)])
     )

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments.rows import COLUMNS, METHODS, PROTOCOLS, SCALES
 from scripts._results import finished_runs
 from scripts._rows import KEY_COLUMNS, Row, read_metrics
+from scripts._sentences import FOREIGN, SUFFIX, write_sentences
 
 # Columns that can be asked for; the task and the scale are chosen otherwise.
 WHERE_COLUMNS = tuple(column for column in KEY_COLUMNS if column not in ("task", "scale"))
@@ -106,19 +107,25 @@ def parse_condition(text: str) -> Condition:
 def keep(results: Path, task: str, name: str, conditions: Sequence[Condition]) -> tuple[Path, int]:
     """Write ``measured/<task>/<name>.csv`` and the records of its runs as ``<name>.json``.
 
+    Where runs have written sentences, a few of each stand in ``<name>_sentences.csv``.
+
     Args:
         results: The results folder that holds ``runs`` and ``measured``.
         task: The task.
-        name: Name of the two files.
+        name: Name of the files.
         conditions: What every row of a run must meet.
 
     Returns:
         The CSV file and the number of its runs.
 
     Raises:
-        ValueError: If no finished run has such rows, a row is invalid, or a run was built on one
-            that has no finished record.
+        ValueError: If the name is one of sentences, no finished run has such rows, a row or a
+            sentence is invalid, or a run was built on one that has no finished record.
     """
+    if name.endswith(SUFFIX):
+        raise ValueError(
+            f"{name}: files that end with {SUFFIX} hold sentences; choose another name"
+        )
     runs = results / "runs" / task
     chosen = _matching(runs, conditions)
     if not chosen:
@@ -134,6 +141,8 @@ def keep(results: Path, task: str, name: str, conditions: Sequence[Condition]) -
         for run, rows in chosen.items():
             writer.writerows([*row.key, repr(row.value), run] for row in rows)
     (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    own = [run for run, rows in chosen.items() if rows[0].cells["model"] not in FOREIGN]
+    write_sentences(folder / f"{name}{SUFFIX}.csv", [runs / run for run in own])
     return folder / f"{name}.csv", len(chosen)
 
 

@@ -87,7 +87,8 @@ def _compare(run: Run, first: Tensor, second: Tensor, judge: str, view: str) -> 
 
 def _to_csv(rows: list[list[Any]]) -> bytes:
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
+    # Quoted, as a text may hold a carriage return.
+    writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(["judge", *Sentence._fields[:3], "label", "text"][: len(rows[0])])
     writer.writerows(rows)
     return stream.getvalue().encode()

@@ -32,7 +32,8 @@ class Sentence(NamedTuple):
 def to_csv(sentences: Iterable[Sentence]) -> bytes:
     """Return the table as a CSV file."""
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
+    # Quoted, as a text may hold a carriage return.
+    writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(Sentence._fields)
     for sentence in sentences:
         writer.writerow([*sentence[:-1], " ".join(map(str, sentence.tokens))])

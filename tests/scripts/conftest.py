@@ -84,6 +84,11 @@ class ResultsTree:
         (folder / "record.json").write_text(record, encoding="utf-8")
         return self._write(folder / "metrics.csv", COLUMNS, rows)
 
+    def labels(self, name: str, rows: Sequence[Mapping[str, object]], task: str = "scan") -> Path:
+        """The labelled sentences of a run; returns the file."""
+        path = self.path / "runs" / task / name / "labels.csv"
+        return self._write(path, [*rows[0]], [{k: str(v) for k, v in r.items()} for r in rows])
+
     def measured(
         self,
         rows: Sequence[dict[str, str]],

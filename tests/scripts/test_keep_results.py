@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
@@ -150,6 +151,49 @@ def test_a_condition_reads_back() -> None:
 def test_a_malformed_condition_is_refused(tree: Any, capsys: Any, text: str, expected: str) -> None:
     tree.run("a", [tree.row(70.0)])
     assert refusal(tree, capsys, text).startswith(expected)
+
+
+SENTENCE = {
+    **{"judge": "minilm", "person": "man", "context": "was known for", "number": 0},
+    **{"label": "neutral", "text": 'The man was "known",\r for | it.\nAnd'},
+}
+
+
+def test_sentences_are_kept_with_the_runs_that_have_texts(tree: Any) -> None:
+    tree.run("a", [tree.row(70.0)])
+    tree.run("b", [tree.row(71.0, seed=1)])
+    tree.run("c", [tree.row(72.0, seed=2)])
+    tree.run("foreign", [tree.row(73.0, model="gpt2_sentences")])
+    others = {"judge": "words", "number": 1}
+    tree.labels("b", [SENTENCE, SENTENCE | others])
+    tree.labels("c", [{key: text for key, text in SENTENCE.items() if key != "text"}])
+    tree.labels("foreign", [SENTENCE])
+    written, runs = keep(tree.path, "scan", "own", [PAPER])
+    assert runs == 4
+    path = written.with_name("own_sentences.csv")
+    with path.open(newline="", encoding="utf-8") as stream:
+        [line] = csv.DictReader(stream, strict=True)
+    text = 'The man was "known",  for | it. And'
+    assert line == {"run": "b"} | {k: str(v) for k, v in (SENTENCE | {"text": text}).items()}
+    # It is no file of numbers.
+    assert len(load_results(tree.path).ours) == 4
+
+
+def test_sentences_of_an_earlier_choice_are_removed(tree: Any) -> None:
+    tree.run("a", [tree.row(70.0)])
+    tree.labels("a", [SENTENCE])
+    written, _ = keep(tree.path, "scan", "own", [PAPER])
+    path = written.with_name("own_sentences.csv")
+    assert path.is_file()
+    (tree.path / "runs" / "scan" / "a" / "labels.csv").unlink()
+    keep(tree.path, "scan", "own", [PAPER])
+    assert not path.exists()
+
+
+def test_a_name_of_sentences_is_refused(tree: Any, capsys: Any) -> None:
+    tree.run("a", [tree.row(70.0)])
+    assert main(["scan", "own_sentences", "--results", str(tree.path)]) == 2
+    assert "own_sentences: files that end with _sentences" in capsys.readouterr().err
 
 
 def test_nothing_to_keep_is_said(tree: Any, capsys: Any) -> None:

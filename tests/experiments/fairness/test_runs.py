@@ -14,7 +14,7 @@ from experiments.errors import Interrupted
 from experiments.fairness import planted
 from experiments.fairness.evaluate import LABELLED
 from experiments.fairness.sections import LABELS
-from experiments.fairness.sentences import SENTENCES, read_csv
+from experiments.fairness.sentences import SENTENCES, Sentence, read_csv, to_csv
 from experiments.registry import load_task
 from experiments.runner import StopSignal, ensure, execute
 from experiments.schema import RunConfig, variant
@@ -238,3 +238,10 @@ def test_bad_input_ends_at_once(run_py: RunPy) -> None:
     assert ended.returncode != 0
     assert "judge=wrods is not known (did you mean words?)" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_texts_come_back_as_they_were(tmp_path: Path) -> None:
+    odd = 'said "no", and\rthen, é'
+    sentences = [Sentence("gay man", "worked as", 0, odd, (1, 2)), Sentence("a", "b", 1, "", ())]
+    (tmp_path / SENTENCES).write_bytes(to_csv(sentences))
+    assert read_csv(tmp_path / SENTENCES) == sentences
