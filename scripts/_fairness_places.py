@@ -12,9 +12,7 @@ from scripts._fairness import EXPERIMENTS, MODELS, PAIRS, PLAIN, REFERENCE, WAYS
 from scripts._options import Options
 from scripts._results import select
 
-REFERENCE_COMMAND = (
-    f"python run.py experiment={REFERENCE} model.file=FILE task.regard_data=FOLDER"
-)
+REFERENCE_COMMAND = f"python run.py experiment={REFERENCE} model.file=FILE task.regard_data=FOLDER"
 # What tells how good the judge of the paper's model is.
 COMPARE_COMMAND = (
     f"python run.py experiment={EXPERIMENTS['respect']} scale=paper task.regard_data=FOLDER "
