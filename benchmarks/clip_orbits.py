@@ -116,7 +116,8 @@ def main() -> None:
     device = torch.device(options.device)
     torch.manual_seed(0)
     model: Any = open_clip.create_model(options.model, load_weights=False).eval().to(device)
-    size = int(model.visual.image_size[0])
+    seen = model.visual.image_size
+    size = seen if isinstance(seen, int) else int(seen[0])
     see = Preprocessing(size, open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
     pixels = torch.randint(256, (options.images, 3, size, size), dtype=torch.uint8)
     inputs = see(pixels.to(device))
