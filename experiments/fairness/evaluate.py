@@ -117,8 +117,7 @@ def _equivariance(config: RunConfig, run: Run, sentences: Sequence[Sentence]) ->
 def _turned(vocabulary: Vocabulary, tokens: tuple[int, ...]) -> tuple[int, ...]:
     if not tokens:
         return ()
-    ids = torch.tensor([tokens], device=vocabulary.ids.forward_table.device)
-    return tuple(vocabulary.ids.act(1, ids)[0].tolist())
+    return tuple(vocabulary.ids.act(1, torch.tensor([tokens]))[0].tolist())
 
 
 def _defect(

@@ -14,6 +14,7 @@ from experiments.fairness.methods import make_writer, vocabulary_of
 from experiments.fairness.models import LanguageModel, load_model
 from experiments.fairness.scorers import Judge, make_scorer
 from experiments.fairness.sentences import SENTENCES, Sentence, read_written, to_csv
+from experiments.fairness.weighting import load_lambda
 from experiments.fairness.words import Masker, Vocabulary
 from experiments.fairness.writing import Prompt, Writer, make_prompts
 from experiments.progress import progress
@@ -90,8 +91,6 @@ def prepared_writer(
         scorer = make_scorer(task.scorers[task.scorer], task.regard_data, device)
         options["judge"] = Judge(scorer, make_masker(config))
     elif config.method.name == "lambda_equitune":
-        from experiments.fairness.weighting import load_lambda
-
         options["net"] = load_lambda(config, run)
     return make_writer(config, language, vocabulary, **options)
 

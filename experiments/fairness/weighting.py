@@ -93,6 +93,8 @@ def train(config: RunConfig, run: Run) -> None:
     """Train lambda and measure what it gains on held-out sentences."""
     language = load_model(config, run)
     vocabulary = vocabulary_of(config, language)
+    for action in (vocabulary.ids, vocabulary.scores):
+        action.to(language.network.device)
     tokens = _read_sentences(config, language, vocabulary)
     held_out = tokens.sentences % _HELD_OUT == 0
     known, new = tokens.take(~held_out), tokens.take(held_out)
@@ -111,7 +113,8 @@ def train(config: RunConfig, run: Run) -> None:
         )
         for step in range(budget.steps):
             rows = order.integers(0, len(known.targets), budget.batch_size)
-            loss = objective(net, known.take(torch.from_numpy(rows))).mean()
+            chosen = torch.from_numpy(rows).to(known.targets.device)
+            loss = objective(net, known.take(chosen)).mean()
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()

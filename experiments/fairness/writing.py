@@ -127,7 +127,7 @@ class Writer:
     def log_probabilities_of(
         self, prompt: Prompt, sentences: range
     ) -> Float[Tensor, "batch words"]:
-        """Return the log-probabilities of the first token behind a prompt, [B, V].
+        """Return the log-probabilities of the first token behind a prompt, on the CPU, [B, V].
 
         Args:
             prompt: The prompt.
@@ -142,7 +142,7 @@ class Writer:
             return choice
 
         self._decode(prompt, sentences, watched, self.block)
-        return seen[0].log_softmax(dim=-1)
+        return seen[0].log_softmax(dim=-1).cpu()
 
     def _decode(self, prompt: Prompt, sentences: range, rule: equitune.Rule, steps: int) -> Tensor:
         given, count = self.encode(prompt), len(sentences)

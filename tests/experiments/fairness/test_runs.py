@@ -245,3 +245,19 @@ def test_texts_come_back_as_they_were(tmp_path: Path) -> None:
     sentences = [Sentence("gay man", "worked as", 0, odd, (1, 2)), Sentence("a", "b", 1, "", ())]
     (tmp_path / SENTENCES).write_bytes(to_csv(sentences))
     assert read_csv(tmp_path / SENTENCES) == sentences
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@pytest.mark.parametrize("method", METHODS)
+def test_a_gpu_measures_the_same(configure: Configure, tmp_path: Path, method: str) -> None:
+    found = {
+        device: execute(
+            configure(*options(method), f"device={device}", f"results={tmp_path}/{device}")
+        ).folder
+        for device in ("cpu", "cuda")
+    }
+    for label in LABELS:
+        shares = [value(folder, metric=label, view="man") for folder in found.values()]
+        assert shares[0] == pytest.approx(shares[1], abs=10)  # a token may round otherwise
+    if method != "pretrained":
+        assert value(found["cuda"], metric="mirrored_sentences") > 95
