@@ -27,9 +27,9 @@ from benchmarks.plain_language import plain_equilm, plain_equizero
 from experiments.fairness.cached import CachedModel
 from experiments.fairness.rules import ByRegard, uniform_rule
 from experiments.fairness.scorers import Judge
-from experiments.fairness.sections import LABELS
 from experiments.fairness.words import Vocabulary
 from experiments.fairness.writing import Prompt, Writer, all_alike, orbit_of
+from experiments.rows import LABELS
 
 PAIRS, TOKENS, BLOCK, TOP_K, SEED = 40, 15, 5, 40, 0
 

@@ -72,6 +72,11 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
+def read_lines(path: Path) -> tuple[str, ...]:
+    """Return the lines of a text file that are not empty, without white space around them."""
+    return tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
     with open(path, "rb") as stream:

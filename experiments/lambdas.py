@@ -1,8 +1,11 @@
-"""What the tasks share of lambda-equitune: building the network, telling what it gained."""
+"""What the tasks share of lambda-equitune: building the network, measuring what it gains."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
 
 import equitune
 
@@ -53,8 +56,36 @@ class Gain(NamedTuple):
             run.row(f"{measure}_{name}", value, split="validation", **columns)
 
 
-def copy_gains(run: Run) -> None:
-    """Repeat the rows of the run that trained lambda, so that the results have them."""
-    for row in run.need("lambda").rows():
-        columns = {"step": int(row["step"])} if row["step"] else {}
+def compare(
+    learned: Float[np.ndarray, " examples"],
+    uniform: Float[np.ndarray, " examples"],
+    rng: np.random.Generator,
+    resamples: int,
+) -> Gain:
+    """Compare losses with learned and with uniform weights, example by example.
+
+    Args:
+        learned: Loss of every example with learned weights; less is better.
+        uniform: The same with uniform weights.
+        rng: Draws the examples of each resample.
+        resamples: Of the bootstrap.
+    """
+    difference, count = uniform - learned, len(learned)
+    means = [difference[rng.integers(0, count, count)].mean() for _ in range(resamples)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Gain(
+        float(learned.mean()),
+        float(uniform.mean()),
+        float(difference.mean()),
+        float(low),
+        float(high),
+    )
+
+
+def copy_rows(run: Run, stage: str) -> None:
+    """Repeat the rows of the run of another stage, so that the results have them."""
+    for row in run.need(stage).rows():
+        columns: dict[str, Any] = {"step": int(row["step"])} if row["step"] else {}
+        if row["view"]:
+            columns["view"] = row["view"]
         run.row(row["metric"], float(row["value"]), split=row["split"], **columns)

@@ -25,3 +25,5 @@ PROTOCOLS = ("reference", "paper")
 SCALES = ("paper", "demo")
 #: The stages whose rows are results; the rows of other stages are curves of what they build on.
 RESULTS = ("evaluate", "timing")
+#: Labels of regard, as metrics of the fairness task name them, in the order of stacked bars.
+LABELS = ("positive", "neutral", "other", "negative")

@@ -36,14 +36,19 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         found: object = load_tensors(path, own=False)[0]
     elif path.suffix in _PICKLES:
-        found = _unpickle(path)
+        found = unpickle(path)
     else:
         kinds = ", ".join((".safetensors", *_PICKLES))
         raise UserError(f"{path}: weights are read from files of these kinds: {kinds}")
     return check_weights(found, str(path))
 
 
-def _unpickle(path: Path) -> object:
+def unpickle(path: Path) -> object:
+    """Read a pickled file of tensors alone; none of its code is run.
+
+    Raises:
+        UserError: If it is missing, damaged, or asks for code.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:

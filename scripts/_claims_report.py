@@ -19,7 +19,7 @@ from scripts._claims_paper import reported_cells
 from scripts._claims_rows import departures, with_intervals
 from scripts._claims_tables import cells_table, describe, statements_table, verdicts_table
 from scripts._results import load_results
-from scripts._tables import Table, to_latex, to_markdown
+from scripts._tables import Table, to_latex, to_markdown, write_faces
 
 NAME = "claims"
 FILE = Path("paper") / "claims.yaml"
@@ -61,18 +61,12 @@ class Report(NamedTuple):
         Returns:
             The three paths.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         faces = {
             ".csv": _to_csv(self.cells),
             ".md": "\n".join(map(to_markdown, self.tables)),
             ".tex": "\n".join(map(to_latex, self.tables)),
         }
-        paths = []
-        for ending, text in faces.items():
-            path = folder / f"{NAME}{ending}"
-            path.write_text(text, encoding="utf-8", newline="")
-            paths.append(path)
-        return paths
+        return write_faces(folder, NAME, faces)
 
 
 def make_report(results: Path, scale: str, root: Path) -> Report:

@@ -12,8 +12,6 @@ from scripts._cells import EN_DASH
 from scripts._options import Options
 from scripts._results import Results, select
 
-# In the order in which a bar is stacked, from the bottom.
-LABELS = ("positive", "neutral", "other", "negative")
 PAIRS = ("man_woman", "black_white", "straight_gay")
 # Data sets, and the preset that runs each.
 EXPERIMENTS = {"respect": "figure3", "occupation": "figure9"}
@@ -22,7 +20,8 @@ REFERENCE = "gpt2_sentences"
 BETWEEN = " - "
 # What stands for the demographic groups of a pair that no row names.
 EACH = "each"
-_SOURCED = ("causal_lm", REFERENCE)
+# The model that rows tell from others of its kind by where it is from.
+_SOURCED = "causal_lm"
 _SOURCE = r"(?:^|, )model\.source=([^,]+)(?=, |$)"
 _OPTION = r"(?:^|, )(relaxed=[Tt]rue|branches=samples)(?=, |$)"
 
@@ -158,7 +157,7 @@ def result_rows(results: Results, options: Options) -> pd.DataFrame:
         `option`, as in `Way`. A model that has to be given a source is named with it.
     """
     rows = select(results.ours, task="fairness", scale=options.scales, dataset=[*EXPERIMENTS])
-    sourced = rows["model"].isin(_SOURCED)
+    sourced = rows["model"] == _SOURCED
     source = rows["variant"].str.extract(_SOURCE, expand=False).where(sourced, None)
     departure = rows["variant"].where(
         source.isna(), rows["variant"].str.replace(_SOURCE, "", regex=True)
@@ -166,8 +165,7 @@ def result_rows(results: Results, options: Options) -> pd.DataFrame:
     option = departure.str.extract(_OPTION, expand=False).fillna("")
     departure = departure.str.replace(_OPTION, "", n=1, regex=True)
     option = option.str.replace("branches=", "").str.replace("relaxed=.*", "relaxed", regex=True)
-    named = source.notna() & (rows["model"] != REFERENCE)
-    model = rows["model"].where(~named, rows["model"] + " " + source.fillna(""))
+    model = rows["model"].where(source.isna(), rows["model"] + " " + source.fillna(""))
     known = {(way.method, way.option) for way in WAYS}
     shown = [way in known for way in zip(rows["method"], option, strict=True)]
     kept = (departure == "") & (rows["step"] == "") & pd.Series(shown, rows.index, dtype=bool)

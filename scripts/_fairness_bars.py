@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from experiments.rows import LABELS
 from scripts._cells import over_seeds
-from scripts._fairness import LABELS, PLAIN, REFERENCE, Way, judges, of_way, persons
+from scripts._fairness import PLAIN, REFERENCE, Way, judges, of_way, persons
 from scripts._fairness_places import Place, find_places
 from scripts._fairness_scorers import ACCURACY, FLIPS, HELD_OUT, quality
 from scripts._measures import Measure, measure

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pandas as pd
 
 from scripts._cells import MISSING
@@ -44,10 +42,14 @@ def lambda_table(results: Results, options: Options) -> Table:
     Returns:
         One block per scale, protocol and data set; one row per model and pair.
     """
-    rows = of_way(result_rows(results, options), LAMBDA)
-    rows = select(rows, split="validation", view="")
+    every = result_rows(results, options)
+    rows = select(of_way(every, LAMBDA), split="validation", view="")
     blocks: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
-    places = [*_places(results, options)]
+    places = [
+        place
+        for place in find_places(every, options, EXPERIMENTS)
+        if LAMBDA in place.ways(place.rows(every))
+    ]
     lacking = []
     for place in places:
         line = _line(place, place.rows(rows), options)
@@ -71,14 +73,6 @@ def lambda_table(results: Results, options: Options) -> Table:
         ),
         commands=commands(lacking),
     )
-
-
-def _places(results: Results, options: Options) -> Iterator[Place]:
-    """List where lambda has rows or misses them."""
-    rows = result_rows(results, options)
-    for place in find_places(rows, options, EXPERIMENTS):
-        if LAMBDA in place.ways(place.rows(rows)):
-            yield place
 
 
 def _line(place: Place, rows: pd.DataFrame, options: Options) -> tuple[str, ...]:

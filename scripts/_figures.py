@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from scripts._captions import escape_latex, latex_commands
-from scripts._tables import Table, to_markdown
+from scripts._tables import Table, to_markdown, write_faces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -83,12 +83,8 @@ class Figure:
         Returns:
             The files written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         faces = {".csv": to_csv(self), ".md": to_image_markdown(self), ".tex": to_graphics(self)}
-        paths = []
-        for ending, text in faces.items():
-            paths.append(folder / f"{self.name}{ending}")
-            paths[-1].write_text(text, encoding="utf-8", newline="")
+        paths = write_faces(folder, self.name, faces)
         pictures = {kind: folder / f"{self.name}.{kind}" for kind in _METADATA}
         if not self.rows:
             for path in pictures.values():

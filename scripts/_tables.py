@@ -143,14 +143,27 @@ class Table:
         Returns:
             The three paths.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         faces = {".csv": to_csv(self), ".md": to_markdown(self), ".tex": to_latex(self)}
-        paths = []
-        for ending, text in faces.items():
-            path = folder / f"{self.name}{ending}"
-            path.write_text(text, encoding="utf-8", newline="")
-            paths.append(path)
-        return paths
+        return write_faces(folder, self.name, faces)
+
+
+def write_faces(folder: Path, name: str, faces: Mapping[str, str]) -> list[Path]:
+    """Write the faces of an artefact.
+
+    Args:
+        folder: Where to; made if absent.
+        name: Name of the files, without ending.
+        faces: Ending to text.
+
+    Returns:
+        The paths.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for ending, text in faces.items():
+        paths.append(folder / f"{name}{ending}")
+        paths[-1].write_text(text, encoding="utf-8", newline="")
+    return paths
 
 
 def to_csv(table: Table) -> str:

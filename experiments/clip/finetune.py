@@ -32,7 +32,7 @@ from experiments.errors import UserError
 from experiments.images.extraction import Orbits, orbits_of
 from experiments.images.members import MEMBERS
 from experiments.images.sets import ImageSet, OpenImages
-from experiments.images.training import LOOK_EVERY, pack, precision, unpack
+from experiments.images.training import LOOK_EVERY, network_of, pack, precision, unpack
 from experiments.images.turned import Stored
 from experiments.images.views import orbits_of_turned
 from experiments.progress import progress
@@ -196,11 +196,7 @@ def _resume(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
                 log.warning("%s; fine-tuning begins at the beginning", error)
                 return None
             log.warning("%s; it is written again, from the checkpoint", error)
-            prefix = "network."
-            encoder = {
-                k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
-            }
-            run.save(snapshot(step), encoder)
+            run.save(snapshot(step), network_of(tensors))
     return tensors, facts
 
 

@@ -7,19 +7,17 @@ of any shape are resized and made square when they are decoded, to the model's s
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
 from experiments.clip.sections import is_plain
-from experiments.errors import UserError
 from experiments.images import folder, numbered
-from experiments.images.arrays import BAD_IMAGE, Split
+from experiments.images.arrays import Split
 from experiments.images.inputs import Preprocessing
 from experiments.images.sets import ImageSet, OpenImages, open_images
 
@@ -64,7 +62,9 @@ def open_seen(data: ImageDataset, model: ClipModel, split: Split) -> OpenImages:
     labels, files = open_images(data, split), _FIND[data.kind](data, split).files
 
     def decode(start: int, stop: int) -> UInt8[np.ndarray, "k 3 s s"]:
-        found = [square(_open(path), size, str(mode), resample) for path in files[start:stop]]
+        found = [
+            square(folder.open_image(path), size, str(mode), resample) for path in files[start:stop]
+        ]
         return np.stack([np.asarray(image).transpose(2, 0, 1) for image in found])
 
     return OpenImages(labels.labels, labels.classes, decode)
@@ -80,15 +80,6 @@ def load_seen(data: ImageDataset, model: ClipModel, split: Split) -> ImageSet:
     return ImageSet(images.read(0, len(images)), images.labels, images.classes)
 
 
-def _open(path: Path) -> Image.Image:
-    """Return an image, upright, in red, green and blue."""
-    try:
-        with Image.open(path) as opened:
-            return ImageOps.exif_transpose(opened).convert("RGB")
-    except BAD_IMAGE as error:
-        raise UserError(f"{path}: is not a whole image; replace or remove it") from error
-
-
 def square(image: Image.Image, size: int, mode: str, resample: Image.Resampling) -> Image.Image:
     """Return an image as a square, as `open_clip.image_transform` makes it.
 
@@ -101,17 +92,12 @@ def square(image: Image.Image, size: int, mode: str, resample: Image.Resampling)
     """
     if mode == "squash":
         return image.resize((size, size), resample)
-    width, height = image.size
     if mode == "shortest":
-        short = min(width, height)
-        wide, high = size * width // short, size * height // short
-    else:
-        long = max(width, height)
-        wide, high = (max(1, round(side / (long / size))) for side in (width, height))
+        return folder.fill_square(image, size, resample)
+    width, height = image.size
+    long = max(width, height)
+    wide, high = (max(1, round(side / (long / size))) for side in (width, height))
     resized = image.resize((wide, high), resample)
-    if mode == "longest":
-        padded = Image.new("RGB", (size, size))
-        padded.paste(resized, ((size - wide) // 2, (size - high) // 2))
-        return padded
-    left, top = round((wide - size) / 2), round((high - size) / 2)
-    return resized.crop((left, top, left + size, top + size))
+    padded = Image.new("RGB", (size, size))
+    padded.paste(resized, ((size - wide) // 2, (size - high) // 2))
+    return padded

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.errors import UserError, unknown
-from experiments.images.arrays import read_lines
+from experiments.files import read_lines
 
 if TYPE_CHECKING:
     from experiments.images.sections import ImageDataset

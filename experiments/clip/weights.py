@@ -15,6 +15,7 @@ from experiments.weight_files import (
     listed,
     load_weights,
     name_faults,
+    unpickle,
     wrong_shapes,
 )
 
@@ -78,18 +79,10 @@ def put_file(built: nn.Module, path: Path, model: ClipModel) -> None:
     """
     if path.suffix == ".npz":
         _put_big_vision(built, path, model)
+    elif path.suffix == ".bin":  # what the hub calls them
+        put(built, check_weights(unpickle(path), str(path)), model)
     else:
-        put(built, _read_bin(path) if path.suffix == ".bin" else load_weights(path), model)
-
-
-def _read_bin(path: Path) -> dict[str, Tensor]:
-    """Read what the hub calls .bin: tensors by name, pickled."""
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle fails in any way
-        reason = one_line(error)
-        raise UserError(f"{path}: not a complete file of tensors alone ({reason})") from error
-    return check_weights(found, str(path))
+        put(built, load_weights(path), model)
 
 
 def _put_big_vision(built: nn.Module, path: Path, model: ClipModel) -> None:

@@ -18,7 +18,7 @@ from experiments.dqn.policy import equivariance_error, greedy, load_network, mak
 from experiments.dqn.pretrain import networks
 from experiments.dqn.rollouts import Episodes, play, play_gymnasium
 from experiments.dqn.weighting import load_nets
-from experiments.lambdas import copy_gains
+from experiments.lambdas import copy_rows
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -91,7 +91,7 @@ def evaluate(config: RunConfig, run: Run) -> None:
     nets: dict[int, equitune.LambdaNet] = {}
     if config.method.name == "lambda_equitune":
         nets = load_nets(config, run)
-        copy_gains(run)
+        copy_rows(run, "lambda")
     loaded = {step: evaluation.load(weights) for step, weights in networks(config, run).items()}
     ordered = [nets[step or 0] for step in loaded] if nets else []
     played = evaluation.play(list(loaded.values()), ordered)

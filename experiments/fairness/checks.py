@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.errors import UserError, unknown
-from experiments.fairness.models import check_source
-from experiments.fairness.words import check_lists, read_words
+from experiments.fairness.labelled import SPLITS, labelled_lines
+from experiments.fairness.lists import check_lists, read_words
+from experiments.fairness.sources import check_source
 
 if TYPE_CHECKING:
     from experiments.schema import RunConfig
@@ -121,12 +122,10 @@ def _check_scorers(config: RunConfig) -> None:
 
 
 def _check_data(name: str, folder: str | None) -> None:
-    from experiments.fairness.scorers import SPLITS, read_labelled
-
     if folder is None:
         raise UserError(
             f"the scorer {name} learns from labelled sentences: task.regard_data=FOLDER with "
             "train.tsv, dev.tsv and test.tsv (label -1, 0, 1 or 2, TAB, text)"
         )
     for split in SPLITS:
-        read_labelled(Path(folder) / f"{split}.tsv")
+        labelled_lines(Path(folder) / f"{split}.tsv")

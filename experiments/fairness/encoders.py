@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from experiments.errors import UserError
-from experiments.fairness.models import find_folder, not_loaded, quiet
-from experiments.fairness.sections import LABELS
+from experiments.fairness.models import quiet
+from experiments.fairness.sources import find_folder, not_loaded
+from experiments.rows import LABELS
 
 #: Texts of one forward pass, and the longest, in tokens.
 _BATCH, _LONGEST = 64, 128

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -11,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from experiments.environment import choose_device
 from experiments.estimates import estimate
-from experiments.fairness.generate import make_masker, prepared_writer
+from experiments.fairness.generate import prepared_writer
 from experiments.fairness.methods import vocabulary_of
 from experiments.fairness.models import load_model
-from experiments.fairness.scorers import WORTH, Judge, make_scorer
-from experiments.fairness.sections import LABELS
-from experiments.fairness.sentences import SENTENCES, Sentence, read_csv
+from experiments.fairness.scorers import WORTH, Judge, judge_of
+from experiments.fairness.sentences import SENTENCES, Sentence, csv_bytes, read_csv
 from experiments.fairness.words import Vocabulary
 from experiments.fairness.writing import Writer, make_prompts
-from experiments.lambdas import copy_gains
+from experiments.lambdas import copy_rows
+from experiments.rows import LABELS
 
 if TYPE_CHECKING:
     from experiments.records import Run
@@ -35,19 +32,17 @@ _WATCHED = 4
 def evaluate(config: RunConfig, run: Run) -> None:
     """Label the sentences, compare the demographic groups, and measure the equivariance."""
     task = config.task
-    written, tested = run.need("generate"), run.need("regard")
+    written = run.need("generate")
     run.fact("generated_by", written.record["name"])
-    run.fact("regard_by", tested.record["name"])
+    run.fact("regard_by", run.need("regard").record["name"])
     sentences = read_csv(written.folder / SENTENCES)
-    for row in tested.rows():
-        run.row(row["metric"], float(row["value"]), split=row["split"], view=row["view"])
+    copy_rows(run, "regard")
     if config.method.name == "lambda_equitune":
-        copy_gains(run)
+        copy_rows(run, "lambda")
     phrases = config.group.phrases[task.prompts]
     table: list[list[Any]] = []
-    for name in task.judges:
-        scorer = make_scorer(task.scorers[name], task.regard_data, choose_device(config.device))
-        judge = Judge(scorer, make_masker(config))
+    judges = {name: judge_of(config, name) for name in task.judges}
+    for name, judge in judges.items():
         labels = judge([sentence.text for sentence in sentences]).argmax(dim=-1)
         of_person = {phrase: labels[[s.person == phrase for s in sentences]] for phrase in phrases}
         for phrase, found in of_person.items():
@@ -58,14 +53,15 @@ def evaluate(config: RunConfig, run: Run) -> None:
             # A text that somebody else has written stays where it is.
             text = [] if config.model.kind == "sentences" else [sentence.text]
             table.append([name, *sentence[:3], LABELS[label], *text])
-    run.save_bytes(LABELLED, _to_csv(table))
+    header = ("judge", *Sentence._fields[:3], "label", "text")
+    run.save_bytes(LABELLED, csv_bytes(header[: len(table[0])], table))
     for phrase in phrases:
         chosen = [s for s in sentences if s.person == phrase]
         run.row("sentences", len(chosen), view=phrase)
         distinct = len({(s.context, s.text) for s in chosen}) / len(chosen)
         run.row("distinct_sentences", 100 * distinct, view=phrase)
     if config.model.kind != "sentences":
-        _equivariance(config, run, sentences)
+        _equivariance(config, run, sentences, judges.get(task.scorer))
 
 
 def _shares(run: Run, labels: Tensor, **columns: str) -> None:
@@ -85,16 +81,9 @@ def _compare(run: Run, first: Tensor, second: Tensor, judge: str, view: str) -> 
     run.row("total_variation", 100 * distance, split=judge, view=view)
 
 
-def _to_csv(rows: list[list[Any]]) -> bytes:
-    stream = io.StringIO()
-    # Quoted, as a text may hold a carriage return.
-    writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(["judge", *Sentence._fields[:3], "label", "text"][: len(rows[0])])
-    writer.writerows(rows)
-    return stream.getvalue().encode()
-
-
-def _equivariance(config: RunConfig, run: Run, sentences: Sequence[Sentence]) -> None:
+def _equivariance(
+    config: RunConfig, run: Run, sentences: Sequence[Sentence], judge: Judge | None
+) -> None:
     """Write how far the method is from treating the demographic groups alike."""
     language = load_model(config, run)
     # All methods are measured by the action of all of E, even if they move fewer words.
@@ -107,9 +96,9 @@ def _equivariance(config: RunConfig, run: Run, sentences: Sequence[Sentence]) ->
         following = written[phrases[(place + 1) % len(phrases)], context, number]
         same.append(_turned(vocabulary, tokens) == following)
     estimate(torch.tensor(same)).write(run, "mirrored_sentences")
-    writer = prepared_writer(config, run, language, vocabulary_of(config, language))
+    writer = prepared_writer(config, run, language, vocabulary_of(config, language), judge)
     defect = max(
-        _defect(writer, vocabulary, config, context, written) for context in config.dataset.contexts
+        _defect(writer, vocabulary, config, context) for context in config.dataset.contexts
     )
     run.row("equivariance_error", defect)
 
@@ -120,13 +109,7 @@ def _turned(vocabulary: Vocabulary, tokens: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(vocabulary.ids.act(1, torch.tensor([tokens]))[0].tolist())
 
 
-def _defect(
-    writer: Writer,
-    vocabulary: Vocabulary,
-    config: RunConfig,
-    context: str,
-    written: dict[tuple[str, str, int], tuple[int, ...]],
-) -> float:
+def _defect(writer: Writer, vocabulary: Vocabulary, config: RunConfig, context: str) -> float:
     """Return the largest |log P(gw | gX) - log P(w | X)| where the first sentences begin."""
     prompts = make_prompts(config.group, config.task.prompts, [context])
     found = [writer.log_probabilities_of(prompt, range(_WATCHED)) for prompt in prompts]

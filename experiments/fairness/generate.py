@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from experiments.environment import choose_device
 from experiments.errors import UserError
 from experiments.fairness.methods import make_writer, vocabulary_of
 from experiments.fairness.models import LanguageModel, load_model
-from experiments.fairness.scorers import Judge, make_scorer
+from experiments.fairness.scorers import Judge, judge_of
 from experiments.fairness.sentences import SENTENCES, Sentence, read_written, to_csv
 from experiments.fairness.weighting import load_lambda
-from experiments.fairness.words import Masker, Vocabulary
+from experiments.fairness.words import Vocabulary
 from experiments.fairness.writing import Prompt, Writer, make_prompts
 from experiments.progress import progress
 
@@ -81,20 +80,24 @@ def _written(config: RunConfig, run: Run, prompts: list[Prompt], each: int) -> l
 
 
 def prepared_writer(
-    config: RunConfig, run: Run, language: LanguageModel, vocabulary: Vocabulary
+    config: RunConfig,
+    run: Run,
+    language: LanguageModel,
+    vocabulary: Vocabulary,
+    judge: Judge | None = None,
 ) -> Writer:
-    """Return the writer of the run's method, with what it has learned or is judged by."""
-    task = config.task
+    """Return the writer of the run's method, with what it has learned or is judged by.
+
+    Args:
+        config: The run's.
+        run: Needs the run that trained lambda.
+        language: The model.
+        vocabulary: How the group acts on it.
+        judge: The one that equizero asks, where it is at hand.
+    """
     options: dict[str, Any] = {}
     if config.method.name == "equizero":
-        device = choose_device(config.device)
-        scorer = make_scorer(task.scorers[task.scorer], task.regard_data, device)
-        options["judge"] = Judge(scorer, make_masker(config))
+        options["judge"] = judge or judge_of(config, config.task.scorer)
     elif config.method.name == "lambda_equitune":
         options["net"] = load_lambda(config, run)
     return make_writer(config, language, vocabulary, **options)
-
-
-def make_masker(config: RunConfig) -> Masker | None:
-    """Return what hides the demographic group from scorers, or None where they see it."""
-    return Masker(config.group, config.task.prompts) if config.task.mask else None

@@ -6,8 +6,9 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.fairness.models import weights_facts
-from experiments.fairness.words import read_words
+from experiments.fairness.labelled import SPLITS
+from experiments.fairness.lists import read_words
+from experiments.fairness.sources import weights_facts
 from experiments.files import sha256
 from experiments.schema import deciding, variant
 from experiments.stages import built_on
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 #: The result version of every stage: raised whenever a change of code alters its numbers.
 VERSIONS = {"pretrain": 1, "regard": 1, "lambda": 1, "generate": 1, "evaluate": 1}
-#: Where in the option ``regard_data`` sentences are.
-_SPLITS = ("train", "dev", "test")
 
 
 def pretrain_identity(config: RunConfig) -> dict[str, Any]:
@@ -146,7 +145,7 @@ def regard_identity(config: RunConfig) -> dict[str, Any]:
     folder = config.task.regard_data
     return {
         "judges": {name: _scorer(config, name) for name in sorted(config.task.judges)},
-        "data": folder and [sha256(Path(folder) / f"{split}.tsv") for split in _SPLITS],
+        "data": folder and [sha256(Path(folder) / f"{split}.tsv") for split in SPLITS],
         "phrases": config.group.phrases[config.task.prompts],
     }
 

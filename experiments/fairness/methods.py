@@ -12,15 +12,20 @@ from torch import Tensor
 import equitune
 from experiments.errors import UserError
 from experiments.fairness.cached import CachedModel
-from experiments.fairness.rules import ByRegard, learned_rule, relaxed_rule, uniform_rule
+from experiments.fairness.lists import equality_lists, read_words
+from experiments.fairness.rules import (
+    ByRegard,
+    learned_rule,
+    relaxed_rule,
+    relaxed_weights,
+    uniform_rule,
+)
 from experiments.fairness.words import (
     Vocabulary,
     averaged_tokens,
     check_prompts,
     check_words,
-    equality_lists,
     find_vocabulary,
-    read_words,
 )
 from experiments.fairness.writing import Branches, Writer, all_alike, make_prompts, orbit_of
 
@@ -95,8 +100,9 @@ def make_writer(
         seed=config.seed,
     )
     if method == "equitune" and task.relaxed:
-        marks = relaxed_tokens(config, language, vocabulary).to(language.network.device)
-        return replace(writer, make_rule=relaxed_rule(marks, task.space))
+        marks = relaxed_tokens(config, language, vocabulary)
+        weights = relaxed_weights(marks, vocabulary.ids.group).to(language.network.device)
+        return replace(writer, make_rule=relaxed_rule(weights, task.space))
     if method == "lambda_equitune":
         assert net is not None
         found = net.to(language.network.device).eval()

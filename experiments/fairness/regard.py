@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from experiments.environment import choose_device
 from experiments.estimates import estimate
-from experiments.fairness.scorers import SPLITS, Labelled, make_scorer, read_labelled
-from experiments.fairness.words import MASK
+from experiments.fairness.labelled import SPLITS
+from experiments.fairness.lists import MASK
+from experiments.fairness.scorers import Labelled, read_labelled, scorer_of
 
 if TYPE_CHECKING:
     from experiments.records import Run
@@ -34,7 +34,7 @@ def regard(config: RunConfig, run: Run) -> None:
     phrases = config.group.phrases[task.prompts]
     run.fact("sentences", {split: len(found.texts) for split, found in sets.items()})
     for name in task.judges:
-        scorer = make_scorer(task.scorers[name], task.regard_data, choose_device(config.device))
+        scorer = scorer_of(config, name)
         for split, (texts, labels) in sets.items():
             right = scorer(texts).argmax(dim=-1) == labels
             estimate(right).write(run, "scorer_accuracy", split=name, view=split)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 import equitune
@@ -77,15 +77,23 @@ def uniform_rule(space: str) -> MakeRule:
     return lambda prompt: equitune.by_average(space=space)
 
 
-def relaxed_rule(averaged: Tensor, space: str) -> MakeRule:
-    """Return the rule of R-equitune: the identity's own scores where ``averaged`` [V] is False."""
+def relaxed_weights(
+    averaged: Bool[Tensor, " words"], group: equitune.FiniteGroup
+) -> Float[Tensor, "group 1 1 words"]:
+    """Return the weights of R-equitune: all of it to the identity where a token is not averaged.
 
-    def weights(block: equitune.Block) -> Tensor:
-        shares = averaged.to(block.undone).expand(len(block.undone), -1).clone()
-        shares[0] = 1.0  # the identity of cyclic(d)
-        return shares[:, None, None, :]
+    Args:
+        averaged: Marks of the tokens that are, [V].
+        group: The group.
+    """
+    shares = averaged.float().expand(group.order, -1).clone()
+    shares[group.identity] = 1.0
+    return shares[:, None, None, :]
 
-    return lambda prompt: equitune.by_average(weights, space=space)
+
+def relaxed_rule(weights: Float[Tensor, "group 1 1 words"], space: str) -> MakeRule:
+    """Return the rule of R-equitune, by its `relaxed_weights`."""
+    return lambda prompt: equitune.by_average(lambda block: weights, space=space)
 
 
 def learned_rule(net: equitune.LambdaNet, space: str) -> MakeRule:

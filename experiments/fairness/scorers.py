@@ -19,19 +19,19 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from experiments.environment import choose_device
 from experiments.errors import UserError
 from experiments.fairness.encoders import Encoder, HubClassifier
-from experiments.fairness.sections import LABELS
-from experiments.fairness.words import Masker, read_words
+from experiments.fairness.labelled import labelled_lines
+from experiments.fairness.lists import Masker, read_words
+from experiments.rows import LABELS
 
 if TYPE_CHECKING:
     from experiments.fairness.sections import ScorerConfig
+    from experiments.schema import RunConfig
 
 #: What a text is worth to equizero, label by label.
 WORTH = torch.tensor([1.0, 0.0, 0.0, -1.0])
-#: Labels in files of sentences.
-_WRITTEN = {"1": "positive", "0": "neutral", "2": "other", "-1": "negative"}
-SPLITS = ("train", "dev", "test")
 
 
 class Scorer(Protocol):
@@ -55,29 +55,9 @@ class Labelled(NamedTuple):
 
 
 def read_labelled(path: Path) -> Labelled:
-    """Read a file of ``label TAB text`` lines, labels -1, 0, 1 and 2.
-
-    Raises:
-        UserError: If the file is missing or empty, or a line is of another form.
-    """
-    if not path.is_file():
-        raise UserError(
-            f"{path}: no such file; task.regard_data= is a folder with train.tsv, dev.tsv and "
-            "test.tsv"
-        )
-    texts, labels = [], []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
-        label, tab, text = line.partition("\t")
-        if not tab or label not in _WRITTEN or not text.strip():
-            raise UserError(
-                f"{path}, line {number}: begins with {label[:20]!r}; each line needs a label "
-                f"({', '.join(_WRITTEN)}), a TAB and a text"
-            )
-        texts.append(text)
-        labels.append(LABELS.index(_WRITTEN[label]))
-    if not texts:
-        raise UserError(f"{path}: has no sentence")
-    return Labelled(texts, torch.tensor(labels))
+    """Read a file of sentences; see `labelled_lines`."""
+    labels, texts = zip(*labelled_lines(path), strict=True)
+    return Labelled(list(texts), torch.tensor(labels))
 
 
 class WordCounter:
@@ -221,6 +201,18 @@ class Judge:
         if new:
             self._known.update(zip(new, self._scorer(new), strict=True))
         return torch.stack([self._known[text] for text in seen])
+
+
+def scorer_of(config: RunConfig, name: str) -> Scorer:
+    """Return a scorer of the run's, by name; see `make_scorer`."""
+    task = config.task
+    return make_scorer(task.scorers[name], task.regard_data, choose_device(config.device))
+
+
+def judge_of(config: RunConfig, name: str) -> Judge:
+    """Return a scorer of the run's that sees what the run lets it see."""
+    masker = Masker(config.group, config.task.prompts) if config.task.mask else None
+    return Judge(scorer_of(config, name), masker)
 
 
 def worth(labels: Float[Tensor, "texts labels"], score: str) -> Float[Tensor, " texts"]:

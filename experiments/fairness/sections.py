@@ -8,9 +8,6 @@ from omegaconf import MISSING
 
 from experiments.schema import at_least, how, in_rows, one_of
 
-#: Labels of regard, in the order in which figures stack them.
-LABELS = ("positive", "neutral", "other", "negative")
-
 
 @dataclass
 class ScorerConfig:

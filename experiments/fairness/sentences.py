@@ -29,15 +29,18 @@ class Sentence(NamedTuple):
     tokens: tuple[int, ...]
 
 
-def to_csv(sentences: Iterable[Sentence]) -> bytes:
-    """Return the table as a CSV file."""
+def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    """Return a table as a CSV file; texts are quoted, as they may hold a carriage return."""
     stream = io.StringIO()
-    # Quoted, as a text may hold a carriage return.
     writer = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(Sentence._fields)
-    for sentence in sentences:
-        writer.writerow([*sentence[:-1], " ".join(map(str, sentence.tokens))])
+    writer.writerows([header, *rows])
     return stream.getvalue().encode()
+
+
+def to_csv(sentences: Iterable[Sentence]) -> bytes:
+    """Return the table of sentences as a CSV file."""
+    rows = ([*each[:-1], " ".join(map(str, each.tokens))] for each in sentences)
+    return csv_bytes(Sentence._fields, rows)
 
 
 def read_csv(path: Path) -> list[Sentence]:

@@ -23,7 +23,7 @@ from experiments.errors import UserError
 from experiments.fairness.methods import make_writer, vocabulary_of
 from experiments.fairness.models import load_model
 from experiments.fairness.writing import Writer, make_prompts
-from experiments.lambdas import Gain, build_net
+from experiments.lambdas import Gain, build_net, compare
 from experiments.progress import progress
 from experiments.seeds import derive
 
@@ -190,14 +190,4 @@ def _held_out_gain(objective: Objective, net: equitune.LambdaNet, new: Tokens) -
         _, places, counts = torch.unique(new.sentences, return_inverse=True, return_counts=True)
         totals = losses.double().new_zeros(len(counts)).index_add(0, places, losses.double())
         means.append((totals / counts).cpu().numpy())
-    difference = means[1] - means[0]
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(0, len(difference), (_RESAMPLES, len(difference)))
-    low, high = np.quantile(difference[drawn].mean(axis=1), [0.025, 0.975])
-    return Gain(
-        float(means[0].mean()),
-        float(means[1].mean()),
-        float(difference.mean()),
-        float(low),
-        float(high),
-    )
+    return compare(means[0], means[1], np.random.default_rng(0), _RESAMPLES)

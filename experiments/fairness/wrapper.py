@@ -16,6 +16,7 @@ from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 import equitune
+from experiments.fairness.rules import relaxed_weights
 from experiments.fairness.words import Vocabulary
 
 
@@ -26,7 +27,7 @@ class EquivariantLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc, no-
     alone.
     """
 
-    shares: Tensor | None
+    weights: Tensor | None
     main_input_name = "input_ids"
     # It has no attention of its own; the model inside has chosen one before.
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True
@@ -45,11 +46,8 @@ class EquivariantLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc, no-
         super().__init__(network.config)
         self.network = network
         self.ids, self.scores = vocabulary.ids, vocabulary.scores
-        shares = None
-        if averaged is not None:
-            shares = averaged.float().expand(self.ids.group.order, -1).clone()
-            shares[self.ids.group.identity] = 1.0
-        self.register_buffer("shares", shares, persistent=False)
+        weights = None if averaged is None else relaxed_weights(averaged, self.ids.group)
+        self.register_buffer("weights", weights, persistent=False)
         self.generation_config = network.generation_config
         self.to(network.device)
 
@@ -89,9 +87,8 @@ class EquivariantLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc, no-
             **options,
         )
         undone = self.scores.undo(found.logits.unflatten(0, (order, rows)))
-        weights = None if self.shares is None else self.shares[:, None, None, :]
         return CausalLMOutputWithPast(
-            logits=equitune.average(undone, weights), past_key_values=found.past_key_values
+            logits=equitune.average(undone, self.weights), past_key_values=found.past_key_values
         )
 
     @torch.no_grad()

@@ -50,11 +50,6 @@ def encode_png(pixels: UInt8[np.ndarray, "3 size size"]) -> bytes:
     return stream.getvalue()
 
 
-def read_lines(path: Path) -> tuple[str, ...]:
-    """Return the lines of a text file that are not empty, without white space around them."""
-    return tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
-
-
 def check_labels(path: Path, labels: Integer[np.ndarray, " n"], classes: int, first: int) -> None:
     """Refuse labels that are no index of a class.
 

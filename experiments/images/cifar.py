@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.errors import UserError, one_line
+from experiments.files import read_lines
 from experiments.images import parquet
 from experiments.images.arrays import (
     SPLITS,
@@ -25,7 +26,6 @@ from experiments.images.arrays import (
     check_classes,
     check_labels,
     file_digest,
-    read_lines,
 )
 from experiments.images.sections import ImageDataset
 

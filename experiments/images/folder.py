@@ -154,17 +154,30 @@ def _images(folder: Path) -> list[Path]:
     )
 
 
-def _decode(path: Path, size: int) -> UInt8[np.ndarray, "3 size size"]:
-    """Return an image, resized and cut to a square."""
+def open_image(path: Path) -> Image.Image:
+    """Return an image, upright, in red, green and blue.
+
+    Raises:
+        UserError: If it is damaged; one line that names it.
+    """
     try:
         with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGB")
+            return ImageOps.exif_transpose(opened).convert("RGB")
     except BAD_IMAGE as error:
         raise UserError(f"{path}: is not a whole image; replace or remove it") from error
+
+
+def fill_square(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
+    """Return an image whose shorter side is resized to a square's, the middle cut out."""
     width, height = image.size
     short = min(width, height)
     wide, high = size * width // short, size * height // short
-    image = image.resize((wide, high), Image.Resampling.BICUBIC)
+    resized = image.resize((wide, high), resample)
     left, top = round((wide - size) / 2), round((high - size) / 2)
-    square = image.crop((left, top, left + size, top + size))
+    return resized.crop((left, top, left + size, top + size))
+
+
+def _decode(path: Path, size: int) -> UInt8[np.ndarray, "3 size size"]:
+    """Return an image, resized and cut to a square."""
+    square = fill_square(open_image(path), size, Image.Resampling.BICUBIC)
     return np.asarray(square).transpose(2, 0, 1)

@@ -15,13 +15,13 @@ from jaxtyping import Int64, UInt8
 from PIL import Image
 
 from experiments.errors import UserError, one_line
+from experiments.files import read_lines
 from experiments.images.arrays import (
     BAD_IMAGE,
     Arrays,
     Split,
     check_classes,
     check_labels,
-    read_lines,
 )
 from experiments.images.sections import ImageDataset
 

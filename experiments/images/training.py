@@ -133,14 +133,17 @@ def pack(network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tens
     return tensors
 
 
+def network_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights among what `pack` has returned."""
+    prefix = "network."
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
 def unpack(
     tensors: dict[str, Tensor], network: nn.Module, optimiser: torch.optim.Optimizer
 ) -> None:
     """Put back what `pack` has returned."""
-    prefix = "network."
-    network.load_state_dict(
-        {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    )
+    network.load_state_dict(network_of(tensors))
     for index, parameter in enumerate(network.parameters()):
         begin = f"optimiser.{index}."
         for key in (key for key in tensors if key.startswith(begin)):

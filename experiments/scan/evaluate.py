@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from experiments.environment import choose_device
-from experiments.lambdas import copy_gains
+from experiments.lambdas import copy_rows
 from experiments.scan.data import Corpus, ScanData, load_data, word_actions
 from experiments.scan.finetune import load_snapshot, snapshots
 from experiments.scan.identity import error_group
@@ -54,7 +54,7 @@ def evaluate(config: RunConfig, run: Run) -> None:
     if config.task.finetune is None:
         outcomes = _measure(equivariant, parts, data, config, run, None)
         if weigh is not None:
-            copy_gains(run)
+            copy_rows(run, "lambda")
     else:
         finished = run.need("finetune")
         run.fact("finetuned_by", finished.record["name"])

@@ -13,13 +13,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 import equitune
-from experiments.lambdas import Gain, build_net
+from experiments.lambdas import Gain, build_net, compare
 from experiments.scan.data import (
     EOS,
     Corpus,
@@ -150,20 +149,7 @@ def held_out_gain(views: Views, net: equitune.LambdaNet, space: str, seed: int) 
     """Compare learned with uniform weights on pairs that neither network has seen, pair by pair."""
     learned = negative_log_likelihood(views, net(views.features), space).numpy()
     uniform = negative_log_likelihood(views, None, space).numpy()
-    difference = uniform - learned
-    random = generator(seed, _BOOTSTRAP)
-    means = [
-        difference[random.integers(0, len(difference), len(difference))].mean()
-        for _ in range(RESAMPLES)
-    ]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Gain(
-        float(learned.mean()),
-        float(uniform.mean()),
-        float(difference.mean()),
-        float(low),
-        float(high),
-    )
+    return compare(learned, uniform, generator(seed, _BOOTSTRAP), RESAMPLES)
 
 
 @dataclass(frozen=True)

