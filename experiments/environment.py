@@ -69,6 +69,14 @@ def versions() -> dict[str, str | None]:
     return found
 
 
+@functools.cache
+def machine() -> dict[str, Any]:
+    """Return the processor's architecture and the number of cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count()
+    return {"machine": platform.machine(), "cores": cores}
+
+
 def peak_memory_mib() -> float:
     """Return the largest resident set of this process so far (earlier jobs included), in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

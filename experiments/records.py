@@ -160,6 +160,7 @@ class Run:
             "scale": self._columns["scale"],
             **environment.commit(),
             "versions": environment.versions(),
+            **environment.machine(),
             "identity": name.identity,
             "facts": {},
         }

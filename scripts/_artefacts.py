@@ -67,58 +67,73 @@ class Entry(NamedTuple):
     Attributes:
         task: The task whose rows are loaded.
         build: Makes the artefact from the rows.
+        sources: The committed files under `results/measured/<task>` that it shows rows of.
     """
 
     task: str
     build: Callable[[Results, Options], Artefact]
+    sources: tuple[str, ...] = ()
+
+
+_ZERO_SHOT = ("zero_shot",)
+_WITH_LENGTHS = ("lengths", "zero_shot")
+_SENTENCES = ("gpt2_text", "smollm2")
+_OWN_SENTENCES = ("smollm2",)
 
 
 ARTEFACTS: dict[str, Entry] = {
     **{
-        name: Entry("scan", partial(_scan_tables.zero_shot_table, name))
+        name: Entry("scan", partial(_scan_tables.zero_shot_table, name), _WITH_LENGTHS)
         for name in _scan_tables.ZERO_SHOT_MODELS
     },
     **{
-        name: Entry("scan", partial(_scan_tables.finetuned_table, name))
+        name: Entry(
+            "scan",
+            partial(_scan_tables.finetuned_table, name),
+            ("finetuned", "group_models", "zero_shot"),
+        )
         for name in _scan_tables.FINETUNED_MODELS
     },
-    "figure10": Entry("scan", _scan_figures.figure10),
-    "scan_variants": Entry("scan", _scan_studies.variants_table),
-    "scan_groups": Entry("scan", _scan_studies.groups_table),
-    "scan_lengths": Entry("scan", _scan_studies.lengths_table),
-    "scan_rates": Entry("scan", _scan_studies.rates_table),
-    "figure2": Entry("dqn", _dqn_figures.figure2),
-    "figure2_training": Entry("dqn", _dqn_training.figure2_training),
-    "dqn_scores": Entry("dqn", _dqn_studies.scores_table),
-    **{name: Entry("cnn", partial(_cnn_figures.probing_figure, name)) for name in _cnn.STUDIES},
-    "cnn_zero_shot": Entry("cnn", _cnn_tables.zero_shot_table),
+    "figure10": Entry("scan", _scan_figures.figure10, ("few_shot",)),
+    "scan_variants": Entry("scan", _scan_studies.variants_table, _WITH_LENGTHS),
+    "scan_groups": Entry("scan", _scan_studies.groups_table, ("groups", "zero_shot")),
+    "scan_lengths": Entry("scan", _scan_studies.lengths_table, _WITH_LENGTHS),
+    "scan_rates": Entry("scan", _scan_studies.rates_table, ("finetuned", "rates")),
+    "figure2": Entry("dqn", _dqn_figures.figure2, ("figure2", "figure2_lambda")),
+    "figure2_training": Entry("dqn", _dqn_training.figure2_training, ("figure2", "figure2_lambda")),
+    "dqn_scores": Entry("dqn", _dqn_studies.scores_table, ("figure2", "figure2_raw")),
     **{
-        name: Entry("clip", partial(_clip_figures.zero_shot_figure, name))
+        name: Entry("cnn", partial(_cnn_figures.probing_figure, name), (name,))
+        for name in _cnn.STUDIES
+    },
+    "cnn_zero_shot": Entry("cnn", _cnn_tables.zero_shot_table, _ZERO_SHOT),
+    **{
+        name: Entry("clip", partial(_clip_figures.zero_shot_figure, name), _ZERO_SHOT)
         for name in _clip_bars.STUDIES
     },
     **{
-        name: Entry("clip", partial(_clip_training.training_figure, name))
+        name: Entry("clip", partial(_clip_training.training_figure, name), (name,))
         for name in _clip_tuned.STUDIES
     },
-    "figure12": Entry("clip", _clip_lambda.lambda_figure),
-    "table1": Entry("clip", _clip_timing.table1),
-    "clip_zero_shot": Entry("clip", _clip_tables.zero_shot_table),
-    "clip_classes": Entry("clip", _clip_classes.classes_table),
+    "figure12": Entry("clip", _clip_lambda.lambda_figure, _ZERO_SHOT),
+    "table1": Entry("clip", _clip_timing.table1, ("table1",)),
+    "clip_zero_shot": Entry("clip", _clip_tables.zero_shot_table, _ZERO_SHOT),
+    "clip_classes": Entry("clip", _clip_classes.classes_table, _ZERO_SHOT),
     **{
-        name: Entry("fairness", partial(_fairness_figures.shares_figure, name))
+        name: Entry("fairness", partial(_fairness_figures.shares_figure, name), _SENTENCES)
         for name in _fairness_figures.STUDIES
     },
     **{
         f"{name}{_fairness_figures.TABLE}": Entry(
-            "fairness", partial(_fairness_figures.shares_table, name)
+            "fairness", partial(_fairness_figures.shares_table, name), _SENTENCES
         )
         for name in _fairness_figures.STUDIES
     },
     **{
-        name: Entry("fairness", partial(_fairness_samples.samples_table, name))
+        name: Entry("fairness", partial(_fairness_samples.samples_table, name), _OWN_SENTENCES)
         for name in _fairness_samples.STUDIES
     },
-    "fairness_gaps": Entry("fairness", _fairness_gaps.gaps_table),
-    "fairness_lambda": Entry("fairness", _fairness_lambda.lambda_table),
-    "fairness_scorers": Entry("fairness", _fairness_scorers.scorers_table),
+    "fairness_gaps": Entry("fairness", _fairness_gaps.gaps_table, _SENTENCES),
+    "fairness_lambda": Entry("fairness", _fairness_lambda.lambda_table, _OWN_SENTENCES),
+    "fairness_scorers": Entry("fairness", _fairness_scorers.scorers_table, _SENTENCES),
 }

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.text import Text
 
-_MISSING_FROM = "Missing cells are produced by:"
+MISSING_FROM = "Missing cells are produced by:"
 # Underscores inside a word and single brackets mean nothing to Markdown.
 _MARKDOWN = re.compile(r"[\\|*<`~]|(?<!\w)_|_(?!\w)|\[(?=[^\]]*\]\()|&(?=#?\w+;)")
 _LATEX = str.maketrans(
@@ -74,7 +74,7 @@ def show_notes(console: Console, notes: Sequence[str], commands: Sequence[str]) 
     for note in notes:
         console.print(Text(f"- {note}"))
     if commands:
-        console.print(Text(_MISSING_FROM))
+        console.print(Text(MISSING_FROM))
         for command in commands:
             console.print(Text(f"    {command}"), soft_wrap=True)
     console.print()
@@ -94,7 +94,7 @@ def markdown_notes(notes: Sequence[str], commands: Sequence[str]) -> list[str]:
     if notes:
         parts.append("\n".join(f"- {escape_markdown(note)}" for note in notes))
     if commands:
-        parts += [_MISSING_FROM, "\n".join(["```sh", *commands, "```"])]
+        parts += [MISSING_FROM, "\n".join(["```sh", *commands, "```"])]
     return parts
 
 

@@ -32,13 +32,16 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     # Room for the last tick label, in inches.
     "figure.constrained_layout.w_pad": 0.1,
-    # Text stays text in a PDF.
+    # Text stays text in a PDF. In an SVG it is drawn: not every machine has the font.
     "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "equitune",
 }
 # Neither the time nor the program's version belongs to the content: the same rows, the same bytes.
 _METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None},
 }
 
 
@@ -73,7 +76,7 @@ class Figure:
         self.digest.show(console)
 
     def write(self, folder: Path) -> list[Path]:
-        """Write the numbers as CSV, the caption as Markdown and LaTeX, the drawing as PNG and PDF.
+        """Write the numbers as CSV, the caption as Markdown and LaTeX, the drawing as pictures.
 
         Without rows there is nothing to draw: pictures that an earlier call left are removed.
 
@@ -90,11 +93,25 @@ class Figure:
             for path in pictures.values():
                 path.unlink(missing_ok=True)
             return paths
+        for kind, picture in self.pictures(*pictures).items():
+            pictures[kind].write_bytes(picture)
+        return [*paths, *pictures.values()]
+
+    def pictures(self, *kinds: str) -> dict[str, bytes]:
+        """Draw.
+
+        Args:
+            *kinds: File types: `png`, `pdf`, `svg`.
+
+        Returns:
+            Type to the content of such a file.
+        """
+        files = {kind: io.BytesIO() for kind in kinds}
         with house_style():
             drawing = self.draw()
-            for kind, path in pictures.items():
-                drawing.savefig(path, dpi=_DPI, metadata=_METADATA[kind])
-        return [*paths, *pictures.values()]
+            for kind, file in files.items():
+                drawing.savefig(file, format=kind, dpi=_DPI, metadata=_METADATA[kind])
+        return {kind: file.getvalue() for kind, file in files.items()}
 
 
 @contextmanager

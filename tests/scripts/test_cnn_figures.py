@@ -246,7 +246,7 @@ def test_files_are_pictures_with_the_same_bytes_twice(tree: Any, tmp_path: Path)
     first = build(tree).write(tmp_path / "a")
     tree.measured(everything(tree), task="cnn")
     second = build(tree).write(tmp_path / "b")
-    assert [path.suffix for path in first] == [".csv", ".md", ".tex", ".png", ".pdf"]
+    assert [path.suffix for path in first] == [".csv", ".md", ".tex", ".png", ".pdf", ".svg"]
     for one, other in zip(first, second, strict=True):
         assert one.stat().st_size > 1000 and one.read_bytes() == other.read_bytes(), one.name
 

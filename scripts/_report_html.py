@@ -1,0 +1,209 @@
+"""Report: tables, figures and claims as HTML."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+from scripts._captions import MISSING_FROM
+from scripts._cells import MISSING, NOT_REPORTED
+from scripts._claims_statistics import (
+    CONTRARY,
+    FAILS,
+    HOLDS,
+    NOT_RUN,
+    REPRODUCED,
+    TESTED,
+    UNDECIDED,
+)
+from scripts._figures import Figure
+from scripts._tables import Block, Table
+
+# More rows than this are folded away.
+_LONG = 24
+_BADGES = {
+    REPRODUCED: "yes",
+    HOLDS: "yes",
+    CONTRARY: "no",
+    FAILS: "no",
+    UNDECIDED: "open",
+    NOT_RUN: "none",
+    TESTED: "test",
+}
+
+
+def element(name: str, *content: str, **attributes: str) -> str:
+    """Write an element.
+
+    Args:
+        name: Its tag.
+        *content: HTML inside it.
+        **attributes: Its attributes; a trailing underscore is dropped.
+
+    Returns:
+        HTML.
+    """
+    marks = "".join(
+        f' {key.rstrip("_")}="{escape(text)}"' for key, text in attributes.items() if text
+    )
+    return f"<{name}{marks}>{''.join(content)}</{name}>"
+
+
+def fold(title: str, *content: str, opened: bool = False) -> str:
+    """Write a part that opens on a click.
+
+    Args:
+        title: What stays visible, as text.
+        *content: HTML inside it.
+        opened: Whether it is open at first.
+
+    Returns:
+        HTML.
+    """
+    start = "<details open>" if opened else "<details>"
+    return f"{start}{element('summary', escape(title))}{''.join(content)}</details>"
+
+
+def cell(text: str, name: str = "td") -> str:
+    """Write a cell; verdicts and missing numbers are marked.
+
+    Args:
+        text: Its text.
+        name: Its tag.
+
+    Returns:
+        HTML.
+    """
+    if name == "td" and text in _BADGES:
+        return element("td", badge(text))
+    kind = "missing" if text == MISSING else "absent" if text == NOT_REPORTED else ""
+    return element(name, escape(text), class_=kind)
+
+
+def badge(verdict: str) -> str:
+    """Write a verdict.
+
+    Args:
+        verdict: One of the words that claims are judged by.
+
+    Returns:
+        HTML.
+    """
+    return element("span", escape(verdict), class_=f"badge {_BADGES[verdict]}")
+
+
+def plain_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table without blocks.
+
+    Args:
+        headers: One per column.
+        rows: Texts.
+
+    Returns:
+        HTML, in a frame that scrolls sideways.
+    """
+    head = element("tr", *(cell(text, "th") for text in headers))
+    body = (element("tr", *map(cell, row)) for row in rows)
+    return _frame(element("thead", head), element("tbody", *body))
+
+
+def table(shown: Table, blocks: Sequence[Block] | None = None) -> str:
+    """Write a table.
+
+    Args:
+        shown: The table; its title and notes are not written.
+        blocks: Only these of its blocks; all by default.
+
+    Returns:
+        HTML; folded where it is long, empty where it has no rows.
+    """
+    chosen = shown.blocks if blocks is None else blocks
+    if not any(block.rows for block in chosen):
+        return ""
+    heads = []
+    if any(group.title for group in shown.groups):
+        titles = "".join(
+            element("th", escape(group.title), colspan=str(len(group.headers)), class_="group")
+            for group in shown.groups
+        )
+        blank = "<th></th>" * len(shown.stub)
+        heads.append(element("tr", blank, titles))
+    names = (*shown.stub, *(name for group in shown.groups for name in group.headers))
+    heads.append(element("tr", *(cell(name, "th") for name in names)))
+    bodies = []
+    for block in chosen:
+        title = element("th", escape(block.title), colspan=str(len(names)), class_="block")
+        rows = (element("tr", *map(cell, row)) for row in block.rows)
+        bodies.append(element("tbody", element("tr", title) if block.title else "", *rows))
+    text = _frame(element("thead", *heads), *bodies)
+    count = sum(len(block.rows) for block in chosen)
+    return fold(f"{count} rows", text) if count > _LONG else text
+
+
+def _frame(*parts: str) -> str:
+    return element("div", element("table", *parts), class_="scroll", tabindex="0")
+
+
+def notes(lines: Sequence[str], commands: Sequence[str]) -> str:
+    """Write notes, and the commands for what is missing.
+
+    Args:
+        lines: Notes.
+        commands: Shell commands.
+
+    Returns:
+        HTML.
+    """
+    parts = []
+    if lines:
+        items = (element("li", escape(line)) for line in lines)
+        parts.append(fold("Notes: what is counted and how", element("ul", *items)))
+    if commands:
+        parts.append(fold(MISSING_FROM, element("pre", escape("\n".join(commands)))))
+    return "".join(parts)
+
+
+def artefact(shown: Table | Figure, label: str, sources: Mapping[str, str]) -> str:
+    """Write a table or figure of the paper, or of ours.
+
+    Args:
+        shown: It.
+        label: Its heading, such as `Figure 2`.
+        sources: Anchor to path of the rows that it may show.
+
+    Returns:
+        HTML.
+    """
+    digest = shown.digest if isinstance(shown, Figure) else shown
+    parts = [element("h3", escape(label)), element("p", escape(digest.title), class_="title")]
+    if isinstance(shown, Figure):
+        parts.append(_picture(shown))
+        numbers = table(digest)
+        parts.append(fold("Some of its numbers", numbers) if numbers else "")
+        files = f"figures/{digest.name}.csv, .pdf, .png, .svg, .tex"
+    else:
+        parts.append(table(digest) or _nothing())
+        files = f"figures/{digest.name}.csv, .md, .tex"
+    parts.append(notes(digest.notes, digest.commands))
+    if sources:
+        links = ", ".join(
+            element("a", escape(path), href=f"#{anchor}") for anchor, path in sources.items()
+        )
+        origin = f"Rows: {links}. All numbers: "
+    else:
+        origin = "No rows at this scale. "
+    parts.append(element("p", origin, element("code", escape(files)), class_="origin"))
+    return element("article", *parts, id=digest.name)
+
+
+def _picture(figure: Figure) -> str:
+    if not figure.rows:
+        return _nothing()
+    data = base64.b64encode(figure.pictures("svg")["svg"]).decode()
+    image = f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(figure.digest.title)}">'
+    return element("figure", image)
+
+
+def _nothing() -> str:
+    return element("p", "Nothing to show: no rows at this scale.", class_="missing")

@@ -1,0 +1,83 @@
+"""Write the report: claims, figures, tables and how each was run, as one page; runs no model.
+
+    python scripts/report.py --paper-scale
+
+The page needs no network and no other file. See results/README.md for the rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# Run as a file, Python puts this folder on the path, not its parent, which holds `scripts`.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts._report_page import write_page
+
+ROOT = Path(__file__).resolve().parents[1]
+_NAMES = {"paper": "report.html", "demo": "report_demo.html"}
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line.
+
+    Args:
+        arguments: Words after the program's name; those of the process by default.
+
+    Returns:
+        The choices: results, out (None: beside the rows), scale.
+    """
+    parser = argparse.ArgumentParser(
+        prog="report.py",
+        description="The paper, rerun: one page of HTML from the rows in results/.",
+    )
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), help="results folder (default: results)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="file to write (default: report.html or report_demo.html in the results folder)",
+    )
+    view = parser.add_mutually_exclusive_group()
+    view.add_argument(
+        *("--paper-scale",),
+        dest="scale",
+        action="store_const",
+        const="paper",
+        default="paper",
+        help="rows of full-scale runs (default)",
+    )
+    view.add_argument(
+        "--demo", dest="scale", action="store_const", const="demo", help="rows of demo runs"
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the page and print its path.
+
+    Args:
+        arguments: As in `parse_arguments`.
+
+    Returns:
+        Exit status: 0, or 2 where the rows or the claims are refused or the page cannot be written
+        (one line on stderr says why).
+    """
+    chosen = parse_arguments(arguments)
+    path = chosen.out or chosen.results / _NAMES[chosen.scale]
+    try:
+        page = write_page(chosen.results, chosen.scale, ROOT)
+        path.write_text(page, encoding="utf-8", newline="")
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"Written: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
