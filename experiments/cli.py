@@ -52,7 +52,8 @@ def main() -> None:
         return
     os.environ[FULL_ERROR] = "1"  # errors reach us as exceptions
     try:
-        _refuse_several_presets(sys.argv[1:])
+        refuse_several_presets(sys.argv[1:])
+        _refuse_paths(sys.argv[1:])
         _job()
     except Interrupted as stopped:
         _end(str(stopped), STOPPED)
@@ -67,8 +68,11 @@ def _end(line: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
-def _refuse_several_presets(arguments: list[str]) -> None:
+def refuse_several_presets(arguments: list[str]) -> None:
     """Refuse a sweep over presets: Hydra 1.3 silently drops the presets' own axes.
+
+    Args:
+        arguments: The words of the command line.
 
     Raises:
         UserError: With the loop to use instead.
@@ -82,6 +86,18 @@ def _refuse_several_presets(arguments: list[str]) -> None:
             "one preset at a time (a sweep over presets would drop their own axes); use: "
             f"for e in {' '.join(names)}; do python run.py experiment=$e; done"
         )
+
+
+def _refuse_paths(arguments: list[str]) -> None:
+    """Refuse a path for an option: Hydra would read the file, of another group or a preset's.
+
+    Raises:
+        UserError: Naming the options of the group.
+    """
+    for key, _, value in (argument.partition("=") for argument in arguments):
+        choices = sorted(path.stem for path in (CONF / key.lstrip("+~")).glob("*.yaml"))
+        if key.strip("+~") and choices and "/" in value:
+            raise unknown(key, value, choices)
 
 
 def describe(error: Exception) -> str:

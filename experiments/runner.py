@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: The file in a run folder whose lock the process that works on the run holds.
+LOCK = "run.lock"
 #: Seconds between two looks at whether the parent process is alive.
 PARENT_INTERVAL = 1.0
 
@@ -141,6 +143,21 @@ def ensure(
         return finished or _perform(config, name, folder, stop)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process of this machine works on a run now; nothing is created to find out.
+
+    Args:
+        folder: The folder of the run.
+    """
+    if not (folder / LOCK).is_file():
+        return False
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 @contextmanager
 def _locked(folder: Path, stop: StopSignal) -> Iterator[None]:
     """Hold the lock of a run folder; a dead owner's lock is released by the system.
@@ -148,7 +165,7 @@ def _locked(folder: Path, stop: StopSignal) -> Iterator[None]:
     Raises:
         Interrupted: If the process is asked to stop while another one holds the lock.
     """
-    lock = FileLock(folder / "run.lock")
+    lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:

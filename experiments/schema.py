@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,8 +177,7 @@ def load(raw: DictConfig) -> RunConfig:
     check_values(config)
     if config.stage not in task.stages:
         raise unknown(f"task={task.name} stage", config.stage, task.stages)
-    if not config.results:
-        raise UserError("results= is empty; it must name a folder")
+    _check_results(config.results)
     needs_net = config.method.name == "lambda_equitune"
     if needs_net != (config.method.lambda_net is not None):
         raise UserError(
@@ -197,6 +197,15 @@ def load(raw: DictConfig) -> RunConfig:
 def _is_temperature(task: Any) -> bool:
     """Whether lambda is no weight of Eq. 4 but a factor of a view's scores, of any sign."""
     return getattr(task, "lambda_as", None) == "temperature"
+
+
+def _check_results(results: str) -> None:
+    """Refuse a results folder that cannot be one."""
+    if not results:
+        raise UserError("results= is empty; it must name a folder")
+    there = next(path for path in (Path(results), *Path(results).parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise UserError(f"results={results}: {there} is no folder that can be written to")
 
 
 def _check_checkpoint(config: RunConfig) -> None:

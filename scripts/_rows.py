@@ -200,18 +200,40 @@ def read_measured(path: Path) -> list[Row]:
     rows = read_metrics(path, MEASURED_COLUMNS)
     sibling = path.with_suffix(".json")
     try:
-        records = json.loads(sibling.read_text(encoding="utf-8"))
+        done = committed_runs(sibling)
     except FileNotFoundError:
         raise ValueError(f"{path}: its runs' records are missing; expected {sibling}") from None
-    except ValueError as error:
-        raise ValueError(f"{sibling}: not JSON ({error})") from None
     for row in rows:
-        record = records.get(row.cells["run"]) if isinstance(records, dict) else None
-        if not isinstance(record, dict) or record.get("status") != "done":
+        if row.cells["run"] not in done:
             raise ValueError(
                 f"{row.where}: run {row.cells['run']!r} has no record with status done in {sibling}"
             )
     return rows
+
+
+def committed_runs(path: Path) -> set[str]:
+    """Read which runs have a committed record of a finished run.
+
+    Args:
+        path: `results/measured/<task>/<name>.json`.
+
+    Returns:
+        The names of the runs.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no JSON; one line.
+    """
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error})") from None
+    found = records.items() if isinstance(records, dict) else ()
+    return {
+        name
+        for name, record in found
+        if isinstance(record, dict) and record.get("status") == "done"
+    }
 
 
 def read_reported(path: Path) -> list[Row]:

@@ -1,0 +1,134 @@
+"""Whether wrong command lines are refused: at once, in one line, with nothing written.
+
+python -m benchmarks.bad_input --cases 240
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks._bad_cases import Case, cases
+from experiments.cli import FULL_ERROR
+
+ROOT = Path(__file__).parents[1]
+#: A refusal takes less; a process that goes on is ended.
+LIMIT, PATIENCE = 3.0, 10.0
+
+
+class Outcome(NamedTuple):
+    """What became of a case.
+
+    Attributes:
+        case: The case.
+        seconds: Wall time of the process.
+        faults: What was not as it must be; empty if the case was refused well.
+        output: What the process wrote on stderr.
+    """
+
+    case: Case
+    seconds: float
+    faults: tuple[str, ...]
+    output: str
+
+
+def attempt(case: Case) -> Outcome:
+    """Run a case in a process of its own, with an empty results folder.
+
+    Args:
+        case: The case.
+
+    Returns:
+        The outcome.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != FULL_ERROR}
+    with tempfile.TemporaryDirectory() as folder:
+        logger = [] if any(word.startswith("logger=") for word in case.words) else ["logger=none"]
+        words = [sys.executable, "run.py", f"results={folder}/results", *logger, *case.words]
+        before = _tree()
+        start = time.perf_counter()
+        try:
+            ran = subprocess.run(
+                words,
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+            )
+            status, output, printed = ran.returncode, ran.stderr, ran.stdout
+        except subprocess.TimeoutExpired as ended:
+            status, output, printed = 0, _text(ended.stderr), _text(ended.stdout)
+        seconds = time.perf_counter() - start
+        written = _tree() != before or any(Path(folder).iterdir())
+    lines = [line for line in output.splitlines() if line.strip()]
+    faults = {
+        "not refused": status == 0,
+        "slow": seconds > LIMIT,
+        "not one line": len(lines) != 1 or bool(printed.strip()),
+        "no reason": not lines or not lines[-1].startswith("run.py: "),
+        "something written": written,
+    }
+    return Outcome(case, seconds, tuple(name for name, true in faults.items() if true), output)
+
+
+def _text(output: str | bytes | None) -> str:
+    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+
+
+def _tree() -> set[Path]:
+    """Return what lies in the checkout's own results and beside them."""
+    return {*ROOT.iterdir(), *(ROOT / "results").iterdir(), *(ROOT / "results").glob("runs/*/*")}
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Return a Markdown table by kind, and below it every case that was not refused well.
+
+    Args:
+        outcomes: The outcomes.
+    """
+    lines = ["| kind | cases | refused | slowest, s |", "|---|---|---|---|"]
+    for kind in dict.fromkeys(outcome.case.kind for outcome in outcomes):
+        of_kind = [outcome for outcome in outcomes if outcome.case.kind == kind]
+        refused = sum(not outcome.faults for outcome in of_kind)
+        slowest = max(outcome.seconds for outcome in of_kind)
+        lines.append(f"| {kind} | {len(of_kind)} | {refused} | {slowest:.2f} |")
+    for outcome in outcomes:
+        if outcome.faults:
+            last = (outcome.output.strip().splitlines() or ["nothing on stderr"])[-1]
+            words = shlex.join(outcome.case.words)
+            lines += ["", f"- `{words}`: {', '.join(outcome.faults)}", f"  `{last[:300]}`"]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the cases and print the table.
+
+    Args:
+        arguments: Words after the program's name; those of the process by default.
+
+    Returns:
+        Exit status: 0, or 1 where a case was not refused as it must be.
+    """
+    parser = argparse.ArgumentParser(prog="bad_input", description="Wrong command lines.")
+    parser.add_argument("--cases", type=int, default=240, help="how many (default: 240)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    parser.add_argument("--workers", type=int, default=2, help="at a time (default: 2)")
+    chosen = parser.parse_args(arguments)
+    with ThreadPoolExecutor(chosen.workers) as pool:
+        outcomes = list(pool.map(attempt, cases(chosen.cases, chosen.seed)))
+    print(table(outcomes))
+    return int(any(outcome.faults for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""The jobs of a preset: which runs they would do, and what is known of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+
+from experiments.cli import refuse_several_presets
+from experiments.records import find_finished
+from experiments.registry import load_task
+from experiments.runner import run_folder
+from experiments.schema import CONF, load
+from experiments.stages import name_run
+from scripts._rows import committed_runs
+from scripts._run_list import find
+
+COMMITTED = "done (committed)"
+
+
+class Job(NamedTuple):
+    """One job of a preset.
+
+    Attributes:
+        words: What tells it from the other jobs, as on the command line.
+        folder: The folder of its run.
+        state: `done`, `done (committed)`, `planned`, `damaged` (its metrics are not those of its
+            record) or a state of a run folder.
+        reason: Why its run failed, in one line; else empty.
+    """
+
+    words: tuple[str, ...]
+    folder: Path
+    state: str
+    reason: str
+
+    @property
+    def done(self) -> bool:
+        """Whether its numbers are there."""
+        return self.state in ("done", COMMITTED)
+
+
+def jobs(words: Sequence[str]) -> Iterator[Job]:
+    """Find the jobs of a command line and what is known of their runs.
+
+    Images are read to name a run, since their checksum is a part of its identity.
+
+    Args:
+        words: What follows `python run.py`, with `experiment=PRESET`.
+
+    Yields:
+        Each job, in the order of the sweep.
+
+    Raises:
+        UserError: The words are refused; one line, as are Hydra's and OmegaConf's errors by
+            `experiments.cli.describe`.
+    """
+    refuse_several_presets(list(words))
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        shared, sweep = _sweep(words)
+        common = set(sweep[0]).intersection(*sweep)
+        committed = cache(_committed)
+        for job in sweep:
+            own = tuple(word for word in job if word not in common)
+            folder, state, reason = _look([*shared, *job], committed)
+            yield Job(own, folder, state, reason)
+
+
+def _sweep(words: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Return Hydra's own words and those of each job, as its sweeper makes them."""
+    loader = GlobalHydra.instance().config_loader()
+    raw = loader.load_configuration("config", list(words), RunMode.MULTIRUN, from_shell=False)
+    axes = [f"{key}={value}" for key, value in raw.hydra.sweeper.params.items()]
+    parser = OverridesParser.create(config_loader=loader)
+    overrides = parser.parse_overrides([*axes, *raw.hydra.overrides.task])
+    (sweep,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    return list(raw.hydra.overrides.hydra), sweep
+
+
+def _look(words: list[str], committed: Callable[[str, str], set[str]]) -> tuple[Path, str, str]:
+    config = load(compose("config", words))
+    task = load_task(config.task.name)
+    folder = run_folder(config, name_run(task, task.stages[config.stage], config))
+    found = find(folder)
+    state = found.state
+    if state == "done" and find_finished(folder) is None:
+        state = "damaged"
+    if state not in ("done", "running") and folder.name in committed(config.results, task.name):
+        return folder, COMMITTED, ""
+    return folder, "planned" if state == "empty" else state, found.reason
+
+
+def _committed(results: str, task: str) -> set[str]:
+    paths = (Path(results) / "measured" / task).glob("*.json")
+    return set().union(*map(committed_runs, paths))

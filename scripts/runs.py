@@ -1,0 +1,123 @@
+"""What runs there are, and which of a preset's are missing; runs no model.
+
+    python scripts/runs.py list --task scan --status failed
+    python scripts/runs.py missing table2 scale=demo
+
+`list` shows the run folders under results/runs by their records. `missing` shows each job of a
+preset and ends with the one command that does what is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from experiments.registry import TASKS
+from scripts._run_list import STATES, count, find_all, lines
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line.
+
+    Args:
+        arguments: Words after the program's name; those of the process by default.
+
+    Returns:
+        The choices: command, and of `list` task, status and results, of `missing` preset and words.
+    """
+    parser = argparse.ArgumentParser(
+        prog="runs.py", description="Runs that are there, and those that a preset lacks."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    listing = commands.add_parser("list", help="the run folders, by their records")
+    listing.add_argument("--task", choices=tuple(TASKS), help="runs of one task (default: all)")
+    listing.add_argument(
+        "--status",
+        choices=STATES,
+        help="runs in one state (default: all); abandoned: its record says running, but no process "
+        "of this machine works on it; empty: no record",
+    )
+    listing.add_argument(
+        "--results", type=Path, default=Path("results"), help="results folder (default: results)"
+    )
+    missing = commands.add_parser("missing", help="the jobs of a preset and what is left to do")
+    missing.add_argument("preset", help="what follows experiment= on run.py's command line")
+    missing.add_argument("words", nargs="*", metavar="key=value", help="run.py's further words")
+    return parser.parse_args(arguments)
+
+
+def show_list(chosen: argparse.Namespace) -> int:
+    """Print the run folders.
+
+    Args:
+        chosen: As `parse_arguments` returns it.
+
+    Returns:
+        Exit status: 0, or 2 with one line on stderr where there is no such results folder.
+    """
+    if not chosen.results.is_dir():
+        print(f"error: {chosen.results}: no such folder", file=sys.stderr)
+        return 2
+    print("\n".join(lines(find_all(chosen.results / "runs", chosen.task, chosen.status))))
+    return 0
+
+
+def show_missing(chosen: argparse.Namespace) -> int:
+    """Print the jobs of a preset and the command that does those which are left.
+
+    Args:
+        chosen: As `parse_arguments` returns it.
+
+    Returns:
+        Exit status: 0, or 2 with one line on stderr where run.py would refuse the words.
+    """
+    from experiments.cli import BAD_INPUT, describe  # Hydra: not for a list
+    from scripts._run_jobs import COMMITTED, jobs
+
+    words = [f"experiment={chosen.preset}", *chosen.words]
+    found = []
+    try:
+        for job in jobs(words):
+            found.append(job)
+            print(f"{job.state:16}  {' '.join(job.words)}  {job.folder.name}", flush=True)
+            if job.reason:
+                print(f"    {job.reason}")
+    except BAD_INPUT as error:
+        print(f"error: {describe(error)}", file=sys.stderr)
+        return 2
+    states = [job.state for job in found]
+    print(count("jobs", states))
+    if all(job.done for job in found):
+        print("nothing is missing")
+        return 0
+    if COMMITTED in states:
+        print(f"the command also does the {states.count(COMMITTED)} committed jobs again:")
+    print(shlex.join(["python", "run.py", *words]))
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line and show what it asks for.
+
+    Args:
+        arguments: As in `parse_arguments`.
+
+    Returns:
+        Exit status, as of `show_list` and `show_missing`.
+    """
+    logging.basicConfig(format="%(message)s")
+    chosen = parse_arguments(arguments)
+    return show_list(chosen) if chosen.command == "list" else show_missing(chosen)
+
+
+if __name__ == "__main__":
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `runs.py list | head`
+    sys.exit(main())

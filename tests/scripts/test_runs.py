@@ -1,0 +1,164 @@
+"""The browser of runs: what is there, by the records alone, and what a preset lacks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+from experiments.files import sha256
+from experiments.runner import LOCK
+from scripts.runs import main
+
+ROOT = Path(__file__).resolve().parents[2]
+#: A small preset: two jobs.
+SMALL = ("table2", "scale=demo", "method=pretrained", "protocol=paper", "seed=0")
+
+
+def write(results: Path, name: str, task: str = "scan", **changes: Any) -> Path:
+    """A run folder with a synthetic record of a finished run, with changes."""
+    folder = results / "runs" / task / name
+    folder.mkdir(parents=True)
+    (folder / "metrics.csv").write_text("task\n")
+    record = {
+        **{"status": "done", "stage": "evaluate", "name": name, "seed": 3, "attempts": 2},
+        **{"wall_seconds": 12.34, "commit": "0123456789abcdef"},
+        **{"metrics_sha256": sha256(folder / "metrics.csv")},
+    }
+    (folder / "record.json").write_text(json.dumps(record | changes))
+    return folder
+
+
+def listed(results: Path, capsys: Any, *options: str) -> list[str]:
+    """The lines of a list."""
+    assert main(["list", "--results", str(results), *options]) == 0
+    return str(capsys.readouterr().out).splitlines()
+
+
+def missing(results: Path, capsys: Any, *words: str) -> list[str]:
+    """The lines on what the small preset lacks."""
+    assert main(["missing", *SMALL, f"results={results}", *words]) == 0
+    return str(capsys.readouterr().out).splitlines()
+
+
+def test_a_thousand_runs_are_listed_in_two_seconds(tmp_path: Path) -> None:
+    padding = {"identity": {str(number): "x" * 50 for number in range(80)}}
+    for number in range(1000):
+        write(tmp_path, f"evaluate-{number:04}", **padding)
+    start = time.perf_counter()
+    words = [sys.executable, "scripts/runs.py", "list", "--results", str(tmp_path)]
+    ran = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert time.perf_counter() - start < 2
+    lines = ran.stdout.splitlines()
+    assert len(lines) == 1002 and lines[-1] == "1000 runs: 1000 done"
+    cells = ["done", "evaluate", "3", "12.3", "2", "0123456", "scan/evaluate-0000"]
+    assert lines[1].split() == cells
+
+
+def test_neither_command_loads_torch_or_pandas() -> None:
+    code = (
+        "import sys; import scripts.runs, scripts._run_jobs; "
+        "sys.exit(bool({'torch', 'pandas', 'rich'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_a_failed_run_shows_its_reason_in_one_line(tmp_path: Path, capsys: Any) -> None:
+    write(tmp_path, "evaluate-a")
+    write(tmp_path, "evaluate-b", status="failed", error="ValueError: lost\nmore")
+    lines = listed(tmp_path, capsys)
+    assert lines[2].startswith("failed") and lines[3].strip() == "ValueError: lost"
+    assert lines[-1] == "2 runs: 1 done, 1 failed"
+
+
+def test_tasks_and_states_are_chosen(tmp_path: Path, capsys: Any) -> None:
+    write(tmp_path, "evaluate-a")
+    write(tmp_path, "evaluate-b", task="cnn", status="interrupted")
+    assert listed(tmp_path, capsys, "--task", "cnn")[-1] == "1 runs: 1 interrupted"
+    assert listed(tmp_path, capsys, "--status", "done")[-1] == "1 runs: 1 done"
+    assert listed(tmp_path, capsys, "--task", "dqn")[-1] == "0 runs"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"status": 7}', ""])
+def test_an_unreadable_record_is_named(tmp_path: Path, capsys: Any, text: str) -> None:
+    folder = write(tmp_path, "evaluate-a")
+    (folder / "record.json").write_text(text)
+    lines = listed(tmp_path, capsys)
+    assert lines[1].split() == ["unreadable", "scan/evaluate-a"]
+
+
+def test_a_run_whose_owner_is_gone_is_told_apart(tmp_path: Path, capsys: Any) -> None:
+    folder = write(tmp_path, "evaluate-a", status="running")
+    assert listed(tmp_path, capsys)[-1] == "1 runs: 1 abandoned"
+    with FileLock(folder / LOCK):
+        assert listed(tmp_path, capsys)[-1] == "1 runs: 1 running"
+    assert listed(tmp_path, capsys)[-1] == "1 runs: 1 abandoned"
+    (tmp_path / "runs" / "scan" / "evaluate-b").mkdir()
+    assert listed(tmp_path, capsys)[-1] == "2 runs: 1 abandoned, 1 empty"
+    assert not (tmp_path / "runs" / "scan" / "evaluate-b" / LOCK).exists()
+
+
+def test_no_results_folder_is_one_line(tmp_path: Path, capsys: Any) -> None:
+    assert main(["list", "--results", str(tmp_path / "none")]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err == f"error: {tmp_path / 'none'}: no such folder\n"
+
+
+def test_what_a_preset_lacks(tmp_path: Path, capsys: Any) -> None:
+    before = missing(tmp_path, capsys)
+    assert before[0].split()[:2] == ["planned", "dataset=add_jump"]
+    assert before[1].split()[:2] == ["planned", "dataset=around_right"]
+    command = f"python run.py experiment={' '.join(SMALL)} results={tmp_path}"
+    assert before[2:] == ["2 jobs: 2 planned", command]
+    assert not (tmp_path / "runs").exists()
+    first, second = (line.split()[-1] for line in before[:2])
+
+    folder = write(tmp_path, first)
+    assert missing(tmp_path, capsys)[2:] == ["2 jobs: 1 done, 1 planned", command]
+    write(tmp_path, second, status="failed", error="ValueError: lost")
+    lines = missing(tmp_path, capsys)
+    assert lines[1].startswith("failed ") and lines[2].strip() == "ValueError: lost"
+    (folder / "metrics.csv").write_text("other\n")
+    assert missing(tmp_path, capsys)[0].startswith("damaged ")
+
+    kept = tmp_path / "measured" / "scan"
+    kept.mkdir(parents=True)
+    (kept / "own.json").write_text(json.dumps({second: {"status": "done"}}))
+    lines = missing(tmp_path, capsys)
+    assert lines[1].startswith("done (committed)")
+    assert lines[2:] == [
+        "2 jobs: 1 damaged, 1 done (committed)",
+        "the command also does the 1 committed jobs again:",
+        command,
+    ]
+    (kept / "other.json").write_text(json.dumps({first: {"status": "done"}}))
+    lines = missing(tmp_path, capsys)
+    assert lines[2:] == ["2 jobs: 2 done (committed)", "nothing is missing"]
+
+
+def test_hydras_own_words_are_no_axes(tmp_path: Path, capsys: Any) -> None:
+    lines = missing(tmp_path, capsys, "hydra/launcher=joblib", "dataset=add_jump")
+    assert lines[1] == "1 jobs: 1 planned" and lines[2].endswith("joblib dataset=add_jump")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("tabel2",), "did you mean table2?); choose from: clip_zero_shot, cnn_zero_shot,"),
+        (("table2,table8",), "one preset at a time"),
+        (("table2", "metod=equizero"), "did you mean method?"),
+        (("table2", "method=equizer"), "did you mean equizero?"),
+        (("table2", "group=rot90"), "group=rot90 does not act on dataset=add_jump"),
+    ],
+)
+def test_bad_words_are_one_line(words: tuple[str, ...], reason: str, capsys: Any) -> None:
+    assert main(["missing", *words]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.count("\n") == 1
+    assert printed.err.startswith("error: ") and reason in printed.err
