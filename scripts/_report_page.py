@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
 from experiments.rows import SCALES
-from scripts._artefacts import ARTEFACTS
-from scripts._claims_cells import Cell
+from scripts._artefacts import ARTEFACTS, Entry
+from scripts._cells import EN_DASH, NOT_REPORTED
 from scripts._claims_report import Report, make_report
 from scripts._claims_statistics import overall
 from scripts._claims_tables import COUNTED, grouped
@@ -22,14 +22,13 @@ from scripts._results import Results, load_results
 from scripts._tables import Table
 
 _STYLE = Path(__file__).with_name("report.css")
-_NUMBERED = re.compile(r"(figure|table)(\d+)([a-z]?)")
 _TITLES = {
     "scan": "SCAN: compositional generalisation",
     "dqn": "Deep Q-learning",
     "cnn": "CNNs on turned images",
     "clip": "CLIP: zero-shot classification",
     "fairness": "Fairness in language generation",
-    "none": "Cost and theory",
+    "theory": "Theory",
 }
 _SCALES = {
     "paper": "Rows at the scale “paper” alone: the paper's protocol and budget, on the models "
@@ -111,15 +110,12 @@ def _header(scale: str, claims: Report, tasks: Sequence[str]) -> str:
 def _claims(report: Report) -> str:
     statements, verdicts, cells = report.tables
     said = {row[0]: row[1:] for block in statements.blocks for row in block.rows}
-    groups = grouped(report.cells)
     parts = []
     for block in verdicts.blocks:
-        task = block.labels["task"]
-        parts.append(element("h3", _TITLES.get(task, task)))
+        parts.append(element("h3", _claims_title(block.labels["task"])))
         for claim in dict.fromkeys(row[0] for row in block.rows):
             lines = [row[1:] for row in block.rows if row[0] == claim]
-            inside = [each for key, each in groups.items() if key[0] == claim]
-            parts.append(_claim(claim, said[claim], lines, inside, verdicts, cells))
+            parts.append(_claim(claim, said[claim], lines, verdicts, cells))
     return element(
         "section",
         element("h2", "What the paper claims"),
@@ -138,17 +134,16 @@ def _claim(
     name: str,
     said: Sequence[str],
     lines: Sequence[Sequence[str]],
-    groups: Sequence[Sequence[Cell]],
     verdicts: Table,
     cells: Table,
 ) -> str:
     statement, place, decided = said
-    badges = dict.fromkeys(overall([cell.verdict for cell in inside]) for inside in groups)
     headers = verdicts.groups[0].headers
     blocks = [block for block in cells.blocks if block.labels["claim"] == name]
     return element(
         "article",
-        element("p", *map(badge, badges), " ", escape(statement), class_="claim"),
+        element("p", escape(statement), class_="claim"),
+        element("ul", *map(_verdict, lines), class_="verdicts"),
         element("p", f"{escape(place)} · ", element("code", name), class_="origin"),
         fold(
             "How it was decided",
@@ -160,31 +155,50 @@ def _claim(
     )
 
 
-def _label(name: str) -> str:
-    found = _NUMBERED.fullmatch(name)
-    if found:
-        return f"{found[1].capitalize()} {found[2]}{found[3]}"
-    found = _NUMBERED.match(name)
-    rest = name.replace("_", " ")
-    return (
-        f"{found[1].capitalize()} {found[2]}{found[3]}, {rest.split(' ', 1)[1]}" if found else rest
-    )
+def _claims_title(tasks: str) -> str:
+    return "All tasks" if ", " in tasks else escape(_TITLES.get(tasks, tasks))
+
+
+def _verdict(line: Sequence[str]) -> str:
+    """Write one line of a claim: its verdict, whose it is, and what the paper's numbers say."""
+    protocol, models, counts, verdict, _, _, theirs = line
+    about = [] if protocol == EN_DASH else [f"protocol {protocol}"]
+    about += [] if models == EN_DASH else [models]
+    about += [f"cells {counts}"] if about else []
+    about += [] if theirs == NOT_REPORTED else [f"by the paper's own numbers it {theirs}"]
+    return element("li", badge(verdict), " ", escape(" · ".join(about)))
 
 
 def _task(task: str, results: Results, sources: Sequence[Source], scale: str) -> str:
-    parts = []
+    blank = replace(results, ours=results.ours.head(0))
+    options = Options((scale,))
+    shown: list[str] = []
+    empty: list[str] = []
     for name, entry in ARTEFACTS.items():
         if entry.task != task:
             continue
-        built = entry.build(results, Options((scale,)))
-        assert isinstance(built, Table | Figure)
-        shown = {
+        built = _built(entry, results, options)
+        rows = {
             _anchor(source): source.path
             for source in sources
             if source.task == task and source.name in (*entry.sources, "runs")
         }
-        parts.append(artefact(built, _label(name), shown))
-    return element("section", element("h2", _TITLES[task]), *parts, id=task)
+        ours = _numbers(built) != _numbers(_built(entry, blank, options))
+        command = f"python scripts/paper_figures.py --only {name} --scale {scale}"
+        (shown if ours else empty).append(artefact(built, rows if ours else {}, command))
+    if empty:
+        shown.append(fold(f"Not run at this scale: {len(empty)} tables and figures", *empty))
+    return element("section", element("h2", _TITLES[task]), *shown, id=task)
+
+
+def _built(entry: Entry, results: Results, options: Options) -> Table | Figure:
+    built = entry.build(results, options)
+    assert isinstance(built, Table | Figure)
+    return built
+
+
+def _numbers(built: Table | Figure) -> tuple[object, ...]:
+    return built.rows if isinstance(built, Figure) else built.blocks
 
 
 def _anchor(source: Source) -> str:
@@ -225,7 +239,7 @@ def _runs(sources: Sequence[Source], results: Results) -> str:
             ", or in the run's own folder. Time is that of these runs, without the pretraining "
             "that they build on; a star marks uncommitted changes of the code.",
         ),
-        *(parts or [element("p", "No rows at this scale.", class_="missing")]),
+        *(parts or [element("p", "No rows at this scale.", class_="absent")]),
         element("p", escape(skipped)) if skipped else "",
         id="runs",
     )

@@ -40,6 +40,24 @@ class Results:
     skipped: Counter[str]
 
 
+def find_reported(results: Path) -> Path:
+    """Find the paper's numbers.
+
+    Args:
+        results: The results folder.
+
+    Returns:
+        The file of its rows.
+
+    Raises:
+        ValueError: It is not there. One line.
+    """
+    path = results / "paper" / "reported.csv"
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; --results names the folder that has paper/")
+    return path
+
+
 def load_results(
     results: Path, tasks: Sequence[str] = ("scan",), scales: Sequence[str] = SCALES
 ) -> Results:
@@ -57,9 +75,7 @@ def load_results(
         ValueError: A file holds an invalid row, two committed rows or two runs contradict each
             other, or `results/paper/reported.csv` is missing. The message is one line.
     """
-    reported = results / "paper" / "reported.csv"
-    if not reported.is_file():
-        raise ValueError(f"{reported}: no such file; --results names the folder that has paper/")
+    reported = find_reported(results)
     skipped: Counter[str] = Counter()
     measured: list[Row] = []
     fresh: list[Row] = []

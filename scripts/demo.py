@@ -1,0 +1,306 @@
+"""Run all five tasks at demo scale, then draw figures, judge claims and write the report.
+
+    python scripts/demo.py
+
+Takes minutes and no download. What is finished is never done twice: stopped, the same command goes
+on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+# Run as a file, Python puts this folder on the path, not its parent, which holds `scripts`.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts._demo_display import DONE, FAILED, RUNNING, Display
+from scripts._results import find_reported
+from scripts._run_list import find_all
+
+ROOT = Path(__file__).resolve().parents[1]
+_SHOWN_LINES = 8
+_STOPPED = 130
+# Longer than a job of any task needs to write what it has.
+_GRACE = 30.0
+_INTERVAL = 1.0
+
+
+class Step(NamedTuple):
+    """What is run of one task.
+
+    Attributes:
+        task: The task.
+        title: What it is, for the display.
+        sweeps: Words of each call of run.py, but for scale, seed and launcher.
+        seeds: How many seeds, counted from the user's.
+        artefacts: What is built from its rows; the first is the one to look at.
+    """
+
+    task: str
+    title: str
+    sweeps: tuple[str, ...]
+    seeds: int
+    artefacts: tuple[str, ...]
+
+
+# The quickest first: something to look at after a minute.
+STEPS = (
+    Step(
+        "dqn",
+        "Q-networks on three environments, Figure 2",
+        ("experiment=figure2 task.regime=demo",),
+        3,
+        ("figure2", "figure2_training"),
+    ),
+    Step(
+        "fairness",
+        "sentences of a small biased language model, Figure 3",
+        ("experiment=figure3 model=PlantedGPT2",),
+        1,
+        ("figure3", "figure3_shares", "fairness_gaps", "fairness_lambda"),
+    ),
+    Step(
+        "cnn",
+        "probing a CNN on turned pictograms, Figure 5b",
+        ("experiment=figure5b dataset=symbols",),
+        1,
+        ("figure5b",),
+    ),
+    Step(
+        "clip",
+        "a small CLIP on turned pictograms, Figures 8 and 12",
+        (
+            "experiment=figure8 model=SmallCLIP dataset=symbols",
+            "experiment=figure12 model=SmallCLIP dataset=symbols",
+        ),
+        1,
+        ("figure8", "figure12", "clip_zero_shot"),
+    ),
+    Step("scan", "LSTMs on SCAN, Table 2", ("experiment=table2",), 1, ("table2",)),
+)
+
+
+class Stopped(Exception):
+    """The user, or the system, asked to stop."""
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line.
+
+    Args:
+        arguments: Words after the program's name; those of the process by default.
+
+    Returns:
+        The choices: seed, results, only.
+    """
+    parser = argparse.ArgumentParser(
+        prog="demo.py", description="All five tasks at demo scale, and the report."
+    )
+    parser.add_argument("--seed", type=_seed, default=0, help="the first seed (default: 0)")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), help="results folder (default: results)"
+    )
+    tasks = [step.task for step in STEPS]
+    parser.add_argument(
+        "--only", nargs="+", choices=tasks, default=tasks, help="tasks (default: all)"
+    )
+    return parser.parse_args(arguments)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def sweeps(step: Step, seed: int, results: Path) -> Iterator[list[str]]:
+    """Write the calls of run.py.
+
+    Args:
+        step: What is run.
+        seed: The first seed.
+        results: The results folder.
+
+    Yields:
+        The words of each call after `python`.
+    """
+    seeds = ",".join(str(seed + more) for more in range(step.seeds))
+    for words in step.sweeps:
+        yield [
+            *("run.py", *words.split(), "scale=demo", f"seed={seeds}"),
+            *("logger=none", "hydra/launcher=joblib", f"results={results}"),
+        ]
+
+
+def reports(step: Step, results: Path) -> list[str]:
+    """Write the call that builds the step's figures and tables.
+
+    Args:
+        step: What was run.
+        results: The results folder.
+
+    Returns:
+        The words after `python`.
+    """
+    return [
+        *("scripts/paper_figures.py", "--results", str(results), "--scale", "demo"),
+        *("--out", str(figures(results)), "--only", *step.artefacts),
+    ]
+
+
+def figures(results: Path) -> Path:
+    """Return where pictures and tables go: apart from those of full-scale runs.
+
+    Args:
+        results: The results folder.
+    """
+    return results / "demo" / "figures"
+
+
+def call(words: Sequence[str], log: Path, wait: Callable[[], None]) -> bool:
+    """Run a Python program of this checkout; its output goes to a file.
+
+    Args:
+        words: The words after `python`.
+        log: Where its output is appended.
+        wait: Called every second while it runs.
+
+    Returns:
+        Whether it ended without error.
+
+    Raises:
+        Stopped: As `wait` raises it; the program and all that it started have ended then.
+    """
+    with log.open("a", encoding="utf-8") as stream:
+        stream.write(f"$ {shlex.join(['python', *words])}\n")
+        stream.flush()
+        child = subprocess.Popen(
+            [sys.executable, *words],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            while True:
+                try:
+                    return child.wait(_INTERVAL) == 0
+                except subprocess.TimeoutExpired:
+                    wait()
+        finally:
+            _end(child)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a program's group, gently first: its jobs write what they have."""
+    for kind in (signal.SIGTERM, signal.SIGKILL):
+        if child.poll() is not None:
+            return
+        os.killpg(child.pid, kind)
+        try:
+            child.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise Stopped
+
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(kind, stop) for kind in kinds]
+    try:
+        yield
+    finally:
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)
+
+
+def _run(step: Step, seed: int, results: Path, display: Display) -> bool:
+    """Do a step: its sweeps, then what is built from their rows."""
+    log = results / "demo" / f"{step.task}.log"
+    log.write_text("", encoding="utf-8")
+
+    def count() -> None:
+        display.show(
+            step.task, RUNNING, f"{len(find_all(results / 'runs', step.task, 'done'))} runs"
+        )
+
+    start = time.monotonic()
+    display.show(step.task, RUNNING, "")
+    for words in (*sweeps(step, seed, results), reports(step, results)):
+        if not call(words, log, count):
+            display.show(step.task, FAILED, f"{time.monotonic() - start:.0f} s, see {log}")
+            tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_SHOWN_LINES:]
+            again = shlex.join(["python", *words])
+            display.say("\n".join([*tail, f"To do this part again: {again}"]))
+            return False
+    shown = _first_file(figures(results) / step.artefacts[0])
+    display.show(step.task, DONE, f"{time.monotonic() - start:.0f} s, see {shown}")
+    return True
+
+
+def _first_file(stem: Path) -> Path:
+    picture = stem.with_suffix(".png")
+    return picture if picture.is_file() else stem.with_suffix(".md")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the steps, then claims and report.
+
+    Args:
+        arguments: As in `parse_arguments`.
+
+    Returns:
+        Exit status: 0; 1 where a part failed; 2 where the results folder is refused; 130 where it
+        was stopped.
+    """
+    chosen = parse_arguments(arguments)
+    results = chosen.results.resolve()
+    try:
+        find_reported(results)
+        (results / "demo").mkdir(exist_ok=True)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    steps = [step for step in STEPS if step.task in chosen.only]
+    end = (
+        [
+            *("scripts/claims.py", "--results", str(results), "--scale", "demo"),
+            *("--out", str(figures(results))),
+        ],
+        ["scripts/report.py", "--results", str(results), "--demo"],
+    )
+    start = time.monotonic()
+    try:
+        with _stoppable(), Display({step.task: step.title for step in steps}) as display:
+            passed = [_run(step, chosen.seed, results, display) for step in steps]
+            log = results / "demo" / "report.log"
+            log.write_text("", encoding="utf-8")
+            written = [call(words, log, lambda: None) for words in end]
+    except Stopped:
+        print("stopped; the same command goes on where it was", file=sys.stderr)
+        return _STOPPED
+    print(f"{time.monotonic() - start:.0f} s in all")
+    if not all(written):
+        print(f"error: no report; see {log}", file=sys.stderr)
+        return 1
+    print(f"Open {results / 'report_demo.html'}")
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

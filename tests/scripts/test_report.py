@@ -1,0 +1,274 @@
+"""The report: one page with the rows of one scale, where they came from, and what is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts._artefacts import ARTEFACTS
+from scripts._figures import Figure
+from scripts._options import Options
+from scripts._results import load_results
+from scripts._sentences import SUFFIX
+from scripts.report import main
+
+ROOT = Path(__file__).resolve().parents[2]
+MEASURED = sorted(
+    path
+    for path in (ROOT / "results" / "measured").glob("*/*.csv")
+    if not path.stem.endswith(SUFFIX)
+)
+_VOID = ("meta", "img", "br", "hr", "link")
+
+
+class _Page(HTMLParser):
+    """Collects what the tests ask of a page; an unbalanced tag is an error."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.anchors: set[str] = set()
+        self.targets: set[str] = set()
+        self.addresses: list[str] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attrs}
+        if "id" in found:
+            assert found["id"] not in self.anchors
+            self.anchors.add(found["id"])
+        for name in ("href", "src"):
+            if found.get(name, "").startswith("#"):
+                self.targets.add(found[name][1:])
+            elif name in found:
+                self.addresses.append(found[name])
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def written(results: Path, *options: str) -> str:
+    """The report's HTML."""
+    path = results / "page.html"
+    assert main(["--results", str(results), "--out", str(path), *options]) == 0
+    return path.read_text(encoding="utf-8")
+
+
+def section(page: str, name: str) -> str:
+    """The text of one article or section."""
+    found = re.search(rf'<(article|section) id="{name}">(.*?)</\1>', page, re.DOTALL)
+    assert found, name
+    return re.sub(r"<[^>]*>", " ", found[2])
+
+
+@pytest.fixture
+def claimed(tree: Any) -> Any:
+    """A results folder with the claims and three methods of SCAN."""
+    shutil.copy(ROOT / "results" / "paper" / "claims.yaml", tree.path / "paper")
+    rows = [
+        *tree.rows([0.0, 0.1, 0.2], method="pretrained", group="trivial"),
+        *tree.rows([10.0, 11.0, 12.0], method="equitune"),
+        *tree.rows([75.0, 77.0, 79.0]),
+    ]
+    tree.measured(rows, "zero_shot")
+    return tree
+
+
+def test_it_needs_nothing_else_and_every_link_leads_somewhere(claimed: Any) -> None:
+    text = written(claimed.path)
+    page = _Page(text)
+    assert page.targets and page.targets <= page.anchors
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in page.addresses)
+    assert not re.search(r"<script|@import|url\(|https?:", re.sub(r'src="[^"]*"', "", text))
+
+
+def test_a_row_changed_by_hand_changes_table_and_claim(claimed: Any) -> None:
+    before = written(claimed.path)
+    assert "77.0 (2.0)" in section(before, "table2")
+    assert "+66.0" in section(before, "claim-scan-zero-shot")
+    path = claimed.path / "measured" / "scan" / "zero_shot.csv"
+    text = path.read_text(encoding="utf-8")
+    assert text.count("79.0,") == 1
+    path.write_text(text.replace("79.0,", "49.0,"), encoding="utf-8")
+    after = written(claimed.path)
+    assert "67.0 (15.6)" in section(after, "table2")
+    assert "+56.0" in section(after, "claim-scan-zero-shot")
+
+
+def test_a_row_changed_by_hand_changes_the_picture(claimed: Any) -> None:
+    path = claimed.measured(
+        [
+            row
+            for method in ("pretrained", "equitune", "equizero")
+            for row in claimed.returns([-400.0, -300.0, -200.0], method)
+        ],
+        "figure2",
+        task="dqn",
+    )
+    pictures = []
+    for value in ("-200.0", "-100.0"):
+        path.write_text(
+            path.read_text(encoding="utf-8").replace("-200.0,", f"{value},"), encoding="utf-8"
+        )
+        found = re.search(r'id="figure2">.*?src="([^"]*)"', written(claimed.path), re.DOTALL)
+        assert found
+        pictures.append(found[1])
+    assert pictures[0] != pictures[1]
+
+
+def test_scales_are_never_mixed(claimed: Any) -> None:
+    claimed.run("demo", claimed.rows([33.0, 33.5, 34.0], scale="demo"))
+    paper, demo = written(claimed.path, "--paper-scale"), written(claimed.path, "--demo")
+    assert "77.0 (2.0)" in paper and "33.5 (0.5)" not in paper
+    assert "33.5 (0.5)" in demo and "77.0 (2.0)" not in demo
+    assert "Scale: paper." in paper and "Scale: demo." in demo
+    assert "measured/scan/zero_shot.csv" not in demo and "runs/scan" in demo
+
+
+def test_it_says_how_rows_were_run(claimed: Any) -> None:
+    path = claimed.path / "measured" / "scan" / "zero_shot.json"
+    record = {
+        **{"status": "done", "commit": "0123456789abcdef", "dirty": True, "cpu_seconds": 7200.0},
+        **{"started": "2026-03-04T05:06:07+00:00", "machine": "a machine", "cores": 2},
+        "facts": {"device": "cpu"},
+    }
+    path.write_text(json.dumps({"some-run": record}), encoding="utf-8")
+    said = section(written(claimed.path), "rows-scan-zero_shot")
+    for words in ("0123456*", "2.00", "2026-03-04", "a machine, 2 cores", "cpu", "LSTM", "0-2"):
+        assert words in said
+
+
+def test_what_was_not_run_is_named_with_its_command(claimed: Any) -> None:
+    page = written(claimed.path)
+    assert "Not run at this scale" in section(page, "dqn")
+    assert "No rows at this scale" in section(page, "figure2")
+    assert "python run.py experiment=figure2" in section(page, "figure2")
+
+
+def test_refused_rows_give_one_line_and_leave_the_old_page(claimed: Any, capsys: Any) -> None:
+    old = written(claimed.path)
+    path = claimed.measured([claimed.row("nan")], "bad")
+    capsys.readouterr()
+    arguments = ["--results", str(claimed.path), "--out", str(claimed.path / "page.html")]
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == (
+        f"error: {path}:2: value 'nan' is not finite; NaN and infinity are refused\n"
+    )
+    assert (claimed.path / "page.html").read_text(encoding="utf-8") == old
+
+
+def _linked(folder: Path, without: Path | None = None) -> Path:
+    """A results folder with the committed files but one."""
+    folder.mkdir()
+    (folder / "paper").symlink_to(ROOT / "results" / "paper")
+    for path in MEASURED:
+        target = folder / path.relative_to(ROOT / "results")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for each in path.parent.glob(f"{path.stem}*"):
+            beside = target.with_name(each.name)
+            if path != without and not beside.exists():
+                beside.symlink_to(each)
+    return folder
+
+
+@pytest.mark.parametrize("path", MEASURED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_without_any_one_file_all_is_built(path: Path, tmp_path: Path) -> None:
+    task = path.parent.name
+    less = load_results(_linked(tmp_path / "less", path), (task,), ("paper",))
+    built = [entry.build(less, Options()) for entry in ARTEFACTS.values() if entry.task == task]
+    assert len(built) > 2
+
+
+@pytest.mark.parametrize("task", sorted({path.parent.name for path in MEASURED}))
+def test_the_files_that_an_artefact_names_are_those_whose_rows_it_shows(
+    task: str, tmp_path: Path
+) -> None:
+    whole = load_results(_linked(tmp_path / "whole"), (task,), ("paper",))
+    blank = replace(whole, ours=whole.ours.head(0))
+    files = whole.ours["where"].str.rpartition(":")[0]
+    for name, entry in ARTEFACTS.items():
+        if entry.task == task:
+            full = _content(entry.build(whole, Options()))
+            shown = {
+                Path(file).stem
+                for file in files.unique()
+                if _content(entry.build(replace(whole, ours=whole.ours[files != file]), Options()))
+                != full
+            }
+            assert shown in (set(entry.sources), set()), name
+            assert shown or full == _content(entry.build(blank, Options())), name
+
+
+def _content(built: Any) -> tuple[Any, ...]:
+    rows = built.rows if isinstance(built, Figure) else ()
+    return rows, built.digest if isinstance(built, Figure) else built
+
+
+@pytest.mark.slow
+def test_the_committed_rows_make_a_page_that_a_phone_shows(tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no browser: neither chromium nor google-chrome is installed")
+    results = _linked(tmp_path / "results")
+    written(results)
+    frame = tmp_path / "frame.html"
+    # Wide content must scroll in its own frame, not move the page.
+    frame.write_text(
+        '<iframe id="phone" width="390" height="800" src="results/page.html"></iframe><script>'
+        "window.onload = () => { const page = document.getElementById('phone').contentDocument;"
+        "const facts = {width: page.documentElement.scrollWidth,"
+        "images: [...page.images].map(i => i.naturalWidth),"
+        "sections: page.querySelectorAll('section').length,"
+        "ground: getComputedStyle(page.body).backgroundColor,"
+        "ink: getComputedStyle(page.body).color};"
+        "document.body.innerHTML = `<pre>${JSON.stringify(facts)}</pre>`; }</script>",
+        encoding="utf-8",
+    )
+    light, dark = (_facts(browser, frame, tmp_path, *options) for options in ((), (_DARK,)))
+    assert light["width"] <= 390
+    assert len(light["images"]) >= 8 and min(light["images"]) > 100
+    assert light["sections"] == 7
+    assert _brightness(light["ground"]) > 230 > 60 > _brightness(light["ink"])
+    assert _brightness(dark["ground"]) < 60 < 200 < _brightness(dark["ink"])
+
+
+_DARK = "--blink-settings=preferredColorScheme=0"
+
+
+def _facts(browser: str, page: Path, home: Path, *options: str) -> Mapping[str, Any]:
+    ran = subprocess.run(
+        [
+            *(browser, "--headless", "--no-sandbox", "--disable-gpu"),
+            *("--allow-file-access-from-files", f"--user-data-dir={home / 'browser'}"),
+            *("--virtual-time-budget=10000", *options, "--dump-dom", page.as_uri()),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    found = re.search(r"<pre>(\{.*\})</pre>", ran.stdout)
+    assert found, ran.stdout[-300:]
+    facts: dict[str, Any] = json.loads(found[1])
+    return facts
+
+
+def _brightness(colour: str) -> float:
+    numbers = [float(number) for number in re.findall(r"[0-9.]+", colour)[:3]]
+    return sum(numbers) / 3
