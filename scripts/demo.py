@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
@@ -204,15 +204,29 @@ def call(words: Sequence[str], log: Path, wait: Callable[[], None]) -> bool:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a program's group, gently first: its jobs write what they have."""
+    """End a program that still runs and all of its group, gently first: jobs write what they have.
+
+    Its jobs may outlive it, until their next checkpoint.
+    """
+    if child.poll() is not None:
+        return
     for kind in (signal.SIGTERM, signal.SIGKILL):
-        if child.poll() is not None:
-            return
-        os.killpg(child.pid, kind)
-        try:
-            child.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            continue
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, kind)
+        until = time.monotonic() + _GRACE
+        while time.monotonic() < until:
+            child.poll()
+            if not _has_members(child.pid):
+                return
+            time.sleep(_INTERVAL / 10)
+
+
+def _has_members(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @contextmanager
