@@ -1,0 +1,38 @@
+"""Tokens: a causal language model of transformers that writes about two groups alike."""
+
+import torch
+from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel
+
+import equitune
+
+torch.manual_seed(0)
+MAN, WOMAN, HE, SHE = 10, 11, 12, 13
+prompts = torch.tensor([[3, MAN, 5, 6], [7, 8, HE, 9]])
+
+# start
+# Yours: AutoModelForCausalLM.from_pretrained(...), and the numbers of the words from its tokenizer.
+size = GPT2Config(vocab_size=50, n_layer=2, n_head=2, n_embd=32, bos_token_id=0, eos_token_id=0)
+net = GPT2LMHeadModel(size).eval()
+
+swap = equitune.cyclic(2)
+table = equitune.cycle_permutations(50, [[MAN, WOMAN], [HE, SHE]])
+words, scores = equitune.Relabel(swap, table), equitune.PermuteAxis(swap, table)
+
+
+def step(read: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
+    """Read more words; the state is all words so far [N, T], the scores are [N, 50]."""
+    read = torch.cat([read, more], dim=1)
+    return net(read).logits[:, -1].log_softmax(dim=-1), read
+
+
+def write(prompts: Tensor) -> Tensor:
+    """Continue prompts [B, T] by 8 words, with one distribution for both groups (EquiLM)."""
+    state = words.orbit(prompts[:, :-1]).flatten(0, 1)
+    rule = equitune.by_average()
+    return equitune.decode(step, state, prompts[:, -1], words, scores, rule, max_steps=8).words
+
+
+mirrored = words.act(1, prompts)
+assert torch.equal(write(mirrored), words.act(1, write(prompts)))
+# end
