@@ -50,17 +50,30 @@ def commands(experiment: str, arms: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"python run.py experiment={experiment} {arm}".rstrip() for arm in arms)
 
 
-def join_sentences(title: str, notes: Sequence[str]) -> str:
-    """Join title and notes to one paragraph.
+def latex_notes(notes: Sequence[str]) -> str:
+    """Render notes as LaTeX.
 
     Args:
-        title: The first sentence, without full stop.
-        notes: The further ones.
+        notes: Sentences without full stop.
 
     Returns:
-        The caption.
+        One small paragraph.
     """
-    return " ".join(f"{sentence}." for sentence in (title, *notes))
+    return rf"\footnotesize {' '.join(f'{escape_latex(note)}.' for note in notes)}"
+
+
+def latex_box(notes: Sequence[str]) -> list[str]:
+    """Render notes as a paragraph that goes below a float.
+
+    Args:
+        notes: Sentences without full stop.
+
+    Returns:
+        One line; none without notes.
+    """
+    if not notes:
+        return []
+    return [rf"\par\smallskip\parbox{{\linewidth}}{{{latex_notes(notes)}}}"]
 
 
 def show_notes(console: Console, notes: Sequence[str], commands: Sequence[str]) -> None:

@@ -97,7 +97,7 @@ def statements_table(claims: Sequence[Claim]) -> Table:
         stub=("claim", "what it says", "where"),
         groups=(ColumnGroup("", ("how it is decided",)),),
         blocks=tuple(blocks),
-        latex_columns="lp{6cm}p{3cm}p{6cm}",
+        latex_columns="p{2.6cm}p{4.8cm}p{2.4cm}p{5.2cm}",
     )
 
 
@@ -145,7 +145,7 @@ def verdicts_table(
         ),
         notes=(f"{compared} comparisons of our own numbers in all", *_VERDICTS, *left_out),
         commands=tuple(dict.fromkeys(cell.command for cell in cells if _is_missing(cell))),
-        latex_columns="lp{2cm}p{4cm}lllll",
+        latex_columns="p{2.4cm}p{1.3cm}p{3cm}p{1.6cm}p{1.6cm}p{1.6cm}p{1.4cm}p{1.4cm}",
     )
 
 
@@ -183,6 +183,7 @@ def cells_table(cells: Sequence[Cell], scale: str) -> Table:
             Block({"claim": name, "protocol": protocol or EN_DASH, "scale": scale}, tuple(lines))
             for (name, protocol), lines in blocks.items()
         ),
+        latex_columns="p{1.6cm}p{3cm}p{1.2cm}p{0.8cm}p{1.9cm}p{1.6cm}p{0.9cm}p{0.7cm}p{1.2cm}p{1.1cm}",
     )
 
 

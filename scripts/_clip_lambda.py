@@ -229,7 +229,8 @@ def _draw(
         if any(arm.shown for arm in beside):
             panels.append(_shown_panel(beside))
         grid.append(panels)
-    grid[0].append(_papers_panel(paper))
+    if paper:
+        grid[0].append(_papers_panel(paper))
     highest = max(
         bar.high
         for row in grid

@@ -125,13 +125,14 @@ def _digest(
     ends = sorted(
         {step for curves in paper.values() for points in curves.values() for step in points}
     )
+    named = (f"step {ends[0]}", f"step {ends[-1]}") if ends else ("first step", "last step")
     return Table(
         name=name,
         title=f"{study.title}, accuracy on turned images against steps of fine-tuning",
         stub=("method",),
         groups=(
             ColumnGroup("ours", _HEADERS),
-            ColumnGroup("paper reports", tuple(f"step {step}" for step in (ends[0], ends[-1]))),
+            ColumnGroup("paper reports", named),
         ),
         blocks=tuple(blocks),
         notes=(*notes(rows, blocks, options, UNITS), *_NOTES, *ours, *_diverged(rows)),

@@ -140,7 +140,8 @@ def _draw(name: str, arms: Sequence[Arm], paper: Points, options: Options) -> Dr
     columns = [name for name in PROTOCOLS if name in {arm.protocol for arm in drawn}]
     places = dict.fromkeys((arm.scale, arm.model) for arm in drawn)
     rows = [[panels.get((*place, protocol)) for protocol in columns] for place in places]
-    rows[0].append(_papers_panel(name, paper))
+    if paper:
+        rows[0].append(_papers_panel(name, paper))
     # In one row the labels would be wider than the panels.
     look = Look(
         COLOURS,

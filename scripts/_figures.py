@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from scripts._captions import escape_latex, latex_commands
+from scripts._captions import escape_latex, latex_box, latex_commands
 from scripts._tables import Table, to_markdown, write_faces
 
 if TYPE_CHECKING:
@@ -168,7 +168,12 @@ def to_graphics(figure: Figure) -> str:
     """
     lines = [r"% needs \usepackage{graphicx}", r"\begin{figure}", r"\centering"]
     if figure.rows:
-        lines.append(rf"\includegraphics[width=\linewidth]{{{figure.name}.pdf}}")
-    caption = escape_latex(figure.digest.caption)
-    lines += [rf"\caption{{{caption}}}", rf"\label{{fig:{figure.name}}}", r"\end{figure}"]
+        size = r"width=\linewidth,height=0.7\textheight,keepaspectratio"
+        lines.append(rf"\includegraphics[{size}]{{{figure.name}.pdf}}")
+    lines += [
+        rf"\caption{{{escape_latex(figure.digest.title)}.}}",
+        rf"\label{{fig:{figure.name}}}",
+        *latex_box(figure.digest.notes),
+        r"\end{figure}",
+    ]
     return "\n".join([*lines, *latex_commands(figure.digest.commands)]) + "\n"

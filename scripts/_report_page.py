@@ -71,11 +71,11 @@ def write_page(folder: Path, scale: str, root: Path) -> str:
         + element("title", f"equitune: report, scale {scale}")
         + element("style", _STYLE.read_text(encoding="utf-8"))
     )
-    body = _header(scale, claims, tasks) + element("main", *sections)
+    body = _header(scale, claims, tasks, results.gap) + element("main", *sections)
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>{body}</body></html>\n'
 
 
-def _header(scale: str, claims: Report, tasks: Sequence[str]) -> str:
+def _header(scale: str, claims: Report, tasks: Sequence[str], gap: str) -> str:
     groups = grouped(claims.cells)
     counts = Counter(overall([cell.verdict for cell in inside]) for inside in groups.values())
     chips = "".join(
@@ -102,6 +102,7 @@ def _header(scale: str, claims: Report, tasks: Sequence[str]) -> str:
             f" Rows at other scales ({others}) are not on this page.",
             class_=f"scale {scale}",
         ),
+        element("p", escape(gap), class_="scale gap") if gap else "",
         element("ul", chips, class_="chips"),
         element("nav", menu),
     )

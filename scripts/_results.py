@@ -21,6 +21,9 @@ from scripts._rows import (
 )
 from scripts._sentences import SUFFIX
 
+FOLDERS = ("paper", "measured", "runs")
+_GAP = "{path} is missing: none of the paper's numbers is shown; git checkout restores it"
+
 
 @dataclass(frozen=True)
 class Results:
@@ -33,29 +36,13 @@ class Results:
         reported: The paper's rows, columns `REPORTED_COLUMNS`; `value` and `std` are floats
             (`std` NaN where the paper gives none).
         skipped: How many run folders were skipped, by reason.
+        gap: A sentence where the file of the paper's rows is missing; else empty.
     """
 
     ours: pd.DataFrame
     reported: pd.DataFrame
     skipped: Counter[str]
-
-
-def find_reported(results: Path) -> Path:
-    """Find the paper's numbers.
-
-    Args:
-        results: The results folder.
-
-    Returns:
-        The file of its rows.
-
-    Raises:
-        ValueError: It is not there. One line.
-    """
-    path = results / "paper" / "reported.csv"
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; --results names the folder that has paper/")
-    return path
+    gap: str = ""
 
 
 def load_results(
@@ -73,9 +60,11 @@ def load_results(
 
     Raises:
         ValueError: A file holds an invalid row, two committed rows or two runs contradict each
-            other, or `results/paper/reported.csv` is missing. The message is one line.
+            other, or this is no results folder. The message is one line.
     """
-    reported = find_reported(results)
+    if not any((results / name).is_dir() for name in FOLDERS):
+        raise ValueError(f"{results}: no folder with {', '.join(FOLDERS)}; --results names it")
+    reported = results / "paper" / "reported.csv"
     skipped: Counter[str] = Counter()
     measured: list[Row] = []
     fresh: list[Row] = []
@@ -86,7 +75,9 @@ def load_results(
         for path in finished_runs(results / "runs" / task, skipped):
             fresh += read_metrics(path)
     kept = [[row for row in rows if row.cells["scale"] in scales] for rows in (measured, fresh)]
-    return Results(merge(kept[0], kept[1]), _reported_frame(read_reported(reported)), skipped)
+    theirs = read_reported(reported) if reported.is_file() else []
+    gap = "" if reported.is_file() else _GAP.format(path=reported)
+    return Results(merge(kept[0], kept[1]), _reported_frame(theirs), skipped, gap)
 
 
 def merge(measured: Iterable[Row], fresh: Iterable[Row]) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,16 @@ from rich.text import Text
 from scripts._captions import (
     escape_latex,
     escape_markdown,
-    join_sentences,
+    latex_box,
     latex_commands,
+    latex_notes,
     markdown_notes,
     show_notes,
 )
+
+# Lines of a table that LaTeX may break over pages: fewer fit on one.
+_PAGE = 28
+_LATEX_GAP = r"\setlength{\tabcolsep}{4pt}"
 
 
 @dataclass(frozen=True)
@@ -60,11 +65,11 @@ class Table:
 
     Attributes:
         name: File name without ending, and LaTeX label.
-        title: First sentence of the caption.
+        title: The caption, without full stop.
         stub: Headers of the leading columns, which name a row.
         groups: The column groups after them.
         blocks: The rows.
-        notes: Further sentences of the caption.
+        notes: Sentences that go below, without full stop.
         commands: Shell commands that produce the missing cells.
         latex_columns: How LaTeX sets the columns; empty for one line per cell.
     """
@@ -100,11 +105,6 @@ class Table:
             for header in group.headers
         ]
         return (*self.stub, *grouped)
-
-    @property
-    def caption(self) -> str:
-        """Title and notes as one paragraph."""
-        return join_sentences(self.title, self.notes)
 
     def show(self, console: Console) -> None:
         """Print the table, each column group below the one before so that lines stay short.
@@ -209,33 +209,71 @@ def _pipes(cells: Iterable[str]) -> str:
 
 
 def to_latex(table: Table) -> str:
-    r"""Render as a LaTeX table that needs `\usepackage{booktabs}`.
+    r"""Render as a LaTeX table; a long one breaks over pages, a wide one is made to fit.
 
     Args:
         table: The table.
 
     Returns:
-        The text.
+        The text. Its first line names the packages that it needs.
     """
-    width = len(table.headers)
-    columns = table.latex_columns or "l" * width
-    lines = [
-        r"% needs \usepackage{booktabs}",
+    height = sum(len(block.rows) + 1 for block in table.blocks)
+    lines = _latex_long(table) if height > _PAGE else _latex_float(table)
+    return "\n".join([*lines, *latex_commands(table.commands)]) + "\n"
+
+
+def _latex_float(table: Table) -> list[str]:
+    return [
+        r"% needs \usepackage{booktabs,graphicx}",
         r"\begin{table}",
         r"\centering\small",
-        r"\setlength{\tabcolsep}{4pt}",
+        _LATEX_GAP,
+        rf"\caption{{{escape_latex(table.title)}.}}",
+        rf"\label{{tab:{table.name}}}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{{_latex_columns(table)}}}",
+        *_latex_head(table),
+        *_latex_body(table),
+        r"\end{tabular}}",
+        *latex_box(table.notes),
+        r"\end{table}",
     ]
-    lines += [rf"\caption{{{escape_latex(table.caption)}}}", rf"\label{{tab:{table.name}}}"]
-    lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *_latex_groups(table)]
-    lines.append(
-        _ampersands([*table.stub, *(header for group in table.groups for header in group.headers)])
-    )
+
+
+def _latex_long(table: Table) -> list[str]:
+    head = _latex_head(table)
+    return [
+        r"% needs \usepackage{booktabs,longtable}",
+        r"\begingroup\footnotesize",
+        _LATEX_GAP,
+        rf"\begin{{longtable}}{{{_latex_columns(table)}}}",
+        rf"\caption{{{escape_latex(table.title)}.}}\label{{tab:{table.name}}} \\",
+        *head,
+        r"\endfirsthead",
+        *head,
+        r"\endhead",
+        *_latex_body(table),
+        r"\end{longtable}",
+        *([rf"\noindent {latex_notes(table.notes)}\par"] if table.notes else []),
+        r"\endgroup",
+    ]
+
+
+def _latex_columns(table: Table) -> str:
+    return table.latex_columns or "l" * len(table.headers)
+
+
+def _latex_head(table: Table) -> list[str]:
+    names = [*table.stub, *(header for group in table.groups for header in group.headers)]
+    return [r"\toprule", *_latex_groups(table), _ampersands(names)]
+
+
+def _latex_body(table: Table) -> Iterator[str]:
     for block in table.blocks:
-        lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{{escape_latex(block.title)}}} \\"]
-        lines += map(_ampersands, block.rows)
-    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
-    lines += latex_commands(table.commands)
-    return "\n".join(lines) + "\n"
+        title = rf"\multicolumn{{{len(table.headers)}}}{{l}}{{{escape_latex(block.title)}}} \\"
+        yield from (r"\midrule", title)
+        yield from map(_ampersands, block.rows)
+    yield r"\bottomrule"
 
 
 def _latex_groups(table: Table) -> list[str]:

@@ -24,8 +24,9 @@ from typing import NamedTuple
 # Run as a file, Python puts this folder on the path, not its parent, which holds `scripts`.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from scripts._claims_file import read_claims
+from scripts._claims_report import FILE
 from scripts._demo_display import DONE, FAILED, RUNNING, Display
-from scripts._results import find_reported
 from scripts._run_list import find_all
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -285,7 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parse_arguments(arguments)
     results = chosen.results.resolve()
     try:
-        find_reported(results)
+        read_claims(results / FILE)
         (results / "demo").mkdir(exist_ok=True)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for artefact in artefacts:
         artefact.show(console)
         artefact.write(out)
-    for line in (_skipped(results), f"Written to {out}: {', '.join(names)}"):
+    for line in (results.gap, _skipped(results), f"Written to {out}: {', '.join(names)}"):
         if line:
             console.print(Text(line), soft_wrap=True)
     return 0

@@ -144,10 +144,7 @@ def _computing(pids: set[int]) -> set[int]:
 
 def test_bad_words_are_one_line(tmp_path: Path, capsys: Any) -> None:
     assert demo.main(["--results", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == (
-        f"error: {tmp_path}/paper/reported.csv: no such file; --results names the folder that has "
-        "paper/\n"
-    )
+    assert capsys.readouterr().err == f"error: {tmp_path}/paper/claims.yaml: no such file\n"
     for arguments in (["--only", "vision"], ["--seed", "-1"]):
         with pytest.raises(SystemExit) as caught:
             demo.main(arguments)

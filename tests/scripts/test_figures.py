@@ -212,7 +212,7 @@ def test_files_are_written_with_the_same_bytes_twice(tree: Any, tmp_path: Path) 
     import matplotlib
 
     tree.measured(everything(tree))
-    names = [f"figure10.{ending}" for ending in ("csv", "md", "tex", "png", "pdf")]
+    names = [f"figure10.{ending}" for ending in ("csv", "md", "tex", "png", "pdf", "svg")]
     first = build(tree).write(tmp_path / "a")
     # Settings of the user do not change the picture.
     with matplotlib.rc_context({"lines.linewidth": 9.0, "font.size": 20.0}):
@@ -231,7 +231,7 @@ def test_files_are_written_with_the_same_bytes_twice(tree: Any, tmp_path: Path) 
     assert lines[0] == "scale,protocol,dataset,model,method,step,mean,spread,n"
     assert first[1].read_text().startswith("![figure10](figure10.png)\n\n### Figure 10: ")
     latex = first[2].read_text()
-    assert r"\includegraphics[width=\linewidth]{figure10.pdf}" in latex
+    assert "keepaspectratio]{figure10.pdf}" in latex
     assert r"band: mean $\pm$ spread" in latex and r"\label{fig:figure10}" in latex
 
 
@@ -262,7 +262,7 @@ def test_a_figure_of_another_task_needs_a_digest_numbers_and_a_drawing(tmp_path:
     digest = Table("small", "A small figure", (), (), (), commands=("make it",))
     paths = Figure(digest, ("x",), (("1",),), Drawing).write(tmp_path / "new")
     assert [path.name for path in paths] == [
-        f"small.{ending}" for ending in ("csv", "md", "tex", "png", "pdf")
+        f"small.{ending}" for ending in ("csv", "md", "tex", "png", "pdf", "svg")
     ]
     assert paths[0].read_text() == "x\n1\n"
     assert "% missing cells: make it\n" in paths[2].read_text()

@@ -8,25 +8,25 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scripts import claims, paper_figures
 from scripts._artefacts import ARTEFACTS
 from scripts._figures import Figure
 from scripts._options import Options
 from scripts._results import load_results
 from scripts._sentences import SUFFIX
+from scripts._tables import Table
 from scripts.report import main
 
 ROOT = Path(__file__).resolve().parents[2]
-MEASURED = sorted(
-    path
-    for path in (ROOT / "results" / "measured").glob("*/*.csv")
-    if not path.stem.endswith(SUFFIX)
-)
+FILES = sorted((ROOT / "results").glob("measured/*/*.csv"))
+MEASURED = [path for path in FILES if not path.stem.endswith(SUFFIX)]
 _VOID = ("meta", "img", "br", "hr", "link")
 
 
@@ -175,24 +175,46 @@ def test_refused_rows_give_one_line_and_leave_the_old_page(claimed: Any, capsys:
 
 def _linked(folder: Path, without: Path | None = None) -> Path:
     """A results folder with the committed files but one."""
-    folder.mkdir()
-    (folder / "paper").symlink_to(ROOT / "results" / "paper")
-    for path in MEASURED:
+    for path in (ROOT / "results").rglob("*"):
         target = folder / path.relative_to(ROOT / "results")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for each in path.parent.glob(f"{path.stem}*"):
-            beside = target.with_name(each.name)
-            if path != without and not beside.exists():
-                beside.symlink_to(each)
+        if target.parts[len(folder.parts)] in ("paper", "measured") and path.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if path != without:
+                target.symlink_to(path)
     return folder
 
 
-@pytest.mark.parametrize("path", MEASURED, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_without_any_one_file_all_is_built(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_without_any_one_file_all_is_built_and_a_gap_is_named(path: Path, tmp_path: Path) -> None:
     task = path.parent.name
     less = load_results(_linked(tmp_path / "less", path), (task,), ("paper",))
-    built = [entry.build(less, Options()) for entry in ARTEFACTS.values() if entry.task == task]
+    built = {
+        name: entry.build(less, Options())
+        for name, entry in ARTEFACTS.items()
+        if entry.task == task
+    }
     assert len(built) > 2
+    whole = load_results(_linked(tmp_path / "whole"), (task,), ("paper",))
+    for name, artefact in built.items():
+        table = artefact.digest if isinstance(artefact, Figure) else artefact
+        assert isinstance(table, Table)
+        lost = _content(ARTEFACTS[name].build(whole, Options())) != _content(artefact)
+        # What the rows of another file replace is no gap.
+        if lost and not path.stem.endswith(SUFFIX) and (path.stem,) == ARTEFACTS[name].sources:
+            assert table.commands and all("python run.py" in line for line in table.commands)
+
+
+def test_without_the_paper_s_numbers_all_is_built_and_it_says_so(
+    tmp_path: Path, capsys: Any
+) -> None:
+    missing = ROOT / "results" / "paper" / "reported.csv"
+    results = _linked(tmp_path / "results", missing)
+    words = f"{results / 'paper' / 'reported.csv'} is missing: none of the paper's numbers is shown"
+    assert escape(words) in written(results)
+    assert paper_figures.main(["--results", str(results)]) == 0
+    assert words in capsys.readouterr().out
+    assert claims.main(["--results", str(results)]) == 0
+    assert words in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("task", sorted({path.parent.name for path in MEASURED}))

@@ -159,9 +159,18 @@ def test_empty_cells_stay_empty_text(tree: Any) -> None:
     assert len(select(ours, step=("", "0"), variant="x")) == 0
 
 
-def test_a_folder_without_the_papers_numbers_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"reported\.csv: no such file; --results names"):
+def test_a_folder_that_holds_no_results_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no folder with paper, measured, runs; --results names"):
         load_results(tmp_path)
+
+
+def test_without_the_papers_numbers_ours_are_read_and_the_gap_is_named(tree: Any) -> None:
+    tree.run("a", [tree.row(70.0)])
+    assert load_results(tree.path).gap == ""
+    (tree.path / "paper" / "reported.csv").unlink()
+    results = load_results(tree.path)
+    assert len(results.ours) == 1 and len(results.reported) == 0
+    assert results.gap.startswith(f"{tree.path}/paper/reported.csv is missing")
 
 
 def test_the_committed_numbers_of_the_paper_load() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,12 +58,13 @@ def test_markdown() -> None:
 
 def test_latex() -> None:
     assert to_latex(TABLE).splitlines() == [
-        r"% needs \usepackage{booktabs}",
+        r"% needs \usepackage{booktabs,graphicx}",
         r"\begin{table}",
         r"\centering\small",
         r"\setlength{\tabcolsep}{4pt}",
-        r"\caption{A small table. 50 \% \& more.}",
+        r"\caption{A small table.}",
         r"\label{tab:small}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         r"\begin{tabular}{llll}",
         r"\toprule",
         r" & \multicolumn{2}{c}{add\_jump} & \multicolumn{1}{c}{b} \\",
@@ -75,10 +77,22 @@ def test_latex() -> None:
         r"\multicolumn{4}{l}{scale=paper, protocol=paper} \\",
         r"{[}bold{]} & 7.1 (--) & 1 & missing \\",
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}",
+        r"\par\smallskip\parbox{\linewidth}{\footnotesize 50 \% \& more.}",
         r"\end{table}",
         r"% missing cells: python run.py -m experiment=small",
     ]
+
+
+def test_a_long_table_breaks_over_pages_and_repeats_its_head() -> None:
+    block = Block({"scale": "paper"}, (("pretrained", "0.0", "3", "1.0"),) * 40)
+    lines = to_latex(replace(TABLE, blocks=(block,))).splitlines()
+    assert lines[0] == r"% needs \usepackage{booktabs,longtable}"
+    assert lines.count(r"method & test & n & test \\") == 2
+    assert lines.index(r"\endfirsthead") < lines.index(r"\endhead") < lines.index(r"\bottomrule")
+    assert lines.count(r"pretrained & 0.0 & 3 & 1.0 \\") == 40
+    assert r"\noindent \footnotesize 50 \% \& more.\par" in lines
+    assert not [line for line in lines if "tabular}" in line or "{table}" in line]
 
 
 def test_latex_escapes_each_special_character_once() -> None:

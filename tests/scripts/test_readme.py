@@ -1,0 +1,52 @@
+"""What the README shows is what the committed rows say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.readme import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What the program reads and writes, to be changed."""
+    for name in ("README.md", "docs/images/figure10.svg"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((ROOT / name).read_bytes())
+    for name in ("results", "tests"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
+
+
+def test_the_table_and_the_picture_are_those_of_the_rows(capsys: Any) -> None:
+    assert main(["--check"]) == 0, capsys.readouterr().err
+
+
+def test_a_changed_verdict_or_picture_is_noticed_and_mended(checkout: Path, capsys: Any) -> None:
+    readme, picture = checkout / "README.md", checkout / "docs" / "images" / "figure10.svg"
+    text = readme.read_text(encoding="utf-8")
+    readme.write_text(text.replace("**undecided**", "**reproduced**", 1), encoding="utf-8")
+    picture.unlink()
+    assert main(["--root", str(checkout), "--check"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(";")[0] for line in lines] == [
+        f"out of date: {readme}",
+        f"out of date: {picture}",
+    ]
+    assert main(["--root", str(checkout)]) == 0
+    assert readme.read_text(encoding="utf-8") == text
+    assert picture.read_bytes() == (ROOT / "docs" / "images" / "figure10.svg").read_bytes()
+
+
+def test_a_readme_without_a_place_for_the_table_is_refused(checkout: Path, capsys: Any) -> None:
+    (checkout / "README.md").write_text("# other\n", encoding="utf-8")
+    assert main(["--root", str(checkout)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {checkout / 'README.md'}: no lines '<!-- claims")
+    assert error.count("\n") == 1
