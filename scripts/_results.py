@@ -153,6 +153,8 @@ def select(frame: pd.DataFrame, **wanted: str | Sequence[str]) -> pd.DataFrame:
     Returns:
         The rows that match all columns, in order.
     """
+    if frame.empty:
+        return frame
     # One mask: copying the frame for each column takes longer than all comparisons.
     mask = pd.Series(True, index=frame.index)
     for column, texts in wanted.items():

@@ -274,7 +274,7 @@ def test_files_have_the_same_bytes_twice(tree: Any, tmp_path: Path) -> None:
     # Neither does the order of the rows matter.
     tree.measured(everything(tree), task="dqn")
     second = [path for name in names for path in build(tree, name).write(tmp_path / "b")]
-    assert len(first) == len(second) == 10
+    assert len(first) == len(second) == 12
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
 
