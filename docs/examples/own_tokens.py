@@ -10,27 +10,28 @@ torch.manual_seed(0)
 MAN, WOMAN, HE, SHE = 10, 11, 12, 13
 prompts = torch.tensor([[3, MAN, 5, 6], [7, 8, HE, 9]])
 
-# start
-# Yours: AutoModelForCausalLM.from_pretrained(...), and the numbers of the words from its tokenizer.
 size = GPT2Config(vocab_size=50, n_layer=2, n_head=2, n_embd=32, bos_token_id=0, eos_token_id=0)
-net = GPT2LMHeadModel(size).eval()
+
+# start
+net = GPT2LMHeadModel(size).eval()  # or AutoModelForCausalLM.from_pretrained(...)
 
 swap = equitune.cyclic(2)
-table = equitune.cycle_permutations(50, [[MAN, WOMAN], [HE, SHE]])
+table = equitune.cycle_permutations(50, [[MAN, WOMAN], [HE, SHE]])  # token ids
 words, scores = equitune.Relabel(swap, table), equitune.PermuteAxis(swap, table)
 
 
 def step(read: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
-    """Read more words; the state is all words so far [N, T], the scores are [N, 50]."""
+    """The state is all words so far [N, T]; scores of the next one, [N, 50]."""
     read = torch.cat([read, more], dim=1)
     return net(read).logits[:, -1].log_softmax(dim=-1), read
 
 
 def write(prompts: Tensor) -> Tensor:
-    """Continue prompts [B, T] by 8 words, with one distribution for both groups (EquiLM)."""
+    """Continue prompts [B, T] by 8 words, from one distribution for both groups."""
     state = words.orbit(prompts[:, :-1]).flatten(0, 1)
-    rule = equitune.by_average()
-    return equitune.decode(step, state, prompts[:, -1], words, scores, rule, max_steps=8).words
+    last, rule = prompts[:, -1], equitune.by_average()
+    found = equitune.decode(step, state, last, words, scores, rule, max_steps=8)
+    return found.words
 
 
 mirrored = words.act(1, prompts)
