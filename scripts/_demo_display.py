@@ -78,6 +78,11 @@ class Display:
 
     def _draw(self) -> None:
         table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        # A path in it must stay whole.
+        table.add_column(overflow="fold")
         for name, title in self._titles.items():
             state, note = self._states[name], self._notes[name]
             if state == RUNNING:

@@ -83,9 +83,10 @@ def cell(text: str, name: str = "td") -> str:
     """
     if name == "td" and text in _BADGES:
         return element("td", badge(text))
+    scope = "col" if name == "th" else ""
     kinds = ["short"] if name == "td" and len(text) <= _SHORT else []
     kinds += ["absent"] if text in (MISSING, NOT_REPORTED) else []
-    return element(name, escape(text), class_=" ".join(kinds))
+    return element(name, escape(text), class_=" ".join(kinds), scope=scope)
 
 
 def badge(verdict: str) -> str:
@@ -108,11 +109,13 @@ def plain_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         rows: Texts.
 
     Returns:
-        HTML, in a frame that scrolls sideways.
+        HTML, in a frame that scrolls sideways; folded where it is long.
     """
     head = element("tr", *(cell(text, "th") for text in headers))
     body = (element("tr", *map(cell, row)) for row in rows)
-    return _frame(element("thead", head), element("tbody", *body))
+    lines = [*body]
+    text = _frame(element("thead", head), element("tbody", *lines))
+    return fold(f"{len(lines)} rows", text) if len(lines) > _LONG else text
 
 
 def table(shown: Table, blocks: Sequence[Block] | None = None) -> str:
@@ -131,7 +134,13 @@ def table(shown: Table, blocks: Sequence[Block] | None = None) -> str:
     heads = []
     if any(group.title for group in shown.groups):
         titles = "".join(
-            element("th", escape(group.title), colspan=str(len(group.headers)), class_="group")
+            element(
+                "th",
+                escape(group.title),
+                colspan=str(len(group.headers)),
+                class_="group",
+                scope="colgroup",
+            )
             for group in shown.groups
         )
         blank = "<th></th>" * len(shown.stub)
@@ -140,7 +149,9 @@ def table(shown: Table, blocks: Sequence[Block] | None = None) -> str:
     heads.append(element("tr", *(cell(name, "th") for name in names)))
     bodies = []
     for block in chosen:
-        title = element("th", escape(block.title), colspan=str(len(names)), class_="block")
+        title = element(
+            "th", escape(block.title), colspan=str(len(names)), class_="block", scope="rowgroup"
+        )
         rows = (element("tr", *map(cell, row)) for row in block.rows)
         bodies.append(element("tbody", element("tr", title) if block.title else "", *rows))
     text = _frame(element("thead", *heads), *bodies)
@@ -149,7 +160,11 @@ def table(shown: Table, blocks: Sequence[Block] | None = None) -> str:
 
 
 def _frame(*parts: str) -> str:
-    return element("div", element("table", *parts), class_="scroll", tabindex="0")
+    return element(
+        "div",
+        element("table", *parts),
+        **{"class": "scroll", "tabindex": "0", "role": "region", "aria-label": "table"},
+    )
 
 
 def notes(lines: Sequence[str], commands: Sequence[str]) -> str:
@@ -212,7 +227,8 @@ def _picture(figure: Figure) -> str:
     # Its own width: where there are fewer panels they are not larger.
     width = f' width="{float(found[1]) * _PIXELS:.0f}"' if found else ""
     source = f"data:image/svg+xml;base64,{base64.b64encode(picture).decode()}"
-    return element("figure", f'<img src="{source}" alt="{escape(figure.digest.title)}"{width}>')
+    words = escape(f"{figure.digest.title}: some of its numbers stand below")
+    return element("figure", f'<img src="{source}" alt="{words}"{width}>')
 
 
 def _nothing() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,16 +13,17 @@ from experiments.rows import SCALES
 from scripts._artefacts import ARTEFACTS, Entry
 from scripts._cells import EN_DASH, NOT_REPORTED
 from scripts._claims_report import Report, make_report
-from scripts._claims_statistics import overall
+from scripts._claims_statistics import TESTED, overall
 from scripts._claims_tables import COUNTED, grouped
 from scripts._figures import Figure
 from scripts._options import Options
 from scripts._report_html import artefact, badge, element, fold, notes, plain_table, table
-from scripts._report_sources import Source, find_sources
+from scripts._report_sources import KEYS, Source, find_sources, hours
 from scripts._results import Results, load_results
 from scripts._tables import Table
 
 _STYLE = Path(__file__).with_name("report.css")
+_VERDICT = 3  # the cell of a line of the table of verdicts, after the claim's name
 _TITLES = {
     "scan": "SCAN: compositional generalisation",
     "dqn": "Deep Q-learning",
@@ -31,16 +33,18 @@ _TITLES = {
     "theory": "Theory",
 }
 _SCALES = {
-    "paper": "Rows at the scale “paper” alone: the paper's protocol and budget, on the models "
-    "that are named with each number. Where the paper's own models could not be had, others stand "
-    "in, and it says so.",
+    "paper": "Rows at the scale “paper” alone: full-scale runs, on the models that are named with "
+    "each number, by the text (protocol paper) or as the authors' code does it (reference). Where "
+    "the paper's own models could not be had, others stand in. Smaller than in the paper are the "
+    "budgets of Figure 5a (steps), Table 1 (images) and of the sentences in Figures 3 and 9; what "
+    "was run is in their titles, variants and notes.",
     "demo": "Rows at the scale “demo” alone: small models, small data, minutes of training. They "
     "show that everything runs and what the shapes look like; they do not say whether the paper is "
     "right. The paper's own numbers, where they stand beside, are at its own scale.",
 }
 _HEADERS = (
-    *("protocol", "model", "data", "seeds", "runs", "rows", "commit", "ran on", "begun"),
-    "CPU hours",
+    *("protocol", "model", "data", "method", "variant", "seeds", "runs", "rows"),
+    *("commits", "ran on", "begun", "CPU hours", "with what they build on"),
 )
 
 
@@ -103,6 +107,7 @@ def _header(scale: str, claims: Report, tasks: Sequence[str], gap: str) -> str:
             class_=f"scale {scale}",
         ),
         element("p", escape(gap), class_="scale gap") if gap else "",
+        element("p", "Verdicts on claims, one for each protocol and kind of models:"),
         element("ul", chips, class_="chips"),
         element("nav", menu),
     )
@@ -122,8 +127,9 @@ def _claims(report: Report) -> str:
         element("h2", "What the paper claims"),
         element(
             "p",
-            "Each claim is a comparison of rows, decided by an interval of paired differences. "
-            f"Cells are counted as {' / '.join(COUNTED)}.",
+            "Each claim is a comparison of rows, decided by an interval of paired differences, in "
+            "each of its cells (a data set, a model, a pair of methods); it has the worst verdict "
+            "of its cells.",
         ),
         *parts,
         notes(verdicts.notes, verdicts.commands),
@@ -145,6 +151,8 @@ def _claim(
         "article",
         element("p", escape(statement), class_="claim"),
         element("ul", *map(_verdict, lines), class_="verdicts"),
+        # Of theory there is no number: what was found is in words.
+        element("p", escape(decided)) if lines[0][_VERDICT] == TESTED else "",
         element("p", f"{escape(place)} · ", element("code", name), class_="origin"),
         fold(
             "How it was decided",
@@ -165,7 +173,9 @@ def _verdict(line: Sequence[str]) -> str:
     protocol, models, counts, verdict, _, _, theirs = line
     about = [] if protocol == EN_DASH else [f"protocol {protocol}"]
     about += [] if models == EN_DASH else [models]
-    about += [f"cells {counts}"] if about else []
+    numbers = zip(counts.split(" / "), COUNTED, strict=True)
+    cells = [f"{number} {name}" for number, name in numbers if number != "0"]
+    about += [f"cells: {', '.join(cells)}"] if about and cells else []
     about += [] if theirs == NOT_REPORTED else [f"by the paper's own numbers it {theirs}"]
     return element("li", badge(verdict), " ", escape(" · ".join(about)))
 
@@ -173,6 +183,8 @@ def _verdict(line: Sequence[str]) -> str:
 def _task(task: str, results: Results, sources: Sequence[Source], scale: str) -> str:
     blank = replace(results, ours=results.ours.head(0))
     options = Options((scale,))
+    # The rows of a file that no entry names, and those of fresh runs, may be in any.
+    named = {name for entry in ARTEFACTS.values() if entry.task == task for name in entry.sources}
     shown: list[str] = []
     empty: list[str] = []
     for name, entry in ARTEFACTS.items():
@@ -182,7 +194,7 @@ def _task(task: str, results: Results, sources: Sequence[Source], scale: str) ->
         rows = {
             _anchor(source): source.path
             for source in sources
-            if source.task == task and source.name in (*entry.sources, "runs")
+            if source.task == task and (source.name in entry.sources or source.name not in named)
         }
         ours = _numbers(built) != _numbers(_built(entry, blank, options))
         command = f"python scripts/paper_figures.py --only {name} --scale {scale}"
@@ -203,7 +215,8 @@ def _numbers(built: Table | Figure) -> tuple[object, ...]:
 
 
 def _anchor(source: Source) -> str:
-    return f"rows-{source.task}-{source.name}"
+    name = re.sub(r"[^\w.-]", "-", source.name)
+    return f"rows-{source.task}-{name}" if name else f"runs-{source.task}"
 
 
 def _runs(sources: Sequence[Source], results: Results) -> str:
@@ -211,17 +224,19 @@ def _runs(sources: Sequence[Source], results: Results) -> str:
     for source in sources:
         rows = [
             (
-                *(each.labels[name] for name in ("protocol", "model", "dataset")),
-                _seeds(each.seeds),
-                *(str(len(each.runs)), str(each.rows)),
-                *(each.commits, each.hardware, each.started, f"{each.hours:.2f}"),
+                *(each.labels[name] for name in KEYS),
+                *(_seeds(each.seeds), str(len(each.runs)), str(each.rows)),
+                *(each.commits, each.hardware, each.started),
+                *(hours(each.runs.values()), hours([*each.runs.values(), *each.bases.values()])),
             )
             for each in source.lines
         ]
+        total = f"{hours(source.records.values())} CPU hours in all, each run counted once."
         parts.append(
             element(
                 "article",
                 element("h3", escape(source.path)),
+                element("p", total),
                 plain_table(_HEADERS, rows),
                 id=_anchor(source),
             )
@@ -232,13 +247,14 @@ def _runs(sources: Sequence[Source], results: Results) -> str:
         element("h2", "How it was run"),
         element(
             "p",
-            "One line per protocol, model and data set. The column ",
+            "One line per protocol, model, data set, method and variant. The column ",
             element("code", "run"),
             " of a file names the run of each row; its record, with configuration, versions and "
             "checksums, is in the file of the same name that ends in ",
             element("code", ".json"),
-            ", or in the run's own folder. Time is that of these runs, without the pretraining "
-            "that they build on; a star marks uncommitted changes of the code.",
+            ", or in the run's own folder. Runs that others build on (a pretraining) are in the "
+            "last column of each line that needs them, and in its commits; a star marks "
+            "uncommitted changes of the code.",
         ),
         *(parts or [element("p", "No rows at this scale.", class_="absent")]),
         element("p", escape(skipped)) if skipped else "",
@@ -250,7 +266,7 @@ def _skipped(skipped: Mapping[str, int]) -> str:
     if not skipped:
         return ""
     counts = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
-    return f"Runs that are not done and not counted: {counts}."
+    return f"Runs on this machine, of any scale, that are not done and not counted: {counts}."
 
 
 def _seeds(seeds: set[str]) -> str:

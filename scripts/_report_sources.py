@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from scripts._results import Results
+from scripts._rows import BUILT_ON
 from scripts._sentences import SUFFIX
 
 _HOUR = 3600
-_COMMIT = 7
+_LETTERS = 7
+_DAY = len("2026-01-31")
 UNKNOWN = "not recorded"
+KEYS = ("protocol", "model", "dataset", "method", "variant")
 
 
 @dataclass
@@ -22,53 +26,64 @@ class Line:
     """Runs of one kind.
 
     Attributes:
-        labels: Column to text: protocol, model, data set.
+        labels: Column to text: those of `KEYS`.
         seeds: Their seeds.
         runs: Name to record, empty where there is none.
         rows: How many rows they have.
+        bases: Name to record of the runs that they build on, over any number of levels.
     """
 
     labels: Mapping[str, str]
     seeds: set[str] = field(default_factory=set)
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     rows: int = 0
-
-    def _texts(self, name: str) -> list[str]:
-        found = (record.get(name) or UNKNOWN for record in self.runs.values())
-        return sorted({str(each) for each in found})
+    bases: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def commits(self) -> str:
         """The commits of their code, the first letters; a star for uncommitted changes."""
-        marks = {
-            f"{str(record.get('commit') or UNKNOWN)[:_COMMIT]}{'*' if record.get('dirty') else ''}"
-            for record in self.runs.values()
-        }
-        return ", ".join(sorted(marks))
+        records = [*self.runs.values(), *self.bases.values()]
+        found = {_commit(record) for record in records if record.get("commit")}
+        return ", ".join(sorted(found)) or UNKNOWN
 
     @property
     def hardware(self) -> str:
         """What they ran on, as far as it was recorded."""
-        devices = {
-            str(record.get("facts", {}).get("device") or UNKNOWN) for record in self.runs.values()
-        }
-        machines = {
-            f"{record['machine']}, {record['cores']} cores"
-            for record in self.runs.values()
-            if "cores" in record
-        }
-        return "; ".join([", ".join(sorted(devices)), *sorted(machines)])
+        facts = [record.get("facts") or {} for record in self.runs.values()]
+        devices = sorted({str(each.get("device") or UNKNOWN) for each in facts})
+        machines = sorted({_machine(record) for record in self.runs.values()})
+        return f"{', '.join(devices)}; machine {', '.join(machines)}"
 
     @property
     def started(self) -> str:
         """The days on which they began."""
-        days = sorted({text[:10] for text in self._texts("started")})
+        found = (record.get("started") for record in self.runs.values())
+        days = sorted({str(text)[:_DAY] for text in found if text})
         return " to ".join(dict.fromkeys((days[0], days[-1]))) if days else UNKNOWN
 
-    @property
-    def hours(self) -> float:
-        """CPU time of these runs, without those that they build on, in hours."""
-        return sum(float(each.get("cpu_seconds", 0.0)) for each in self.runs.values()) / _HOUR
+
+def hours(records: Iterable[Mapping[str, Any]]) -> str:
+    """Add up the CPU time of runs.
+
+    Args:
+        records: Their records.
+
+    Returns:
+        Hours; `not recorded` where none says.
+    """
+    found = [record.get("cpu_seconds") for record in records]
+    known = [float(seconds) for seconds in found if seconds is not None]
+    return f"{sum(known) / _HOUR:.2f}" if known else UNKNOWN
+
+
+def _commit(record: Mapping[str, Any]) -> str:
+    return f"{str(record['commit'])[:_LETTERS]}{'*' if record.get('dirty') else ''}"
+
+
+def _machine(record: Mapping[str, Any]) -> str:
+    if not record.get("machine"):
+        return UNKNOWN
+    return f"{record['machine']}, {record.get('cores', UNKNOWN)} cores"
 
 
 @dataclass(frozen=True)
@@ -77,7 +92,7 @@ class Source:
 
     Attributes:
         task: The task.
-        name: Stem of the file; `runs` for the folder.
+        name: Stem of the file; empty for the folder.
         path: Relative to the results folder.
         lines: Its runs.
     """
@@ -86,6 +101,14 @@ class Source:
     name: str
     path: str
     lines: tuple[Line, ...]
+
+    @property
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Name to record of all its runs, and of those that they build on."""
+        found: dict[str, dict[str, Any]] = {}
+        for line in self.lines:
+            found |= line.runs | line.bases
+        return found
 
 
 def find_sources(folder: Path, results: Results, scale: str) -> list[Source]:
@@ -107,38 +130,56 @@ def find_sources(folder: Path, results: Results, scale: str) -> list[Source]:
         records = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         with path.open(newline="", encoding="utf-8") as stream:
             rows = [row for row in csv.DictReader(stream) if row["scale"] == scale]
-        lines = _lines((row, row["run"], records[row["run"]]) for row in rows)
+        lines = _lines(((row, row["run"], records[row["run"]]) for row in rows), records.get)
         if lines:
             sources.append(
                 Source(path.parent.name, path.stem, str(path.relative_to(folder)), lines)
             )
     fresh = results.ours[results.ours["origin"] != "measured"]
     for task, rows in fresh.groupby("task", sort=False):
-        sources.append(
-            Source(str(task), "runs", f"runs/{task}", _lines(_fresh(rows.to_dict("records"))))
-        )
+        read = cache(partial(_read, folder / "runs" / str(task)))
+        found = ((row, _run_of(row)) for row in rows.to_dict("records"))
+        lines = _lines(((row, run, read(run) or {}) for row, run in found), read)
+        sources.append(Source(str(task), "", f"runs/{task}", lines))
     return sources
 
 
-def _fresh(
-    rows: Sequence[Mapping[Any, Any]],
-) -> Iterator[tuple[Mapping[Any, Any], str, dict[str, Any]]]:
-    records: dict[Path, dict[str, Any]] = {}
-    for row in rows:
-        run = Path(str(row["where"]).rpartition(":")[0]).parent
-        if run not in records:
-            records[run] = json.loads((run / "record.json").read_text(encoding="utf-8"))
-        yield row, run.name, records[run]
+def _run_of(row: Mapping[Any, Any]) -> str:
+    return Path(str(row["where"]).rpartition(":")[0]).parent.name
+
+
+def _read(runs: Path, run: str) -> dict[str, Any] | None:
+    path = runs / run / "record.json"
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return record
 
 
 def _lines(
     rows: Iterable[tuple[Mapping[Any, Any], str, dict[str, Any]]],
+    find: Callable[[str], dict[str, Any] | None],
 ) -> tuple[Line, ...]:
     lines: dict[tuple[str, ...], Line] = {}
     for row, run, record in rows:
-        labels = {name: str(row[name]) for name in ("protocol", "model", "dataset")}
+        labels = {name: str(row[name]) for name in KEYS}
         line = lines.setdefault(tuple(labels.values()), Line(labels))
         line.seeds.add(str(row["seed"]))
+        if run not in line.runs:
+            line.bases |= _bases(record, find)
         line.runs[run] = record
         line.rows += 1
     return tuple(lines.values())
+
+
+def _bases(
+    record: Mapping[str, Any], find: Callable[[str], dict[str, Any] | None]
+) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name in BUILT_ON:
+        run = str((record.get("facts") or {}).get(name) or "")
+        base = find(run) if run else None
+        if base is not None:
+            found |= {run: base} | _bases(base, find)
+    return found

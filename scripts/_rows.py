@@ -15,6 +15,12 @@ from typing import NamedTuple
 
 from experiments.rows import COLUMNS, METHODS, PROTOCOLS, SCALES
 
+# Facts of a record that name a run which it was built on.
+BUILT_ON = (
+    *("pretrained_by", "finetuned_by", "weighted_by"),
+    *("features_by", "probed_by", "text_by"),
+    *("generated_by", "regard_by"),
+)
 KEY_COLUMNS = COLUMNS[:-1]
 MEASURED_COLUMNS = (*COLUMNS, "run")
 REPORTED_COLUMNS = ("artefact", *COLUMNS, "std", "source", "read_error")

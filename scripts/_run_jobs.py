@@ -73,6 +73,19 @@ def jobs(words: Sequence[str]) -> Iterator[Job]:
             yield Job(own, folder, state, reason)
 
 
+def count(words: Sequence[str]) -> int:
+    """Count the jobs of a command line, without composing each.
+
+    Args:
+        words: What follows `python run.py`, with `experiment=PRESET`.
+
+    Returns:
+        How many there are.
+    """
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return len(_sweep(words)[1])
+
+
 def _sweep(words: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     """Return Hydra's own words and those of each job, as its sweeper makes them."""
     loader = GlobalHydra.instance().config_loader()

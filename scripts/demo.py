@@ -10,24 +10,26 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 # Run as a file, Python puts this folder on the path, not its parent, which holds `scripts`.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from experiments.cli import BAD_INPUT
 from scripts._claims_file import read_claims
 from scripts._claims_report import FILE
 from scripts._demo_display import DONE, FAILED, RUNNING, Display
-from scripts._run_list import find_all
+from scripts._run_jobs import count
 
 ROOT = Path(__file__).resolve().parents[1]
 _SHOWN_LINES = 8
@@ -35,6 +37,10 @@ _STOPPED = 130
 # Longer than a job of any task needs to write what it has.
 _GRACE = 30.0
 _INTERVAL = 1.0
+# Of a terminal (Ctrl-C, and that it was closed) and of whoever ends programs.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# What a job of a sweep logs at its end, new or found.
+_JOB_DONE = re.compile(r"evaluate-\S+: done (?:in|before)")
 
 
 class Step(NamedTuple):
@@ -140,8 +146,17 @@ def sweeps(step: Step, seed: int, results: Path) -> Iterator[list[str]]:
     for words in step.sweeps:
         yield [
             *("run.py", *words.split(), "scale=demo", f"seed={seeds}"),
-            *("logger=none", "hydra/launcher=joblib", f"results={results}"),
+            *("logger=none", "hydra/launcher=joblib", f"results={_quoted(results)}"),
         ]
+
+
+def _quoted(path: Path) -> str:
+    """Write a path so that Hydra takes it for one."""
+    text = str(path)
+    if re.fullmatch(r"[A-Za-z0-9_./-]+", text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def reports(step: Step, results: Path) -> list[str]:
@@ -169,19 +184,43 @@ def figures(results: Path) -> Path:
     return results / "demo" / "figures"
 
 
-def call(words: Sequence[str], log: Path, wait: Callable[[], None]) -> bool:
+class Stop:
+    """Notes that the user, or the system, asked to stop; a context in which signals do so."""
+
+    def __init__(self) -> None:
+        """Begin with nothing asked."""
+        self.asked = False
+        self._before: list[Any] = []
+
+    def __enter__(self) -> Self:
+        """Catch the signals of a terminal, and of whoever ends programs."""
+        self._before = [signal.signal(kind, self) for kind in _SIGNALS]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give them back."""
+        for kind, handler in zip(_SIGNALS, self._before, strict=True):
+            signal.signal(kind, handler)
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        """Note one; further ones change nothing, since jobs are being ended already."""
+        self.asked = True
+
+
+def call(words: Sequence[str], log: Path, wait: Callable[[], None], stop: Stop) -> bool:
     """Run a Python program of this checkout; its output goes to a file.
 
     Args:
         words: The words after `python`.
         log: Where its output is appended.
         wait: Called every second while it runs.
+        stop: Whether to stop.
 
     Returns:
         Whether it ended without error.
 
     Raises:
-        Stopped: As `wait` raises it; the program and all that it started have ended then.
+        Stopped: If asked to; the program and all that it started have ended then.
     """
     with log.open("a", encoding="utf-8") as stream:
         stream.write(f"$ {shlex.join(['python', *words])}\n")
@@ -195,11 +234,13 @@ def call(words: Sequence[str], log: Path, wait: Callable[[], None]) -> bool:
             start_new_session=True,
         )
         try:
-            while True:
-                try:
+            while not stop.asked:
+                with suppress(subprocess.TimeoutExpired):
                     return child.wait(_INTERVAL) == 0
-                except subprocess.TimeoutExpired:
-                    wait()
+                wait()
+            with suppress(OSError):
+                print(f"stopping: jobs write what they have, up to {_GRACE:.0f} s", file=sys.stderr)
+            raise Stopped
         finally:
             _end(child)
 
@@ -230,42 +271,39 @@ def _has_members(group: int) -> bool:
     return True
 
 
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise Stopped
-
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(kind, stop) for kind in kinds]
-    try:
-        yield
-    finally:
-        for kind, handler in zip(kinds, before, strict=True):
-            signal.signal(kind, handler)
-
-
-def _run(step: Step, seed: int, results: Path, display: Display) -> bool:
+def _run(step: Step, seed: int, results: Path, display: Display, stop: Stop) -> bool:
     """Do a step: its sweeps, then what is built from their rows."""
     log = results / "demo" / f"{step.task}.log"
     log.write_text("", encoding="utf-8")
+    calls = [*sweeps(step, seed, results)]
 
-    def count() -> None:
-        display.show(
-            step.task, RUNNING, f"{len(find_all(results / 'runs', step.task, 'done'))} runs"
-        )
+    def show() -> None:
+        done = len(_JOB_DONE.findall(log.read_text(encoding="utf-8", errors="replace")))
+        display.show(step.task, RUNNING, f"{done} of {total} runs" if total else f"{done} runs")
 
     start = time.monotonic()
     display.show(step.task, RUNNING, "")
-    for words in (*sweeps(step, seed, results), reports(step, results)):
-        if not call(words, log, count):
-            display.show(step.task, FAILED, f"{time.monotonic() - start:.0f} s, see {log}")
+    total = 0
+    with suppress(*BAD_INPUT):  # the call itself will say what is wrong
+        total = sum(count(words[1:]) for words in calls)
+    for words in (*calls, reports(step, results)):
+        if not call(words, log, show, stop):
+            display.show(step.task, FAILED, f"{time.monotonic() - start:.0f} s, see {_near(log)}")
             tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_SHOWN_LINES:]
             again = shlex.join(["python", *words])
             display.say("\n".join([*tail, f"To do this part again: {again}"]))
             return False
-    shown = _first_file(figures(results) / step.artefacts[0])
+    shown = _near(_first_file(figures(results) / step.artefacts[0]))
     display.show(step.task, DONE, f"{time.monotonic() - start:.0f} s, see {shown}")
     return True
+
+
+def _near(path: Path) -> str:
+    """Write a path as it is seen from here, if that is shorter."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
 
 
 def _first_file(stem: Path) -> Path:
@@ -301,13 +339,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     start = time.monotonic()
     try:
-        with _stoppable(), Display({step.task: step.title for step in steps}) as display:
-            passed = [_run(step, chosen.seed, results, display) for step in steps]
+        with Stop() as stop, Display({step.task: step.title for step in steps}) as display:
+            passed = [_run(step, chosen.seed, results, display, stop) for step in steps]
             log = results / "demo" / "report.log"
             log.write_text("", encoding="utf-8")
-            written = [call(words, log, lambda: None) for words in end]
+            written = [call(words, log, lambda: None, stop) for words in end]
     except Stopped:
-        print("stopped; the same command goes on where it was", file=sys.stderr)
+        with suppress(OSError):
+            print("stopped; the same command goes on where it was", file=sys.stderr)
         return _STOPPED
     print(f"{time.monotonic() - start:.0f} s in all")
     if not all(written):

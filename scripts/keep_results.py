@@ -19,18 +19,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.rows import COLUMNS, METHODS, PROTOCOLS, SCALES
 from scripts._results import finished_runs
-from scripts._rows import KEY_COLUMNS, Row, read_metrics
+from scripts._rows import BUILT_ON, KEY_COLUMNS, Row, read_metrics
 from scripts._sentences import FOREIGN, SUFFIX, write_sentences
 
 # Columns that can be asked for; the task and the scale are chosen otherwise.
 WHERE_COLUMNS = tuple(column for column in KEY_COLUMNS if column not in ("task", "scale"))
 CLOSED = {"method": METHODS, "protocol": PROTOCOLS}
-# Facts of a record that name a run which it was built on.
-BUILT_ON = (
-    *("pretrained_by", "finetuned_by", "weighted_by"),
-    *("features_by", "probed_by", "text_by"),
-    *("generated_by", "regard_by"),
-)
 
 _GRAMMAR = """\
 A condition is COLUMN=VALUE[,VALUE...] (the column has one of these texts) or

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from scripts._artefacts import ARTEFACTS
 from scripts._cells import EN_DASH, NOT_REPORTED
 from scripts._claims_report import Report, make_report
-from scripts._claims_statistics import NOT_RUN, REPRODUCED, overall
+from scripts._claims_statistics import NOT_RUN, REPRODUCED, TESTED, overall
 from scripts._claims_tables import grouped
 from scripts._figures import Figure
 from scripts._options import Options
@@ -49,9 +49,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(
         prog="readme.py", description="The README's table of claims and picture, from results/."
     )
-    parser.add_argument(
-        *("--root",), type=Path, default=ROOT, help="the checkout (default: this one)"
-    )
+    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout (default: this one)")
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     return parser.parse_args(arguments)
 
@@ -79,13 +77,16 @@ def claims_table(report: Report) -> str:
     papers = {row[0]: row[-1] for block in verdicts.blocks for row in block.rows}
     lines = []
     for block in statements.blocks:
-        for claim, statement, place, _ in block.rows:
+        for claim, statement, place, note in block.rows:
+            # Of theory there is no number: what was found is in words.
+            said = f": {note}" if f"**{TESTED}**" in ours[claim] else ""
             parts = (
                 f"{text} ({', '.join(shares)})" if shares else text
                 for text, shares in ours[claim].items()
             )
             paper = EN_DASH if papers[claim] == NOT_REPORTED else papers[claim]
-            lines.append(f"| {statement} | {place} | {'<br>'.join(parts)} | {paper} |\n")
+            row = (statement, place, f"{'<br>'.join(parts)}{said}", paper)
+            lines.append(f"| {' | '.join(row)} |\n")
     return _HEAD + "".join(lines)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 # Run as a file, Python puts this folder on the path, not its parent, which holds `scripts`.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from experiments.files import write_text
 from scripts._report_page import write_page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,7 +45,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     view = parser.add_mutually_exclusive_group()
     view.add_argument(
-        *("--paper-scale",),
+        "--paper-scale",
         dest="scale",
         action="store_const",
         const="paper",
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = chosen.out or chosen.results / _NAMES[chosen.scale]
     try:
         page = write_page(chosen.results, chosen.scale, ROOT)
-        path.write_text(page, encoding="utf-8", newline="")
+        write_text(path, page)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,5 +1,6 @@
 """States: the Q-network of a stable-baselines3 agent that acts alike on both sides."""
 
+# start
 import gymnasium
 import torch
 from stable_baselines3 import DQN
@@ -7,7 +8,6 @@ from stable_baselines3 import DQN
 import equitune
 from equitune import losses
 
-# start
 agent = DQN("MlpPolicy", gymnasium.make("CartPole-v1"), seed=0)  # or yours, trained
 
 mirror = equitune.cyclic(2)

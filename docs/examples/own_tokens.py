@@ -21,7 +21,7 @@ words, scores = equitune.Relabel(swap, table), equitune.PermuteAxis(swap, table)
 
 
 def step(read: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
-    """The state is all words so far [N, T]; scores of the next one, [N, 50]."""
+    """The state is all words so far [N, T]; scores of the next one, [N, V]."""
     read = torch.cat([read, more], dim=1)
     return net(read).logits[:, -1].log_softmax(dim=-1), read
 
@@ -34,6 +34,7 @@ def write(prompts: Tensor) -> Tensor:
     return found.words
 
 
+prompts = torch.tensor([[3, MAN, 5, 6], [7, 8, HE, 9]])
 mirrored = words.act(1, prompts)
 assert torch.equal(write(mirrored), words.act(1, write(prompts)))
 # end

@@ -64,6 +64,16 @@ def test_its_jobs_are_valid_small_and_its_own(each: demo.Step, tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "name", ["plain", "with space", "a,b", "Work (copy)", "it's", "x=[1]", "ü"]
+)
+def test_any_folder_can_hold_the_results(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    [call] = demo.sweeps(step(TINY), 0, folder)
+    found = list(jobs(call[1:]))
+    assert len(found) == 1 and found[0].folder.parent == folder / "runs" / "scan"
+
+
 def test_a_part_that_fails_is_shown_and_the_others_are_done(
     results: Path, monkeypatch: Any, capsys: Any
 ) -> None:
@@ -90,7 +100,14 @@ def test_a_part_that_fails_is_shown_and_the_others_are_done(
     assert records == {path: path.read_bytes() for path in (results / "runs").rglob("record.json")}
 
 
-def test_stopped_it_ends_all_it_started_and_says_how_to_go_on(results: Path) -> None:
+@pytest.mark.parametrize(
+    "signals",
+    [[signal.SIGTERM], [signal.SIGHUP], [signal.SIGINT, signal.SIGINT]],
+    ids=["ended", "terminal closed", "Ctrl-C twice"],
+)
+def test_stopped_it_ends_all_it_started_and_says_how_to_go_on(
+    results: Path, signals: list[signal.Signals]
+) -> None:
     words = [sys.executable, "scripts/demo.py", "--only", "scan", "--results", str(results)]
     child = subprocess.Popen(
         words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -104,13 +121,18 @@ def test_stopped_it_ends_all_it_started_and_says_how_to_go_on(results: Path) -> 
         assert records, child.poll()
         started = _descendants(child.pid)
         assert len(started) >= 2
-        child.send_signal(signal.SIGTERM)
+        for number in signals:
+            child.send_signal(number)
+            time.sleep(1.5)
         out, error = child.communicate(timeout=90)
     finally:
         child.kill()
     assert child.returncode == 130
     assert out.splitlines() == ["scan: running: LSTMs on SCAN, Table 2"]
-    assert error == "stopped; the same command goes on where it was\n"
+    assert error.splitlines() == [
+        "stopping: jobs write what they have, up to 30 s",
+        "stopped; the same command goes on where it was",
+    ]
     assert not _computing(started)
     statuses = {json.loads(path.read_text())["status"] for path in records}
     assert "failed" not in statuses and "done" not in statuses
@@ -164,7 +186,10 @@ def test_a_terminal_shows_all_parts_and_a_log_one_line_for_each_change() -> None
         "a: done: 3 s",
         "b: failed: 4 s",
     ]
+    path = "results/demo/figures/figure2_training.png"
     screen = Console(record=True, width=80, force_terminal=True, file=io.StringIO())
     with Display({"a": "first", "b": "second"}, screen) as display:
         display.show("a", RUNNING, "2 runs")
-    assert "running  first" in screen.export_text()
+        display.show("b", DONE, f"44 s, see {path}")
+    shown = screen.export_text()
+    assert "running  first" in shown and path in shown

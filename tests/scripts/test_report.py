@@ -91,8 +91,14 @@ def claimed(tree: Any) -> Any:
 
 
 def test_it_needs_nothing_else_and_every_link_leads_somewhere(claimed: Any) -> None:
+    returns = [claimed.returns([-400.0, -300.0], name) for name in ("pretrained", "equizero")]
+    claimed.measured([row for rows in returns for row in rows], "figure2", task="dqn")
+    # Neither the folder of runs nor a file of any name is taken for another.
+    claimed.measured(claimed.rows([70.0], model="GRU"), "runs")
+    claimed.run("fresh", claimed.rows([60.0], model="RNN"))
     text = written(claimed.path)
     page = _Page(text)
+    assert len(page.addresses) == 2
     assert page.targets and page.targets <= page.anchors
     assert all(address.startswith("data:image/svg+xml;base64,") for address in page.addresses)
     assert not re.search(r"<script|@import|url\(|https?:", re.sub(r'src="[^"]*"', "", text))
@@ -152,6 +158,44 @@ def test_it_says_how_rows_were_run(claimed: Any) -> None:
     said = section(written(claimed.path), "rows-scan-zero_shot")
     for words in ("0123456*", "2.00", "2026-03-04", "a machine, 2 cores", "cpu", "LSTM", "0-2"):
         assert words in said
+
+
+def test_time_includes_what_runs_build_on_and_counts_it_once(claimed: Any) -> None:
+    path = claimed.path / "measured" / "scan" / "zero_shot.csv"
+    lines = path.read_text(encoding="utf-8").replace("some-run", "first").splitlines()
+    lines[-1] = lines[-1].replace("first", "second")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    hour, facts = {"status": "done", "cpu_seconds": 3600.0}, {"pretrained_by": "base"}
+    records = {
+        **{"first": hour | {"facts": facts}, "second": hour | {"facts": facts}},
+        **{"base": hour | {"commit": "fedcba9876"}, "other": hour},
+    }
+    path.with_suffix(".json").write_text(json.dumps(records), encoding="utf-8")
+    said = section(written(claimed.path), "rows-scan-zero_shot")
+    assert "3.00 CPU hours in all, each run counted once" in said
+    # Of equizero two runs, and what both build on.
+    assert re.search(r"equizero\s.*?2.00\s+3.00", said, re.DOTALL) and "fedcba9" in said
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{}, {"cores": 2}, {"facts": None, "cpu_seconds": None, "commit": None, "started": None}],
+    ids=["empty", "no machine", "nothing known"],
+)
+def test_what_a_record_does_not_say_is_said_to_be_missing(claimed: Any, record: Any) -> None:
+    path = claimed.path / "measured" / "scan" / "zero_shot.json"
+    path.write_text(json.dumps({"some-run": {"status": "done", **record}}), encoding="utf-8")
+    said = section(written(claimed.path), "rows-scan-zero_shot")
+    assert "not recorded CPU hours in all" in said and said.count("not recorded") >= 5
+
+
+def test_a_file_of_any_name_is_named_below_what_shows_its_rows(claimed: Any) -> None:
+    folder = claimed.path / "measured" / "scan"
+    for ending in ("csv", "json"):
+        (folder / f"zero_shot.{ending}").rename(folder / f"my runs.{ending}")
+    page = written(claimed.path)
+    assert "measured/scan/my runs.csv" in section(page, "table2")
+    assert _Page(page).targets <= _Page(page).anchors
 
 
 def test_what_was_not_run_is_named_with_its_command(claimed: Any) -> None:
@@ -237,6 +281,13 @@ def test_the_files_that_an_artefact_names_are_those_whose_rows_it_shows(
             assert shown or full == _content(entry.build(blank, Options())), name
 
 
+def test_every_file_is_shown_by_some_artefact() -> None:
+    shown = {(entry.task, name) for entry in ARTEFACTS.values() for name in entry.sources}
+    left = {(path.parent.name, path.stem) for path in MEASURED} - shown
+    # The tables of docs/cnn.md on batch statistics and on larger groups.
+    assert left == {("cnn", "reduced"), ("cnn", "groups")}
+
+
 def _content(built: Any) -> tuple[Any, ...]:
     rows = built.rows if isinstance(built, Figure) else ()
     return rows, built.digest if isinstance(built, Figure) else built
@@ -254,6 +305,7 @@ def test_the_committed_rows_make_a_page_that_a_phone_shows(tmp_path: Path) -> No
     frame.write_text(
         '<iframe id="phone" width="390" height="800" src="results/page.html"></iframe><script>'
         "window.onload = () => { const page = document.getElementById('phone').contentDocument;"
+        "page.querySelectorAll('details').forEach(part => { part.open = true; });"
         "const facts = {width: page.documentElement.scrollWidth,"
         "images: [...page.images].map(i => i.naturalWidth),"
         "sections: page.querySelectorAll('section').length,"
