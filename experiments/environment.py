@@ -57,6 +57,21 @@ def commit() -> dict[str, Any]:
     return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
 
 
+_submitted: dict[str, Any] = {}
+
+
+def note_submitted(commit: dict[str, Any] | None) -> None:
+    """Take the commit with which the sweep of this job was started (None: it is no sweep's)."""
+    _submitted.clear()
+    if commit is not None:
+        _submitted["submitted"] = commit
+
+
+def submitted() -> dict[str, Any]:
+    """Return the commit with which the sweep of this job was started, as a part of a record."""
+    return dict(_submitted)
+
+
 @functools.cache
 def versions() -> dict[str, str | None]:
     """Return the versions of Python and of the packages that a result may depend on."""

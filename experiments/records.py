@@ -159,6 +159,7 @@ class Run:
             "protocol": self._columns["protocol"],
             "scale": self._columns["scale"],
             **environment.commit(),
+            **environment.submitted(),
             "versions": environment.versions(),
             **environment.machine(),
             "identity": name.identity,

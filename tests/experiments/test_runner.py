@@ -8,7 +8,9 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import pickle
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -16,8 +18,9 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from omegaconf import OmegaConf
 
-from experiments import registry, runner
+from experiments import environment, registry, runner
 from experiments.errors import Interrupted, RunFailed, UserError
 from experiments.files import load_tensors, save_tensors, write_atomic
 from experiments.records import find_finished, read_record
@@ -29,6 +32,7 @@ from experiments.schema import (
     RunConfig,
 )
 from experiments.stages import name_run
+from experiments.submission import Submission
 
 TOTAL = 50 * 51 / 2
 
@@ -135,18 +139,92 @@ def test_a_failed_run_says_so_and_the_next_attempt_resumes(config: RunConfig) ->
     assert again is not None and again["facts"]["resumed_at"] == 20 and again["attempts"] == 2
 
 
-def test_sigterm_saves_ends_and_the_same_command_resumes(config: RunConfig) -> None:
-    Path(config.results, "stop").touch()
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGUSR2"])
+def test_a_signal_saves_ends_and_the_same_command_resumes(config: RunConfig, name: str) -> None:
+    stop = signal.Signals[name]
+    Path(config.results, "stop").write_text(str(int(stop)))
+    before = signal.getsignal(stop)
     with pytest.raises(Interrupted):
         runner.execute(config)
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(stop) == before
     record = read_record(folder(config))
     assert record is not None and record["status"] == "interrupted"
     assert float(runner.execute(config).rows()[0]["value"]) == 2 * TOTAL
     again = read_record(folder(config))
     assert again is not None and again["facts"]["resumed_at"] == 31
     assert not (folder(config) / "checkpoint.safetensors").exists()
+
+
+def test_a_second_signal_ends_at_once(config: RunConfig) -> None:
+    Path(config.results, "stop").write_text(f"{int(signal.SIGTERM)} {int(signal.SIGTERM)}")
+    with pytest.raises(Interrupted, match="at once"):
+        runner.execute(config)
+    assert float(runner.execute(config).rows()[0]["value"]) == 2 * TOTAL
+    record = read_record(folder(config))
+    assert record is not None and record["facts"]["resumed_at"] == 30  # step 30 was lost
+
+
+class Scheduler:
+    """Handles signals as submitit does in a job: notes what is saved, and ends the process."""
+
+    def __init__(self, path: Path, end: BaseException | None) -> None:
+        self.path, self.end, self.seen = path, end, []
+
+    def __call__(self, signum: int, frame: object) -> None:
+        record = read_record(self.path)
+        assert record is not None
+        saved = (self.path / "checkpoint.safetensors").is_file()
+        self.seen.append((signum, record["status"], saved))
+        if self.end is not None:
+            raise self.end
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [(SystemExit(7), SystemExit), (subprocess.CalledProcessError(1, "scontrol"), Interrupted)],
+)
+def test_who_handled_a_signal_before_is_called_when_the_state_is_saved(
+    config: RunConfig, end: BaseException, expected: type[BaseException]
+) -> None:
+    Path(config.results, "stop").write_text(f"{int(signal.SIGTERM)} {int(signal.SIGUSR2)} " * 2)
+    bypass = Scheduler(folder(config), None)
+    again = Scheduler(folder(config), end)
+    before = signal.signal(signal.SIGTERM, bypass), signal.signal(signal.SIGUSR2, again)
+    try:
+        with pytest.raises(expected):
+            runner.execute(config)
+        assert signal.getsignal(signal.SIGUSR2) is again
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGUSR2, before[1])
+    assert bypass.seen == [(signal.SIGTERM, "interrupted", True)]
+    assert again.seen == [(signal.SIGUSR2, "interrupted", True)]
+    assert float(runner.execute(config).rows()[0]["value"]) == 2 * TOTAL
+    record = read_record(folder(config))
+    assert record is not None and record["facts"]["resumed_at"] == 31
+
+
+def test_a_job_of_a_sweep_records_the_commit_with_which_that_was_started(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    alone = runner.execute(dataclasses.replace(config, seed=1))
+    assert "submitted" not in alone.record
+    then, now = {"commit": "a" * 40, "dirty": False}, {"commit": "b" * 40, "dirty": True}
+    sweep = Submission()
+    monkeypatch.setattr(environment, "commit", lambda: then)
+    sweep.on_multirun_start(OmegaConf.create())
+    job = pickle.loads(pickle.dumps(sweep))  # as a launcher brings it to another process
+    job.on_job_start(OmegaConf.create(), task_function=print)
+    assert not caplog.records
+    monkeypatch.setattr(environment, "commit", lambda: now)
+    try:
+        job.on_job_start(OmegaConf.create(), task_function=print)
+        record = runner.execute(config).record
+    finally:
+        environment.note_submitted(None)
+    assert record["submitted"] == then
+    assert {name: record[name] for name in now} == now
+    assert "the code has changed since the sweep began" in caplog.text
 
 
 def test_a_damaged_checkpoint_is_never_used(

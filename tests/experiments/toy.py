@@ -15,7 +15,10 @@ STEPS = 50
 
 
 def count(config: RunConfig, run: Run) -> None:
-    """Add 1 + 2 + ... + STEPS, with a checkpoint after each; a file named `fail` makes it fail."""
+    """Add 1 + 2 + ... + STEPS, with a checkpoint after each; files make it end.
+
+    A file named `fail` makes it fail; one named `stop` holds the signals that it is sent.
+    """
     total, first = torch.zeros(1), 1
     saved = run.resume()
     if saved is not None:
@@ -25,9 +28,12 @@ def count(config: RunConfig, run: Run) -> None:
         total = total + step
         if Path(config.results, "fail").exists() and step == 20:
             raise RuntimeError("asked to fail\nsecond line")
-        if Path(config.results, "stop").exists() and step == 30:
-            Path(config.results, "stop").unlink()
-            os.kill(os.getpid(), 15)
+        stop = Path(config.results, "stop")
+        if stop.exists() and step == 30:
+            signals = stop.read_text().split()
+            stop.unlink()
+            for number in signals:
+                os.kill(os.getpid(), int(number))
         run.checkpoint({"total": total}, {"next": step + 1})
     with open(Path(config.results, "counted"), "a") as stream:
         stream.write("x")
