@@ -1,15 +1,27 @@
-"""Wall seconds of the frame itself: help, bad input, a finished run that is skipped.
+"""Wall seconds of the frame itself, as a whole process and within one.
 
 python -m benchmarks.frame
 """
 
 from __future__ import annotations
 
+import logging
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+
+from experiments import registry
+from experiments.records import Run
+from experiments.runner import execute
+from experiments.schema import CONF, NamedConfig, RunConfig, load
+from experiments.stages import Stage, Task
 
 SMALL = (
     "logger=none",
@@ -28,18 +40,72 @@ def seconds(*arguments: str) -> float:
     return time.perf_counter() - start
 
 
+def nothing(config: RunConfig, run: Run) -> None:
+    """Write one row: a stage whose own time is none."""
+    run.row("nothing", 0.0)
+
+
+TASK = Task(
+    "nothing",
+    {},
+    {
+        "evaluate": Stage(
+            "evaluate", 1, lambda c: {"seed": c.seed}, lambda c: f"s{c.seed}", f"{__name__}:nothing"
+        )
+    },
+    lambda config: None,
+)
+
+
+class Within:
+    """The frame within a process: imports are done, and git was asked for the commit."""
+
+    def __init__(self, folder: Path) -> None:
+        """Do a small run of SCAN, to be skipped later.
+
+        Args:
+            folder: For the results.
+        """
+        logging.getLogger("experiments").setLevel(logging.WARNING)
+        registry.TASKS["nothing"] = __name__
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            self._raw = compose("config", [*SMALL, f"results={folder}"])
+        self._config = replace(load(self._raw), task=NamedConfig("nothing"))
+        self.skipped()
+
+    def new_run(self) -> None:
+        """Do a run that was not done before: lock, records, metrics, all flushed to the disk."""
+        self._config = replace(self._config, seed=self._config.seed + 1)
+        execute(self._config)
+
+    def skipped(self) -> None:
+        """Check what Hydra has composed, and find the run that it asks for finished."""
+        execute(load(self._raw))
+
+
 def main(repeats: int = 7) -> None:
-    """Print the median of each, after one warm-up."""
+    """Print the median and the least of each, after one warm-up."""
     with tempfile.TemporaryDirectory() as folder:
-        works = {
-            "--help": ["--help"],
-            "bad input (group=rot90)": ["group=rot90"],
-            "a finished run is skipped": [*SMALL, f"results={folder}"],
+        within = Within(Path(folder, "within"))
+        works: dict[str, Callable[[], object]] = {
+            "--help": lambda: seconds("--help"),
+            "bad input (group=rot90)": lambda: seconds("group=rot90"),
+            "a finished run is skipped": lambda: seconds(*SMALL, f"results={folder}"),
+            "within a process: a run of nothing": within.new_run,
+            "within a process: skipped": within.skipped,
         }
-        for name, arguments in works.items():
-            seconds(*arguments)
-            times = [seconds(*arguments) for _ in range(repeats)]
-            print(f"{name:28s} median {statistics.median(times):.2f} s, least {min(times):.2f} s")
+        for name, work in works.items():
+            work()
+            times = [timed(work) for _ in range(repeats)]
+            median, least = statistics.median(times), min(times)
+            print(f"{name:36s} median {median:.3f} s, least {least:.3f} s")
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Return the wall seconds that something takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

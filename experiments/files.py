@@ -77,6 +77,11 @@ def read_lines(path: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a name, read from a file, is that of something in the same folder and no path."""
+    return name not in ("", ".", "..") and "\0" not in name and Path(name).name == name
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
     with open(path, "rb") as stream:

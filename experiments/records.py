@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import hashlib
 import io
 import json
 import logging
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from experiments import environment
 from experiments.errors import Interrupted, UserError
 from experiments.files import (
+    is_plain_name,
     load_tensors,
     save_tensors,
     sha256,
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.safetensors"
+RECORD = "record.json"
+#: Its key in a record: the checksum of all others.
+_SEAL = "record_sha256"
 
 
 class FinishedRun:
@@ -59,8 +65,13 @@ class FinishedRun:
 
     def damage(self) -> str | None:
         """Return what is wrong with the artefacts, or None; every byte of them is read."""
-        for name, expected in self.record["artefacts"].items():
+        artefacts = self.record.get("artefacts")
+        if not isinstance(artefacts, dict):
+            return f"{self.folder / RECORD} lists no artefacts"
+        for name, expected in artefacts.items():
             path = self.folder / name
+            if not is_plain_name(name):
+                return f"{self.folder / RECORD} names {name!r}, which is no file of its folder"
             if not path.is_file():
                 return f"{path} is missing"
             if sha256(path) != expected:
@@ -73,19 +84,50 @@ class FinishedRun:
             return list(csv.DictReader(stream))
 
 
+def seal(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record with the checksum of its content, whatever the order of its keys."""
+    content = {key: value for key, value in record.items() if key != _SEAL}
+    # As it is read back: keys are text then, and tuples are lists.
+    plain = json.dumps(json.loads(json.dumps(content)), sort_keys=True)
+    return content | {_SEAL: hashlib.sha256(plain.encode()).hexdigest()}
+
+
+def parse_record(text: str) -> dict[str, Any]:
+    """Read the text of a record.
+
+    Args:
+        text: JSON. Records of earlier versions have no checksum of themselves and are taken as
+            they are.
+
+    Raises:
+        ValueError: If it is no JSON object, or was changed since it was written; one line.
+    """
+    record = json.loads(text)
+    if not isinstance(record, dict):
+        raise ValueError("not an object")
+    if record.get(_SEAL, "") not in ("", seal(record)[_SEAL]):
+        raise ValueError("it does not match its checksum: it was changed")
+    return record
+
+
 def read_record(folder: Path) -> dict[str, Any] | None:
     """Return the record of a run folder, or None where there is none that can be read."""
-    path = folder / "record.json"
+    path = folder / RECORD
     try:
-        record = json.loads(path.read_text())
-        if not isinstance(record, dict):
-            raise ValueError("not an object")
+        record = parse_record(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         log.warning("%s cannot be read (%s); the run is computed again", path, error)
         return None
     return record
+
+
+def is_as_recorded(path: Path) -> bool:
+    """Whether a file of a run has the checksum in its record; True where none is recorded."""
+    artefacts = (read_record(path.parent) or {}).get("artefacts")
+    expected = artefacts.get(path.name) if isinstance(artefacts, dict) else None
+    return expected is None or sha256(path) == expected
 
 
 def find_finished(folder: Path, *, whole: bool = False) -> FinishedRun | None:
@@ -98,6 +140,9 @@ def find_finished(folder: Path, *, whole: bool = False) -> FinishedRun | None:
     record, metrics = read_record(folder), folder / "metrics.csv"
     if record is None or record.get("status") != "done":
         return None
+    if record.get("name") != folder.name:
+        log.warning("%s is of another run; the run is computed again", folder / RECORD)
+        return None
     if not metrics.is_file() or sha256(metrics) != record.get("metrics_sha256"):
         log.warning("%s does not match its record; the run is computed again", metrics)
         return None
@@ -106,6 +151,12 @@ def find_finished(folder: Path, *, whole: bool = False) -> FinishedRun | None:
         log.warning("%s; the run is computed again", damage)
         return None
     return finished
+
+
+def tidy(folder: Path) -> None:
+    """Drop the checkpoint of a finished run, which was killed before it did so itself."""
+    with contextlib.suppress(OSError):  # a folder that may only be read keeps it
+        (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 class Run:
@@ -145,7 +196,7 @@ class Run:
             "seed": config.seed,
             "variant": variant(config),
         } | dict.fromkeys(blank, "")
-        self._started = (time.time(), time.process_time())
+        self._started = (time.monotonic(), time.process_time())
         earlier = read_record(folder) or {}
         self.record: dict[str, Any] = {
             "status": "running",
@@ -175,12 +226,12 @@ class Run:
 
         The time that takes is booked there, not here.
         """
-        wall, cpu = time.time(), time.process_time()
+        wall, cpu = time.monotonic(), time.process_time()
         try:
             return self._need(stage)
         finally:
             self._started = (
-                self._started[0] + time.time() - wall,
+                self._started[0] + time.monotonic() - wall,
                 self._started[1] + time.process_time() - cpu,
             )
 
@@ -219,6 +270,8 @@ class Run:
         """Write an artefact of any kind; its checksum goes into the record."""
         write_bytes(self.folder / name, content)
         self._artefacts[name] = sha256(self.folder / name)
+        if name.endswith(".png"):
+            self.tracker.log_picture(name, self.folder / name)
 
     def adopt(self, name: str) -> None:
         """Take a tensor artefact of an earlier attempt into the record.
@@ -235,8 +288,8 @@ class Run:
         Raises:
             Interrupted: After writing, if a stop was requested.
         """
-        spent = {"spent": self._time()}
-        save_tensors(self.folder / CHECKPOINT, tensors, facts | spent)
+        own = {"spent": self._time(), "run": self.record["hash"]}
+        save_tensors(self.folder / CHECKPOINT, tensors, facts | own)
         if self._stop_requested():
             raise Interrupted(f"stopped on request; checkpoint in {self.folder}")
 
@@ -248,7 +301,8 @@ class Run:
     def resume(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return the last checkpoint, or None to start from the beginning.
 
-        A damaged checkpoint is never used: it is reported, and the run starts again.
+        One that is damaged or another run's is never used: it is reported, and the run starts
+        again.
         """
         path = self.folder / CHECKPOINT
         if not path.is_file():
@@ -257,6 +311,10 @@ class Run:
             tensors, facts = load_tensors(path)
         except UserError as error:
             log.warning("%s; starting from the beginning", error)
+            return None
+        # Those of earlier versions do not name their run.
+        if "spent" not in facts or facts.get("run", self.record["hash"]) != self.record["hash"]:
+            log.warning("%s is not of this run; starting from the beginning", path)
             return None
         log.info("resumed from %s", path)
         # After SIGKILL the record knows nothing of the time up to the checkpoint.
@@ -280,7 +338,7 @@ class Run:
         self.record["artefacts"] = self._artefacts
         self.record["metrics_sha256"] = sha256(self.folder / "metrics.csv")
         self._write("done")
-        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        tidy(self.folder)
         return FinishedRun(self.folder, self.record)
 
     def interrupted(self) -> None:
@@ -295,11 +353,13 @@ class Run:
 
     def _time(self) -> tuple[float, float]:
         """Return the wall and CPU seconds of all attempts so far."""
-        wall, cpu = time.time() - self._started[0], time.process_time() - self._started[1]
+        wall = time.monotonic() - self._started[0]
+        cpu = time.process_time() - self._started[1]
         return round(self._spent[0] + wall, 3), round(self._spent[1] + cpu, 3)
 
     def _write(self, status: str) -> None:
         self.record["status"] = status
         self.record["wall_seconds"], self.record["cpu_seconds"] = self._time()
         self.record["peak_memory_mib"] = environment.peak_memory_mib()
-        write_json(self.folder / "record.json", self.record)
+        self.record = seal(self.record)
+        write_json(self.folder / RECORD, self.record)

@@ -20,9 +20,10 @@ from omegaconf import OmegaConf
 
 from experiments import environment
 from experiments.errors import STOPPED, Interrupted, RunFailed, UserError
-from experiments.records import FinishedRun, Run, find_finished
+from experiments.records import FinishedRun, Run, find_finished, tidy
 from experiments.registry import load_task
 from experiments.report import describe_run
+from experiments.rows import RESULTS
 from experiments.stages import RunName, name_run
 from experiments.tracking import open_tracker
 
@@ -149,7 +150,7 @@ def execute(config: RunConfig) -> FinishedRun:
         environment.choose_device(config.device)
     log.info("%s", describe_run(config))
     with catch_signals() as stop, follow_parent(stop):
-        finished = ensure(config, config.stage, stop)
+        finished = ensure(config, config.stage, stop, whole=config.stage in RESULTS)
         if stop.received:
             raise Interrupted(f"stopped on request after {finished.folder}")
         return finished
@@ -172,6 +173,7 @@ def ensure(
     finished = find_finished(folder, whole=whole)
     if finished is not None:
         log.info("%s: done before, %s", name.folder, folder)
+        tidy(folder)
         return finished
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder, stop):
@@ -185,8 +187,8 @@ def is_held(folder: Path) -> bool:
     Args:
         folder: The folder of the run.
     """
-    if not (folder / LOCK).is_file():
-        return False
+    if not (folder / LOCK).is_file() or not os.access(folder / LOCK, os.W_OK):
+        return False  # who may not write it cannot ask
     try:
         with FileLock(folder / LOCK, timeout=0):
             return False

@@ -200,11 +200,12 @@ def _is_temperature(task: Any) -> bool:
 
 
 def _check_results(results: str) -> None:
-    """Refuse a results folder that cannot be one."""
+    """Refuse a results folder that cannot be one; finished runs are shown from one to be read."""
     if not results:
         raise UserError("results= is empty; it must name a folder")
     there = next(path for path in (Path(results), *Path(results).parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
+    usable = os.access(there, os.W_OK) or (Path(results) / "runs").is_dir()
+    if not there.is_dir() or not usable:
         raise UserError(f"results={results}: {there} is no folder that can be written to")
 
 

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 #: Seconds to wait for wandb to start: for the server to answer before a run is logged offline, and
 #: for the local process, which may be slow to come up on a busy machine.
 PATIENCE = {"online": 30.0, "offline": 120.0}
+#: Names of the environment by which a process knows that it is a job of a cluster.
+JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
 #: Seconds that the server has to accept a connection.
 PROBE = 3.0
 
@@ -35,6 +37,9 @@ class Tracker:
 
     def log_row(self, metric: str, value: float, columns: dict[str, Any]) -> None:
         """Log one metric row as a summary value."""
+
+    def log_picture(self, name: str, path: Path) -> None:
+        """Log a picture that the run has stored."""
 
     def failed(self) -> None:
         """Mark the run as not finished."""
@@ -69,6 +74,16 @@ class WandbTracker(Tracker):
                 *(str(columns[key]) for key in ("split", "variant") if columns.get(key)),
             ]
             self._try(lambda run: run.summary.update({"/".join(parts): value}))
+
+    def log_picture(self, name: str, path: Path) -> None:
+        """Log a picture under the name of its file; wandb takes a copy."""
+
+        def log_it(run: Any) -> None:
+            import wandb
+
+            run.log({name: wandb.Image(str(path))})
+
+        self._try(log_it)
 
     def failed(self) -> None:
         """Mark the run as not finished."""
@@ -109,6 +124,9 @@ def reachable(host: str, port: int) -> bool:
 def choose_mode(wanted: str) -> str:
     """Choose how wandb works: online only with a key and a server, so that it never asks or hangs.
 
+    A job of a cluster works offline unless ``online`` is asked for: many compute nodes reach no
+    server, and a slow one would hold up every job of an array.
+
     Args:
         wanted: ``auto``, ``online`` or ``offline``; WANDB_MODE decides where it is set.
 
@@ -118,6 +136,8 @@ def choose_mode(wanted: str) -> str:
     chosen = os.environ.get("WANDB_MODE") or wanted
     if chosen not in ("auto", "online"):
         return chosen
+    if chosen == "auto" and any(name in os.environ for name in JOBS):
+        return "offline"
     missing = "key" if not has_key() else "" if reachable(*_server()) else "network"
     if not missing:
         return "online"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from experiments.files import sha256
+from experiments.records import parse_record
 from experiments.rows import COLUMNS, RESULTS, SCALES
 from scripts._rows import (
     REPORTED_COLUMNS,
@@ -115,12 +116,13 @@ def finished_runs(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
         skipped: Counts, by reason, the run folders that are left out. Changed in place.
 
     Yields:
-        The path of each `metrics.csv` whose `record.json` says `done`. The runs that others build
-        on (a pretraining) are no results of their own: they are not read and not counted.
+        The path of each `metrics.csv` whose `record.json` says `done` and has its checksum, if it
+        has one. The runs that others build on (a pretraining) are no results of their own: they are
+        not read and not counted.
     """
     for run in sorted(path for path in folder.glob("*") if path.is_dir()):
         try:
-            record = json.loads((run / "record.json").read_text(encoding="utf-8"))
+            record = parse_record((run / "record.json").read_text(encoding="utf-8"))
             status, stage = str(record["status"]), str(record["stage"])
         except FileNotFoundError:
             status, stage = "without record", RESULTS[0]
@@ -130,8 +132,12 @@ def finished_runs(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
             continue
         if status != "done":
             skipped[status] += 1
-        elif (run / "metrics.csv").is_file():
-            yield run / "metrics.csv"
+        elif (metrics := run / "metrics.csv").is_file():
+            expected = record.get("metrics_sha256")
+            if expected is None or sha256(metrics) == expected:
+                yield metrics
+            else:
+                skipped["metrics changed"] += 1
 
 
 def _reported_frame(rows: Sequence[Row]) -> pd.DataFrame:

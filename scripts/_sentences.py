@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.records import is_as_recorded
 from scripts._rows import MEASURED_COLUMNS, read_cells, read_rows
 
 LABELLED = "labels.csv"
@@ -49,10 +50,12 @@ def read_sentences(path: Path) -> list[Sentence]:
         The sentences, in order; none without texts.
 
     Raises:
-        ValueError: The file is no such table; one line.
+        ValueError: The file is no such table, or was changed since it was written; one line.
     """
     if not path.is_file():
         return []
+    if not is_as_recorded(path):
+        raise ValueError(f"{path}: does not match its run's record; the run's command mends it")
     cells = [line for line, _ in read_cells(path, COLUMNS[:-1])]
     if not cells or "text" not in cells[0]:
         return []

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from experiments.files import is_plain_name
+from experiments.records import parse_record
 from experiments.rows import COLUMNS, METHODS, PROTOCOLS, SCALES
 from scripts._results import finished_runs
 from scripts._rows import BUILT_ON, KEY_COLUMNS, Row, read_metrics
@@ -166,6 +168,8 @@ def with_needed(names: Iterable[str], runs: Path) -> dict[str, Any]:
     waiting = dict.fromkeys(names, "")
     while waiting:
         name, user = waiting.popitem()
+        if not is_plain_name(str(name)):
+            raise ValueError(f"{runs / user / 'record.json'}: {name!r} is not the name of a run")
         records[name] = _finished_record(runs / name / "record.json", user)
         facts = records[name].get("facts", {})
         for needed in (facts.get(fact) for fact in BUILT_ON):
@@ -177,12 +181,12 @@ def with_needed(names: Iterable[str], runs: Path) -> dict[str, Any]:
 def _finished_record(path: Path, user: str) -> dict[str, Any]:
     needed = f", which {user} was built on" if user else ""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_record(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file{needed}") from None
     except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error}){needed}") from None
-    if not isinstance(record, dict) or record.get("status") != "done":
+        raise ValueError(f"{path}: not a whole record ({error}){needed}") from None
+    if record.get("status") != "done":
         raise ValueError(f"{path}: not the record of a finished run{needed}")
     return record
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import importlib.util
+import itertools
 import json
 import multiprocessing
 import os
@@ -20,7 +21,7 @@ import pytest
 from filelock import FileLock
 from omegaconf import OmegaConf
 
-from experiments import environment, registry, runner
+from experiments import environment, records, registry, runner
 from experiments.errors import Interrupted, RunFailed, UserError
 from experiments.files import load_tensors, save_tensors, write_atomic
 from experiments.records import find_finished, read_record
@@ -295,6 +296,58 @@ def test_a_foreign_checkpoint_is_never_resumed(
     save_file({"total": torch.ones(1)}, path / "checkpoint.safetensors")
     assert float(runner.execute(config).rows()[0]["value"]) == 2 * TOTAL
     assert "starting from the beginning" in caplog.text
+
+
+@pytest.mark.parametrize("facts", [{"next": 3}, {"next": 3, "spent": [0, 0], "run": "another"}])
+def test_a_checkpoint_of_another_run_is_never_resumed(
+    config: RunConfig, caplog: pytest.LogCaptureFixture, facts: dict[str, object]
+) -> None:
+    import torch
+
+    path = folder(config)
+    path.mkdir(parents=True)
+    save_tensors(path / "checkpoint.safetensors", {"total": torch.ones(1)}, facts)
+    assert float(runner.execute(config).rows()[0]["value"]) == 2 * TOTAL
+    assert "is not of this run; starting from the beginning" in caplog.text
+
+
+def test_a_checkpoint_that_a_killed_run_left_beside_its_results_is_dropped(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL between the record of a finished run and the removal of its checkpoint."""
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "tidy", lambda folder: None)
+        runner.execute(config)
+    assert (folder(config) / "checkpoint.safetensors").is_file()
+    runner.execute(dataclasses.replace(config, stage="pretrain"))
+    assert not (folder(config) / "checkpoint.safetensors").exists()
+    assert counted(config) == 1
+
+
+def test_a_clock_that_jumps_back_takes_no_time_away(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = itertools.count()
+    monkeypatch.setattr(time, "time", lambda: 1e9 - 3600 * next(looks))
+    outer, inner = runner.execute(config).record, read_record(folder(config))
+    assert inner is not None
+    for record in (outer, inner):
+        assert 0 <= record["wall_seconds"] < 60 and 0 <= record["cpu_seconds"] < 60
+
+
+def test_an_artefact_of_the_run_that_is_asked_for_is_compared_too(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = sys.modules["tests_toy"]
+    double = module.double
+    monkeypatch.setattr(
+        module, "double", lambda c, run: (double(c, run), run.save_bytes("labels.csv", b"right"))
+    )
+    path = runner.execute(config).folder / "labels.csv"
+    path.write_bytes(b"wrong")
+    runner.execute(config)
+    assert path.read_bytes() == b"right"
+    assert "labels.csv does not match the checksum in its record" in caplog.text
 
 
 def test_time_is_booked_where_it_was_spent(

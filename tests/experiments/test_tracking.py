@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from experiments import tracking
 from experiments.errors import UserError
+from experiments.records import Run
 from experiments.schema import RunConfig
 from experiments.stages import RunName
+from tests.experiments.metrics import rows
+from tests.experiments.wandb_log import read_log
 
 NAME = RunName("scan", "evaluate", "evaluate-x-abc123", "abc123", {})
 Configure = Callable[..., RunConfig]
@@ -19,7 +25,7 @@ Configure = Callable[..., RunConfig]
 
 @pytest.fixture
 def no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "NETRC"):
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "NETRC", *tracking.JOBS):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
 
@@ -60,6 +66,20 @@ def test_online_needs_a_key_and_a_server_and_the_environment_wins(
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setattr(tracking, "reachable", lambda host, port: False)
     assert tracking.choose_mode("auto") == "offline"
+
+
+@pytest.mark.parametrize("name", ["SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID"])
+def test_a_job_of_a_cluster_is_offline_unless_told_otherwise(
+    no_key: None, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+    monkeypatch.setattr(tracking, "reachable", lambda host, port: True)
+    assert tracking.choose_mode("auto") == "online"
+    monkeypatch.setenv(name, "17")
+    assert tracking.choose_mode("auto") == "offline"
+    assert tracking.choose_mode("online") == "online"
+    monkeypatch.setenv("WANDB_MODE", "online")
+    assert tracking.choose_mode("auto") == "online"
 
 
 def test_a_server_that_is_not_there_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,13 +162,81 @@ def test_a_real_offline_run_leaves_its_files_and_asks_nothing(
     )
     assert result.returncode == 0, result.stderr
     assert "wandb (" not in result.stderr, result.stderr
-    runs = sorted((tmp_path / "results" / "wandb").glob("offline-run-*"))
+    logs = [read_log(path) for path in (tmp_path / "results").glob("wandb/offline-run-*/*.wandb")]
     folders = sorted((tmp_path / "results" / "runs" / "scan").iterdir())
-    assert {run.name.rpartition("-")[2] for run in runs} == {
-        folder.name.rpartition("-")[2] for folder in folders
-    }
-    for run in runs:
-        (log,) = run.glob("*.wandb")
-        content = log.read_bytes()
-        assert b"learning_rate" in content
-    assert any(b"accuracy/test" in next(run.glob("*.wandb")).read_bytes() for run in runs)
+    assert sorted(log.run.display_name for log in logs) == [folder.name for folder in folders]
+    for log in logs:
+        assert log.run.display_name.endswith(f"-{log.run.run_id}")
+        assert (log.run.project, log.run.run_group) == ("equitune", "scan")
+        assert log.config["task"]["pretrain"]["learning_rate"] == 1e-4
+        assert log.config["model"]["cell"] == "RNN" and log.exit_code == 0
+    evaluation, pretraining = sorted(logs, key=lambda log: str(log.run.job_type))
+    (row,) = rows(folders[0], metric="accuracy", split="test")
+    assert row["variant"]  # a run this small departs from its protocol
+    assert evaluation.summary[f"accuracy/test/{row['variant']}"] == float(row["value"])
+    assert pretraining.history[-1]["_step"] == 10
+
+
+def test_config_curve_numbers_and_picture_are_in_the_file_of_a_run(
+    configure: Configure, no_key: None, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(configure("logger=wandb", "seed=3"), preset="table2")
+    picture = tmp_path / "shown.png"
+    Image.new("RGB", (4, 4)).save(picture)
+    with tracking.open_tracker(config, NAME) as tracker:
+        for step in range(1, 2000):  # more than a block of the log
+            tracker.log({"loss": 1 / step}, step)
+        tracker.log_row("accuracy", 75.0, {"split": "test", "step": ""})
+        tracker.log_picture("shown.png", picture)
+        tracker.failed()
+    (path,) = (tmp_path / "results").glob("wandb/offline-run-*/*.wandb")
+    log = read_log(path)
+    assert (log.run.run_id, log.run.display_name) == (NAME.hash, NAME.folder)
+    assert (log.run.run_group, log.run.job_type) == ("table2", "evaluate")
+    assert log.config["seed"] == 3 and log.config["method"]["name"] == "equizero"
+    # The last step is sometimes not in the file when wandb has ended.
+    assert len(log.history) >= 1998
+    for number, step in enumerate(log.history, start=1):
+        assert (step["_step"], step["loss"]) == (number, 1 / number)
+    assert log.summary["accuracy/test"] == 75.0 and log.exit_code == 1
+    (copy,) = (path.parent / "files" / "media" / "images").glob("shown*")
+    assert copy.read_bytes() == picture.read_bytes()
+
+
+def test_a_stored_picture_is_logged_and_other_files_are_not(
+    configure: Configure, tmp_path: Path
+) -> None:
+    class Pictures(tracking.Tracker):
+        def __init__(self) -> None:
+            self.found: list[str] = []
+
+        def log_picture(self, name: str, path: Path) -> None:
+            assert path.read_bytes() == b"content"
+            self.found.append(name)
+
+    pictures, config = Pictures(), configure()
+    run = Run(
+        tmp_path,
+        NAME,
+        config,
+        need=lambda stage: pytest.fail(stage),
+        tracker=pictures,
+        stop_requested=lambda: False,
+    )
+    run.save_bytes("shown.png", b"content")
+    run.save_bytes("sentences.csv", b"content")
+    assert pictures.found == ["shown.png"]
+
+
+def test_a_missing_wandb_is_one_warning(
+    configure: Configure,
+    no_key: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with tracking.open_tracker(configure("logger=wandb"), NAME) as tracker:
+        tracker.log({"loss": 1.0}, 1)
+    assert type(tracker) is tracking.Tracker
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert warning.startswith("wandb (offline) could not start: import of wandb halted")

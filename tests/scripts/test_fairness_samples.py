@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import Any
 
 import pytest
 
+from experiments.files import sha256
+from experiments.records import seal
 from scripts._captions import escape_markdown
 from scripts._fairness_samples import printable
+from scripts._sentences import read_sentences
 from scripts._tables import Table, to_csv, to_latex, to_markdown
 from scripts.keep_results import keep
 from tests.scripts.conftest import build_table
@@ -149,3 +153,16 @@ def test_a_broken_table_of_sentences_is_refused(tree: Any) -> None:
     path = tree.labels("a", [{"judge": "minilm", "person": "gay man"}], task="fairness")
     with pytest.raises(ValueError, match=f"{path}:1: missing column context, number, label"):
         build_table(tree, "table5")
+
+
+def test_sentences_that_were_changed_are_refused(tree: Any) -> None:
+    run(tree, "a", "equizero", "first")
+    path = tree.path / "runs" / "fairness" / "a" / "labels.csv"
+    record = json.loads(path.with_name("record.json").read_text())
+    sealed = seal(record | {"artefacts": {path.name: sha256(path)}})
+    path.with_name("record.json").write_text(json.dumps(sealed))
+    assert len(read_sentences(path)) == len(sentences()) / 2  # of one judge
+    path.write_text(path.read_text().replace("first", "fifth", 1))
+    with pytest.raises(ValueError, match="does not match its run's record") as refused:
+        read_sentences(path)
+    assert "\n" not in str(refused.value)

@@ -84,7 +84,7 @@ def test_a_missing_run_behind_the_rows_is_refused(tree: Any, capsys: Any, state:
     reason = {
         "absent": "no such file",
         "failed": "not the record of a finished run",
-        "unreadable": "not JSON",
+        "unreadable": "not a whole record",
     }[state]
     line = refusal(tree, capsys)
     assert line.startswith(f"{path}: {reason}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from experiments.files import sha256
+from experiments.records import seal
 from scripts._results import load_results, select
 from scripts._rows import KEY_COLUMNS, read_metrics, read_reported
 
@@ -138,6 +141,22 @@ def test_runs_that_are_not_done_are_skipped_and_counted(tree: Any) -> None:
         "without record": 1,
         "unreadable record": 1,
     }
+
+
+def test_metrics_and_records_that_were_changed_are_skipped_and_counted(tree: Any) -> None:
+    for name, value in (("a", 1.0), ("b", 2.0), ("c", 3.0)):
+        path = tree.run(name, [tree.row(value)])
+        record = json.loads(path.with_name("record.json").read_text())
+        sealed = seal(record | {"metrics_sha256": sha256(path)})
+        path.with_name("record.json").write_text(json.dumps(sealed))
+        if name == "a":
+            path.write_text(path.read_text().replace("1.0", "9.0"))
+        if name == "b":
+            changed = json.dumps(sealed).replace('"done"', '"dome"')
+            path.with_name("record.json").write_text(changed)
+    results = load_results(tree.path)
+    assert list(results.ours["value"]) == [3.0]
+    assert results.skipped == {"metrics changed": 1, "unreadable record": 1}
 
 
 def test_committed_rows_need_the_record_of_a_finished_run(tree: Any) -> None:

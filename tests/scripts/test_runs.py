@@ -150,7 +150,7 @@ def test_hydras_own_words_are_no_axes(tmp_path: Path, capsys: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("tabel2",), "did you mean table2?); choose from: clip_zero_shot, cnn_zero_shot,"),
+        (("tabel2",), "did you mean table2?); choose from: clip_variants, clip_zero_shot,"),
         (("table2,table8",), "one preset at a time"),
         (("table2", "metod=equizero"), "did you mean method?"),
         (("table2", "method=equizer"), "did you mean equizero?"),
