@@ -20,7 +20,7 @@ from benchmarks._fault_runs import (
     start,
     undisturbed,
 )
-from experiments.records import read_record
+from experiments.record_files import read_record
 
 WAITING = "another process works on"
 

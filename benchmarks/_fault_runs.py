@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 
 from experiments.errors import UserError
 from experiments.files import load_tensors, sha256
-from experiments.records import parse_record
+from experiments.record_files import parse_record
 from experiments.registry import TASKS, load_task
 from experiments.rows import COLUMNS
 

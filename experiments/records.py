@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import hashlib
 import io
-import json
 import logging
 import math
 import time
@@ -26,6 +24,7 @@ from experiments.files import (
     write_json,
     write_text,
 )
+from experiments.record_files import RECORD, read_record, seal
 from experiments.rows import COLUMNS
 from experiments.schema import variant
 
@@ -41,9 +40,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.safetensors"
-RECORD = "record.json"
-#: Its key in a record: the checksum of all others.
-_SEAL = "record_sha256"
 
 
 class FinishedRun:
@@ -82,52 +78,6 @@ class FinishedRun:
         """Read the run's metric rows."""
         with open(self.folder / "metrics.csv", newline="") as stream:
             return list(csv.DictReader(stream))
-
-
-def seal(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a record with the checksum of its content, whatever the order of its keys."""
-    content = {key: value for key, value in record.items() if key != _SEAL}
-    # As it is read back: keys are text then, and tuples are lists.
-    plain = json.dumps(json.loads(json.dumps(content)), sort_keys=True)
-    return content | {_SEAL: hashlib.sha256(plain.encode()).hexdigest()}
-
-
-def parse_record(text: str) -> dict[str, Any]:
-    """Read the text of a record.
-
-    Args:
-        text: JSON. Records of earlier versions have no checksum of themselves and are taken as
-            they are.
-
-    Raises:
-        ValueError: If it is no JSON object, or was changed since it was written; one line.
-    """
-    record = json.loads(text)
-    if not isinstance(record, dict):
-        raise ValueError("not an object")
-    if record.get(_SEAL, "") not in ("", seal(record)[_SEAL]):
-        raise ValueError("it does not match its checksum: it was changed")
-    return record
-
-
-def read_record(folder: Path) -> dict[str, Any] | None:
-    """Return the record of a run folder, or None where there is none that can be read."""
-    path = folder / RECORD
-    try:
-        record = parse_record(path.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
-        log.warning("%s cannot be read (%s); the run is computed again", path, error)
-        return None
-    return record
-
-
-def is_as_recorded(path: Path) -> bool:
-    """Whether a file of a run has the checksum in its record; True where none is recorded."""
-    artefacts = (read_record(path.parent) or {}).get("artefacts")
-    expected = artefacts.get(path.name) if isinstance(artefacts, dict) else None
-    return expected is None or sha256(path) == expected
 
 
 def find_finished(folder: Path, *, whole: bool = False) -> FinishedRun | None:

@@ -23,6 +23,7 @@ from scripts import (
     _clip_tuned,
     _cnn,
     _cnn_figures,
+    _cnn_studies,
     _cnn_tables,
     _dqn_figures,
     _dqn_studies,
@@ -110,6 +111,7 @@ ARTEFACTS: dict[str, Entry] = {
         for name in _cnn.STUDIES
     },
     "cnn_zero_shot": Entry("cnn", _cnn_tables.zero_shot_table, _ZERO_SHOT),
+    "cnn_studies": Entry("cnn", _cnn_studies.studies_table, ("groups", "reduced")),
     **{
         name: Entry("clip", partial(_clip_figures.zero_shot_figure, name), _ZERO_SHOT)
         for name in _clip_bars.STUDIES

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from experiments.files import sha256
-from experiments.records import parse_record
+from experiments.record_files import parse_record
 from experiments.rows import COLUMNS, RESULTS, SCALES
 from scripts._rows import (
     REPORTED_COLUMNS,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.records import read_record
+from experiments.record_files import read_record
 from experiments.runner import is_held
 
 #: The states of a run folder. A record says the first four; `abandoned` is a run whose record says

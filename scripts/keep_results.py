@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.files import is_plain_name
-from experiments.records import parse_record
+from experiments.record_files import parse_record
 from experiments.rows import COLUMNS, METHODS, PROTOCOLS, SCALES
 from scripts._results import finished_runs
 from scripts._rows import BUILT_ON, KEY_COLUMNS, Row, read_metrics

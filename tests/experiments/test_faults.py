@@ -14,7 +14,7 @@ from benchmarks import _fault_disk, _fault_files, _fault_kills, _fault_processes
 from benchmarks._fault_runs import Case, Ended, contents, differences, examine, finished
 from benchmarks.faults import CHECKS, faults, table
 from experiments.files import sha256, write_bytes
-from experiments.records import RECORD, seal
+from experiments.record_files import RECORD, seal
 from experiments.rows import COLUMNS
 
 needs_mount = pytest.mark.skipif(

@@ -22,7 +22,8 @@ import pytest
 from experiments.errors import UserError
 from experiments.images.cifar import BINARY
 from experiments.images.sets import load_images
-from experiments.records import RECORD, FinishedRun, find_finished, parse_record, seal
+from experiments.record_files import RECORD, parse_record, seal
+from experiments.records import FinishedRun, find_finished
 from experiments.runner import execute
 from experiments.schema import RunConfig
 from scripts.keep_results import with_needed

@@ -24,7 +24,8 @@ from omegaconf import OmegaConf
 from experiments import environment, records, registry, runner
 from experiments.errors import Interrupted, RunFailed, UserError
 from experiments.files import load_tensors, save_tensors, write_atomic
-from experiments.records import find_finished, read_record
+from experiments.record_files import read_record
+from experiments.records import find_finished
 from experiments.rows import COLUMNS
 from experiments.schema import (
     LoggerConfig,

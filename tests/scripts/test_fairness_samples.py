@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from experiments.files import sha256
-from experiments.records import seal
+from experiments.record_files import seal
 from scripts._captions import escape_markdown
 from scripts._fairness_samples import printable
 from scripts._sentences import read_sentences

@@ -25,7 +25,7 @@ def test_it_prints_and_writes_every_artefact(tree: Any, capsys: Any) -> None:
         *("table2", "table8", "table9", "table10", "table11", "table12", "figure10"),
         *("scan_variants", "scan_groups", "scan_lengths", "scan_rates"),
         *("figure2", "figure2_training", "dqn_scores"),
-        *("figure5b", "figure11b", "cnn_zero_shot"),
+        *("figure5b", "figure11b", "cnn_zero_shot", "cnn_studies"),
         *("figure4", "figure7", "figure8", "figure5a", "figure11a", "figure12"),
         *("clip_zero_shot", "clip_classes", "table1"),
         *("figure3", "figure9", "figure3_shares", "figure9_shares"),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from experiments.files import sha256
-from experiments.records import seal
+from experiments.record_files import seal
 from scripts._results import load_results, select
 from scripts._rows import KEY_COLUMNS, read_metrics, read_reported
 
