@@ -289,8 +289,9 @@ def test_a_results_folder_that_cannot_be_written_is_one_line(run_py: RunPy, tmp_
     result = run_py(*SMALL)
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith(f"run.py: {tmp_path}/results/runs/scan/evaluate-")
-    assert last.endswith(": Not a directory") and "Traceback" not in result.stderr
+    assert last.startswith(f"run.py: results={tmp_path}/results: ")
+    assert last.endswith(" is no folder that can be written to")
+    assert "Traceback" not in result.stderr
 
 
 def test_a_full_disk_loses_nothing_and_the_run_ends_when_there_is_room(
