@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -281,7 +282,7 @@ def _run(step: Step, seed: int, results: Path, display: Display, stop: Stop) -> 
         done = len(_JOB_DONE.findall(log.read_text(encoding="utf-8", errors="replace")))
         display.show(step.task, RUNNING, f"{done} of {total} runs" if total else f"{done} runs")
 
-    start = time.monotonic()
+    start, spent = time.monotonic(), _cpu()
     display.show(step.task, RUNNING, "")
     total = 0
     with suppress(*BAD_INPUT):  # the call itself will say what is wrong
@@ -294,8 +295,15 @@ def _run(step: Step, seed: int, results: Path, display: Display, stop: Stop) -> 
             display.say("\n".join([*tail, f"To do this part again: {again}"]))
             return False
     shown = _near(_first_file(figures(results) / step.artefacts[0]))
-    display.show(step.task, DONE, f"{time.monotonic() - start:.0f} s, see {shown}")
+    took = f"{time.monotonic() - start:.0f} s ({_cpu() - spent:.0f} s of CPU)"
+    display.show(step.task, DONE, f"{took}, see {shown}")
     return True
+
+
+def _cpu() -> float:
+    """Return the CPU seconds of all programs that have ended."""
+    times = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return times.ru_utime + times.ru_stime
 
 
 def _near(path: Path) -> str:
