@@ -6,6 +6,7 @@ python -m benchmarks.frame
 from __future__ import annotations
 
 import logging
+import shutil
 import statistics
 import subprocess
 import sys
@@ -83,14 +84,35 @@ class Within:
         execute(load(self._raw))
 
 
+def many(results: Path, source: Path, count: int = 1000) -> list[str]:
+    """Copy a finished run under other names.
+
+    Args:
+        results: Where to.
+        source: A results folder with a finished evaluation.
+        count: How many.
+
+    Returns:
+        The command that lists them.
+    """
+    (run,) = source.glob("runs/scan/evaluate-*")
+    for number in range(count):
+        shutil.copytree(run, results / "runs" / "scan" / f"evaluate-{number:04}")
+    return [sys.executable, "scripts/runs.py", "list", "--results", str(results)]
+
+
 def main(repeats: int = 7) -> None:
     """Print the median and the least of each, after one warm-up."""
     with tempfile.TemporaryDirectory() as folder:
         within = Within(Path(folder, "within"))
+        listing = many(Path(folder, "many"), Path(folder, "within"))
         works: dict[str, Callable[[], object]] = {
             "--help": lambda: seconds("--help"),
             "bad input (group=rot90)": lambda: seconds("group=rot90"),
             "a finished run is skipped": lambda: seconds(*SMALL, f"results={folder}"),
+            "1000 finished runs are listed": lambda: subprocess.run(
+                listing, capture_output=True, check=True
+            ),
             "within a process: a run of nothing": within.new_run,
             "within a process: skipped": within.skipped,
         }
