@@ -27,10 +27,10 @@ demo: $(READY) ## all five tasks at demo scale, figures, claims and a report, in
 	$(BIN)/python scripts/demo.py --seed $(SEED)
 
 test: $(READY) ## the tests people run
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: lint types $(READY) docs wheel ## everything CI runs
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(READY) ## style
 	$(BIN)/ruff check .
