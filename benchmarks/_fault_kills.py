@@ -11,12 +11,11 @@ from tempfile import TemporaryDirectory
 from benchmarks._fault_inside import CountOperations, KillAt
 from benchmarks._fault_runs import (
     Case,
-    contents,
-    differences,
     examine,
     run,
     start,
     undisturbed,
+    unlike,
     wait_for_folder,
 )
 
@@ -84,7 +83,5 @@ def _operations(folder: Path, task: str) -> int:
 
 def _to_the_end(fault: str, name: str, results: Path, expected: dict[str, str]) -> Case:
     ended = run(results, name.split()[0])
-    problems = examine(results) + differences(contents(results), expected)
-    if ended.status != 0:
-        problems.append(f"ended with {ended.status}: {ended.output[-300:]}")
+    problems = unlike(ended, results, expected)
     return Case(fault, name, "ended as if undisturbed", tuple(problems))

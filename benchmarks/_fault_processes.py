@@ -19,6 +19,7 @@ from benchmarks._fault_runs import (
     run,
     start,
     undisturbed,
+    unlike,
 )
 from experiments.record_files import read_record
 
@@ -80,10 +81,7 @@ def dead_owner(task: str, count: int, draw: random.Random) -> Iterator[Case]:
                 time.sleep(0.01)
             time.sleep(draw.uniform(0, 0.3))
             killed = owner.kill()
-            ended = waiter.wait()
-            problems = examine(results) + differences(contents(results), expected)
-            if ended.status != 0:
-                problems.append(f"the waiting one ended with {ended.status}")
+            problems = unlike(waiter.wait(), results, expected)
             outcome = "the waiting one went on" if killed else "the owner had ended"
             yield Case("lock of a dead owner", task, outcome, tuple(problems))
 
@@ -105,9 +103,7 @@ def clock(task: str) -> Iterator[Case]:
         expected = undisturbed(task).contents
         results = Path(name, "clock")
         ended = run(results, task, disturbance=JumpingClock(3600.0, 3))
-        problems = examine(results) + differences(contents(results), expected)
-        if ended.status != 0:
-            problems.append(f"ended with {ended.status}: {ended.output[-300:]}")
+        problems = unlike(ended, results, expected)
         for folder in folders(results):
             record = read_record(folder) or {}
             seconds = record.get("wall_seconds", -1.0), record.get("cpu_seconds", -1.0)

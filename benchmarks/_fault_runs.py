@@ -281,3 +281,17 @@ def differences(found: dict[str, str], expected: dict[str, str]) -> list[str]:
             if found[name] != expected[name]
         ),
     ]
+
+
+def unlike(ended: Ended, results: Path, expected: dict[str, str]) -> list[str]:
+    """Name what tells a run that was let end from one that nobody disturbed.
+
+    Args:
+        ended: How it ended.
+        results: Its results folder.
+        expected: The contents of the other one's.
+    """
+    problems = examine(results) + differences(contents(results), expected)
+    if ended.status != 0:
+        problems.append(f"ended with {ended.status}: {ended.output[-300:]}")
+    return problems

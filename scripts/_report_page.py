@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -241,7 +241,9 @@ def _runs(sources: Sequence[Source], results: Results) -> str:
                 id=_anchor(source),
             )
         )
-    skipped = _skipped(results.skipped)
+    skips = (
+        f"Runs on this machine, of any scale, that are not done and not counted: {results.skips}."
+    )
     return element(
         "section",
         element("h2", "How it was run"),
@@ -257,16 +259,9 @@ def _runs(sources: Sequence[Source], results: Results) -> str:
             "uncommitted changes of the code.",
         ),
         *(parts or [element("p", "No rows at this scale.", class_="absent")]),
-        element("p", escape(skipped)) if skipped else "",
+        element("p", escape(skips)) if results.skips else "",
         id="runs",
     )
-
-
-def _skipped(skipped: Mapping[str, int]) -> str:
-    if not skipped:
-        return ""
-    counts = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
-    return f"Runs on this machine, of any scale, that are not done and not counted: {counts}."
 
 
 def _seeds(seeds: set[str]) -> str:

@@ -10,6 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from experiments.record_files import read_record
 from scripts._results import Results
 from scripts._rows import BUILT_ON
 from scripts._sentences import SUFFIX
@@ -137,7 +138,7 @@ def find_sources(folder: Path, results: Results, scale: str) -> list[Source]:
             )
     fresh = results.ours[results.ours["origin"] != "measured"]
     for task, rows in fresh.groupby("task", sort=False):
-        read = cache(partial(_read, folder / "runs" / str(task)))
+        read = cache(partial(_record, folder / "runs" / str(task)))
         found = ((row, _run_of(row)) for row in rows.to_dict("records"))
         lines = _lines(((row, run, read(run) or {}) for row, run in found), read)
         sources.append(Source(str(task), "", f"runs/{task}", lines))
@@ -148,13 +149,8 @@ def _run_of(row: Mapping[Any, Any]) -> str:
     return Path(str(row["where"]).rpartition(":")[0]).parent.name
 
 
-def _read(runs: Path, run: str) -> dict[str, Any] | None:
-    path = runs / run / "record.json"
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    return record
+def _record(runs: Path, run: str) -> dict[str, Any] | None:
+    return read_record(runs / run)
 
 
 def _lines(

@@ -45,6 +45,11 @@ class Results:
     skipped: Counter[str]
     gap: str = ""
 
+    @property
+    def skips(self) -> str:
+        """How many run folders were skipped, by reason, as text; empty if none."""
+        return ", ".join(f"{count} {reason}" for reason, count in sorted(self.skipped.items()))
+
 
 def load_results(
     results: Path, tasks: Sequence[str] = ("scan",), scales: Sequence[str] = SCALES

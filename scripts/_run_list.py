@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.record_files import read_record
+from experiments.record_files import RECORD, read_record
 from experiments.runner import is_held
 
 #: The states of a run folder. A record says the first four; `abandoned` is a run whose record says
@@ -63,7 +63,7 @@ def find(folder: Path) -> Found:
     """
     record = read_record(folder)
     if record is None:
-        unread = "unreadable" if (folder / "record.json").exists() else "empty"
+        unread = "unreadable" if (folder / RECORD).exists() else "empty"
         return Found(folder, "running" if is_held(folder) else unread, {})
     state = str(record.get("status"))
     if state == "running" and not is_held(folder):

@@ -22,7 +22,7 @@ from experiments.rows import SCALES
 from scripts._artefacts import ARTEFACTS
 from scripts._cells import SPREADS
 from scripts._options import Options
-from scripts._results import Results, load_results
+from scripts._results import load_results
 
 # Where the output is a file or a pipe there is no screen to fit.
 _FILE_WIDTH = 120
@@ -95,17 +95,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for artefact in artefacts:
         artefact.show(console)
         artefact.write(out)
-    for line in (results.gap, _skipped(results), f"Written to {out}: {', '.join(names)}"):
+    skipped = f"Skipped runs that are not done: {results.skips}" if results.skips else ""
+    for line in (results.gap, skipped, f"Written to {out}: {', '.join(names)}"):
         if line:
             console.print(Text(line), soft_wrap=True)
     return 0
-
-
-def _skipped(results: Results) -> str:
-    if not results.skipped:
-        return ""
-    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(results.skipped.items()))
-    return f"Skipped runs that are not done: {reasons}"
 
 
 if __name__ == "__main__":
