@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 #: The file begins with a mark of its own, which is a part of the first block.
 _MARK, _BLOCK, _HEAD = 7, 32768, 7
 _WHOLE, _FIRST, _LAST = 1, 2, 4
+#: Seconds until the file of a run that has ended is whole, and between two looks at it.
+_PATIENCE, _INTERVAL = 30.0, 0.05
 
 
 @dataclass
@@ -72,4 +75,15 @@ def read_log(path: Path) -> Logged:
             found.summary |= _values(record.summary.update)
         elif kind == "exit":
             found.exit_code = record.exit.exit_code
+    return found
+
+
+def read_ended_log(path: Path) -> Logged:
+    """Read the file of a run that has ended in this process.
+
+    ``finish()`` returns while wandb's own process still writes; it is waited for when Python ends.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while (found := read_log(path)).exit_code is None and time.monotonic() < deadline:
+        time.sleep(_INTERVAL)
     return found
