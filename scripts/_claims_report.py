@@ -97,7 +97,7 @@ def make_report(results: Path, scale: str, root: Path) -> Report:
         except ValueError as error:
             raise ValueError(f"{path}: claim {claim.id!r}: {error}") from None
     left_out = [line for claim in claims for line in _left_out(ours, claim, scale)]
-    left_out += [loaded.gap] if loaded.gap else []
+    left_out += loaded.gaps
     tables = (
         statements_table(claims),
         verdicts_table(cells, papers, scale, left_out),

@@ -75,11 +75,11 @@ def write_page(folder: Path, scale: str, root: Path) -> str:
         + element("title", f"equitune: report, scale {scale}")
         + element("style", _STYLE.read_text(encoding="utf-8"))
     )
-    body = _header(scale, claims, tasks, results.gap) + element("main", *sections)
+    body = _header(scale, claims, tasks, results.gaps) + element("main", *sections)
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>{body}</body></html>\n'
 
 
-def _header(scale: str, claims: Report, tasks: Sequence[str], gap: str) -> str:
+def _header(scale: str, claims: Report, tasks: Sequence[str], gaps: Sequence[str]) -> str:
     groups = grouped(claims.cells)
     counts = Counter(overall([cell.verdict for cell in inside]) for inside in groups.values())
     chips = "".join(
@@ -106,7 +106,7 @@ def _header(scale: str, claims: Report, tasks: Sequence[str], gap: str) -> str:
             f" Rows at other scales ({others}) are not on this page.",
             class_=f"scale {scale}",
         ),
-        element("p", escape(gap), class_="scale gap") if gap else "",
+        *(element("p", escape(gap), class_="scale gap") for gap in gaps),
         element("p", "Verdicts on claims, one for each protocol and kind of models:"),
         element("ul", chips, class_="chips"),
         element("nav", menu),

@@ -23,7 +23,7 @@ from scripts._rows import (
 from scripts._sentences import SUFFIX
 
 FOLDERS = ("paper", "measured", "runs")
-_GAP = "{path} is missing: none of the paper's numbers is shown; git checkout restores it"
+_GAP = "{path} is missing: {lost}; git checkout restores it"
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,14 @@ class Results:
         reported: The paper's rows, columns `REPORTED_COLUMNS`; `value` and `std` are floats
             (`std` NaN where the paper gives none).
         skipped: How many run folders were skipped, by reason.
-        gap: A sentence where the file of the paper's rows is missing; else empty.
+        gaps: A sentence for each file that is missing: that of the paper's rows, and committed ones
+            whose records are there.
     """
 
     ours: pd.DataFrame
     reported: pd.DataFrame
     skipped: Counter[str]
-    gap: str = ""
+    gaps: tuple[str, ...] = ()
 
     @property
     def skips(self) -> str:
@@ -74,16 +75,21 @@ def load_results(
     skipped: Counter[str] = Counter()
     measured: list[Row] = []
     fresh: list[Row] = []
+    gaps = [] if reported.is_file() else [(reported, "none of the paper's numbers is shown")]
     for task in tasks:
-        for path in sorted((results / "measured" / task).glob("*.csv")):
+        committed = results / "measured" / task
+        records = sorted(committed.glob("*.json"))
+        lost = (path.with_suffix(".csv") for path in records)
+        gaps += [(path, "its rows are not counted") for path in lost if not path.is_file()]
+        for path in sorted(committed.glob("*.csv")):
             if not path.stem.endswith(SUFFIX):
                 measured += read_measured(path)
         for path in finished_runs(results / "runs" / task, skipped):
             fresh += read_metrics(path)
     kept = [[row for row in rows if row.cells["scale"] in scales] for rows in (measured, fresh)]
     theirs = read_reported(reported) if reported.is_file() else []
-    gap = "" if reported.is_file() else _GAP.format(path=reported)
-    return Results(merge(kept[0], kept[1]), _reported_frame(theirs), skipped, gap)
+    named = tuple(_GAP.format(path=path, lost=lost) for path, lost in gaps)
+    return Results(merge(kept[0], kept[1]), _reported_frame(theirs), skipped, named)
 
 
 def merge(measured: Iterable[Row], fresh: Iterable[Row]) -> pd.DataFrame:

@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         artefact.show(console)
         artefact.write(out)
     skipped = f"Skipped runs that are not done: {results.skips}" if results.skips else ""
-    for line in (results.gap, skipped, f"Written to {out}: {', '.join(names)}"):
+    for line in (*results.gaps, skipped, f"Written to {out}: {', '.join(names)}"):
         if line:
             console.print(Text(line), soft_wrap=True)
     return 0

@@ -103,12 +103,14 @@ def negative_log_likelihood(
         space: ``probabilities`` averages them; ``log_probabilities`` and ``logits`` average those,
             and the result is normalised over the words again.
     """
-    if space == "probabilities":
-        mean = equitune.average(views.log_probs.double().exp(), weights)
-        combined = mean.clamp_min(torch.finfo(torch.float64).tiny).log()
+    true_words = views.targets[..., None]
+    if space == "probabilities":  # of the true words alone, as nothing is normalised again
+        true = views.log_probs.gather(-1, true_words.expand(len(views.log_probs), -1, -1, -1))
+        mean = equitune.average(true.squeeze(-1).double().exp(), weights)
+        chosen = mean.clamp_min(torch.finfo(torch.float64).tiny).log()
     else:
         combined = equitune.average(views.log_probs.double(), weights).log_softmax(dim=-1)
-    chosen = combined.gather(-1, views.targets[..., None]).squeeze(-1)
+        chosen = combined.gather(-1, true_words).squeeze(-1)
     return -(chosen * views.counted).sum(dim=-1)
 
 

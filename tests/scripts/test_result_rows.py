@@ -185,11 +185,27 @@ def test_a_folder_that_holds_no_results_is_refused(tmp_path: Path) -> None:
 
 def test_without_the_papers_numbers_ours_are_read_and_the_gap_is_named(tree: Any) -> None:
     tree.run("a", [tree.row(70.0)])
-    assert load_results(tree.path).gap == ""
+    assert load_results(tree.path).gaps == ()
     (tree.path / "paper" / "reported.csv").unlink()
     results = load_results(tree.path)
     assert len(results.ours) == 1 and len(results.reported) == 0
-    assert results.gap.startswith(f"{tree.path}/paper/reported.csv is missing")
+    assert results.gaps == (
+        f"{tree.path}/paper/reported.csv is missing: none of the paper's numbers is shown; "
+        "git checkout restores it",
+    )
+
+
+def test_a_committed_file_that_is_gone_is_named_where_its_records_are_there(tree: Any) -> None:
+    tree.measured([tree.row(70.0)], "kept")
+    path = tree.measured([tree.row(60.0, seed="1")], "lost")
+    assert load_results(tree.path).gaps == ()
+    path.unlink()
+    results = load_results(tree.path)
+    assert len(results.ours) == 1
+    assert results.gaps == (
+        f"{path} is missing: its rows are not counted; git checkout restores it",
+    )
+    assert load_results(tree.path, ("dqn",)).gaps == ()
 
 
 def test_the_committed_numbers_of_the_paper_load() -> None:

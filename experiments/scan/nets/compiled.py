@@ -24,6 +24,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numba
 import numpy as np
 import torch
+from filelock import FileLock
 from jaxtyping import Float
 from llvmlite.binding import get_host_cpu_name  # type: ignore[import-untyped]
 from torch import Tensor
@@ -92,8 +93,12 @@ class Loop:
         """
         if key in self._ready or os.environ.get(_IN_COMPILER):
             return
-        if not self._stamp(key).is_file():
-            self._compile_elsewhere(key)
+        stamp = self._stamp(key)
+        if not stamp.is_file():
+            # Jobs of a sweep that start together: one compiles, the others wait and load.
+            with FileLock(stamp.with_suffix(".lock")):
+                if not stamp.is_file():
+                    self._compile_elsewhere(key)
         self._ready.add(key)
 
     def _compile_elsewhere(self, key: Key) -> None:
