@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
 from experiments.cli import refuse_several_presets
+from experiments.errors import UserError
 from experiments.records import find_finished
 from experiments.registry import load_task
 from experiments.runner import run_folder
@@ -47,13 +49,14 @@ class Job(NamedTuple):
         return self.state in ("done", COMMITTED)
 
 
-def jobs(words: Sequence[str]) -> Iterator[Job]:
+def jobs(words: Sequence[str], config_dir: Path | None = None) -> Iterator[Job]:
     """Find the jobs of a command line and what is known of their runs.
 
     Images are read to name a run, since their checksum is a part of its identity.
 
     Args:
         words: What follows `python run.py`, with `experiment=PRESET`.
+        config_dir: run.py's `--config-dir`, a folder of further configuration groups.
 
     Yields:
         Each job, in the order of the sweep.
@@ -63,6 +66,10 @@ def jobs(words: Sequence[str]) -> Iterator[Job]:
             `experiments.cli.describe`.
     """
     refuse_several_presets(list(words))
+    if config_dir is not None:
+        if not config_dir.is_dir():
+            raise UserError(f"--config-dir {config_dir}: no such folder")
+        words = [f"hydra.searchpath=[{quoted(f'file://{config_dir.resolve()}')}]", *words]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         shared, sweep = _sweep(words)
         common = set(sweep[0]).intersection(*sweep)
@@ -84,6 +91,22 @@ def count(words: Sequence[str]) -> int:
     """
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return len(_sweep(words)[1])
+
+
+def quoted(value: str | Path) -> str:
+    """Write a value so that Hydra takes it for text.
+
+    Args:
+        value: A path, for instance.
+
+    Returns:
+        It, in quotes where it has characters that mean something on Hydra's command line.
+    """
+    text = str(value)
+    if re.fullmatch(r"[A-Za-z0-9_./-]+", text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _sweep(words: Sequence[str]) -> tuple[list[str], list[list[str]]]:

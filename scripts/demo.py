@@ -30,7 +30,7 @@ from experiments.cli import BAD_INPUT
 from scripts._claims_file import read_claims
 from scripts._claims_report import FILE
 from scripts._demo_display import DONE, FAILED, RUNNING, Display
-from scripts._run_jobs import count
+from scripts._run_jobs import count, quoted
 
 ROOT = Path(__file__).resolve().parents[1]
 _SHOWN_LINES = 8
@@ -147,17 +147,8 @@ def sweeps(step: Step, seed: int, results: Path) -> Iterator[list[str]]:
     for words in step.sweeps:
         yield [
             *("run.py", *words.split(), "scale=demo", f"seed={seeds}"),
-            *("logger=none", "hydra/launcher=joblib", f"results={_quoted(results)}"),
+            *("logger=none", "hydra/launcher=joblib", f"results={quoted(results)}"),
         ]
-
-
-def _quoted(path: Path) -> str:
-    """Write a path so that Hydra takes it for one."""
-    text = str(path)
-    if re.fullmatch(r"[A-Za-z0-9_./-]+", text):
-        return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def reports(step: Step, results: Path) -> list[str]:

@@ -30,7 +30,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         arguments: Words after the program's name; those of the process by default.
 
     Returns:
-        The choices: command, and of `list` task, status and results, of `missing` preset and words.
+        The choices: command, and of `list` task, status and results, of `missing` preset, words
+        and config_dir.
     """
     parser = argparse.ArgumentParser(
         prog="runs.py", description="Runs that are there, and those that a preset lacks."
@@ -50,7 +51,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     missing = commands.add_parser("missing", help="the jobs of a preset and what is left to do")
     missing.add_argument("preset", help="what follows experiment= on run.py's command line")
     missing.add_argument("words", nargs="*", metavar="key=value", help="run.py's further words")
-    return parser.parse_args(arguments)
+    missing.add_argument(
+        "--config-dir", type=Path, metavar="DIR", help="run.py's: a folder of further groups"
+    )
+    # argparse has done with the words where an option follows the preset.
+    chosen, rest = parser.parse_known_args(arguments)
+    if rest and (chosen.command != "missing" or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        chosen.words += rest
+    return chosen
 
 
 def show_list(chosen: argparse.Namespace) -> int:
@@ -82,9 +92,10 @@ def show_missing(chosen: argparse.Namespace) -> int:
     from scripts._run_jobs import COMMITTED, jobs
 
     words = [f"experiment={chosen.preset}", *chosen.words]
+    own = [] if chosen.config_dir is None else ["--config-dir", str(chosen.config_dir)]
     found = []
     try:
-        for job in jobs(words):
+        for job in jobs(words, chosen.config_dir):
             found.append(job)
             print(f"{job.state:16}  {' '.join(job.words)}  {job.folder.name}", flush=True)
             if job.reason:
@@ -99,7 +110,7 @@ def show_missing(chosen: argparse.Namespace) -> int:
         return 0
     if COMMITTED in states:
         print(f"the command also does the {states.count(COMMITTED)} committed jobs again:")
-    print(shlex.join(["python", "run.py", *words]))
+    print(shlex.join(["python", "run.py", *own, *words]))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -45,6 +46,27 @@ def missing(results: Path, capsys: Any, *words: str) -> list[str]:
     """The lines on what the small preset lacks."""
     assert main(["missing", *SMALL, f"results={results}", *words]) == 0
     return str(capsys.readouterr().out).splitlines()
+
+
+def test_a_preset_of_ones_own_is_found_by_config_dir(tmp_path: Path, capsys: Any) -> None:
+    mine = tmp_path / "of my own" / "experiment"
+    mine.mkdir(parents=True)
+    preset = (ROOT / "conf" / "experiment" / "table2.yaml").read_text()
+    (mine / "mine.yaml").write_text(preset.replace("seed: 0,1,2", "seed: 5,6"))
+    config_dir, results = ("--config-dir", str(mine.parent)), f"results={tmp_path / 'results'}"
+    words = ("scale=demo", "method=pretrained", "protocol=paper", "dataset=add_jump", results)
+    for order in (("mine", *words, *config_dir), ("mine", *config_dir, *words)):
+        assert main(["missing", *order]) == 0
+        *jobs, total, command = capsys.readouterr().out.splitlines()
+        assert [job.split()[:2] for job in jobs] == [["planned", "seed=5"], ["planned", "seed=6"]]
+        assert total == "2 jobs: 2 planned"
+        assert shlex.split(command) == ["python", "run.py", *config_dir, "experiment=mine", *words]
+    assert main(["missing", "mine", *words, "--config-dir", str(tmp_path / "nowhere")]) == 2
+    assert (
+        capsys.readouterr().err == f"error: --config-dir {tmp_path / 'nowhere'}: no such folder\n"
+    )
+    with pytest.raises(SystemExit):
+        main(["list", "a-word"])
 
 
 def test_a_thousand_runs_are_listed_in_two_seconds(tmp_path: Path) -> None:
