@@ -86,10 +86,35 @@ def versions() -> dict[str, str | None]:
 
 @functools.cache
 def machine() -> dict[str, Any]:
-    """Return the processor's architecture and the number of cores that this process may use."""
+    """Return the processor, its architecture and the number of cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count()
-    return {"machine": platform.machine(), "cores": cores}
+    return {"machine": platform.machine(), "processor": _processor(), "cores": cores}
+
+
+def _processor() -> str:
+    """Return the processor's name as the system gives it; empty where it gives none."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            names = (line.partition(":")[2] for line in lines if line.startswith("model name"))
+            return next(names, "").strip()
+    except OSError:
+        return platform.processor()
+
+
+def accelerator(device: str) -> dict[str, str]:
+    """Return the name of a CUDA device, as a part of a record; nothing for other devices."""
+    if not device.startswith("cuda"):
+        return {}
+    import torch
+
+    try:
+        return {"accelerator": torch.cuda.get_device_name(device)}
+    except (
+        RuntimeError,
+        AssertionError,
+    ):  # broken by what the run did
+        return {}
 
 
 def peak_memory_mib() -> float:

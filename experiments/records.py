@@ -311,5 +311,6 @@ class Run:
         self.record["status"] = status
         self.record["wall_seconds"], self.record["cpu_seconds"] = self._time()
         self.record["peak_memory_mib"] = environment.peak_memory_mib()
+        self.record |= environment.accelerator(str(self.record["facts"].get("device", "")))
         self.record = seal(self.record)
         write_json(self.folder / RECORD, self.record)

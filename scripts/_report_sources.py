@@ -84,7 +84,8 @@ def _commit(record: Mapping[str, Any]) -> str:
 def _machine(record: Mapping[str, Any]) -> str:
     if not record.get("machine"):
         return UNKNOWN
-    return f"{record['machine']}, {record.get('cores', UNKNOWN)} cores"
+    names = (record.get(key) for key in ("processor", "machine", "accelerator"))
+    return ", ".join([*filter(None, names), f"{record.get('cores', UNKNOWN)} cores"])
 
 
 @dataclass(frozen=True)

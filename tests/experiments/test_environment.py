@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -43,6 +44,27 @@ def test_older_versions_have_other_settings() -> None:
     for place, name, value in environment._without_tf32(backends):
         setattr(place, name, value)
     assert (matmul.allow_tf32, cudnn.allow_tf32) == (False, False)
+
+
+def test_a_cuda_device_is_named_and_a_broken_one_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"a GPU of {device}")
+    assert environment.accelerator("cuda:1") == {"accelerator": "a GPU of cuda:1"}
+    assert environment.accelerator("cpu") == environment.accelerator("") == {}
+
+    def broken(device: str) -> str:
+        raise RuntimeError("CUDA error")
+
+    monkeypatch.setattr(torch.cuda, "get_device_name", broken)
+    assert environment.accelerator("cuda") == {}
+
+
+def test_the_processor_is_named_where_the_system_names_it() -> None:
+    found = environment.machine()
+    assert set(found) == {"machine", "processor", "cores"} and found["cores"] >= 1
+    if sys.platform == "linux" and "model name" in Path("/proc/cpuinfo").read_text():
+        assert f": {found['processor']}\n" in Path("/proc/cpuinfo").read_text()
 
 
 def test_versions_are_told_without_an_import() -> None:

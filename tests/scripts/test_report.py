@@ -154,11 +154,13 @@ def test_it_says_how_rows_were_run(claimed: Any) -> None:
     record = {
         **{"status": "done", "commit": "0123456789abcdef", "dirty": True, "cpu_seconds": 7200.0},
         **{"started": "2026-03-04T05:06:07+00:00", "machine": "a machine", "cores": 2},
+        **{"processor": "a processor", "accelerator": "a GPU"},
         "facts": {"device": "cpu"},
     }
     path.write_text(json.dumps({"some-run": record}), encoding="utf-8")
     said = section(written(claimed.path), "rows-scan-zero_shot")
-    for words in ("0123456*", "2.00", "2026-03-04", "a machine, 2 cores", "cpu", "LSTM", "0-2"):
+    place = "cpu; machine a processor, a machine, a GPU, 2 cores"
+    for words in ("0123456*", "2.00", "2026-03-04", place, "LSTM", "0-2"):
         assert words in said
 
 
