@@ -101,10 +101,11 @@ def badge(verdict: str) -> str:
     return element("span", escape(verdict), class_=f"badge {_BADGES[verdict]}")
 
 
-def plain_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def plain_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Write a table without blocks.
 
     Args:
+        title: What it shows, for those who do not see what stands around it.
         headers: One per column.
         rows: Texts.
 
@@ -114,16 +115,17 @@ def plain_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     head = element("tr", *(cell(text, "th") for text in headers))
     body = (element("tr", *map(cell, row)) for row in rows)
     lines = [*body]
-    text = _frame(element("thead", head), element("tbody", *lines))
+    text = _frame(title, element("thead", head), element("tbody", *lines))
     return fold(f"{len(lines)} rows", text) if len(lines) > _LONG else text
 
 
-def table(shown: Table, blocks: Sequence[Block] | None = None) -> str:
+def table(shown: Table, blocks: Sequence[Block] | None = None, title: str = "") -> str:
     """Write a table.
 
     Args:
-        shown: The table; its title and notes are not written.
+        shown: The table; its notes are not written.
         blocks: Only these of its blocks; all by default.
+        title: As of `plain_table`; that of the table by default.
 
     Returns:
         HTML; folded where it is long, empty where it has no rows.
@@ -149,21 +151,22 @@ def table(shown: Table, blocks: Sequence[Block] | None = None) -> str:
     heads.append(element("tr", *(cell(name, "th") for name in names)))
     bodies = []
     for block in chosen:
-        title = element(
+        heading = element(
             "th", escape(block.title), colspan=str(len(names)), class_="block", scope="rowgroup"
         )
         rows = (element("tr", *map(cell, row)) for row in block.rows)
-        bodies.append(element("tbody", element("tr", title) if block.title else "", *rows))
-    text = _frame(element("thead", *heads), *bodies)
+        bodies.append(element("tbody", element("tr", heading) if block.title else "", *rows))
+    text = _frame(title or shown.title, element("thead", *heads), *bodies)
     count = sum(len(block.rows) for block in chosen)
     return fold(f"{count} rows", text) if count > _LONG else text
 
 
-def _frame(*parts: str) -> str:
+def _frame(title: str, *parts: str) -> str:
+    caption = element("caption", escape(title))
     return element(
         "div",
-        element("table", *parts),
-        **{"class": "scroll", "tabindex": "0", "role": "region", "aria-label": "table"},
+        element("table", caption, *parts),
+        **{"class": "scroll", "tabindex": "0", "role": "region", "aria-label": title},
     )
 
 

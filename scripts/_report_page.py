@@ -157,8 +157,8 @@ def _claim(
         fold(
             "How it was decided",
             element("p", escape(decided)),
-            plain_table(headers, lines),
-            table(cells, blocks),
+            plain_table(f"Verdicts on the claim {name}", headers, lines),
+            table(cells, blocks, f"Cells of the claim {name}"),
         ),
         id=f"claim-{name}",
     )
@@ -237,7 +237,7 @@ def _runs(sources: Sequence[Source], results: Results) -> str:
                 "article",
                 element("h3", escape(source.path)),
                 element("p", total),
-                plain_table(_HEADERS, rows),
+                plain_table(f"Runs of {source.path}", _HEADERS, rows),
                 id=_anchor(source),
             )
         )

@@ -103,6 +103,7 @@ def test_it_needs_nothing_else_and_every_link_leads_somewhere(claimed: Any) -> N
     assert len(page.addresses) == 2
     assert page.targets and page.targets <= page.anchors
     assert all(address.startswith("data:image/svg+xml;base64,") for address in page.addresses)
+    assert text.count("<table>") == len(re.findall("<table><caption>[^<]+</caption>", text)) > 4
     assert not re.search(r"<script|@import|url\(|https?:", re.sub(r'src="[^"]*"', "", text))
 
 
