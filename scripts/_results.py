@@ -115,7 +115,8 @@ def merge(measured: Iterable[Row], fresh: Iterable[Row]) -> pd.DataFrame:
             assert new is not None
             row, origin = new, "fresh" if old is None else "replaced"
         records.append((*key, row.value, row.where, origin))
-    frame = pd.DataFrame(records, columns=[*COLUMNS, "where", "origin"])
+    # Of object, not of pandas' own text: rows are selected many times, all columns at once.
+    frame = pd.DataFrame(records, columns=[*COLUMNS, "where", "origin"], dtype=object)
     return frame.astype({"value": float})
 
 
