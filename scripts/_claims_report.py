@@ -18,7 +18,7 @@ from scripts._claims_file import read_claims
 from scripts._claims_paper import reported_cells
 from scripts._claims_rows import departures, with_intervals
 from scripts._claims_tables import cells_table, describe, statements_table, verdicts_table
-from scripts._results import load_results
+from scripts._results import Results, load_results
 from scripts._tables import Table, to_latex, to_markdown, write_faces
 
 NAME = "claims"
@@ -70,7 +70,7 @@ class Report(NamedTuple):
 
 
 def make_report(results: Path, scale: str, root: Path) -> Report:
-    """Judge all claims.
+    """Load the rows of all claims and judge these.
 
     Args:
         results: The results folder.
@@ -83,10 +83,27 @@ def make_report(results: Path, scale: str, root: Path) -> Report:
     Raises:
         ValueError: The claims or the rows are refused. One line.
     """
-    path = results / FILE
-    claims, main = read_claims(path, scale), {each.id: each for each in read_claims(path)}
+    claims = read_claims(results / FILE, scale)
     tasks = tuple(dict.fromkeys(task for claim in claims for task in claim.tasks))
-    loaded = load_results(results, tasks, (scale,))
+    return judge_claims(load_results(results, tasks, (scale,)), results / FILE, scale, root)
+
+
+def judge_claims(loaded: Results, path: Path, scale: str, root: Path) -> Report:
+    """Judge all claims by rows that are loaded.
+
+    Args:
+        loaded: The rows, of all tasks of the claims.
+        path: The file of the claims.
+        scale: Scale of our rows.
+        root: The folder in which the names of tests begin.
+
+    Returns:
+        The report.
+
+    Raises:
+        ValueError: The claims or the rows are refused. One line.
+    """
+    claims, main = read_claims(path, scale), {each.id: each for each in read_claims(path)}
     ours, cells, papers = with_intervals(loaded.ours), [], {}
     for claim in claims:
         try:
