@@ -108,7 +108,9 @@ def test_fine_tuning_is_named_by_its_recipe_and_not_by_where_the_rate_comes_from
     assert len({by_name, *others}) == 6
     single = names("task.finetune.rate=text", "task.finetune.equizero_steps=1")
     assert (single == by_name) == (method != "equizero")
-    assert names("task.finetune.rate=text", "protocol=reference", "scale=paper")[0] == by_name[0]
+    full = names("task.finetune.rate=text", "task.pretrain.iterations=200000")
+    paper = names("task.finetune.rate=text", "protocol=reference", "scale=paper")
+    assert paper[0] == full[0] != by_name[0]
 
 
 def test_the_learning_rate_of_a_protocol_depends_on_the_method(configure: Configure) -> None:
@@ -205,7 +207,9 @@ def test_only_what_decides_the_numbers_names_the_run(configure: Configure) -> No
     def name(stage: str, *overrides: str) -> str:
         return name_run(task, task.stages[stage], configure(*overrides)).hash
 
-    assert name("pretrain") == name("pretrain", "protocol=paper", "scale=paper", "method=equitune")
+    assert name("pretrain") == name("pretrain", "protocol=paper", "method=equitune")
+    papers = name("pretrain", "task.pretrain.iterations=200000")
+    assert name("pretrain", "scale=paper") == papers != name("pretrain")
     assert name("pretrain") == name("pretrain", "threads=2", "task.pretrain.checkpoint_every=7")
     # Training amplifies the last bits in which the back ends differ.
     full = ("pretrain", "scale=paper")

@@ -119,15 +119,15 @@ def test_what_is_read_names_the_run(
 
 
 PAPER = {
-    "pretrain": "c68ae28aaf8b",
-    "text": "d07272b138f8",
-    "features_train": "ccca61e3a3f4",
-    "features_test": "0c3a0ebd17bb",
-    "finetune": "66281f16f04b",
-    "evaluate": "ac61d0770ca5",
+    "pretrain": "3004fea7f939",
+    "text": "9f2220a371c1",
+    "features_train": "31c1a9f70b6b",
+    "features_test": "4f264c81cca3",
+    "finetune": "db50156b1fea",
+    "evaluate": "42c217af6dd8",
 }
-REFERENCE = {"finetune": "0f2c10355c1a", "evaluate": "6cd9b34ba633"}
-LEARNED = {"lambda": "e930a91d67f8", "finetune": "166fd838a15b"}
+REFERENCE = {"finetune": "bd15aaf81608", "evaluate": "3ece5291e17c"}
+LEARNED = {"lambda": "1a3bbb40bb8a", "finetune": "f7abf8e4ad71"}
 
 
 def test_names_of_default_runs_are_kept(configure: Configure) -> None:
