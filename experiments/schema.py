@@ -24,7 +24,7 @@ from experiments.registry import load_task
 from experiments.rows import METHODS, RESULTS
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
+    from omegaconf import DictConfig, ListConfig
 
 CONF = Path(__file__).parents[1] / "conf"
 SectionT = TypeVar("SectionT")
@@ -170,7 +170,9 @@ def load(raw: DictConfig) -> RunConfig:
     for name, kind in task.sections.items():
         schema[name] = OmegaConf.structured(kind)
     try:
-        config = OmegaConf.to_object(OmegaConf.merge(schema, raw))
+        merged = OmegaConf.merge(schema, raw)
+        _check_given(merged)
+        config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise explain(error) from error
     assert isinstance(config, RunConfig)
@@ -236,6 +238,17 @@ def explain(error: OmegaConfBaseException) -> UserError:
 def _full_names(key: str, siblings: Iterable[Any]) -> list[str]:
     prefix = key.rpartition(".")[0]
     return [f"{prefix}.{name}" if prefix else str(name) for name in siblings]
+
+
+def _check_given(merged: DictConfig | ListConfig) -> None:
+    """Refuse a configuration with an option that has no default and was not given."""
+    missing = sorted(OmegaConf.missing_keys(merged))
+    if missing:
+        section = missing[0].partition(".")[0]
+        file = CONF / section / f"{OmegaConf.select(merged, f'{section}.name')}.yaml"
+        place = f"; {file.relative_to(CONF.parent)} says what" if file.is_file() else ""
+        needed = " ".join(f"{key}=VALUE" for key in missing)
+        raise UserError(f"{', '.join(missing)} must be given: {needed}{place}")
 
 
 def _check_fit(raw: DictConfig, task: str) -> None:

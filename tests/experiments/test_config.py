@@ -314,6 +314,11 @@ BAD = {
     "method=equitune,equizero": ["method=equitune,equizero", "add -m"],
     "experiment=glob(table*)": ["one preset at a time"],
     "experiment=table2,table8": ["one preset at a time", "for e in table2 table8"],
+    "task=clip model=open_clip": [
+        "model.architecture, model.weights must be given: model.architecture=VALUE",
+        "conf/model/open_clip.yaml",
+    ],
+    "task=cnn dataset=images": ["dataset.classes=VALUE", "conf/dataset/images.yaml"],
     "experiment=table3": ["experiment=table3", "table2"],
     "logger=wanbd": ["did you mean wandb?"],
 }
