@@ -36,6 +36,7 @@ def _job(raw: DictConfig) -> None:
     from experiments.runner import execute
 
     try:
+        _refuse_idle_launcher()
         show(execute(load(raw)))
     except BAD_INPUT as error:
         if HydraConfig.get().mode == RunMode.RUN and not DEBUGGING:
@@ -86,6 +87,18 @@ def refuse_several_presets(arguments: list[str]) -> None:
             "one preset at a time (a sweep over presets would drop their own axes); use: "
             f"for e in {' '.join(names)}; do python run.py experiment=$e; done"
         )
+
+
+def _refuse_idle_launcher() -> None:
+    """Refuse a launcher for a single run: Hydra would ignore it and run here.
+
+    Raises:
+        UserError: With the word that makes it a sweep.
+    """
+    chosen = HydraConfig.get()
+    words = [word for word in chosen.overrides.hydra if word.startswith("hydra/launcher=")]
+    if words and chosen.mode == RunMode.RUN:
+        raise UserError(f"{words[-1]} is for sweeps, and would be ignored: add -m")
 
 
 def _refuse_paths(arguments: list[str]) -> None:

@@ -314,6 +314,7 @@ BAD = {
     "method=equitune,equizero": ["method=equitune,equizero", "add -m"],
     "experiment=glob(table*)": ["one preset at a time"],
     "experiment=table2,table8": ["one preset at a time", "for e in table2 table8"],
+    "hydra/launcher=joblib": ["hydra/launcher=joblib is for sweeps", "add -m"],
     "task=clip model=open_clip": [
         "model.architecture, model.weights must be given: model.architecture=VALUE",
         "conf/model/open_clip.yaml",
