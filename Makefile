@@ -6,9 +6,7 @@ READY := .venv/ready
 SEED ?= 0
 # Threads per process: the suite's processes share the cores, so each takes one.
 export OMP_NUM_THREADS ?= 1
-# One worker more than cores: many tests wait for processes that they start.
-WORKERS ?= $$(($$(getconf _NPROCESSORS_ONLN) + 1))
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test test-all lint types docs wheel paper-figures claims report setup offline-models lock clean
 
