@@ -110,11 +110,8 @@ def accelerator(device: str) -> dict[str, str]:
 
     try:
         return {"accelerator": torch.cuda.get_device_name(device)}
-    except (
-        RuntimeError,
-        AssertionError,
-    ):  # broken by what the run did
-        return {}
+    except (RuntimeError, AssertionError):
+        return {}  # broken by what the run did
 
 
 def peak_memory_mib() -> float:

@@ -69,13 +69,14 @@ class Report(NamedTuple):
         return write_faces(folder, NAME, faces)
 
 
-def make_report(results: Path, scale: str, root: Path) -> Report:
-    """Load the rows of all claims and judge these.
+def make_report(results: Path, scale: str, root: Path, loaded: Results | None = None) -> Report:
+    """Judge all claims.
 
     Args:
         results: The results folder.
         scale: Scale of our rows.
         root: The folder in which the names of tests begin.
+        loaded: Its rows at this scale, of all tasks of the claims; read here by default.
 
     Returns:
         The report.
@@ -83,27 +84,11 @@ def make_report(results: Path, scale: str, root: Path) -> Report:
     Raises:
         ValueError: The claims or the rows are refused. One line.
     """
-    claims = read_claims(results / FILE, scale)
-    tasks = tuple(dict.fromkeys(task for claim in claims for task in claim.tasks))
-    return judge_claims(load_results(results, tasks, (scale,)), results / FILE, scale, root)
-
-
-def judge_claims(loaded: Results, path: Path, scale: str, root: Path) -> Report:
-    """Judge all claims by rows that are loaded.
-
-    Args:
-        loaded: The rows, of all tasks of the claims.
-        path: The file of the claims.
-        scale: Scale of our rows.
-        root: The folder in which the names of tests begin.
-
-    Returns:
-        The report.
-
-    Raises:
-        ValueError: The claims or the rows are refused. One line.
-    """
+    path = results / FILE
     claims, main = read_claims(path, scale), {each.id: each for each in read_claims(path)}
+    if loaded is None:
+        tasks = tuple(dict.fromkeys(task for claim in claims for task in claim.tasks))
+        loaded = load_results(results, tasks, (scale,))
     ours, cells, papers = with_intervals(loaded.ours), [], {}
     for claim in claims:
         try:

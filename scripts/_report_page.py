@@ -12,7 +12,7 @@ from pathlib import Path
 from experiments.rows import SCALES
 from scripts._artefacts import ARTEFACTS, Entry
 from scripts._cells import EN_DASH, NOT_REPORTED
-from scripts._claims_report import FILE, Report, judge_claims
+from scripts._claims_report import Report, make_report
 from scripts._claims_statistics import TESTED, overall
 from scripts._claims_tables import COUNTED, grouped
 from scripts._figures import Figure
@@ -64,7 +64,7 @@ def write_page(folder: Path, scale: str, root: Path) -> str:
     """
     tasks = tuple(dict.fromkeys(entry.task for entry in ARTEFACTS.values()))
     results = load_results(folder, tasks, (scale,))
-    claims = judge_claims(results, folder / FILE, scale, root)
+    claims = make_report(folder, scale, root, results)
     sources = find_sources(folder, results, scale)
     sections = [_claims(claims), *(_task(task, results, sources, scale) for task in tasks)]
     sections.append(_runs(sources, results))

@@ -56,10 +56,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     # argparse has done with the words where an option follows the preset.
     chosen, rest = parser.parse_known_args(arguments)
-    if rest and (chosen.command != "missing" or any(word.startswith("-") for word in rest)):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:
+    if chosen.command == "missing" and not any(word.startswith("-") for word in rest):
         chosen.words += rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return chosen
 
 

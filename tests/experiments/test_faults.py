@@ -35,8 +35,9 @@ def test_a_clock_that_jumps_back_makes_no_time_negative() -> None:
 
 
 @pytest.mark.slow
-def test_runs_killed_at_random_moments_end_as_if_undisturbed() -> None:
-    outcomes = survived(_fault_kills.at_random("scan", 2, random.Random(1)))
+@pytest.mark.parametrize("task", ["scan", "fairness"])
+def test_runs_killed_at_random_moments_end_as_if_undisturbed(task: str) -> None:
+    outcomes = survived(_fault_kills.at_random(task, 2, random.Random(1)))
     assert outcomes.count("killed") == 2 and outcomes[-1] == "ended as if undisturbed"
 
 

@@ -102,8 +102,8 @@ def test_a_part_that_fails_is_shown_and_the_others_are_done(
 
 @pytest.mark.parametrize(
     "signals",
-    [[signal.SIGHUP], [signal.SIGINT, signal.SIGINT]],
-    ids=["terminal closed", "Ctrl-C twice"],
+    [[signal.SIGTERM], [signal.SIGHUP], [signal.SIGINT, signal.SIGINT]],
+    ids=["ended", "terminal closed", "Ctrl-C twice"],
 )
 def test_stopped_it_ends_all_it_started_and_says_how_to_go_on(
     results: Path, signals: list[signal.Signals]
