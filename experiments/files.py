@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -86,6 +87,18 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file; it is read once per process unless it changes."""
+    facts = path.stat()
+    return _file_digest(path.absolute(), facts.st_mtime_ns, facts.st_size)
+
+
+@functools.cache
+def _file_digest(path: Path, changed: int, size: int) -> str:
+    """Hash a file; time of change and size only tell a new call from an old one."""
+    return sha256(path)
 
 
 def _digest(tensors: dict[str, Tensor], facts: str) -> str:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from experiments.schema import LambdaNetConfig
 
 
+#: What makes a training of lambda shorter.
+LAMBDA_SHORTER = "method.lambda_net.steps makes it shorter"
+
+
 def build_net(width: int, config: LambdaNetConfig, relus: int | None = None) -> equitune.LambdaNet:
     """Build the network lambda; its weights are drawn from the global generator.
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments.environment import multiplies_bfloat16
 from experiments.errors import UserError, unknown
 from experiments.files import sha256
 from experiments.registry import load_task
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 CONF = Path(__file__).parents[1] / "conf"
 SectionT = TypeVar("SectionT")
+#: Of matrix products; ``auto`` is bfloat16 where the device multiplies it in hardware.
+PRECISIONS = ("auto", "float32", "bfloat16")
 STAGES = (
     "pretrain",
     "text",
@@ -65,7 +68,18 @@ def how(default: Any = MISSING, **rule: Any) -> Any:
 
 def in_rows(**rule: Any) -> Any:
     """Declare a field that decides numbers and that a column of their rows already tells."""
-    return field(default=MISSING, metadata={"in_rows": True, **rule})
+    return field(default=MISSING, metadata={"undeclared": True, **rule})
+
+
+def of_machine(*choices: str, departs: bool = False) -> Any:
+    """Declare a text field that decides numbers and whose ``auto`` the machine decides.
+
+    Args:
+        choices: Its values.
+        departs: Whether another value than the one in ``conf/`` is a departure from the protocol.
+    """
+    rule = {"choices": choices, "machine": True, "undeclared": not departs}
+    return field(default=MISSING, metadata=rule)
 
 
 class LambdaBudget(NamedTuple):
@@ -151,11 +165,13 @@ class RunConfig:
     preset: str | None = None
 
 
-def load(raw: DictConfig) -> RunConfig:
+def load(raw: DictConfig, *, bfloat16: bool | None = None) -> RunConfig:
     """Turn a composed configuration into typed dataclasses, or say in one line what is wrong.
 
     Args:
         raw: What Hydra composed from ``conf/`` and the command line.
+        bfloat16: Whether the device is one that multiplies bfloat16, to name runs of other
+            machines; None: this machine's device is looked at.
 
     Returns:
         The configuration; its task, model, dataset and group are the task's own dataclasses.
@@ -193,7 +209,19 @@ def load(raw: DictConfig) -> RunConfig:
             "choose from: softplus, exp"
         )
     task.resolve(config)
+    _choose_precision(config, config.device, bfloat16)
     return config
+
+
+def _choose_precision(section: Any, device: str, bfloat16: bool | None) -> None:
+    """Replace every precision ``auto`` in nested dataclasses by what the device is fast at."""
+    for item in dataclasses.fields(section):
+        value = getattr(section, item.name)
+        if dataclasses.is_dataclass(value):
+            _choose_precision(value, device, bfloat16)
+        elif value == "auto" and item.metadata.get("machine"):
+            fast = multiplies_bfloat16(device) if bfloat16 is None else bfloat16
+            setattr(section, item.name, "bfloat16" if fast else "float32")
 
 
 def _is_temperature(task: Any) -> bool:
@@ -344,7 +372,7 @@ def variant(config: RunConfig) -> str:
     expected = _defaults(config)
     parts = []
     for section in ("task", "method", "model", "dataset", "group"):
-        chosen = _flatten(deciding(getattr(config, section), unless="in_rows"))
+        chosen = _flatten(deciding(getattr(config, section), unless="undeclared"))
         standard = _flatten(expected.get(section, {}))
         # The keys of a data set and of a model may have the same names.
         prefix = f"{section}." if section in ("dataset", "model") else ""

@@ -42,8 +42,7 @@ class Stage:
 
     def execute(self, config: RunConfig, run: Run) -> None:
         """Import the code of the stage and let it do its work inside ``run``."""
-        module, _, function = self.target.partition(":")
-        getattr(import_module(module), function)(config, run)
+        _load(self.target)(config, run)
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,31 @@ class Task:
         stages: The stages by name.
         resolve: Completes a configuration in place (what ``auto`` means here, None for options that
             are not read) and raises UserError for a combination that makes no sense.
+        fetcher: ``module:function`` that brings what a configuration needs from the network into
+            the caches; empty if nothing is needed.
     """
 
     name: str
     sections: Mapping[str, type]
     stages: Mapping[str, Stage]
     resolve: Callable[[RunConfig], None]
+    fetcher: str = ""
+
+    def fetch(self, config: RunConfig) -> None:
+        """Bring what a configuration needs from the network into the caches.
+
+        Raises:
+            UserError: If that fails.
+        """
+        if self.fetcher:
+            _load(self.fetcher)(config)
+
+
+def _load(target: str) -> Callable[..., Any]:
+    """Import what ``module:function`` names."""
+    module, _, function = target.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found
 
 
 def built_on(version: int, identity: dict[str, Any]) -> dict[str, Any]:

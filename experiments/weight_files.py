@@ -1,8 +1,9 @@
-"""Weights of networks, read from files of the user's own. No code is ever loaded."""
+"""Weights of networks, read from files. No code is ever loaded."""
 
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,12 +52,35 @@ def unpickle(path: Path) -> object:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    if is_program(path):
+        raise UserError(
+            f"{path}: is TorchScript, a program that holds its weights, and no program of a file "
+            "is run; give a file of the weights alone"
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle fails in any way
-        code = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it asks for {code[1]}" if code else one_line(error)
+        reason = _reason(error)
         raise UserError(f"{path}: not a complete file of tensors alone ({reason})") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return why PyTorch refuses a file, without its advice to trust the file."""
+    code = re.search(r"GLOBAL (\S+)", str(error))
+    if code:
+        return f"it asks for {code[1]}"
+    if "weights_only" in str(error):
+        return "it is damaged, or holds other things"
+    return one_line(error)
+
+
+def is_program(path: Path) -> bool:
+    """Whether a file is TorchScript, as OpenAI publishes its models."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def check_weights(found: object, origin: str) -> dict[str, Tensor]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -132,6 +134,7 @@ def finished_runs(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
         has one. The runs that others build on (a pretraining) are no results of their own: they are
         not read and not counted.
     """
+    newest: dict[str, tuple[str, Path]] = {}
     for run in sorted(path for path in folder.glob("*") if path.is_dir()):
         try:
             record = parse_record((run / "record.json").read_text(encoding="utf-8"))
@@ -146,10 +149,27 @@ def finished_runs(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
             skipped[status] += 1
         elif (metrics := run / "metrics.csv").is_file():
             expected = record.get("metrics_sha256")
-            if expected is None or sha256(metrics) == expected:
-                yield metrics
-            else:
+            if expected is not None and sha256(metrics) != expected:
                 skipped["metrics changed"] += 1
+                continue
+            # Of runs that differ by what their machines are fast at the last one counts.
+            asked = json.dumps(_without_precision(record.get("identity", run.name)), sort_keys=True)
+            found = (str(record.get("started", "")), metrics)
+            if asked in newest:
+                skipped["done, and again on a machine of another precision"] += 1
+            newest[asked] = max(found, newest.get(asked, found))
+    yield from (metrics for _, metrics in newest.values())
+
+
+def _without_precision(identity: Any, of: str = "") -> Any:
+    """Return an identity without the precision of trainings, which the machine may choose."""
+    if not isinstance(identity, dict):
+        return identity
+    return {
+        key: _without_precision(value, key)
+        for key, value in identity.items()
+        if (of, key) != ("recipe", "precision")
+    }
 
 
 def _reported_frame(rows: Sequence[Row]) -> pd.DataFrame:

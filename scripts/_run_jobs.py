@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from experiments.errors import UserError
 from experiments.records import find_finished
 from experiments.registry import load_task
 from experiments.runner import run_folder
-from experiments.schema import CONF, load
+from experiments.schema import CONF, RunConfig, load
 from experiments.stages import name_run
 from scripts._rows import committed_runs
 from scripts._run_list import find
@@ -65,19 +66,45 @@ def jobs(words: Sequence[str], config_dir: Path | None = None) -> Iterator[Job]:
         UserError: The words are refused; one line, as are Hydra's and OmegaConf's errors by
             `experiments.cli.describe`.
     """
-    refuse_several_presets(list(words))
-    if config_dir is not None:
-        if not config_dir.is_dir():
-            raise UserError(f"--config-dir {config_dir}: no such folder")
-        words = [f"hydra.searchpath=[{quoted(f'file://{config_dir.resolve()}')}]", *words]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        shared, sweep = _sweep(words)
+    with _composing(words, config_dir) as (shared, sweep):
         common = set(sweep[0]).intersection(*sweep)
         committed = cache(_committed)
         for job in sweep:
             own = tuple(word for word in job if word not in common)
             folder, state, reason = _look([*shared, *job], committed)
             yield Job(own, folder, state, reason)
+
+
+def configurations(words: Sequence[str], config_dir: Path | None = None) -> Iterator[RunConfig]:
+    """Compose and check the jobs of a command line; nothing is read and nothing is named.
+
+    Args:
+        words: As for `jobs`.
+        config_dir: As for `jobs`.
+
+    Yields:
+        The configuration of each job, in the order of the sweep.
+
+    Raises:
+        UserError: As from `jobs`.
+    """
+    with _composing(words, config_dir) as (shared, sweep):
+        for job in sweep:
+            yield load(compose("config", [*shared, *job]))
+
+
+@contextmanager
+def _composing(
+    words: Sequence[str], config_dir: Path | None
+) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """Give Hydra's own words and those of each job, while it can compose them."""
+    refuse_several_presets(list(words))
+    if config_dir is not None:
+        if not config_dir.is_dir():
+            raise UserError(f"--config-dir {config_dir}: no such folder")
+        words = [f"hydra.searchpath=[{quoted(f'file://{config_dir.resolve()}')}]", *words]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield _sweep(words)
 
 
 def count(words: Sequence[str]) -> int:
@@ -121,7 +148,18 @@ def _sweep(words: Sequence[str]) -> tuple[list[str], list[list[str]]]:
 
 
 def _look(words: list[str], committed: Callable[[str, str], set[str]]) -> tuple[Path, str, str]:
-    config = load(compose("config", words))
+    """Find the run of a job; one of a machine with another fast precision will do as well."""
+    raw = compose("config", words)
+    here = _known(load(raw), committed)
+    if here[1] == "planned":
+        for bfloat16 in (True, False):
+            there = _known(load(raw, bfloat16=bfloat16), committed)
+            if there[1] in ("done", COMMITTED):
+                return there
+    return here
+
+
+def _known(config: RunConfig, committed: Callable[[str, str], set[str]]) -> tuple[Path, str, str]:
     task = load_task(config.task.name)
     folder = run_folder(config, name_run(task, task.stages[config.stage], config))
     found = find(folder)

@@ -10,6 +10,7 @@ from experiments.clip.sections import FILES
 from experiments.errors import UserError
 from experiments.images.checks import check_group, check_relus
 from experiments.images.pretraining import is_ours, pretraining_data
+from experiments.published import settle, unpin
 from experiments.schema import check_values
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def resolve(config: RunConfig) -> None:
     Raises:
         UserError: For a model that open_clip does not have, and combinations that make no sense.
     """
+    _settle_weights(config.model)
     _check_model(config)
     _check_size(config)
     templates(config.dataset)
@@ -36,6 +38,19 @@ def resolve(config: RunConfig) -> None:
     _check_training(config)
     if not is_ours(config):
         config.task.pretrain = None
+
+
+def _settle_weights(model: ClipModel) -> None:
+    """Find out which file the weights come from."""
+    unpin(model)
+    if model.local is None and model.checkpoint is None:
+        return
+    if model.weights == "ours" or model.config is not None:
+        settle(model, "", ())
+        return
+    from experiments.clip.weights import known_digests
+
+    settle(model, f"model.weights={model.weights} of {model.architecture}", known_digests(model))
 
 
 def _check_model(config: RunConfig) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import equitune
 from experiments.clip.features import load_features
-from experiments.clip.finetune import load_finetuned, some
+from experiments.clip.finetune import load_finetuned
 from experiments.clip.learning import as_evaluated, load_text
 from experiments.clip.measures import Outcomes, calibration_error, drawn, outcomes
 from experiments.clip.models import image_encoder, preprocessing, pretrained_model
@@ -19,6 +19,7 @@ from experiments.clip.weighting import load_lambda
 from experiments.environment import choose_device, ieee_float32
 from experiments.estimates import estimate
 from experiments.images.arrays import encode_png
+from experiments.images.equivariance import checked, equivariance_error
 from experiments.images.extraction import Orbits, shuffled
 from experiments.images.members import MEMBERS
 from experiments.images.pretraining import is_ours
@@ -42,7 +43,11 @@ REAL = (
 
 @ieee_float32()
 def evaluate(config: RunConfig, run: Run) -> None:
-    """Measure a method on the transforms of the test images."""
+    """Measure a method on the transforms of the test images.
+
+    Raises:
+        Interrupted: If the process was asked to stop; the run begins again next time.
+    """
     if is_ours(config):
         log.info("%s", REAL)
     classifier, own_scale = load_text(config, run)
@@ -50,12 +55,12 @@ def evaluate(config: RunConfig, run: Run) -> None:
     net = load_lambda(config, run, features.values.shape[-1])
     scorer = make_scorer(config, classifier, own_scale, net)
     before = image_encoder(pretrained_model(config, run))
-    after, rows = before, _rows(config, len(features.labels))
+    after = before
     if config.task.training == "none":
-        _measure(config, run, scorer, some(features, rows))
+        _measure(config, run, scorer, features)
     else:
-        tuned = load_finetuned(config, run, before, features, rows)
-        chosen = some(features, rows)
+        tuned = load_finetuned(config, run, before, features)
+        chosen = features
         for step in tuned.steps:
             seen = tuned.features(step)
             _measure_step(config, run, scorer, seen, step)
@@ -67,16 +72,9 @@ def evaluate(config: RunConfig, run: Run) -> None:
         _write_shares(config, run, scorer, Stored(features, config.group.name, "none"))
     device = choose_device(config.device)
     whole = _Whole(after, before, make_action(config.group.name), scorer).to(device)
-    error = _error(config, whole, features.sample.to(device))
+    error = _error(config, run, whole, features.sample.to(device))
     run.row("equivariance_error", error, split="test", transform=config.task.transform)
     run.fact("device", str(device))
-
-
-def _rows(config: RunConfig, count: int) -> Tensor | None:
-    """Return the rows of the test images that are measured, in a fixed order; None: all."""
-    if config.task.max_images is None:
-        return None
-    return shuffled(count)[: config.task.max_images]
 
 
 def _measure(config: RunConfig, run: Run, scorer: Scorer, features: Orbits) -> None:
@@ -169,7 +167,8 @@ def _write_shares(config: RunConfig, run: Run, scorer: Scorer, upright: Stored) 
         found = found.abs()
     shares = found / found.sum(dim=1, keepdim=True)
     columns = {"split": "test", "transform": config.task.transform}
-    shown = int(shuffled(len(shares))[0])
+    # The first pixels that are kept are of this image; those of a trial are in that order.
+    shown = int(shuffled(len(shares))[0]) if config.task.max_images is None else 0
     for place, element in enumerate(MEMBERS[config.group.name]):
         one = 100 * float(shares[shown, place])
         run.row("lambda_share_shown", one, **columns, view=str(element))
@@ -200,8 +199,7 @@ class _Whole(nn.Module):
         return scores
 
 
-@torch.inference_mode()
-def _error(config: RunConfig, whole: _Whole, sample: Tensor) -> float:
+def _error(config: RunConfig, run: Run, whole: _Whole, sample: Tensor) -> float:
     """Return how far the scores of the whole network change when images are transformed.
 
     Nothing stored is read. Dropout is off: with it nothing is equivariant.
@@ -209,7 +207,5 @@ def _error(config: RunConfig, whole: _Whole, sample: Tensor) -> float:
     name = config.group.name
     if name == "trivial":
         name = config.task.transform if config.task.transform != "none" else "rot90"
-    turned, inputs = make_action(name), preprocessing(config.model)(sample)
-    return equitune.equivariance_error(
-        whole.eval(), inputs, turned, equitune.Invariant(turned.group)
-    )
+    inputs = preprocessing(config.model)(checked(sample, config.task.max_images))
+    return equivariance_error(run, whole.eval(), inputs, name)

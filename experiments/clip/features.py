@@ -27,12 +27,14 @@ def _extract(config: RunConfig, run: Run, split: Split) -> None:
 
     Raises:
         Interrupted: If the process was asked to stop.
+        UserError: If there is too little room on the disk.
     """
     images = open_seen(config.dataset, config.model, split)
     device = choose_device(config.device)
     model: Any = pretrained_model(config, run).to(device)
-    label = f"embeddings of {config.dataset.name} ({split})"
-    extract(run, images, extraction(config, image_encoder(model), device), split, label)
+    label = f"embeddings of {config.dataset.name} ({split}) by {config.model.name}"
+    how = extraction(config, image_encoder(model), device)
+    extract(run, images, how, split, label, config.task.max_images)
 
 
 def extraction(config: RunConfig, encoder: nn.Module, device: torch.device) -> Extraction:

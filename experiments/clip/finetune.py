@@ -7,9 +7,7 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from experiments.clip.features import extraction
@@ -29,10 +27,10 @@ from experiments.clip.scoring import Scorer, learning_loss, make_scorer
 from experiments.clip.weighting import load_lambda
 from experiments.environment import choose_device, ieee_float32
 from experiments.errors import UserError
-from experiments.images.extraction import Orbits, orbits_of
+from experiments.images.extraction import Orbits, inputs_of, limited, orbits_of, watched
 from experiments.images.members import MEMBERS
 from experiments.images.sets import ImageSet, OpenImages
-from experiments.images.training import LOOK_EVERY, network_of, pack, precision, unpack
+from experiments.images.training import LOOK_EVERY, network_of, pack, precision, slow, unpack
 from experiments.images.turned import Stored
 from experiments.images.views import orbits_of_turned
 from experiments.progress import progress
@@ -137,7 +135,7 @@ def finetune(config: RunConfig, run: Run) -> None:
     net = load_lambda(config, run, seen.shape[0])
     scorer = make_scorer(config, classifier, own_scale, net).to(device)
     model: Any = pretrained_model(config, run)
-    images = load_seen(config.dataset, config.model, "train")
+    images = load_seen(config.dataset, config.model, "train", task.max_images)
     tuner = Tuner(config, image_encoder(model).to(device), scorer, images, seen)
     split = divide(config, len(images.labels), task.training_images)
     facts: dict[str, Any] = {"step": 0, "total": 0.0, "since": 0, "losses": [], "judged": []}
@@ -149,7 +147,8 @@ def finetune(config: RunConfig, run: Run) -> None:
         facts["judged"].append([0, _judge(tuner, split.judging)])
     todo = batches(config, split.learned, recipe.batch_size, recipe.steps, seen.turns)
     total, since = facts["total"], facts["since"]
-    with progress(f"finetune {run.folder.name}", recipe.steps, facts["step"]) as bar:
+    shorter = "task.finetune.steps makes it shorter" + slow(recipe.precision, tuner.device)
+    with progress(f"finetune {run.folder.name}", recipe.steps, facts["step"], shorter) as bar:
         for step, batch in enumerate(todo, start=1):
             if step <= facts["step"]:
                 continue
@@ -237,7 +236,7 @@ class Finetuned:
         finished: FinishedRun,
         encoder: nn.Module,
         before: Orbits,
-        rows: Tensor | None,
+        run: Run,
     ) -> None:
         """Read which steps there are.
 
@@ -246,11 +245,12 @@ class Finetuned:
             finished: The run of `finetune`.
             encoder: The pretrained one.
             before: The test images' orbits through it.
-            rows: The test images that are measured; None: all.
+            run: The run in progress.
         """
-        self._config, self._finished = config, finished
-        self._encoder, self._before = encoder, some(before, rows)
-        self._images = _chosen(open_seen(config.dataset, config.model, "test"), rows)
+        self._config, self._finished, self._run = config, finished, run
+        self._encoder, self._before = encoder, before
+        images = open_seen(config.dataset, config.model, "test")
+        self._images = limited(images, config.task.max_images)
         self._device = choose_device(config.device)
         found = [row for row in finished.rows() if row["metric"] == "top1_accuracy"]
         judged = {int(row["step"]): float(row["value"]) for row in found}
@@ -267,34 +267,21 @@ class Finetuned:
         return encoder.eval().requires_grad_(False)
 
     def features(self, step: int) -> Orbits:
-        """Return the test images that are measured, as the encoder after a step sees them."""
+        """Return the test images that are measured, as the encoder after a step sees them.
+
+        Raises:
+            Interrupted: If the process was asked to stop; the run begins again next time.
+        """
         found = self._before
         if step:
-            encoder = self.at(step).to(self._device)
-            found = orbits_of(self._images, extraction(self._config, encoder, self._device))
+            how = extraction(self._config, self.at(step).to(self._device), self._device)
+            label, total = f"embeddings after step {step}", inputs_of(self._images, how)
+            with watched(self._run, label, total, "begins again") as watch:
+                found = orbits_of(self._images, how._replace(network=watch(how.network)))
         return _join(self._config, found, self._before)
 
 
-def some(features: Orbits, rows: Tensor | None) -> Orbits:
-    """Return some of the images; for None all, with no copy of them."""
-    return features if rows is None else features.rows(rows)
-
-
-def _chosen(images: OpenImages, rows: Tensor | None) -> OpenImages:
-    """Return some of the images, in the order of the rows; for None all."""
-    if rows is None:
-        return images
-    chosen = rows
-
-    def decode(start: int, stop: int) -> UInt8[np.ndarray, "k 3 s s"]:
-        return np.concatenate([images.decode(row, row + 1) for row in chosen[start:stop].tolist()])
-
-    return OpenImages(images.labels[rows], images.classes, decode)
-
-
-def load_finetuned(
-    config: RunConfig, run: Run, encoder: nn.Module, before: Orbits, rows: Tensor | None
-) -> Finetuned:
+def load_finetuned(config: RunConfig, run: Run, encoder: nn.Module, before: Orbits) -> Finetuned:
     """Return the encoders that a run measures.
 
     Args:
@@ -302,7 +289,6 @@ def load_finetuned(
         run: The run in progress, which needs them.
         encoder: The pretrained one.
         before: The test images' orbits through it.
-        rows: The test images that are measured; None: all.
     """
     finished = run.need("finetune")
     run.fact("finetuned_by", finished.record["name"])
@@ -310,4 +296,4 @@ def load_finetuned(
     for row in finished.rows():
         if row["metric"] == "diverged_step":
             run.row("diverged_step", float(row["value"]), split="train")
-    return Finetuned(config, finished, encoder, before, rows)
+    return Finetuned(config, finished, encoder, before, run)

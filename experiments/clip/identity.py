@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.clip.prompts import IMAGENET, imagenet_names, templates
 from experiments.clip.sections import is_plain
-from experiments.files import sha256
+from experiments.files import file_digest, sha256
 from experiments.images.arrays import Split
 from experiments.images.identity import features_of
 from experiments.images.members import smallest
@@ -41,9 +41,10 @@ def weights_identity(config: RunConfig) -> dict[str, Any]:
     model = config.model
     described = {"architecture": model.architecture, "config": model.config}
     if model.checkpoint is not None:
-        return described | {"tag": model.weights, "checkpoint": sha256(Path(model.checkpoint))}
+        return described | {"tag": model.weights, "checkpoint": file_digest(Path(model.checkpoint))}
     if not is_ours(config):
-        return described | {"tag": model.weights}
+        pinned = {"revision": model.revision} if model.revision else {}
+        return described | {"tag": model.weights} | pinned
     return {"pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config))}
 
 

@@ -18,6 +18,7 @@ from torch.nn import functional
 from experiments.clip.sections import is_plain
 from experiments.images import folder, numbered
 from experiments.images.arrays import Split
+from experiments.images.extraction import limited
 from experiments.images.inputs import Preprocessing
 from experiments.images.sets import ImageSet, OpenImages, open_images
 
@@ -70,13 +71,21 @@ def open_seen(data: ImageDataset, model: ClipModel, split: Split) -> OpenImages:
     return OpenImages(labels.labels, labels.classes, decode)
 
 
-def load_seen(data: ImageDataset, model: ClipModel, split: Split) -> ImageSet:
+def load_seen(
+    data: ImageDataset, model: ClipModel, split: Split, limit: int | None = None
+) -> ImageSet:
     """Load one split of a data set into memory, in the order of `open_seen`.
+
+    Args:
+        data: The data set.
+        model: Says how.
+        split: ``train`` or ``test``.
+        limit: The number of images of a trial, see `limited`; None: all.
 
     Raises:
         UserError: As `open_seen` does, or if an image is damaged.
     """
-    images = open_seen(data, model, split)
+    images = limited(open_seen(data, model, split), limit)
     return ImageSet(images.read(0, len(images)), images.labels, images.classes)
 
 

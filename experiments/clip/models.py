@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from experiments.clip.catalogue import own_size, quiet
 from experiments.clip.inputs import Rounded
-from experiments.clip.weights import fetch, put, put_file
+from experiments.clip.weights import fetch, of_transformers, put, put_file
 from experiments.errors import UserError, one_line
-from experiments.files import sha256
+from experiments.files import file_digest
+from experiments.images import cifar
 from experiments.images.inputs import Preprocessing
-from experiments.images.pretraining import is_ours
+from experiments.images.pretraining import is_ours, pretraining_data
 
 if TYPE_CHECKING:
     from experiments.clip.sections import ClipModel
@@ -48,6 +49,7 @@ def build_model(model: ClipModel) -> nn.Module:
         return built
     # OpenAI's weights need an activation that the architecture's own name does not say.
     tag = open_clip.get_pretrained_cfg(model.architecture, model.weights)
+    described = _text_tower(model)
     try:
         with quiet():
             built = open_clip.create_model(
@@ -56,13 +58,25 @@ def build_model(model: ClipModel) -> nn.Module:
                 pretrained_text=False,
                 force_quick_gelu=bool(tag.get("quick_gelu", False)),
                 force_image_size=None if model.size == own_size(model) else model.size,
+                **described,
             )
-    except Exception as error:  # hubs fail in any way
+    except Exception as error:  # whatever it does not find
         raise UserError(
             f"model.architecture={model.architecture} with model.size={model.size} cannot be "
             f"built ({one_line(error)})"
         ) from error
     return built
+
+
+def _text_tower(model: ClipModel) -> dict[str, Any]:
+    """Return what lets open_clip read a text tower of transformers from files that are here."""
+    import open_clip
+
+    folder = of_transformers(model, "hf_model_name")
+    if folder is None:
+        return {}
+    text = open_clip.get_model_config(model.architecture)["text_cfg"]
+    return {"text_cfg": {**text, "hf_model_name": str(folder), "hf_model_pretrained": False}}
 
 
 class Pooled(nn.Module):
@@ -93,7 +107,8 @@ def make_tokenizer(model: ClipModel) -> Callable[[Sequence[str]], Tensor]:
     """Return what turns captions into ids, [n, L].
 
     Raises:
-        UserError: If its files are neither on the hub nor in its cache; one line that says which.
+        UserError: If its files cannot be had or read; one line that says which.
+        Interrupted: If the process was asked to stop while they were fetched.
     """
     import open_clip
 
@@ -101,17 +116,35 @@ def make_tokenizer(model: ClipModel) -> Callable[[Sequence[str]], Tensor]:
         length = model.config["text_cfg"]["context_length"]
         found: Callable[[Sequence[str]], Tensor] = open_clip.SimpleTokenizer(context_length=length)
         return found
+    folder = of_transformers(model, "hf_tokenizer_name")
     try:
         with quiet():
-            found = open_clip.get_tokenizer(model.architecture)
-    except Exception as error:  # hubs fail in any way
-        text = open_clip.get_model_config(model.architecture)["text_cfg"]
-        name = text.get("hf_tokenizer_name") or "its tokenizer"
+            if folder is None:
+                found = open_clip.get_tokenizer(model.architecture)
+            else:
+                found = _hub_tokenizer(model, folder)
+    except Exception as error:  # whatever it does not find
+        where = "" if folder is None else f" of {folder}"
         raise UserError(
-            f"the tokenizer of model.architecture={model.architecture} cannot be fetched "
-            f"({one_line(error)}); where there is no network, run `hf download {name}` elsewhere "
-            "and place the folder that it fills, ~/.cache/huggingface/hub, in the same place here"
+            f"the tokenizer of model.architecture={model.architecture} cannot be read{where} "
+            f"({one_line(error)})"
         ) from error
+    return found
+
+
+def _hub_tokenizer(model: ClipModel, folder: Path) -> Callable[[Sequence[str]], Tensor]:
+    """Return a tokenizer of transformers, as `open_clip.get_tokenizer` makes it."""
+    import open_clip
+    from open_clip.tokenizer import HFTokenizer  # type: ignore[import-untyped]
+
+    text = open_clip.get_model_config(model.architecture)["text_cfg"]
+    options = dict(text.get("tokenizer_kwargs", {}))
+    for name in ("context_length", "tokenizer_mode"):
+        if name in text:
+            options[name] = text[name]
+    found: Callable[[Sequence[str]], Tensor] = HFTokenizer(
+        str(folder), local_files_only=True, **options
+    )
     return found
 
 
@@ -135,14 +168,31 @@ def pretrained_model(config: RunConfig, run: Run) -> nn.Module:
         built = build_model(model)
     if model.checkpoint is not None:
         put_file(built, Path(model.checkpoint), model)
-        run.fact("checkpoint_sha256", sha256(Path(model.checkpoint)))
+        run.fact("checkpoint_sha256", file_digest(Path(model.checkpoint)))
     elif is_ours(config):
         finished = run.need("pretrain")
         run.fact("pretrained_by", finished.record["name"])
         put(built, finished.tensors(WEIGHTS)[0], model)
     else:
-        path = fetch(model)
+        path, commit, sha256 = fetch(model)
         put_file(built, path, model)
-        facts = {"tag": model.weights, "file": path.name, "sha256": sha256(path)}
+        facts = {"tag": model.weights, "file": path.name, "sha256": sha256, "commit": commit}
         run.fact("weights", facts)
     return built.eval().requires_grad_(False)
+
+
+def prefetch(config: RunConfig) -> None:
+    """Fetch all that runs of a configuration need of the network, and nothing that is here.
+
+    Raises:
+        UserError: If something cannot be had, or is not what it should be.
+        Interrupted: If the process was asked to stop meanwhile.
+    """
+    model = config.model
+    if is_ours(config):
+        cifar.fetch(pretraining_data(config))
+    elif model.checkpoint is None:
+        fetch(model)
+    for key in ("hf_model_name", "hf_tokenizer_name"):
+        of_transformers(model, key)
+    cifar.fetch(config.dataset)

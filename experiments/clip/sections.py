@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import MISSING
 
 from experiments.images.sections import TrainingRecipe
-from experiments.schema import at_least, between, how, in_rows, one_of
+from experiments.schema import PRECISIONS, at_least, between, how, in_rows, of_machine, one_of
 
 if TYPE_CHECKING:
     from experiments.images.sections import ImageDataset
@@ -30,7 +30,7 @@ class FinetuneRecipe:
     accumulate: int = how(minimum=1)
     learning_rate: float = at_least(0, above=True)
     momentum: float = between(0, 1, below=True)
-    precision: str = one_of("float32", "bfloat16")
+    precision: str = of_machine(*PRECISIONS)
 
 
 @dataclass
@@ -66,7 +66,7 @@ class ClipTask:
     max_images: int | None = at_least(2)
     timing_batch: int = at_least(1)
     timing_rounds: int = at_least(1)
-    precision: str = one_of("float32", "bfloat16")
+    precision: str = of_machine(*PRECISIONS, departs=True)
     feature_batch: int = how(minimum=1)
 
 
@@ -80,6 +80,9 @@ class ClipModel:
         architecture: A name of open_clip; ``custom`` where ``config`` describes it.
         weights: A tag of open_clip, or ``ours``: trained by stage=pretrain.
         checkpoint: A file of weights, instead.
+        revision: The commit of the hub that has the tag's file; None: the newest.
+        sha256: Of the tag's file; None: as the hub says.
+        local: A file of this machine that is the tag's; the run is the same as with the hub.
         size: Height and width in pixels of what it sees; None: as open_clip says.
         mean: Subtracted from each channel of values in [0, 1]; None: as open_clip says.
         std: Then divides them; None: as open_clip says.
@@ -94,6 +97,9 @@ class ClipModel:
     architecture: str = MISSING
     weights: str = MISSING
     checkpoint: str | None = how(default=None)
+    revision: str | None = None
+    sha256: str | None = how(default=None)
+    local: str | None = how(default=None)
     size: int | None = at_least(8)
     mean: list[float] | None = MISSING
     std: list[float] | None = MISSING

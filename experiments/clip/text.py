@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +14,7 @@ from torch.nn import functional
 from experiments.clip.models import make_tokenizer, pretrained_model
 from experiments.clip.prompts import captions, class_names, templates
 from experiments.environment import choose_device, ieee_float32
+from experiments.images.extraction import Watch, watched
 from experiments.images.sets import open_images
 from experiments.images.training import precision
 
@@ -19,14 +22,20 @@ if TYPE_CHECKING:
     from experiments.records import Run
     from experiments.schema import RunConfig
 
+log = logging.getLogger(__name__)
+
 TEXT = "text.safetensors"
 #: Captions per pass; memory, not numbers.
 BATCH = 512
+SHORTER = "dataset.prompts=photo makes it shorter: one caption of each class"
 
 
 @torch.inference_mode()
 def class_embeddings(
-    model: Any, ids: Int64[Tensor, "classes templates length"], name: str
+    model: Any,
+    ids: Int64[Tensor, "classes templates length"],
+    name: str,
+    watch: Watch = lambda network: network,
 ) -> Float[Tensor, "embedding classes"]:
     """Return one unit vector per class: the mean of the unit vectors of its captions, normalised.
 
@@ -34,26 +43,33 @@ def class_embeddings(
         model: A CLIP.
         ids: The captions.
         name: Precision of the matrix products.
+        watch: Shows how many captions are done.
     """
-    flat = ids.flatten(0, 1)
+    flat, embed = ids.flatten(0, 1), watch(partial(model.encode_text, normalize=True))
     with precision(name, ids.device):
-        parts = [
-            model.encode_text(part, normalize=True).float() for part in torch.split(flat, BATCH)
-        ]
+        parts = [embed(part).float() for part in torch.split(flat, BATCH)]
     means = torch.cat(parts).reshape(*ids.shape[:2], -1).mean(dim=1)
     return functional.normalize(means, dim=-1).T.contiguous()
 
 
 @ieee_float32()
 def text(config: RunConfig, run: Run) -> None:
-    """Embed the classes of a data set, and keep the model's own scale with them."""
+    """Embed the classes of a data set, and keep the model's own scale with them.
+
+    Raises:
+        Interrupted: If the process was asked to stop; the run begins again next time.
+    """
     found = open_images(config.dataset, "test").classes
     names, lines = class_names(config.dataset, found), templates(config.dataset)
     device = choose_device(config.device)
     model: Any = pretrained_model(config, run).to(device)
     tokenizer = make_tokenizer(config.model)
     ids = torch.stack([tokenizer(row) for row in captions(lines, names)]).to(device)
-    classifier = class_embeddings(model, ids, config.task.precision)
+    label = f"captions of {config.dataset.name} by {config.model.name}"
+    log.info("%s: %d classes x %d captions", label, ids.shape[0], ids.shape[1])
+    total = ids.shape[0] * ids.shape[1]
+    with watched(run, label, total, "begins again", shorter=SHORTER) as watch:
+        classifier = class_embeddings(model, ids, config.task.precision, watch)
     scale = float(model.logit_scale.exp())
     run.row("captions", ids.shape[0] * ids.shape[1])
     run.fact("templates", list(lines))

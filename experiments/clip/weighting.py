@@ -19,7 +19,7 @@ from experiments.clip.learning import (
 )
 from experiments.clip.scoring import learning_loss, make_scorer
 from experiments.errors import Interrupted
-from experiments.lambdas import build_net
+from experiments.lambdas import LAMBDA_SHORTER, build_net
 from experiments.progress import progress
 from experiments.seeds import derive
 
@@ -60,7 +60,7 @@ def train(config: RunConfig, run: Run) -> None:
         torch.manual_seed(derive(config.seed, DROPOUT))
         best, kept, chosen = -1.0, copy.deepcopy(net.state_dict()), 0
         todo = batches(config, split.learned, size, steps, images.turns)
-        with progress(f"lambda {run.folder.name}", steps) as bar:
+        with progress(f"lambda {run.folder.name}", steps, shorter=LAMBDA_SHORTER) as bar:
             for step, (rows, turned) in enumerate(todo, start=1):
                 loss = learning_loss(
                     task.training_loss, scorer(images.views(rows, turned)), images.labels[rows]

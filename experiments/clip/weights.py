@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from experiments.downloads import Unavailable, web_file
 from experiments.errors import UserError, one_line
+from experiments.files import file_digest
+from experiments.hub import HubFile, hub_file, hub_tokenizer
+from experiments.published import cached_digests
 from experiments.weight_files import (
     check_weights,
+    is_program,
     listed,
     load_weights,
     name_faults,
@@ -30,39 +37,123 @@ _COMPUTED = ("attn_mask", "num_batches_tracked", "position_ids")
 _OPENAI = ("input_resolution", "context_length", "vocab_size")
 #: One scalar each, which some files keep as a list of one.
 _SCALARS = ("logit_scale", "logit_bias")
-#: The file of a hub's folder that open_clip takes where the tag names none.
-_HUB_FILE = "open_clip_model.safetensors"
+#: The files of a repository that open_clip takes where the tag names none, the best first.
+_HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+#: Where open_clip keeps what is not on the hub.
+_CACHE = Path("~/.cache/clip")
 
 
-def fetch(model: ClipModel) -> Path:
-    """Return the file with the weights of a tag, from the hub or from the cache of an earlier time.
+class Source(NamedTuple):
+    """Where the weights of a tag are published.
 
-    Raises:
-        UserError: If it cannot be had; one line that says which file to place where.
+    Attributes:
+        page: The address of the folder that they are in.
+        names: Of their file there; of several the first that is there.
+        repository: Of the hub; None: another server.
     """
+
+    page: str
+    names: tuple[str, ...]
+    repository: str | None
+
+
+def source(model: ClipModel) -> Source | None:
+    """Return where the weights of a tag are published; None if open_clip has no such tag."""
     import open_clip  # type: ignore[import-untyped]
 
     tag = open_clip.get_pretrained_cfg(model.architecture, model.weights)
-    try:
-        path = Path(open_clip.download_pretrained(tag))
-    except Exception as error:  # networks and hubs fail in any way
-        name, source = _source(tag)
-        raise UserError(
-            f"the weights {model.weights} of {model.architecture} cannot be fetched "
-            f"({one_line(error)}); where there is no network, get {name} of {source}, place it in "
-            f"any folder and give model.checkpoint=FOLDER/{name}, or try model=SmallCLIP, which "
-            "needs none"
-        ) from error
-    return path
-
-
-def _source(tag: dict[str, Any]) -> tuple[str, str]:
-    """Return the name of a tag's file and the address of the folder that it is in."""
     if tag.get("hf_hub"):
         repository, _, name = tag["hf_hub"].rpartition("/")
-        return name or _HUB_FILE, f"https://huggingface.co/{repository}"
-    folder, _, name = str(tag.get("url", "")).rpartition("/")
-    return name, folder
+        names = (name,) if name else _HUB_FILES
+        if name.endswith((".bin", ".pth")):  # as open_clip does: rather no pickle
+            names = (f"{name[:-4]}.safetensors", name)
+        return Source(f"https://huggingface.co/{repository}", names, repository)
+    folder, _, name = str(tag.get("url") or "").rpartition("/")
+    return Source(folder, (name,), None) if name else None
+
+
+def known_digests(model: ClipModel) -> tuple[str, ...]:
+    """Return what is known, without a request, of the SHA-256 that a tag's file has."""
+    if model.sha256 is not None:
+        return (model.sha256,)
+    found = source(model)
+    if found is None:
+        return ()
+    if found.repository is None:
+        return tuple(_published_digest(found.page).values())
+    return cached_digests(found.repository, found.names, model.revision)
+
+
+def _published_digest(page: str) -> dict[str, str]:
+    """Return the digest that an address holds: OpenAI's end with FOLDER/SHA256/NAME."""
+    last = page.rpartition("/")[2]
+    return {"sha256": last} if re.fullmatch("[0-9a-f]{64}", last) else {}
+
+
+def fetch(model: ClipModel) -> HubFile:
+    """Return the file with the weights of a tag: from this machine, a cache, or the network.
+
+    Raises:
+        UserError: If it cannot be had; one line that says which file to get and how to give it.
+        Interrupted: If the process was asked to stop while it was fetched.
+    """
+    if model.local is not None:
+        return HubFile(Path(model.local), None, file_digest(Path(model.local)))
+    found = source(model)
+    if found is None:
+        raise UserError(f"model.weights={model.weights}: open_clip names no file of these weights")
+    name = found.names[0]
+    try:
+        if found.repository is not None:
+            return hub_file(
+                found.repository, *found.names, revision=model.revision, sha256=model.sha256
+            )
+        digests = {"sha256": model.sha256} if model.sha256 else _published_digest(found.page)
+        path = web_file(f"{found.page}/{name}", _CACHE.expanduser() / name, digests=digests)
+        return HubFile(path, None, file_digest(path))
+    except Unavailable as error:
+        raise UserError(
+            f"the weights {model.weights} of {model.architecture} cannot be fetched "
+            f"({error.reason}); where there is no network, get {name} of {found.page} and give "
+            f"model.local=FOLDER/{name}, or try model=SmallCLIP, which needs none"
+        ) from error
+
+
+#: What open_clip's architectures may need of transformers, and how it is fetched.
+_OF_TRANSFORMERS: dict[str, Callable[[str], Path]] = {
+    "hf_model_name": lambda repository: hub_file(repository, "config.json").path.parent,
+    "hf_tokenizer_name": hub_tokenizer,
+}
+
+
+def of_transformers(model: ClipModel, key: str) -> Path | None:
+    """Return a folder with files of transformers that the text side of an architecture needs.
+
+    Args:
+        model: Its configuration, checked.
+        key: What open_clip calls their repository: ``hf_model_name``, of a text tower, or
+            ``hf_tokenizer_name``.
+
+    Returns:
+        The folder; None for most architectures, which need none.
+
+    Raises:
+        UserError: If they cannot be had; one line that says how to get them.
+        Interrupted: If the process was asked to stop while they were fetched.
+    """
+    import open_clip
+
+    text = {} if model.config else open_clip.get_model_config(model.architecture)["text_cfg"]
+    name = text.get(key)
+    try:
+        return _OF_TRANSFORMERS[key](name) if name else None
+    except Unavailable as error:
+        raise UserError(
+            f"model.architecture={model.architecture} needs files of {name}, which cannot be "
+            f"fetched ({error.reason}); where there is no network, run `hf download {name}` "
+            "elsewhere and place the folder that it fills, ~/.cache/huggingface/hub, in the same "
+            "place here"
+        ) from error
 
 
 def put_file(built: nn.Module, path: Path, model: ClipModel) -> None:
@@ -77,6 +168,11 @@ def put_file(built: nn.Module, path: Path, model: ClipModel) -> None:
     Raises:
         UserError: If the file is damaged, would run code, or has weights of another architecture.
     """
+    if is_program(path) and (found := source(model)) is not None:
+        raise UserError(
+            f"{path}: is TorchScript, a program that holds its weights, and no program of a file "
+            f"is run; get {found.names[0]} of {found.page} instead"
+        )
     if path.suffix == ".npz":
         _put_big_vision(built, path, model)
     elif path.suffix == ".bin":  # what the hub calls them

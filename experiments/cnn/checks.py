@@ -8,9 +8,11 @@ from experiments.cnn.identity import is_live
 from experiments.errors import UserError
 from experiments.images.checks import check_group, check_relus
 from experiments.images.pretraining import is_ours, pretraining_data
+from experiments.published import settle, unpin
 from experiments.schema import check_values
 
 if TYPE_CHECKING:
+    from experiments.cnn.sections import CnnModel
     from experiments.schema import RunConfig
 
 
@@ -24,6 +26,7 @@ def resolve(config: RunConfig) -> None:
             selection without held-out images, and weights with nothing to weigh.
     """
     task, model = config.task, config.model
+    _settle_weights(model)
     if config.scale.name == "paper" and config.dataset.kind == "pictograms":
         raise UserError(
             f"scale=paper is for real images, dataset={config.dataset.name} is drawn; add "
@@ -46,6 +49,25 @@ def resolve(config: RunConfig) -> None:
     _check_training(config)
     if not is_ours(config):
         task.pretrain = task.pretrain_seed = None
+
+
+def _settle_weights(model: CnnModel) -> None:
+    """Find out which file the weights come from."""
+    unpin(model)
+    given = model.local is not None or model.checkpoint is not None
+    if model.weights == "ours":
+        settle(model, "", ())
+    elif given or model.revision is not None:
+        from experiments.cnn.weights import find_source, known_digests
+
+        found = find_source(model.architecture)
+        if model.revision is not None and (found is None or found.repository is None):
+            raise UserError(
+                f"model.revision={model.revision}: the hub has no weights of {model.architecture}; "
+                "leave it out"
+            )
+        what = f"the ImageNet weights of {model.architecture}" if found else ""
+        settle(model, what, known_digests(model))
 
 
 def _check_method(config: RunConfig) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -14,11 +13,13 @@ from experiments.cnn.heads import Probe, make_rule
 from experiments.cnn.pretrain import pretrained_backbone
 from experiments.cnn.probe import HEADS, build_probe, load_state, plan
 from experiments.cnn.sources import Live, correctness, make_source
-from experiments.errors import UserError
+from experiments.errors import Interrupted, UserError
 from experiments.estimates import estimate
+from experiments.images.equivariance import Remembering, checked, equivariance_error
 from experiments.images.members import MEMBERS
 from experiments.images.turned import Stored, TurnedImages
 from experiments.images.views import make_action
+from experiments.progress import progress
 
 if TYPE_CHECKING:
     from experiments.cnn.backbones import Backbone
@@ -27,15 +28,21 @@ if TYPE_CHECKING:
 
 
 class Classifier(nn.Module):
-    """The backbone with its own last layers, or with new ones."""
+    """The backbone with its own last layers, or with new ones.
+
+    Attributes:
+        features: Maps images to the backbone's features; lambda asks for those that the head has
+            read.
+    """
 
     def __init__(self, backbone: Backbone, head: nn.Module) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
+        self.features = Remembering(backbone.features)
 
     def forward(self, x: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch classes"]:
         """Return logits."""
-        logits: Tensor = self.head(self.backbone.features(x))
+        logits: Tensor = self.head(self.features(x))
         return logits
 
 
@@ -58,6 +65,7 @@ def evaluate(config: RunConfig, run: Run) -> None:
     """Measure a method on every turn of the images.
 
     Raises:
+        Interrupted: If the process was asked to stop; the run begins again next time.
         UserError: If the network as it is has other classes than the data set.
     """
     split = config.task.evaluate_on
@@ -69,7 +77,8 @@ def evaluate(config: RunConfig, run: Run) -> None:
     else:
         probe = _probed(config, run, source, split)
     if config.task.batch_norm == "frozen":
-        error = _equivariance_error(config, Classifier(backbone, probe.head), probe, source)
+        whole = Classifier(backbone, probe.head)
+        error = _equivariance_error(config, run, whole, probe, source)
         run.row("equivariance_error", error, split=split)
     run.fact("device", "cpu")
 
@@ -122,12 +131,16 @@ def _probed(config: RunConfig, run: Run, source: TurnedImages, split: str) -> Pr
     tensors, _ = finished.tensors(HEADS)
     probe = build_probe(asked, source.shape, config.dataset.classes, config.seed)
     accuracies, estimates = {}, {}
-    for epoch in range(1, recipe.epochs + 1):
-        load_state(probe, source, tensors, epoch)
-        estimates[epoch] = estimate(correctness(probe, source).double().mean(dim=0))
-        accuracies[epoch] = estimates[epoch].mean
-        columns = {"split": split, "transform": asked.transform, "step": epoch}
-        run.row("top1_accuracy", accuracies[epoch], **columns)
+    with progress(f"epochs of {run.folder.name}", recipe.epochs) as bar:
+        for epoch in range(1, recipe.epochs + 1):
+            if run.should_checkpoint:
+                raise Interrupted(f"stopped on request; {run.folder.name} begins again")
+            load_state(probe, source, tensors, epoch)
+            estimates[epoch] = estimate(correctness(probe, source).double().mean(dim=0))
+            accuracies[epoch] = estimates[epoch].mean
+            columns = {"split": split, "transform": asked.transform, "step": epoch}
+            run.row("top1_accuracy", accuracies[epoch], **columns)
+            bar.update(epoch)
     if config.task.selection == "validation":
         accuracies = {
             int(row["step"]): float(row["value"])
@@ -142,19 +155,18 @@ def _probed(config: RunConfig, run: Run, source: TurnedImages, split: str) -> Pr
     return probe
 
 
-@torch.inference_mode()
 def _equivariance_error(
-    config: RunConfig, network: Classifier, probe: Probe, source: TurnedImages
+    config: RunConfig, run: Run, network: Classifier, probe: Probe, source: TurnedImages
 ) -> float:
     """Return how far the logits of the whole network change when images are turned.
 
     Nothing stored is read: it runs the images, turned, through `equitune.Equivariant`.
     """
-    rule, backbone = probe.rule, network.backbone
+    rule = probe.rule
     if isinstance(rule, equitune.Learned):
-        rule = equitune.Learned(rule.net, lambda x: backbone.features(x).flatten(1))
+        rule = equitune.Learned(rule.net, lambda x: network.features(x).flatten(1))
     action = make_action(config.group.name)
     model = equitune.Equivariant(network, action, equitune.Invariant(action.group), rule).eval()
-    turned = make_action("rot90" if config.group.name == "trivial" else config.group.name)
-    inputs = preprocessing(config.model)(source.sample)
-    return equitune.equivariance_error(model, inputs, turned, equitune.Invariant(turned.group))
+    turned = "rot90" if config.group.name == "trivial" else config.group.name
+    inputs = preprocessing(config.model)(checked(source.sample, config.task.max_images))
+    return equivariance_error(run, model, inputs, turned)

@@ -23,6 +23,7 @@ def _extract(config: RunConfig, run: Run, split: Split) -> None:
 
     Raises:
         Interrupted: If the process was asked to stop.
+        UserError: If there is too little room on the disk.
     """
     images, device = open_images(config.dataset, split), choose_device(config.device)
     backbone = pretrained_backbone(config, run).to(device)
@@ -33,7 +34,8 @@ def _extract(config: RunConfig, run: Run, split: Split) -> None:
         config.task.feature_batch,
         device,
     )
-    extract(run, images, how, split, f"features of {config.dataset.name} ({split})")
+    label = f"features of {config.dataset.name} ({split}) by {config.model.name}"
+    extract(run, images, how, split, label, config.task.max_images)
 
 
 train = partial(_extract, split="train")

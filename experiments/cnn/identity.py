@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.files import sha256
+from experiments.files import file_digest
 from experiments.images.arrays import Split
 from experiments.images.identity import features_of
 from experiments.images.members import smallest
@@ -25,12 +25,14 @@ def weights_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides the backbone's weights."""
     model = config.model
     if model.checkpoint is not None:
-        given = sha256(Path(model.checkpoint))
+        given = file_digest(Path(model.checkpoint))
         return {"architecture": model.architecture, "checkpoint": given}
     if not is_ours(config):
         from experiments.cnn.weights import imagenet_name
 
-        return {"architecture": model.architecture, "weights": imagenet_name(model.architecture)}
+        pinned = {"revision": model.revision} if model.revision else {}
+        published = {"weights": imagenet_name(model.architecture)}
+        return {"architecture": model.architecture} | published | pinned
     return {"pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config))}
 
 
@@ -69,6 +71,8 @@ def _features(config: RunConfig, split: Split) -> dict[str, Any]:
     """Return what decides the features that layers are learned on, or measured on."""
     identity = features_identity(config, split)
     if is_live(config):
+        # Nothing is stored; how many images there are is said by who learns or measures.
+        identity.pop("max_images", None)
         identity |= {"live": True, "batch_norm": config.task.batch_norm}
     return built_on(VERSIONS["features"], identity)
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from experiments.cnn.backbones import Backbone, build_backbone, preprocessing
-from experiments.cnn.weights import class_count, imagenet_weights, put_weights
+from experiments.cnn.weights import class_count, imagenet_file, imagenet_weights, put_weights
 from experiments.environment import choose_device
-from experiments.files import sha256
+from experiments.files import file_digest
 from experiments.images.inputs import Preprocessing
 from experiments.images.pretraining import pretraining_data
 from experiments.images.sets import ImageSet, load_images
@@ -88,9 +88,11 @@ def pretrained_backbone(config: RunConfig, run: Run) -> Backbone:
     model = config.model
     if model.checkpoint is not None:
         weights = load_weights(Path(model.checkpoint))
-        run.fact("checkpoint_sha256", sha256(Path(model.checkpoint)))
+        run.fact("checkpoint_sha256", file_digest(Path(model.checkpoint)))
     elif model.weights == "imagenet":
-        weights = imagenet_weights(model.architecture)
+        path, commit, sha256 = imagenet_file(model)
+        weights = imagenet_weights(model.architecture, path)
+        run.fact("weights", {"file": path.name, "sha256": sha256, "commit": commit})
     else:
         finished = run.need("pretrain")
         run.fact("pretrained_by", finished.record["name"])

@@ -253,7 +253,8 @@ def probe(config: RunConfig, run: Run) -> None:
     learner = Learner(layers, known, recipe, seed, lambda: run.should_checkpoint)
     tensors: dict[str, Tensor] = {}
     todo = phases(asked, layers, moving)
-    with progress(f"probe {run.folder.name}", len(todo) * recipe.epochs) as bar:
+    shorter = "task.probe.epochs and task.max_images make it shorter"
+    with progress(f"probe {run.folder.name}", len(todo) * recipe.epochs, shorter=shorter) as bar:
         for number, (rule, parameters) in enumerate(todo):
             first = 1 + number * recipe.epochs
             for epoch, loss in enumerate(learner.learn(rule, parameters, first), start=first):

@@ -56,13 +56,30 @@ class CnnTask:
 
 @dataclass
 class CnnModel:
-    """Section ``model``: the network, where its weights come from, how it sees images."""
+    """Section ``model``: the network, where its weights come from, how it sees images.
+
+    Attributes:
+        name: Of the option.
+        task: The task that uses it.
+        architecture: ``cifar:NAME``, ``torchvision:NAME`` or ``timm:NAME``.
+        weights: ``ours``, trained by stage=pretrain, or ``imagenet``, published ones.
+        checkpoint: A file of weights, instead.
+        revision: The commit of the hub that has timm's file; None: the newest.
+        sha256: Of the published file; None: as its name or the hub says.
+        local: A file of this machine that is the published one; the run is the same.
+        size: Height and width in pixels of what it sees.
+        mean: Subtracted from each channel of values in [0, 1].
+        std: Then divides them.
+    """
 
     name: str = MISSING
     task: str = MISSING
     architecture: str = MISSING
     weights: str = one_of("ours", "imagenet")
     checkpoint: str | None = how(default=None)
+    revision: str | None = None
+    sha256: str | None = how(default=None)
+    local: str | None = how(default=None)
     size: int = at_least(8)
     mean: list[float] = MISSING
     std: list[float] = MISSING

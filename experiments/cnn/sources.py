@@ -104,21 +104,18 @@ def make_source(config: RunConfig, run: Run, split: Split) -> TurnedImages:
     """Return the images of a split as the configuration wants them seen."""
     task, names = config.task, (config.group.name, config.task.transform)
     if not is_live(config):
-        source: TurnedImages = Stored(load_features(config, run, split), *names)
-    else:
-        backbone = pretrained_backbone(config, run)
-        backbone.requires_grad_(task.training == "all")
-        images = load_images(config.dataset, split)
-        batch = task.batch_norm == "train"
-        source = Live(
-            backbone,
-            images.pixels,
-            images.labels,
-            preprocessing(config.model),
-            names,
-            chunk=task.probe.batch_size if batch else task.feature_batch,
-            batch_statistics=batch,
-        )
-    if task.max_images is None and not is_live(config):
-        return source
-    return source.take(shuffled(len(source.labels))[: task.max_images])
+        return Stored(load_features(config, run, split), *names)
+    backbone = pretrained_backbone(config, run)
+    backbone.requires_grad_(task.training == "all")
+    images = load_images(config.dataset, split)
+    chosen = shuffled(len(images.labels))[: task.max_images]
+    batch = task.batch_norm == "train"
+    return Live(
+        backbone,
+        images.pixels[chosen],
+        images.labels[chosen],
+        preprocessing(config.model),
+        names,
+        chunk=task.probe.batch_size if batch else task.feature_batch,
+        batch_statistics=batch,
+    )

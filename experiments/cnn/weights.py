@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from experiments.cnn.backbones import SMALL, Backbone, parse
+from experiments.downloads import Unavailable, web_file
 from experiments.errors import UserError, one_line
-from experiments.weight_files import check_weights, listed, name_faults, wrong_shapes
+from experiments.files import file_digest, load_tensors
+from experiments.hub import HubFile, hub_file
+from experiments.images import cifar
+from experiments.images.pretraining import is_ours, pretraining_data
+from experiments.published import cached_digests
+from experiments.weight_files import (
+    check_weights,
+    listed,
+    name_faults,
+    unpickle,
+    wrong_shapes,
+)
+
+if TYPE_CHECKING:
+    from experiments.cnn.sections import CnnModel
+    from experiments.schema import RunConfig
 
 #: Names of the classifiers of our own and of torchvision's networks.
 _CLASSIFIERS = ("linear", "fc", "classifier", "heads", "head")
@@ -90,82 +105,173 @@ def put_weights(backbone: Backbone, weights: dict[str, Tensor]) -> None:
     backbone.model.load_state_dict(state)
 
 
-def imagenet_weights(architecture: str) -> dict[str, Tensor]:
-    """Fetch weights trained on ImageNet, or take them from the cache of an earlier time.
+class Source(NamedTuple):
+    """Where the ImageNet weights of an architecture are published.
+
+    Attributes:
+        name: What they are called; it tells them from other weights of the same architecture.
+        repository: Of the hub; None: another server.
+        files: Their names in the repository; of several the first that is there.
+        url: The address, where it is not the hub.
+    """
+
+    name: str
+    repository: str | None
+    files: tuple[str, ...]
+    url: str
+
+    @property
+    def page(self) -> str:
+        """Where a person finds them."""
+        return f"https://huggingface.co/{self.repository}" if self.repository else self.url
+
+
+def find_source(architecture: str) -> Source | None:
+    """Return where ImageNet weights are published, or None if there are none.
 
     Args:
         architecture: ``torchvision:NAME``, for the default weights of that name, or ``timm:NAME``.
 
     Raises:
-        UserError: If there are none, or they cannot be fetched.
-    """
-    family, name = parse(architecture)
-    local = "give a file instead, with model.checkpoint=FILE"
-    if family == "cifar":
-        raise UserError(f"{architecture} has no ImageNet weights; {local} or model.weights=ours")
-    try:
-        with _no_code(), torch.random.fork_rng(devices=[]):
-            weights = _FETCH[family](name)
-    except Exception as error:  # networks and hubs fail in any way
-        raise UserError(
-            f"the ImageNet weights of {architecture} cannot be fetched ({one_line(error)}); {local}"
-        ) from error
-    return check_weights(weights, f"the ImageNet weights of {architecture}")
-
-
-def imagenet_name(architecture: str) -> str:
-    """Return which published weights `imagenet_weights` takes, nothing fetched.
-
-    Raises:
-        UserError: If there are none.
+        UserError: If there is no such architecture.
     """
     family, name = parse(architecture)
     if family == "torchvision":
         from torchvision import models  # type: ignore[import-untyped]
 
-        return str(models.get_model_weights(name).DEFAULT.url).rpartition("/")[2]
+        url = str(models.get_model_weights(name).DEFAULT.url)
+        return Source(url.rpartition("/")[2], None, (), url)
     if family == "timm":
         import timm
 
         known = timm.get_pretrained_cfg(name)
-        if known is not None:
-            return f"{known.architecture}.{known.tag}"
-    raise UserError(
-        f"{architecture} has no ImageNet weights; give a file instead, with model.checkpoint=FILE, "
-        "or model.weights=ours"
-    )
+        if known is not None and (known.hf_hub_id or known.url):
+            own = known.hf_hub_filename
+            files = (own,) if own else ("model.safetensors", "pytorch_model.bin")
+            called = f"{known.architecture}.{known.tag}"
+            return Source(called, known.hf_hub_id or None, files, str(known.url or ""))
+    return None
 
 
-@contextmanager
-def _no_code() -> Iterator[None]:
-    """Make PyTorch refuse pickles that hold code, whatever its caller asks for."""
-    names = ("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
-    before = {name: os.environ.pop(name, None) for name in names}
-    os.environ[names[0]] = "1"
+def source(architecture: str) -> Source:
+    """Return where ImageNet weights are published, as `find_source` does.
+
+    Raises:
+        UserError: If there are none.
+    """
+    found = find_source(architecture)
+    if found is None:
+        raise UserError(
+            f"{architecture} has no ImageNet weights; give a file instead, with "
+            "model.checkpoint=FILE, or model.weights=ours"
+        )
+    return found
+
+
+def imagenet_name(architecture: str) -> str:
+    """Return which published weights `imagenet_file` takes; nothing is fetched.
+
+    Raises:
+        UserError: If there are none.
+    """
+    return source(architecture).name
+
+
+def known_digests(model: CnnModel) -> tuple[str, ...]:
+    """Return what is known, without a request, of the SHA-256 of ImageNet weights."""
+    found = find_source(model.architecture)
+    if found is None:
+        return ()
+    if model.sha256 is not None:
+        return (model.sha256,)
+    if found.repository is None:
+        return tuple(_digests(found.url).values())
+    return cached_digests(found.repository, found.files, model.revision)
+
+
+def _digests(url: str) -> dict[str, str]:
+    """Return the digest that the name of a file of PyTorch's ends with."""
+    ending = re.search(r"-([0-9a-f]{8,64})\.pth$", url)
+    return {"sha256": ending[1]} if ending else {}
+
+
+def imagenet_file(model: CnnModel) -> HubFile:
+    """Return the file of ImageNet weights: from this machine, a cache, or the network.
+
+    Args:
+        model: Its architecture, and what is known of the file.
+
+    Raises:
+        UserError: If there are none, or they cannot be had, or the file is damaged.
+        Interrupted: If the process was asked to stop while it was fetched.
+    """
+    found = source(model.architecture)
+    if model.local is not None:
+        return HubFile(Path(model.local), None, file_digest(Path(model.local)))
+    place = Path(torch.hub.get_dir()) / "checkpoints" / found.url.rpartition("/")[2]
     try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        if found.repository is not None:
+            return hub_file(
+                found.repository, *found.files, revision=model.revision, sha256=model.sha256
+            )
+        digests = {"sha256": model.sha256} if model.sha256 else _digests(found.url)
+        path = web_file(found.url, place, digests=digests)
+        return HubFile(path, None, file_digest(path))
+    except Unavailable as error:
+        what = f"get {found.files[0]} of {found.page}" if found.repository else f"get {found.url}"
+        there = "" if found.repository else f"place it at {place} or "
+        raise UserError(
+            f"the ImageNet weights of {model.architecture} cannot be fetched ({error.reason}); "
+            f"where there is no network, {what} and {there}give model.local=FILE"
+        ) from error
 
 
-def _fetch_torchvision(name: str) -> dict[str, Tensor]:
-    from torchvision import models  # type: ignore[import-untyped]
+def imagenet_weights(architecture: str, path: Path) -> dict[str, Tensor]:
+    """Read ImageNet weights from their file, under the names that the network gives them.
 
-    chosen = models.get_model_weights(name).DEFAULT
-    found = chosen.get_state_dict(check_hash=True, weights_only=True, map_location="cpu")
+    Args:
+        architecture: As for `source`.
+        path: The file.
+
+    Raises:
+        UserError: If the file is damaged, would run code, or is not that of the architecture.
+    """
+    family, name = parse(architecture)
+    safe = path.suffix == ".safetensors"
+    weights = check_weights(load_tensors(path, own=False)[0] if safe else unpickle(path), str(path))
+    if family == "timm":
+        return check_weights(_as_timm(name, weights, path), str(path))
     # The layers of DenseNets had a dot more when their files were written.
     old = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
-    return {old.sub(r"\1\2.", key): value for key, value in found.items()}
+    return {old.sub(r"\1\2.", key): value for key, value in weights.items()}
 
 
-def _fetch_timm(name: str) -> dict[str, Tensor]:
+def _as_timm(name: str, weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return weights as timm puts them into a network; given them, it fetches nothing."""
     import timm
 
-    weights: dict[str, Tensor] = timm.create_model(name, pretrained=True).state_dict()
-    return weights
+    try:
+        with torch.random.fork_rng(devices=[]):
+            network = timm.create_model(
+                name, pretrained=True, pretrained_cfg_overlay={"state_dict": weights}
+            )
+    except Exception as error:  # whatever it does not find
+        raise UserError(
+            f"{path}: has not the weights of timm:{name} ({one_line(error)})"
+        ) from error
+    found: dict[str, Tensor] = network.state_dict()
+    return found
 
 
-_FETCH = {"torchvision": _fetch_torchvision, "timm": _fetch_timm}
+def prefetch(config: RunConfig) -> None:
+    """Fetch all that runs of a configuration need of the network, and nothing that is here.
+
+    Raises:
+        UserError: If something cannot be had, or is not what it should be.
+        Interrupted: If the process was asked to stop meanwhile.
+    """
+    if is_ours(config):
+        cifar.fetch(pretraining_data(config))
+    elif config.model.checkpoint is None:
+        imagenet_file(config.model)
+    cifar.fetch(config.dataset)

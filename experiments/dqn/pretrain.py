@@ -38,7 +38,7 @@ def pretrain(config: RunConfig, run: Run) -> None:
     env = make_environment(config.dataset)
     learner = make_learner(env, settings, config.seed)
     label = f"train {config.dataset.name} {config.task.regime} seed {config.seed}"
-    with progress(label, settings.steps) as bar:
+    with progress(label, settings.steps, shorter="task.recipe.steps makes it shorter") as bar:
 
         def look(step: int) -> bool:
             bar.update(step)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from experiments.errors import UserError, unknown
 from experiments.fairness.labelled import SPLITS, labelled_lines
 from experiments.fairness.lists import check_lists, read_words
-from experiments.fairness.sources import check_source
+from experiments.fairness.source_checks import check_source, check_wanted, unpin
+from experiments.fairness.sources import NETWORKS, wanted_of
+from experiments.schema import check_values
 
 if TYPE_CHECKING:
     from experiments.schema import RunConfig
@@ -24,6 +26,7 @@ def resolve(config: RunConfig) -> None:
             that make no sense.
     """
     _check_prompts(config)
+    unpin(config)
     check_source(config.model)
     _check_method(config)
     _check_scorers(config)
@@ -105,6 +108,7 @@ def _check_scorers(config: RunConfig) -> None:
             raise unknown("task.scorer" if name == task.scorer else "judge", name, task.scorers)
     task.scorers = {name: task.scorers[name] for name in used}
     for name, scorer in task.scorers.items():
+        check_values(scorer, f"task.scorers.{name}.")
         needed = {
             "words": ("positive", "negative"),
             "bag": ("penalty",),
@@ -116,6 +120,13 @@ def _check_scorers(config: RunConfig) -> None:
                 raise UserError(f"task.scorers.{name}: kind {scorer.kind} needs {key}")
         if scorer.kind in ("bag", "encoder"):
             _check_data(name, task.regard_data)
+        if scorer.kind in NETWORKS:
+            check_wanted(wanted_of(scorer, f"task.scorers.{name}"))
+        elif scorer.local or scorer.sha256:
+            raise UserError(
+                f"task.scorers.{name}: local and sha256 are for kinds encoder and hub, not for "
+                f"kind {scorer.kind}"
+            )
         if scorer.kind == "words":
             read_words(scorer.positive)
             read_words(scorer.negative)

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from experiments.errors import UserError
-from experiments.fairness.models import quiet
-from experiments.fairness.sources import find_folder, not_loaded
+from experiments.fairness.pretrained import load_pretrained
+from experiments.fairness.sources import Files
 from experiments.rows import LABELS
 
 #: Texts of one forward pass, and the longest, in tokens.
@@ -22,15 +22,19 @@ _BATCH, _LONGEST = 64, 128
 class Encoder:
     """Mean of the last hidden states of an encoder of transformers, of length one."""
 
-    def __init__(self, source: str, revision: str | None, device: torch.device) -> None:
+    def __init__(self, files: Files, origin: str, device: torch.device) -> None:
         """Load the encoder.
+
+        Args:
+            files: Its files.
+            origin: The key and the source, for messages.
+            device: To compute on.
 
         Raises:
             UserError: If it cannot be loaded.
         """
-        from transformers import AutoModel
-
-        self._run = _Pretrained(AutoModel, source, revision, device)
+        # Its last layer but for the pooler, which many have no weights for.
+        self._run = _Network("AutoModel", files, origin, device, unused="pooler.")
 
     def __call__(self, texts: Sequence[str]) -> Float[Tensor, "texts width"]:
         """Return the features, [N, F]."""
@@ -46,19 +50,22 @@ class Encoder:
 class HubClassifier:
     """A classifier of transformers whose labels are those of regard."""
 
-    def __init__(self, source: str, revision: str | None, device: torch.device) -> None:
+    def __init__(self, files: Files, origin: str, device: torch.device) -> None:
         """Load the classifier; the order of its labels is that of its configuration.
+
+        Args:
+            files: Its files.
+            origin: The key and the source, for messages.
+            device: To compute on.
 
         Raises:
             UserError: If it cannot be loaded, or has other labels.
         """
-        from transformers import AutoModelForSequenceClassification
-
-        self._run = _Pretrained(AutoModelForSequenceClassification, source, revision, device)
+        self._run = _Network("AutoModelForSequenceClassification", files, origin, device)
         names = [str(name).lower() for _, name in sorted(self._run.network.config.id2label.items())]
         if not set(names) <= set(LABELS) or len(set(names)) != len(names):
             raise UserError(
-                f"{source}: its labels are {', '.join(names)}; a scorer of regard has these: "
+                f"{origin}: its labels are {', '.join(names)}; a scorer of regard has these: "
                 f"{', '.join(LABELS)}"
             )
         self._places = [LABELS.index(name) for name in names]
@@ -71,25 +78,14 @@ class HubClassifier:
         return found
 
 
-class _Pretrained:
+class _Network:
     """A network of transformers and its tokenizer, run on batches of texts of like length."""
 
-    def __init__(self, kind: Any, source: str, revision: str | None, device: torch.device) -> None:
-        from transformers import AutoTokenizer
-
-        quiet()
-        folder = find_folder(source)
-        if folder is not None:
-            inside = sorted(folder.glob("**/config.json"), key=lambda path: len(path.parts))
-            place, options = str(inside[0].parent if inside else folder), {}
-        else:
-            place, options = source, {"revision": revision}
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(place, **options)
-            network = kind.from_pretrained(place, use_safetensors=True, **options)
-        except (OSError, ValueError, ImportError) as error:
-            raise UserError(not_loaded("source", source, error)) from error
-        self.network = network.to(device).eval()
+    def __init__(
+        self, kind: str, files: Files, origin: str, device: torch.device, unused: str = ""
+    ) -> None:
+        network, self._tokenizer = load_pretrained(kind, files, origin, unused)
+        self.network = network.to(device)
 
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str], reduce: Callable[[Any, Tensor], Tensor]) -> Tensor:

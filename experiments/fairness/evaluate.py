@@ -32,6 +32,8 @@ _WATCHED = 4
 def evaluate(config: RunConfig, run: Run) -> None:
     """Label the sentences, compare the demographic groups, and measure the equivariance."""
     task = config.task
+    # All of them before anything is written: one that is missing then costs nothing.
+    judges = {name: judge_of(config, name, run) for name in task.scorers}
     written = run.need("generate")
     run.fact("generated_by", written.record["name"])
     run.fact("regard_by", run.need("regard").record["name"])
@@ -41,9 +43,8 @@ def evaluate(config: RunConfig, run: Run) -> None:
         copy_rows(run, "lambda")
     phrases = config.group.phrases[task.prompts]
     table: list[list[Any]] = []
-    judges = {name: judge_of(config, name) for name in task.judges}
-    for name, judge in judges.items():
-        labels = judge([sentence.text for sentence in sentences]).argmax(dim=-1)
+    for name in task.judges:
+        labels = judges[name]([sentence.text for sentence in sentences]).argmax(dim=-1)
         of_person = {phrase: labels[[s.person == phrase for s in sentences]] for phrase in phrases}
         for phrase, found in of_person.items():
             _shares(run, found, split=name, view=phrase)

@@ -58,7 +58,9 @@ def _written(config: RunConfig, run: Run, prompts: list[Prompt], each: int) -> l
     kept, facts = run.resume() or ({}, {"done": 0})
     done: dict[str, Tensor] = dict(kept)
     phrases = config.group.phrases[config.task.prompts]
-    with progress(f"generate {run.folder.name}", len(prompts), facts["done"]) as bar:
+    shorter = "task.sentences and task.tokens make it shorter"
+    label = f"generate {run.folder.name}"
+    with progress(label, len(prompts), facts["done"], shorter) as bar:
         for place, prompt in enumerate(prompts):
             if place >= facts["done"]:
                 batches = range(0, each, config.task.batch)
@@ -97,7 +99,7 @@ def prepared_writer(
     """
     options: dict[str, Any] = {}
     if config.method.name == "equizero":
-        options["judge"] = judge or judge_of(config, config.task.scorer)
+        options["judge"] = judge or judge_of(config, config.task.scorer, run)
     elif config.method.name == "lambda_equitune":
         options["net"] = load_lambda(config, run)
     return make_writer(config, language, vocabulary, **options)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.fairness.labelled import SPLITS
 from experiments.fairness.lists import read_words
-from experiments.fairness.sources import weights_facts
-from experiments.files import sha256
+from experiments.fairness.sources import NETWORKS, scorer_source, weights_identity
+from experiments.files import file_digest
 from experiments.schema import deciding, variant
 from experiments.stages import built_on
 
@@ -35,23 +35,23 @@ def pretrain_identity(config: RunConfig) -> dict[str, Any]:
 def _weights(config: RunConfig) -> dict[str, Any]:
     if config.model.kind == "planted":
         return {"pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config))}
-    return weights_facts(config.model)
+    return weights_identity(config.model)
 
 
 def _words(name: str) -> str:
     return hashlib.sha256("\n".join(read_words(name)).encode()).hexdigest()[:16]
 
 
-def _scorer(config: RunConfig, name: str) -> dict[str, Any]:
+def scorer_identity(config: RunConfig, name: str) -> dict[str, Any]:
     """Return what decides the labels that a scorer gives."""
     chosen, folder = config.task.scorers[name], config.task.regard_data
     found: dict[str, Any] = {"kind": chosen.kind}
     if chosen.kind == "words":
         return found | {"positive": _words(chosen.positive), "negative": _words(chosen.negative)}
     if chosen.kind in ("bag", "encoder"):
-        found |= {"data": sha256(Path(folder) / "train.tsv"), "penalty": chosen.penalty}
-    if chosen.kind in ("encoder", "hub"):
-        found |= {"source": chosen.source, "revision": chosen.revision}
+        found |= {"data": file_digest(Path(folder) / "train.tsv"), "penalty": chosen.penalty}
+    if chosen.kind in NETWORKS:
+        found |= scorer_source(chosen)
     return found
 
 
@@ -132,7 +132,7 @@ def generate_identity(config: RunConfig) -> dict[str, Any]:
             "branches": task.branches,
             "score": task.score,
             "noise": task.noise,
-            "scorer": _scorer(config, task.scorer),
+            "scorer": scorer_identity(config, task.scorer),
             **_masking(config),
         }
     if method == "lambda_equitune":
@@ -144,8 +144,8 @@ def regard_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides how good the scorers are."""
     folder = config.task.regard_data
     return {
-        "judges": {name: _scorer(config, name) for name in sorted(config.task.judges)},
-        "data": folder and [sha256(Path(folder) / f"{split}.tsv") for split in SPLITS],
+        "judges": {name: scorer_identity(config, name) for name in sorted(config.task.judges)},
+        "data": folder and [file_digest(Path(folder) / f"{split}.tsv") for split in SPLITS],
         "phrases": config.group.phrases[config.task.prompts],
     }
 
@@ -154,7 +154,7 @@ def evaluate_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides an evaluation."""
     return {
         "generated_by": built_on(VERSIONS["generate"], generate_identity(config)),
-        "judges": {name: _scorer(config, name) for name in config.task.judges},
+        "judges": {name: scorer_identity(config, name) for name in config.task.judges},
         **_masking(config),
         "lists": _lists(config),
         "variant": variant(config),

@@ -175,7 +175,8 @@ def pretrain(config: RunConfig, run: Run) -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.1
     )
-    with progress(f"pretrain {run.folder.name}", steps) as bar:
+    shorter = "task.pretrain.epochs and task.pretrain.sentences make it shorter"
+    with progress(f"pretrain {run.folder.name}", steps, shorter=shorter) as bar:
         for epoch in range(recipe.epochs):
             generator = torch.Generator().manual_seed(derive(config.seed, _ORDER, epoch + 1))
             order = torch.randperm(len(ids), generator=generator)

@@ -34,7 +34,7 @@ def regard(config: RunConfig, run: Run) -> None:
     phrases = config.group.phrases[task.prompts]
     run.fact("sentences", {split: len(found.texts) for split, found in sets.items()})
     for name in task.judges:
-        scorer = scorer_of(config, name)
+        scorer = scorer_of(config, name, run)
         for split, (texts, labels) in sets.items():
             right = scorer(texts).argmax(dim=-1) == labels
             estimate(right).write(run, "scorer_accuracy", split=name, view=split)

@@ -6,11 +6,14 @@ negative. "Other" is mixed or unclear regard (Sheng et al., 2020), neither good 
 
 from __future__ import annotations
 
+import functools
 import itertools
+import json
 import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -22,12 +25,15 @@ from torch.nn import functional
 from experiments.environment import choose_device
 from experiments.errors import UserError
 from experiments.fairness.encoders import Encoder, HubClassifier
+from experiments.fairness.identity import scorer_identity
 from experiments.fairness.labelled import labelled_lines
 from experiments.fairness.lists import Masker, read_words
+from experiments.fairness.sections import ScorerConfig
+from experiments.fairness.sources import Files, scorer_files
 from experiments.rows import LABELS
 
 if TYPE_CHECKING:
-    from experiments.fairness.sections import ScorerConfig
+    from experiments.records import Run
     from experiments.schema import RunConfig
 
 #: What a text is worth to equizero, label by label.
@@ -155,12 +161,16 @@ class BagOfWords:
         return functional.normalize(found * self._rarity, dim=-1)
 
 
-def make_scorer(config: ScorerConfig, data: str | None, device: torch.device) -> Scorer:
+def make_scorer(
+    config: ScorerConfig, data: str | None, files: Files | None, origin: str, device: torch.device
+) -> Scorer:
     """Make a scorer, training it where it is one that learns.
 
     Args:
         config: Which.
         data: The folder of labelled sentences.
+        files: Of the network, of kind encoder and hub.
+        origin: The key and the source of these, for messages.
         device: Of networks.
 
     Raises:
@@ -170,15 +180,14 @@ def make_scorer(config: ScorerConfig, data: str | None, device: torch.device) ->
         assert config.positive is not None and config.negative is not None
         return WordCounter(read_words(config.positive), read_words(config.negative))
     if config.kind == "hub":
-        assert config.source is not None
-        return HubClassifier(config.source, config.revision, device)
+        assert files is not None
+        return HubClassifier(files, origin, device)
     assert data is not None and config.penalty is not None
     known = read_labelled(Path(data) / "train.tsv")
     if config.kind == "bag":
         return Linear(BagOfWords(known.texts), known, config.penalty)
-    assert config.source is not None
-    encoder = Encoder(config.source, config.revision, device)
-    return Linear(encoder, known, config.penalty)
+    assert files is not None
+    return Linear(Encoder(files, origin, device), known, config.penalty)
 
 
 class Judge:
@@ -203,16 +212,43 @@ class Judge:
         return torch.stack([self._known[text] for text in seen])
 
 
-def scorer_of(config: RunConfig, name: str) -> Scorer:
-    """Return a scorer of the run's, by name; see `make_scorer`."""
+def scorer_of(config: RunConfig, name: str, run: Run | None = None) -> Scorer:
+    """Return a scorer of the run's, by name, made once per process; see `make_scorer`.
+
+    Args:
+        config: The run's.
+        name: Of the scorer.
+        run: Its record is told which files the scorer is from.
+    """
     task = config.task
-    return make_scorer(task.scorers[name], task.regard_data, choose_device(config.device))
+    files = scorer_files(config, name)
+    if run is not None and files is not None:
+        run.fact(f"scorer_{name}", files.facts())
+    chosen = json.dumps(asdict(task.scorers[name]))
+    content = json.dumps(scorer_identity(config, name), sort_keys=True)
+    device = choose_device(config.device)
+    return _made(name, chosen, task.regard_data, files, device, content)
 
 
-def judge_of(config: RunConfig, name: str) -> Judge:
-    """Return a scorer of the run's that sees what the run lets it see."""
+# Several stages of one run ask the same scorers.
+@functools.lru_cache(maxsize=4)
+def _made(
+    name: str,
+    chosen: str,
+    data: str | None,
+    files: Files | None,
+    device: torch.device,
+    content: str,
+) -> Scorer:
+    """Make a scorer; its content only tells a new call from an old one."""
+    config = ScorerConfig(**json.loads(chosen))
+    return make_scorer(config, data, files, f"task.scorers.{name}.source={config.source}", device)
+
+
+def judge_of(config: RunConfig, name: str, run: Run | None = None) -> Judge:
+    """Return a scorer of the run's that sees what the run lets it see; see `scorer_of`."""
     masker = Masker(config.group, config.task.prompts) if config.task.mask else None
-    return Judge(scorer_of(config, name), masker)
+    return Judge(scorer_of(config, name, run), masker)
 
 
 def worth(labels: Float[Tensor, "texts labels"], score: str) -> Float[Tensor, " texts"]:

@@ -22,6 +22,9 @@ class ScorerConfig:
         negative: The same.
         penalty: Half the sum of squared weights times this is added to the loss of kind bag and
             encoder, which is a sum over sentences.
+        sha256: Of the one file of weights of a source of the hub; None: as the hub says.
+        local: A folder of this machine with the files of ``source`` at ``revision``; the run is the
+            same as with the hub.
     """
 
     kind: str = one_of("words", "bag", "encoder", "hub")
@@ -30,6 +33,8 @@ class ScorerConfig:
     positive: str | None = None
     negative: str | None = None
     penalty: float | None = field(default=None, metadata={"minimum": 0, "above": True})
+    sha256: str | None = how(default=None)
+    local: str | None = how(default=None)
 
 
 @dataclass
@@ -89,6 +94,9 @@ class FairnessModel:
         width: Of the planted model's hidden state.
         layers: Of the planted model.
         heads: Of the planted model's attention.
+        sha256: Of the one file of weights of a source of the hub; None: as the hub says.
+        local: A folder of this machine with the files of ``source`` at ``revision``; the run is the
+            same as with the hub.
     """
 
     name: str = MISSING
@@ -100,6 +108,8 @@ class FairnessModel:
     width: int | None = field(default=None, metadata={"minimum": 1})
     layers: int | None = field(default=None, metadata={"minimum": 1})
     heads: int | None = field(default=None, metadata={"minimum": 1})
+    sha256: str | None = how(default=None)
+    local: str | None = how(default=None)
 
 
 @dataclass

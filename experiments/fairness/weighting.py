@@ -23,7 +23,7 @@ from experiments.errors import UserError
 from experiments.fairness.methods import make_writer, vocabulary_of
 from experiments.fairness.models import load_model
 from experiments.fairness.writing import Writer, make_prompts
-from experiments.lambdas import Gain, build_net, compare
+from experiments.lambdas import LAMBDA_SHORTER, Gain, build_net, compare
 from experiments.progress import progress
 from experiments.seeds import derive
 
@@ -105,7 +105,8 @@ def train(config: RunConfig, run: Run) -> None:
     assert net_config is not None
     budget = net_config.budget()
     order = np.random.default_rng(derive(config.seed, _BATCHES))
-    with torch.random.fork_rng(devices=[]), progress("lambda", budget.steps) as bar:
+    bars = progress("lambda", budget.steps, shorter=LAMBDA_SHORTER)
+    with torch.random.fork_rng(devices=[]), bars as bar:
         torch.manual_seed(derive(config.seed, _NET))
         net = build_net(tokens.features.shape[-1], net_config).to(tokens.features.device)
         optimiser = torch.optim.Adam(

@@ -141,7 +141,7 @@ class Writer:
             seen.append(choice.scores[:, 0])
             return choice
 
-        self._decode(prompt, sentences, watched, self.block)
+        self._decode(prompt, sentences, watched, min(self.block, self.tokens))
         return seen[0].log_softmax(dim=-1).cpu()
 
     def _decode(self, prompt: Prompt, sentences: range, rule: equitune.Rule, steps: int) -> Tensor:

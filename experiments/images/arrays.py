@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import struct
 from pathlib import Path
@@ -13,7 +12,6 @@ from jaxtyping import Int64, Integer, UInt8
 from PIL import Image
 
 from experiments.errors import UserError
-from experiments.files import sha256
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -87,15 +85,3 @@ def check_classes(where: Path, names: tuple[str, ...], classes: int) -> tuple[st
             f"set dataset.classes={len(names)} or choose other data"
         )
     return names
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file; it is read once per process unless it changes."""
-    facts = path.stat()
-    return _digest(path.absolute(), facts.st_mtime_ns, facts.st_size)
-
-
-@functools.cache
-def _digest(path: Path, changed: int, size: int) -> str:
-    """Hash a file; time of change and size only tell a new call from an old one."""
-    return sha256(path)

@@ -6,18 +6,21 @@ read.
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import tarfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.errors import UserError, one_line
-from experiments.files import read_lines
+from experiments.downloads import LOOK, Unavailable, web_file
+from experiments.errors import Interrupted, UserError, one_line
+from experiments.files import file_digest, read_lines
+from experiments.hub import hub_file
 from experiments.images import parquet
 from experiments.images.arrays import (
     SPLITS,
@@ -25,19 +28,19 @@ from experiments.images.arrays import (
     Split,
     check_classes,
     check_labels,
-    file_digest,
 )
 from experiments.images.sections import ImageDataset
-
-log = logging.getLogger(__name__)
+from experiments.stopping import stop_requested
 
 SERVER = "https://www.cs.toronto.edu/~kriz/"
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
+#: The names of the classes, beside parquet files that do not hold them.
+NAMES = "classes.txt"
 
 
-class Binary(NamedTuple):
-    """Layout of a binary version.
+class Layout(NamedTuple):
+    """Where the data are published, and how they lie.
 
     Attributes:
         archive: Its name on the server.
@@ -47,6 +50,7 @@ class Binary(NamedTuple):
         names: The file with the names of the classes.
         label_bytes: Bytes of an image's record before its pixels; the last is the label.
         hub: Name of the data set on the hub.
+        hub_folder: The folder of its parquet files there.
     """
 
     archive: str
@@ -56,10 +60,20 @@ class Binary(NamedTuple):
     names: str
     label_bytes: int
     hub: str
+    hub_folder: str
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """Folders of parquet files, inside of the data's."""
+        return "data", self.hub_folder, "default"
+
+    def hub_path(self, split: str) -> str:
+        """Return the path of a split on the hub."""
+        return f"{self.hub_folder}/{split}-00000-of-00001.parquet"
 
 
-BINARY = {
-    "cifar10": Binary(
+LAYOUTS = {
+    "cifar10": Layout(
         archive="cifar-10-binary.tar.gz",
         md5="c32a1d4ab5d03f1284b67883e8d87530",
         folder="cifar-10-batches-bin",
@@ -70,8 +84,9 @@ BINARY = {
         names="batches.meta.txt",
         label_bytes=1,
         hub="uoft-cs/cifar10",
+        hub_folder="plain_text",
     ),
-    "cifar100": Binary(
+    "cifar100": Layout(
         archive="cifar-100-binary.tar.gz",
         md5="03b5dce01913d631647c71ecec9e9cb8",
         folder="cifar-100-binary",
@@ -79,6 +94,7 @@ BINARY = {
         names="fine_label_names.txt",
         label_bytes=2,
         hub="uoft-cs/cifar100",
+        hub_folder="cifar100",
     ),
 }
 
@@ -97,10 +113,10 @@ def read(config: ImageDataset, split: Split) -> Arrays:
         UserError: If the files are missing, damaged or do not fit the configuration.
     """
     root = _root(config)
-    if _has_parquet(root):
-        return parquet.read(config, root, split)
-    folder = _binary_folder(config, root)
-    layout = BINARY[config.kind]
+    files = _parquet_files(config, root, (split,))
+    if files is not None:
+        return parquet.read(config, files[0], root / NAMES)
+    folder, layout = _binary_folder(config, root), LAYOUTS[config.kind]
     if config.size != SIDE:
         raise UserError(
             f"{folder}: the images have {SIDE} x {SIDE} pixels; set dataset.size={SIDE}"
@@ -119,12 +135,11 @@ def facts(config: ImageDataset, splits: tuple[Split, ...]) -> list[object]:
         UserError: As `read` does if the files are missing.
     """
     root = _root(config)
-    if _has_parquet(root):
-        files = [parquet.existing(root, split) for split in splits]
-        named = root / "classes.txt"
-        extra = [named] if named.is_file() else []
+    files = _parquet_files(config, root, splits)
+    if files is not None:
+        extra = [root / NAMES] if (root / NAMES).is_file() else []
     else:
-        layout, folder = BINARY[config.kind], _binary_folder(config, root)
+        layout, folder = LAYOUTS[config.kind], _binary_folder(config, root)
         files = [[_existing(folder / name) for name in layout.files[split]] for split in splits]
         extra = [_existing(folder / layout.names)]
     return [[file_digest(path) for path in group] for group in [*files, extra]]
@@ -138,56 +153,109 @@ def _root(config: ImageDataset) -> Path:
     return Path(config.root)
 
 
-def _has_parquet(root: Path) -> bool:
-    return any(parquet.find(root, split) for split in SPLITS)
+def fetch(config: ImageDataset) -> None:
+    """Fetch CIFAR if ``root`` is None and it is nowhere here; other data are not fetched.
+
+    Raises:
+        UserError: If it cannot be had.
+        Interrupted: If the process was asked to stop while it was fetched.
+    """
+    if config.kind in LAYOUTS:
+        _parquet_files(config, _root(config), SPLITS)
+
+
+def _parquet_files(
+    config: ImageDataset, root: Path, splits: tuple[Split, ...]
+) -> list[list[Path]] | None:
+    """Return the parquet files of some splits, or None where the binary version is to be read.
+
+    A download may bring either: the hub has the former, and the authors' server the latter.
+    """
+    layout = LAYOUTS[config.kind]
+    if any(parquet.find(root, layout.inside, split) for split in SPLITS):
+        return [parquet.existing(root, layout.inside, split) for split in splits]
+    if config.root is not None or _unpacked(root, layout) is not None:
+        return None
+    try:
+        paths = [hub_file(layout.hub, layout.hub_path(x), kind="dataset").path for x in splits]
+    except Unavailable as error:
+        _download(layout, root, config.key, error)
+        return None
+    return [[path] for path in paths]
+
+
+def _unpacked(root: Path, layout: Layout) -> Path | None:
+    """Return the folder with the binary files, or None if there is none."""
+    if (root / layout.names).is_file():
+        return root
+    folder = root / layout.folder
+    return folder if folder.is_dir() else None
 
 
 def _binary_folder(config: ImageDataset, root: Path) -> Path:
-    """Return the folder with the binary files; a download may bring it."""
-    layout = BINARY[config.kind]
-    if (root / layout.names).is_file():
-        return root
-    if not (root / layout.folder).is_dir():
-        if config.root is not None:
-            raise UserError(
-                f"{config.key}.root={root}: has neither train.parquet and test.parquet (of the "
-                f"hub's {layout.hub}) nor {layout.folder}; put one of them there, or leave "
-                f"{config.key}.root out to download"
-            )
-        _download(layout, root, config.key)
-    return root / layout.folder
+    """Return the folder with the binary files."""
+    layout = LAYOUTS[config.kind]
+    found = _unpacked(root, layout)
+    if found is None:
+        raise UserError(
+            f"{config.key}.root={root}: has neither {layout.hub_path('train')} and its like "
+            f"(`{_by_hand(layout, root)}` fetches them) nor {layout.folder} (of "
+            f"{SERVER}{layout.archive}); put one of them there, or leave {config.key}.root out to "
+            "download"
+        )
+    return found
 
 
-def _download(layout: Binary, root: Path, key: str) -> None:
+def _by_hand(layout: Layout, folder: object) -> str:
+    """Return the command that fetches the hub's files."""
+    return f"hf download {layout.hub} --repo-type dataset --local-dir {folder}"
+
+
+def _download(layout: Layout, root: Path, key: str, before: Unavailable) -> None:
     """Bring the binary version; of several processes one downloads and the others wait."""
-    from filelock import FileLock
-    from torchvision.datasets.utils import (  # type: ignore[import-untyped]
-        download_and_extract_archive,
-    )
+    archive, address = root / layout.archive, SERVER + layout.archive
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with _alone(root):
+            if _unpacked(root, layout) is None:
+                _unpack(web_file(address, archive, digests={"md5": layout.md5}), layout)
+    except Unavailable as error:
+        raise UserError(
+            f"{layout.hub} cannot be fetched from the hub ({before.reason}), nor {address} "
+            f"({error.reason}); where there is network run `{_by_hand(layout, 'FOLDER')}` or "
+            f"unpack that archive into FOLDER, and give {key}.root=FOLDER"
+        ) from error
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        raise UserError(f"{archive}: cannot be unpacked ({one_line(error)})") from error
 
-    root.mkdir(parents=True, exist_ok=True)
-    unpacked = root / f".{layout.folder}-{os.getpid()}"
-    with FileLock(root / ".download.lock"):
-        if (root / layout.folder).is_dir():
-            return
-        log.info("downloading %s%s to %s", SERVER, layout.archive, root)
-        try:
-            download_and_extract_archive(
-                SERVER + layout.archive,
-                str(root),
-                extract_root=str(unpacked),
-                md5=layout.md5,
-                remove_finished=True,
-            )
-            os.replace(unpacked / layout.folder, root / layout.folder)
-        except (OSError, RuntimeError, EOFError, tarfile.TarError, zlib.error) as error:
-            raise UserError(
-                f"{SERVER}{layout.archive} cannot be downloaded ({one_line(error)}); put "
-                f"train.parquet and test.parquet of the hub's {layout.hub} into a folder and set "
-                f"{key}.root=FOLDER, or run once on a machine with network"
-            ) from error
-        finally:
-            shutil.rmtree(unpacked, ignore_errors=True)
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Hold the lock of a folder; who waits for it listens to requests to stop."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(root / ".download.lock")
+    while not lock.is_locked:
+        if stop_requested():
+            raise Interrupted(f"stopped on request while another process filled {root}")
+        with suppress(Timeout):
+            lock.acquire(timeout=LOOK)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _unpack(archive: Path, layout: Layout) -> None:
+    """Unpack the binary version beside its archive, whole or not at all."""
+    unpacked = archive.with_name(f".{layout.folder}-{os.getpid()}")
+    try:
+        with tarfile.open(archive) as content:
+            content.extractall(unpacked, filter="data")
+        os.replace(unpacked / layout.folder, archive.with_name(layout.folder))
+        archive.unlink()
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
 
 
 def _existing(path: Path) -> Path:
@@ -197,7 +265,7 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _read_binary(path: Path, layout: Binary, classes: int) -> Arrays:
+def _read_binary(path: Path, layout: Layout, classes: int) -> Arrays:
     """Read one file of records: label bytes, then the red, the green and the blue pixels."""
     content = np.fromfile(_existing(path), np.uint8)
     length = layout.label_bytes + PIXELS

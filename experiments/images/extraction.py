@@ -7,7 +7,9 @@ same orbit in another order.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,13 +33,57 @@ log = logging.getLogger(__name__)
 FEATURES = "features.safetensors"
 #: Images whose pixels are kept.
 SAMPLE = 64
-#: Passes after which what is computed is kept.
+#: Batches after which what is computed is kept.
 PASSES = 8
+SHORTER = "task.max_images makes it shorter"
+
+#: Maps inputs [B, ...] to outputs [B, ...].
+Network = Callable[[Tensor], Tensor]
+#: Makes a network show how far it is.
+Watch = Callable[[Network], Network]
 
 
 def shuffled(count: int) -> Int64[Tensor, " count"]:
     """Return all rows in an order that is always the same: files may be sorted by class."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(0))
+
+
+def limited(images: OpenImages, limit: int | None) -> OpenImages:
+    """Return the images of a trial, the first so many of `shuffled` in that order; None: all."""
+    return images if limit is None else images.take(shuffled(len(images))[:limit])
+
+
+@contextmanager
+def watched(
+    run: Run, label: str, total: int, end: str, done: int = 0, shorter: str = SHORTER
+) -> Iterator[Watch]:
+    """Show the progress of passes through a network, and obey a request to stop between two.
+
+    Args:
+        run: The run in progress.
+        label: Of the progress bar.
+        total: The number of inputs, each view of an image by itself.
+        end: What an interrupted run does next time: ``resumes`` or ``begins again``.
+        done: Inputs of an earlier attempt.
+        shorter: What to say where it takes long.
+
+    Yields:
+        What makes a network one that is watched. It raises Interrupted before a pass, if the
+        process was asked to stop.
+    """
+    with progress(label, total, done, shorter) as bar:
+
+        def watch(network: Network) -> Network:
+            def call(inputs: Tensor) -> Tensor:
+                if run.should_checkpoint:
+                    raise Interrupted(f"stopped on request; {run.folder.name} {end}")
+                outputs = network(inputs)
+                bar.update(bar.done + len(inputs))
+                return outputs
+
+            return call
+
+        yield watch
 
 
 class Orbits(NamedTuple):
@@ -47,7 +93,7 @@ class Orbits(NamedTuple):
         values: At gx, in the order of `MEMBERS` of the group that is stored, [V, N, ...].
         labels: Classes, [N].
         views: That group's name.
-        sample: Pixels of some of the images, in the order of `shuffled`.
+        sample: Pixels of some of the images, in the order of `shuffled`; of a trial, of the first.
     """
 
     values: Float[Tensor, "views n ..."]
@@ -61,7 +107,7 @@ class Orbits(NamedTuple):
 
 
 def orbit_outputs(
-    network: Callable[[Tensor], Tensor],
+    network: Network,
     pixels: UInt8[Tensor, "batch 3 s s"],
     see: Preprocessing,
     elements: tuple[int, ...],
@@ -85,7 +131,7 @@ class Extraction(NamedTuple):
         device: Where the network is.
     """
 
-    network: Callable[[Tensor], Tensor]
+    network: Network
     see: Preprocessing
     views: str
     batch: int
@@ -98,31 +144,36 @@ def orbits_of(images: OpenImages, how: Extraction) -> Orbits:
     return Orbits(_compute(images, how, 0, len(images)), images.labels, how.views, _sample(images))
 
 
-def _compute(
-    images: OpenImages,
-    how: Extraction,
-    start: int,
-    stop: int,
-    look: Callable[[int], None] = lambda done: None,
-) -> Tensor:
-    """Return the outputs of rows start to stop - 1, [V, n, ...]; tells how far it is."""
+def inputs_of(images: OpenImages, how: Extraction) -> int:
+    """Return how many inputs the network gets: every view of every image."""
+    return len(images) * len(MEMBERS[how.views])
+
+
+def _compute(images: OpenImages, how: Extraction, start: int, stop: int) -> Tensor:
+    """Return the outputs of rows start to stop - 1, [V, n, ...]."""
     parts = []
     for first in range(start, stop, how.batch):
         pixels = images.read(first, min(first + how.batch, stop)).to(how.device)
         parts.append(orbit_outputs(how.network, pixels, how.see, MEMBERS[how.views]).cpu())
-        look(first + len(pixels))
     return torch.cat(parts, dim=1)
 
 
 def _sample(images: OpenImages) -> Tensor:
     """Return some pixels: to run the whole network on, without decoding all again."""
-    rows = shuffled(len(images))[:SAMPLE].tolist()
-    return torch.cat([images.read(row, row + 1) for row in rows])
+    chosen = limited(images, SAMPLE)
+    return chosen.read(0, len(chosen))
 
 
 @torch.inference_mode()
-def extract(run: Run, images: OpenImages, how: Extraction, split: str, label: str) -> None:
-    """Compute the orbits of all images and keep them.
+def extract(
+    run: Run,
+    images: OpenImages,
+    how: Extraction,
+    split: str,
+    label: str,
+    limit: int | None = None,
+) -> None:
+    """Compute the orbits of all images, or of those of a trial, and keep them.
 
     They are written in parts while they are computed; a run that was interrupted takes up those
     that are whole.
@@ -133,35 +184,63 @@ def extract(run: Run, images: OpenImages, how: Extraction, split: str, label: st
         how: The network.
         split: Of the images.
         label: Of the progress bar.
+        limit: The number of images of a trial; None: all.
 
     Raises:
         Interrupted: If the process was asked to stop.
+        UserError: If there is too little room on the disk.
     """
+    sample = _sample(images)[:limit]
+    images = limited(images, limit)
     count, step = len(images), how.batch * PASSES
+    starts = range(0, count, step)
     parts: list[Tensor] = []
-    with progress(label, count) as bar:
-
-        def look(done: int) -> None:
-            bar.update(done)
-            if run.should_checkpoint:
-                raise Interrupted(f"stopped on request; {run.folder.name} resumes")
-
-        for start in range(0, count, step):
-            path, stop = run.folder / f"features-{start:08}.safetensors", min(start + step, count)
-            part = _kept(path, stop - start)
+    _announce(run, images, how, label)
+    paths = {start: run.folder / f"features-{start:08}.safetensors" for start in starts}
+    kept = {start: _kept(path, min(step, count - start)) for start, path in paths.items()}
+    done = sum(part.shape[0] * part.shape[1] for part in kept.values() if part is not None)
+    with watched(run, label, inputs_of(images, how), "resumes", done) as watch:
+        seen = how._replace(network=watch(how.network))
+        for start, path in paths.items():
+            part = kept[start]
             if part is None:
-                part = _compute(images, how, start, stop, look)
+                part = _compute(images, seen, start, min(start + step, count))
                 save_tensors(path, {"outputs": part})
             parts.append(part)
-            look(stop)
     values = torch.cat(parts, dim=1)
     run.row("images", count, split=split)
     run.fact("shape", list(values.shape))
     run.fact("device", str(how.device))
-    tensors = {"features": values, "labels": images.labels, "sample": _sample(images)}
+    tensors = {"features": values, "labels": images.labels, "sample": sample}
     run.save(FEATURES, tensors, {"views": how.views})
     for path in run.folder.glob("features-*.safetensors"):
         path.unlink()
+
+
+def _announce(run: Run, images: OpenImages, how: Extraction, label: str) -> None:
+    """Say how much is to be computed and kept, before it begins.
+
+    Raises:
+        UserError: If the disk has no room: the parts and the whole are on it at the same time.
+    """
+    one = how.network(how.see(images.read(0, 1).to(how.device)))
+    each = 4 * one.numel() * len(MEMBERS[how.views])  # in single precision
+    size = each * len(images)
+    log.info(
+        "%s: %d images x %d views, %.1f MB of features",
+        label,
+        len(images),
+        len(MEMBERS[how.views]),
+        size / 1e6,
+    )
+    kept = sum(path.stat().st_size for path in run.folder.glob("features-*.safetensors"))
+    free = shutil.disk_usage(run.folder).free + kept
+    if 2 * size > free:
+        raise UserError(
+            f"{label}: {2 * size / 1e6:.0f} MB are needed on the disk of {run.folder}, "
+            f"{free / 1e6:.0f} MB are free; give results= on a larger one, or "
+            f"task.max_images={max(2, free // (2 * each))} for a trial"
+        )
 
 
 def _kept(path: Path, count: int) -> Tensor | None:

@@ -10,7 +10,8 @@ from jaxtyping import Int64, UInt8
 from PIL import Image, ImageOps
 
 from experiments.errors import UserError
-from experiments.images.arrays import BAD_IMAGE, Split, check_classes, file_digest
+from experiments.files import file_digest
+from experiments.images.arrays import BAD_IMAGE, Split, check_classes
 from experiments.images.sections import ImageDataset
 
 #: Other files in a class's folder are not looked at.

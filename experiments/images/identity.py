@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def features_of(
     config: RunConfig, split: Split, weights: dict[str, Any], seen: dict[str, Any], views: str
 ) -> dict[str, Any]:
-    """Return what decides the features of a split: weights, how images are seen, the views.
+    """Return what decides the features of a split: weights, which images, how they are seen, views.
 
     Args:
         config: Names the data set.
@@ -31,4 +31,11 @@ def features_of(
         "classes": config.dataset.classes,
         "split": split,
         "views": views,
+        **_limit(config),
     }
+
+
+def _limit(config: RunConfig) -> dict[str, int]:
+    """Return the number of images of a trial; nothing of another run, which keeps its name."""
+    limit = config.task.max_images
+    return {} if limit is None else {"max_images": limit}

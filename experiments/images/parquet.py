@@ -44,27 +44,34 @@ class Columns(NamedTuple):
     label: str
 
 
-def find(root: Path, split: Split) -> list[Path]:
+def find(root: Path, inside: tuple[str, ...], split: Split) -> list[Path]:
     """Return the parquet files of a split, in the order of their rows; none if there are none.
 
-    They are ``train.parquet`` or, where that is missing, all whose names start with ``train``, in
-    the folder itself or else in its folder ``data``. The test split likewise.
+    They are ``train.parquet`` or, where that is missing, all whose names start with ``train``, or
+    all of a folder ``train``. The test split likewise.
+
+    Args:
+        root: The folder of the data.
+        inside: Folders in it that are looked at after it.
+        split: Which part.
 
     Raises:
         UserError: If of ``...-00000-of-00005.parquet`` and its like some are missing.
     """
-    for folder in (root, root / "data"):
+    for folder in (root, *(root / name for name in inside)):
         if (alone := folder / f"{split}.parquet").is_file():
             return [alone]
         if files := sorted(folder.glob(f"{split}*.parquet")):
             _check_shards(files)
             return files
+        if files := sorted((folder / split).glob("*.parquet")):
+            return files
     return []
 
 
-def existing(root: Path, split: Split) -> list[Path]:
+def existing(root: Path, inside: tuple[str, ...], split: Split) -> list[Path]:
     """Return the parquet files of a split as `find` does, and refuse none."""
-    files = find(root, split)
+    files = find(root, inside, split)
     if not files:
         raise UserError(f"{root}: has no {split}.parquet; put it there")
     return files
@@ -82,13 +89,13 @@ def _check_shards(files: list[Path]) -> None:
                 )
 
 
-def read(config: ImageDataset, root: Path, split: Split) -> Arrays:
+def read(config: ImageDataset, files: list[Path], names: Path) -> Arrays:
     """Decode the images of a split.
 
     Args:
         config: The data set.
-        root: The folder of the files.
-        split: Which part.
+        files: Its files.
+        names: A file with the names of the classes, for files that do not hold them.
 
     Returns:
         The images in the order of the rows.
@@ -96,9 +103,8 @@ def read(config: ImageDataset, root: Path, split: Split) -> Arrays:
     Raises:
         UserError: If a file is missing, damaged or of another layout, or a row does not fit.
     """
-    files = existing(root, split)
     counts = [_count_rows(path) for path in files]
-    classes = _class_names(files[0], root, config.classes)
+    classes = _class_names(files[0], names, config.classes)
     pixels = np.empty((sum(counts), 3, config.size, config.size), np.uint8)
     labels = np.empty(sum(counts), np.int64)
     start = 0
@@ -159,8 +165,8 @@ def _columns(file: pq.ParquetFile, path: Path) -> Columns:
     return columns
 
 
-def _class_names(path: Path, root: Path, classes: int) -> tuple[str, ...]:
-    """Return the names of the classes: the file's, those in classes.txt, or numbers."""
+def _class_names(path: Path, listed: Path, classes: int) -> tuple[str, ...]:
+    """Return the names of the classes: the file's, those of a list, or numbers."""
     with _opened(path) as file:
         metadata = file.schema_arrow.metadata or {}
     try:
@@ -170,7 +176,6 @@ def _class_names(path: Path, root: Path, classes: int) -> tuple[str, ...]:
         return check_classes(path, names, classes)
     except (ValueError, LookupError, TypeError, StopIteration):
         pass  # a file that was not made by the hub
-    listed = root / "classes.txt"
     if listed.is_file():
         return check_classes(listed, read_lines(listed), classes)
     return tuple(f"class {index}" for index in range(classes))

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from experiments.schema import at_least, between, how, one_of
+from experiments.schema import PRECISIONS, at_least, between, how, of_machine, one_of
 
 KINDS = ("cifar10", "cifar100", "folder", "imagenet_v2", "pictograms")
 ALPHABETS = ("letters", "symbols")
@@ -85,4 +85,4 @@ class TrainingRecipe:
     weight_decay: float = at_least(0)
     crop: int = at_least(0)
     mirror: bool = MISSING
-    precision: str = one_of("float32", "bfloat16")
+    precision: str = of_machine(*PRECISIONS)

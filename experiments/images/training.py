@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from experiments.environment import multiplies_bfloat16
 from experiments.errors import Interrupted
 from experiments.images.inputs import Preprocessing, augment
 from experiments.progress import progress
@@ -173,7 +174,11 @@ def train(trainer: Trainer, run: Run, label: str) -> list[float]:
         losses = list(facts["losses"])
         trainer.restore(tensors, facts)
     epochs = trainer.recipe.epochs
-    with progress(label, epochs * trainer.steps, trainer.epoch * trainer.steps) as bar:
+    shorter = "task.pretrain.epochs makes it shorter" + slow(
+        trainer.recipe.precision, trainer.device
+    )
+    done, total = trainer.epoch * trainer.steps, epochs * trainer.steps
+    with progress(label, total, done, shorter) as bar:
 
         def look(step: int) -> None:
             if step % LOOK_EVERY == 0:
@@ -195,6 +200,13 @@ def train(trainer: Trainer, run: Run, label: str) -> list[float]:
 def precision(name: str, device: torch.device) -> torch.autocast:
     """Return the context in which matrix products have a precision."""
     return torch.autocast(device.type, torch.bfloat16, enabled=name == "bfloat16")
+
+
+def slow(name: str, device: torch.device) -> str:
+    """Return what to say of a precision that a device emulates; nothing of another one."""
+    if name != "bfloat16" or multiplies_bfloat16(device.type):
+        return ""
+    return f", and so does precision=auto: this {device.type} has no units for bfloat16"
 
 
 def _mix(seed: int, epoch: int) -> int:

@@ -90,7 +90,7 @@ def finetune(config: RunConfig, run: Run) -> None:
     state = Finetuning(config, run, data)
     method, seed = config.method.name, config.seed
     label = f"finetune {config.dataset.name} {config.model.name} {method} seed {seed}"
-    state.train(label, config.task.finetune.checkpoint_every)
+    state.train(label, config.task.finetune.checkpoint_every, "task.finetune.iterations")
     for point in state.facts["curve"]:
         run.row("loss", point["loss"], split="train", step=point["step"])
     run.fact("backend", type(state.trainer).__name__)

@@ -63,9 +63,16 @@ class TrainingLoop:
         tensors |= {f"kept.{k}": v for k, v in self.kept.items()}
         self.run.checkpoint(tensors, self.facts)
 
-    def train(self, label: str, every: int) -> None:
-        """Train to the last point, with a checkpoint about every so many iterations."""
-        with progress(label, self.points[-1], self.trainer.iteration) as bar:
+    def train(self, label: str, every: int, shorter: str) -> None:
+        """Train to the last point, with a checkpoint about every so many iterations.
+
+        Args:
+            label: Of the progress bar.
+            every: Iterations between two checkpoints.
+            shorter: The keys that make the training shorter.
+        """
+        said = f"{shorter} makes it shorter"
+        with progress(label, self.points[-1], self.trainer.iteration, said) as bar:
             while self.facts["done"] < len(self.points):
                 now, due = self.trainer.iteration, self.points[self.facts["done"]]
                 if now == due:

@@ -145,7 +145,7 @@ def pretrain(config: RunConfig, run: Run) -> None:
     data = load_data(config.dataset.name, config.seed, config.task.max_commands)
     state = Pretraining(config, run, data)
     label = f"pretrain {config.dataset.name} {config.model.name} seed {config.seed}"
-    state.train(label, config.task.pretrain.checkpoint_every)
+    state.train(label, config.task.pretrain.checkpoint_every, "task.pretrain.iterations")
     for point in state.curve:
         columns = {"split": "validation", "step": int(point["step"])}
         run.row("accuracy", point["accuracy"], **columns)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 
+from experiments import cli
 from experiments.schema import CONF, RunConfig, load
 
 ROOT = Path(__file__).parents[2]
@@ -51,3 +53,26 @@ def command(results: Path, *arguments: str) -> list[str]:
     """Return the command line of a run."""
     quiet = [] if any(a.startswith("logger=") for a in arguments) else ["logger=none"]
     return [sys.executable, "run.py", f"results={results}", *quiet, *arguments]
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., str]]:
+    """Give words to run.py's `main` in this process; it must end with one line and status 1."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setenv(cli.FULL_ERROR, "")
+        monkeypatch.setattr(sys, "argv", command(tmp_path / "results", *arguments)[1:])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        found = capsys.readouterr()
+        (line,) = found.err.splitlines()
+        assert ended.value.code == 1 and not found.out and line.startswith("run.py: ")
+        return line
+
+    yield run
+    root.handlers[:] = handlers  # Hydra has its own
+    root.setLevel(level)

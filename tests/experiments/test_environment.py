@@ -75,3 +75,46 @@ def test_versions_are_told_without_an_import() -> None:
         "assert not {'open_clip', 'timm', 'transformers', 'torchvision', 'PIL'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+XEON = "processor : 0\nflags\t\t: fpu avx2 avx512_bf16 amx_bf16\n"
+EPYC = "processor : 0\nflags\t\t: fpu avx2 sse4_2\n"
+GRAVITON = "processor : 0\nFeatures\t: fp asimd bf16\n"
+
+
+@pytest.mark.parametrize(
+    ("cpu", "limit", "expected"),
+    [
+        (XEON, "", True),
+        (XEON, "AVX512_CORE_BF16", True),
+        (XEON, "AVX512_CORE_AMX", True),
+        (XEON, "AVX2", False),
+        (XEON, "avx2_vnni_2", False),
+        (XEON, "AVX512_CORE", False),
+        (XEON, "AVX512_CORE_VNNI", False),
+        (EPYC, "", False),
+        (GRAVITON, "", True),
+    ],
+)
+def test_a_cpu_multiplies_bfloat16_if_it_has_units_and_may_use_them(
+    cpu: str, limit: str, expected: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cpuinfo").write_text(cpu)
+    monkeypatch.setattr(environment, "_CPUS", str(tmp_path / "cpuinfo"))
+    monkeypatch.setattr(environment, "_GPUS", ())
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    for device in ("auto", "cpu"):
+        assert environment.multiplies_bfloat16.__wrapped__(device) is expected
+    for device in ("cuda", "mps"):
+        assert not environment.multiplies_bfloat16.__wrapped__(device)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_gpu_is_asked_where_there_is_one(
+    native: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(environment, "_GPUS", (str(tmp_path),))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    for device in ("auto", "cuda"):
+        assert environment.multiplies_bfloat16.__wrapped__(device) is native

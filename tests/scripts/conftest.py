@@ -76,12 +76,13 @@ class ResultsTree:
         stage: str = "evaluate",
         facts: Mapping[str, object] = MappingProxyType({}),
         task: str = "scan",
+        **further: object,
     ) -> Path:
-        """A run's folder; returns its metrics file."""
+        """A run's folder, with further items of its record; returns its metrics file."""
         folder = self.path / "runs" / task / name
         folder.mkdir(parents=True, exist_ok=True)
-        record = json.dumps({"status": status, "stage": stage, "facts": dict(facts)})
-        (folder / "record.json").write_text(record, encoding="utf-8")
+        record = {"status": status, "stage": stage, "facts": dict(facts), **further}
+        (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
         return self._write(folder / "metrics.csv", COLUMNS, rows)
 
     def labels(self, name: str, rows: Sequence[Mapping[str, object]], task: str = "scan") -> Path:

@@ -112,6 +112,22 @@ def test_two_runs_that_contradict_each_other_are_refused(tree: Any) -> None:
     assert message.startswith(f"{second}:2: value 71.0 contradicts 70.0 at {first}:2 ")
 
 
+def test_of_runs_of_machines_of_different_precision_the_last_counts(tree: Any) -> None:
+    for name, value, day, precision in (
+        ("a", 71.0, "02", "float32"),
+        ("b", 70.0, "01", "bfloat16"),
+    ):
+        identity = {"pretrained_by": {"recipe": {"precision": precision, "epochs": 5}}, "seed": 0}
+        tree.run(name, [tree.row(value)], identity=identity, started=f"2026-11-{day}")
+    results = load_results(tree.path)
+    assert list(results.ours["value"]) == [71.0]
+    assert results.skipped == {"done, and again on a machine of another precision": 1}
+    # Another recipe, or a precision that a row's label tells, is another run.
+    other = {"pretrained_by": {"recipe": {"precision": "float32", "epochs": 6}}, "seed": 0}
+    tree.run("c", [tree.row(72.0)], identity=other, started="2026-11-03")
+    assert "contradicts" in refusal(tree)
+
+
 def test_two_committed_files_that_contradict_each_other_are_refused(tree: Any) -> None:
     first = tree.measured([tree.row(70.0)], name="a")
     second = tree.measured([tree.row(71.0)], name="b")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from experiments import schema
 from experiments.files import sha256
 from experiments.runner import LOCK
 from scripts.runs import main
@@ -184,3 +185,19 @@ def test_bad_words_are_one_line(words: tuple[str, ...], reason: str, capsys: Any
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.count("\n") == 1
     assert printed.err.startswith("error: ") and reason in printed.err
+
+
+def test_committed_runs_of_machines_with_another_fast_precision_are_found(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`precision: auto` names a run by what the machine chooses; rows of all machines count."""
+    words = ("figure5b", "dataset=symbols", "scale=demo", "arm=cnn_equitune", "seed=0")
+    found = {}
+    for fast in (True, False):
+        monkeypatch.setattr(schema, "multiplies_bfloat16", lambda device, fast=fast: fast)
+        assert main(["missing", *words, f"results={tmp_path}"]) == 0
+        found[fast] = capsys.readouterr().out.splitlines()[0].split()[-1]
+    assert found[True] != found[False]
+    write(tmp_path, found[True], "cnn")
+    assert main(["missing", *words, f"results={tmp_path}"]) == 0  # the machine is a slow one
+    assert capsys.readouterr().out.splitlines()[0].split()[0] == "done"

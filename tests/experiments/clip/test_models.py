@@ -182,22 +182,6 @@ def test_preprocessing_is_open_clips(configure: Configure) -> None:
     assert levels.max() <= 2 + 1e-3 and levels.mean() < 0.02
 
 
-def test_without_network_the_line_says_what_to_place(
-    configure: Configure, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import open_clip
-
-    def fail(*_: Any, **__: Any) -> None:
-        raise OSError("[Errno -3] Temporary failure in name resolution\nand more")
-
-    monkeypatch.setattr(open_clip, "download_pretrained", fail)
-    config = configure("task=clip", "model=RN50")
-    with pytest.raises(UserError, match=r"model\.checkpoint=FOLDER/open_clip_model") as error:
-        pretrained_model(config, Bare())  # type: ignore[arg-type]
-    text = str(error.value)
-    assert "RN50" in text and "\n" not in text and "model=SmallCLIP" in text
-
-
 def test_a_checkpoint_is_loaded_whole_or_refused(configure: Configure, tmp_path: Path) -> None:
     torch.manual_seed(1)
     state = build_model(small(configure)).state_dict()

@@ -14,7 +14,6 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments.clip import weights as weight_stage
 from experiments.clip.inputs import load_seen, open_seen, square
 from experiments.clip.models import (
     build_model,
@@ -35,7 +34,7 @@ from experiments.stages import name_run
 from tests.experiments.clip.small import SMALL
 from tests.experiments.clip.test_models import Bare
 from tests.experiments.clip.test_runs import rows
-from tests.experiments.clip.tiny import ARCHITECTURES, add_to_open_clip, state_of
+from tests.experiments.clip.tiny import ARCHITECTURES, add_to_open_clip, file_of, state_of
 
 Configure = Callable[..., RunConfig]
 RunPy = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -88,7 +87,8 @@ def test_the_record_tells_the_file_that_was_fetched(configure: Configure, tmp_pa
     run = Bare()
     pretrained_model(configure(*chosen("tiny-vit")), run)  # type: ignore[arg-type]
     path = tmp_path / "tiny-vit.pt"
-    assert run.facts["weights"] == {"tag": "here", "file": path.name, "sha256": sha256(path)}
+    facts = {"tag": "here", "file": path.name, "sha256": sha256(path), "commit": None}
+    assert run.facts["weights"] == facts
     finished = ensure(configure(*chosen("tiny-vit")), "text", StopSignal())
     assert finished.record["facts"]["weights"]["sha256"] == sha256(path)
 
@@ -121,7 +121,7 @@ def test_weights_are_converted_as_open_clip_does(configure: Configure, tmp_path:
 
 
 def test_positions_are_resized_with_a_warning(
-    configure: Configure, caplog: pytest.LogCaptureFixture
+    configure: Configure, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     import open_clip
 
@@ -130,8 +130,7 @@ def test_positions_are_resized_with_a_warning(
     put(built, state_of("tiny-vit"), model)
     assert "visual.positional_embedding: resized" in caplog.text
     expected = open_clip.create_model("tiny-vit", force_image_size=48)
-    path = Path(open_clip.download_pretrained({"name": "tiny-vit"}))
-    open_clip.load_checkpoint(expected, str(path))
+    open_clip.load_checkpoint(expected, str(file_of("tiny-vit", tmp_path)))
     assert torch.equal(built.visual.positional_embedding, expected.visual.positional_embedding)  # type: ignore[union-attr]
     assert image_encoder(built)(torch.randn(1, 3, 48, 48)).shape == (1, 16)
 
@@ -380,34 +379,6 @@ def test_words_are_text(configure: Configure, tmp_path: Path, content: bytes, ke
         config = configure("task=clip", *SMALL, f"++dataset.{key}={path}")
         class_names(config.dataset, ("a",))
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("tag", "place"),
-    [
-        ({"hf_hub": "timm/vit.openai/"}, ("open_clip_model.safetensors", "timm/vit.openai")),
-        ({"hf_hub": "a/b/c.bin", "url": "https://x/y.pt"}, ("c.bin", "huggingface.co/a/b")),
-        ({"url": "https://somewhere/there/y.pt"}, ("y.pt", "https://somewhere/there")),
-    ],
-)
-def test_the_line_of_no_network_says_which_file_to_place(
-    configure: Configure,
-    monkeypatch: pytest.MonkeyPatch,
-    tag: dict[str, str],
-    place: tuple[str, str],
-) -> None:
-    import open_clip
-
-    def fail(*_: Any) -> None:
-        raise OSError("no network\nat all")
-
-    monkeypatch.setattr(open_clip, "download_pretrained", fail)
-    monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda *_: tag)
-    with pytest.raises(UserError) as error:
-        weight_stage.fetch(configure("task=clip", "model=RN50").model)
-    text, (name, source) = str(error.value), place
-    assert f"get {name} of " in text and source in text and f"FOLDER/{name}" in text
-    assert "\n" not in text
 
 
 def test_the_names_of_imagenets_classes_decide_the_captions(

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from experiments.clip import weights
+from experiments.files import file_digest
+from experiments.hub import HubFile
+
 _TEXT = {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
 _SEES = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8}
 _TIMM = {
@@ -39,7 +43,6 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 #: What open_clip would say of the weights.
 TAG = {
-    "hf_hub": "someone/somewhere/",
     "mean": (0.5, 0.5, 0.5),
     "std": (0.5, 0.5, 0.5),
     "interpolation": "bilinear",
@@ -48,21 +51,32 @@ TAG = {
 
 
 def add_to_open_clip(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Let open_clip know the architectures, each with a tag ``here`` and its file, half precise."""
-    import open_clip
+    """Let open_clip know the architectures, each with a tag ``here`` whose file is in a folder."""
+    register(monkeypatch)
+
+    def fetched(repository: str, *_: str, **__: str | None) -> HubFile:
+        path = file_of(repository.partition("/")[2], folder)
+        return HubFile(path, None, file_digest(path))
+
+    monkeypatch.setattr(weights, "hub_file", fetched)
+
+
+def register(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let open_clip know the architectures, each with a tag ``here`` of a repository of the hub."""
     from open_clip import factory, pretrained
 
     for name, description in ARCHITECTURES.items():
         monkeypatch.setitem(factory._MODEL_CONFIGS, name, description)
-        monkeypatch.setitem(pretrained._PRETRAINED, name, {"here": {**TAG, "name": name}})
+        tag = {**TAG, "hf_hub": f"someone/{name}/"}
+        monkeypatch.setitem(pretrained._PRETRAINED, name, {"here": tag})
 
-    def download(tag: dict[str, Any]) -> str:
-        path = folder / f"{tag['name']}.pt"
-        if not path.exists():
-            torch.save({"state_dict": state_of(tag["name"])}, path)
-        return str(path)
 
-    monkeypatch.setattr(open_clip, "download_pretrained", download)
+def file_of(name: str, folder: Path) -> Path:
+    """Return a file with the weights of an architecture."""
+    path = folder / f"{name}.pt"
+    if not path.exists():
+        torch.save({"state_dict": state_of(name)}, path)
+    return path
 
 
 def state_of(name: str) -> dict[str, torch.Tensor]:

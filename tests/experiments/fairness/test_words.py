@@ -197,7 +197,10 @@ BAD = {
     "reference": ("protocol=reference method=equizero", "has no equizero for language"),
     "group": ("group=rot90", "group=rot90 does not act on dataset=respect"),
     "sentences": ("model=gpt2_sentences model.file=/no/file method=pretrained", "no such file"),
-    "source": ("model=causal_lm model.source=/no/folder", "no such folder with a config.json"),
+    "source": (
+        "model=causal_lm model.source=/no/folder",
+        "no such folder or package, and no name of the hub",
+    ),
     "network": (
         "model=gpt2_sentences model.file=/etc/hostname",
         "has sentences and no network: choose method=pretrained",

@@ -1,20 +1,17 @@
-"""The binary version of CIFAR, on files that the tests write, and its download, without network."""
+"""The binary version of CIFAR, on files that the tests write."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
-from torchvision.datasets import utils
 
 from experiments.errors import UserError
-from experiments.images.cifar import BINARY
+from experiments.images.cifar import LAYOUTS
 from experiments.images.sections import ImageDataset
 from experiments.images.sets import fingerprint, load_images
 
@@ -25,7 +22,7 @@ KINDS = {"cifar10": 10, "cifar100": 100}
 
 def write_binary(folder: Path, kind: str, per_file: int = 20) -> np.ndarray:
     """Write random records; returns those of the training split, [n, bytes]."""
-    layout, classes = BINARY[kind], KINDS[kind]
+    layout, classes = LAYOUTS[kind], KINDS[kind]
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     parts = {}
@@ -43,7 +40,7 @@ def write_binary(folder: Path, kind: str, per_file: int = 20) -> np.ndarray:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("inside", [False, True])
 def test_records_become_images(tmp_path: Path, dataset: Dataset, kind: str, inside: bool) -> None:
-    layout, folder = BINARY[kind], tmp_path / BINARY[kind].folder
+    layout, folder = LAYOUTS[kind], tmp_path / LAYOUTS[kind].folder
     records = write_binary(folder, kind)
     config = dataset(kind, root=str(folder if inside else tmp_path))
     images = load_images(config, "train")
@@ -57,7 +54,7 @@ def test_records_become_images(tmp_path: Path, dataset: Dataset, kind: str, insi
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_files_are_refused(tmp_path: Path, dataset: Dataset, kind: str) -> None:
-    layout, folder = BINARY[kind], tmp_path / BINARY[kind].folder
+    layout, folder = LAYOUTS[kind], tmp_path / LAYOUTS[kind].folder
     write_binary(folder, kind)
     config = dataset(kind, root=str(tmp_path))
     path = folder / layout.files["train"][-1]
@@ -80,56 +77,8 @@ def test_damaged_files_are_refused(tmp_path: Path, dataset: Dataset, kind: str) 
 
 
 def test_another_size_or_number_of_classes_is_refused(tmp_path: Path, dataset: Dataset) -> None:
-    write_binary(tmp_path / BINARY["cifar10"].folder, "cifar10")
+    write_binary(tmp_path / LAYOUTS["cifar10"].folder, "cifar10")
     with pytest.raises(UserError, match=r"have 32 x 32 pixels; set dataset\.size=32"):
         load_images(dataset("cifar10", root=str(tmp_path), size=64), "test")
     with pytest.raises(UserError, match=r"has 10 classes, not dataset\.classes=12; set"):
         load_images(dataset("cifar10", root=str(tmp_path), classes=12), "test")
-
-
-def test_a_given_folder_is_never_filled_by_a_download(
-    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(utils, "download_and_extract_archive", None)
-    for call in (fingerprint, lambda config: load_images(config, "train")):
-        with pytest.raises(UserError, match=r"neither train\.parquet and .* nor cifar-10-batches-"):
-            call(dataset("cifar10", root=str(tmp_path)))
-        with pytest.raises(UserError, match=r"dataset\.root=.*/none: no such folder"):
-            call(dataset("cifar10", root=str(tmp_path / "none")))
-
-
-def test_a_download_that_fails_says_how_to_get_the_data(
-    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*arguments: Any, **options: Any) -> None:
-        raise URLError("no network\nat all")
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(utils, "download_and_extract_archive", fail)
-    for call in (fingerprint, lambda config: load_images(config, "train")):
-        with pytest.raises(UserError) as caught:
-            call(dataset("cifar100"))
-        message = str(caught.value)
-        assert len(message.splitlines()) == 1
-        for part in ("cifar-100-binary.tar.gz", "uoft-cs/cifar100", "dataset.root=FOLDER"):
-            assert part in message
-
-
-def test_a_download_happens_once_and_goes_to_data(
-    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = []
-
-    def deliver(url: str, root: str, *, extract_root: str, **options: Any) -> None:
-        calls.append((url, options["md5"]))
-        write_binary(Path(extract_root) / "cifar-10-batches-bin", "cifar10")
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(utils, "download_and_extract_archive", deliver)
-    digest = fingerprint(dataset("cifar10"))
-    assert len(load_images(dataset("cifar10"), "train").labels) == 100
-    assert digest == fingerprint(dataset("cifar10", root="data/cifar10"))
-    layout = BINARY["cifar10"]
-    assert calls == [(f"https://www.cs.toronto.edu/~kriz/{layout.archive}", layout.md5)]
-    found = {path.name for path in (tmp_path / "data" / "cifar10").iterdir()}
-    assert found == {"cifar-10-batches-bin", ".download.lock"}

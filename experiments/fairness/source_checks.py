@@ -1,0 +1,136 @@
+"""Weights that a configuration asks for are refused before anything is fetched or loaded."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from experiments.errors import UserError
+from experiments.fairness.sources import (
+    Wanted,
+    files_in,
+    find_folder,
+    gguf_file,
+    model_folder,
+    wanted_of,
+)
+from experiments.files import file_digest
+from experiments.hub import cached_file
+from experiments.schema import CONF
+
+if TYPE_CHECKING:
+    from experiments.fairness.sections import FairnessModel
+    from experiments.schema import RunConfig
+
+_REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def unpin(config: RunConfig) -> None:
+    """Drop what ``conf/`` says of its own source where another source or revision was given."""
+    task: Any = OmegaConf.load(CONF / "task" / "fairness.yaml")
+    path = CONF / "model" / f"{config.model.name}.yaml"
+    standard: Any = OmegaConf.load(path) if path.is_file() else {}
+    pairs = [(config.model, standard)]
+    pairs += [(found, task.scorers.get(name, {})) for name, found in config.task.scorers.items()]
+    for section, usual in pairs:
+        other = section.source != usual.get("source")
+        if other and section.revision == usual.get("revision"):
+            section.revision = None
+        other = other or section.revision != usual.get("revision")
+        if other and section.sha256 == usual.get("sha256"):
+            section.sha256 = None
+
+
+def check_source(model: FairnessModel) -> None:
+    """Refuse a source that cannot be, before anything heavy is loaded.
+
+    Raises:
+        UserError: If a package, folder or file is missing, or is not what it should be.
+    """
+    if model.kind != "causal_lm" and (model.local or model.sha256):
+        raise UserError(
+            f"model.local and model.sha256 are for models of the hub; model={model.name} is none"
+        )
+    if model.kind == "planted":
+        return
+    if model.kind == "sentences":
+        if model.file is None or not Path(model.file).is_file():
+            raise UserError(
+                f"model.file={model.file}: no such file; one with a sentence in each line, "
+                "beginning with a prompt of task.prompts"
+            )
+        return
+    if not model.source:
+        raise UserError(f"model={model.name} needs model.source")
+    if model.kind == "gguf":
+        gguf_file(model.source)
+    else:
+        check_wanted(wanted_of(model, "model"))
+
+
+def check_wanted(wanted: Wanted) -> None:
+    """Refuse weights that cannot be; nothing is asked of the hub.
+
+    Raises:
+        UserError: If a folder has no model, a name is none of the hub's, or ``local`` is not known
+            to have the hub's files.
+    """
+    key, source, _, sha256, local = wanted
+    folder = find_folder(source)
+    if folder is not None:
+        if local is not None or sha256 is not None:
+            raise UserError(
+                f"{key}.local and {key}.sha256 are for a name of the hub; {key}.source={source} is "
+                "a folder or a package of this machine"
+            )
+        model_folder(folder)
+        return
+    if not _REPOSITORY.fullmatch(source) or ".." in source or Path(source).exists():
+        raise UserError(
+            f"{key}.source={source}: no such folder or package, and no name of the hub, which is "
+            "OWNER/NAME"
+        )
+    if sha256 is not None and not _SHA256.fullmatch(sha256):
+        raise UserError(f"{key}.sha256={sha256}: must be 64 digits from 0 to 9 and a to f")
+    if local is not None:
+        _check_local(wanted, Path(local))
+
+
+def _cached_digest(source: str, name: str, revision: str | None) -> str | None:
+    """Return the SHA-256 of the hub's file if the cache has it: a large file is called by it."""
+    cached = cached_file(source, name, revision)
+    if cached is None:
+        return None
+    blob = cached.resolve()
+    return blob.name if _SHA256.fullmatch(blob.name) else file_digest(blob)
+
+
+def _check_local(wanted: Wanted, folder: Path) -> None:
+    """Compare a folder with what is known of the hub's files: their digests, or those in the cache.
+
+    Raises:
+        UserError: If a file differs, or nothing is known of the weights.
+    """
+    key, source, revision, sha256, _ = wanted
+    if not folder.is_dir():
+        raise UserError(f"{key}.local={folder}: no such folder")
+    found = files_in(folder)
+    for name, digest in found.digests:
+        known = _cached_digest(source, name, revision)
+        if sha256 is not None and found.weights == (name,):
+            known = sha256
+        if known is None and name in found.weights:
+            one = f"or give its SHA-256, {key}.sha256=HEX, which the hub's page of the file shows"
+            raise UserError(
+                f"{key}.local={folder}: nothing here tells what {name} of {source} is; fetch it "
+                f"once {one if len(found.weights) == 1 else 'from the hub'}"
+            )
+        if known is not None and known != digest:
+            raise UserError(
+                f"{key}.local={folder}: {name} is not that of {source} (its SHA-256 is {digest}, "
+                f"not {known}); a model of your own is given by {key}.source={folder}"
+            )

@@ -1,0 +1,97 @@
+"""Fetch what the jobs of a preset need from the network, for machines that have none.
+
+    python scripts/fetch.py figure8
+    python scripts/fetch.py figure3 model=gpt2 --config-dir DIR
+
+Weights, tokenizers and data go to the caches of their libraries, where the jobs find them; what is
+there already is checked, and not fetched again. Nothing is computed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from experiments.cli import BAD_INPUT, describe
+from experiments.errors import STOPPED, Interrupted
+from experiments.registry import load_task
+from experiments.stopping import catch_signals
+from scripts._run_jobs import configurations
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line.
+
+    Args:
+        arguments: Words after the program's name; those of the process by default.
+
+    Returns:
+        The choices: preset, words, config_dir.
+    """
+    parser = argparse.ArgumentParser(
+        prog="fetch.py", description="Fetch what the jobs of a preset need from the network."
+    )
+    parser.add_argument("preset", help="what follows experiment= on run.py's command line")
+    parser.add_argument("words", nargs="*", metavar="key=value", help="run.py's further words")
+    parser.add_argument(
+        "--config-dir", type=Path, metavar="DIR", help="run.py's: a folder of further groups"
+    )
+    return parser.parse_intermixed_args(arguments)
+
+
+def fetch(words: Sequence[str], config_dir: Path | None = None) -> None:
+    """Fetch what the jobs of a command line need.
+
+    Args:
+        words: What follows `python run.py`, with `experiment=PRESET`.
+        config_dir: run.py's `--config-dir`.
+
+    Raises:
+        UserError: The words are refused, or something cannot be fetched.
+        Interrupted: The process was asked to stop.
+    """
+    with catch_signals():
+        for config in configurations(words, config_dir):
+            load_task(config.task.name).fetch(config)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line, fetch, and say what the jobs' machines need.
+
+    Args:
+        arguments: As in `parse_arguments`.
+
+    Returns:
+        Exit status: 0, 2 with one line where something is wrong, 143 and 130 where it was stopped.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    chosen = parse_arguments(arguments)
+    try:
+        fetch([f"experiment={chosen.preset}", *chosen.words], chosen.config_dir)
+    except Interrupted as stopped:
+        print(f"fetch.py: {stopped}; the same command goes on", file=sys.stderr)
+        return STOPPED
+    except KeyboardInterrupt:
+        print("fetch.py: interrupted; the same command goes on", file=sys.stderr)
+        return 130
+    except BAD_INPUT as error:
+        print(f"fetch.py: {describe(error)}", file=sys.stderr)
+        return 2
+    print(f"all that {chosen.preset} needs is here; on machines without a network:")
+    caches = [f"{name}={os.environ[name]}" for name in _CACHES if name in os.environ]
+    print(" ".join(("export HF_HUB_OFFLINE=1", *caches)))
+    return 0
+
+
+#: Variables that move the caches; the machines that compute must have the same.
+_CACHES = ("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "XDG_CACHE_HOME")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
