@@ -7,6 +7,7 @@ import errno
 import hashlib
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -208,9 +209,10 @@ def watched(host: str, work: Callable[[Transfer], ResultT]) -> ResultT:
                 raise Unavailable(f"{host} did not answer for {SILENCE:.0f} seconds")
     if not errors:
         return results[0]
-    if isinstance(errors[0], (UserError, Interrupted)):
+    explained = _explained(errors[0], host)
+    if explained is None:
         raise errors[0]
-    raise _explained(errors[0], host) from errors[0]
+    raise explained from errors[0]
 
 
 def _looks(
@@ -229,20 +231,26 @@ def _looks(
         yield
 
 
-def _explained(error: BaseException, host: str) -> Unavailable:
-    """Return what is said of an error of huggingface_hub, of its client, or of the system."""
+#: Packages whose errors come from the network.
+_CLIENTS = re.compile(r"(httpx|httpcore|huggingface_hub|requests|urllib3)")
+
+
+def _explained(error: BaseException, host: str) -> Unavailable | None:
+    """Return what is said of an error of a client or of the system; None of one of our own."""
     from huggingface_hub import errors
 
-    if isinstance(error, (errors.EntryNotFoundError, errors.RevisionNotFoundError)):
-        return Unavailable(f"{host} has no such file", absent=True)
     if isinstance(error, errors.GatedRepoError):
         return Unavailable(f"{host} asks for an account with access: run `hf auth login`")
     if isinstance(error, errors.RepositoryNotFoundError):
         return Unavailable(f"{host} has no such repository, or it needs `hf auth login`")
-    if (status := _status(error)) is not None:
+    if (status := _status(error)) == 404:
+        return Unavailable(f"{host} has no such file (404)", absent=True)
+    if status is not None:
         return Unavailable(f"{host} answers {status}")
     if isinstance(error, OSError) and error.errno in _DISK:
         return Unavailable(f"{error.filename or 'the disk'}: {error.strerror}")
+    if not isinstance(error, OSError) and not _CLIENTS.match(type(error).__module__):
+        return None
     _silent[host] = time.monotonic()
     return Unavailable(f"{host} cannot be reached: {one_line(error)}")
 

@@ -45,9 +45,17 @@ _SETTINGS = (
     "vocab.txt",
     "tokenizer.model",
     "spiece.model",
+    "spm.model",
     "sentencepiece.bpe.model",
 )
-_TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
+_TOKENIZERS = (
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "spm.model",
+)
 #: Files of weights of a model of transformers, the best first; an index names further files.
 _WEIGHTS = (
     "model.safetensors",

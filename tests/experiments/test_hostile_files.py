@@ -7,6 +7,7 @@ Elsewhere: pickles as weights of CNNs, CLIPs and language models (`cnn/test_back
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -15,18 +16,19 @@ import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from urllib.error import URLError
 
 import pytest
 
 from experiments.errors import UserError
-from experiments.images.cifar import BINARY
+from experiments.images import cifar
+from experiments.images.cifar import LAYOUTS
 from experiments.images.sets import load_images
 from experiments.record_files import RECORD, parse_record, seal
 from experiments.records import FinishedRun, find_finished
 from experiments.runner import execute
 from experiments.schema import RunConfig
 from scripts.keep_results import with_needed
+from tests.experiments.emulated import emulated_hub
 from tests.experiments.images.conftest import Dataset, dataset
 
 __all__ = ["dataset"]
@@ -92,12 +94,12 @@ def test_the_pickles_of_cifar_are_not_read(
     for name in files:
         (tmp_path / folder / name).write_bytes(pickle.dumps(Malicious(evil)))
     for root in (tmp_path, tmp_path / folder):
-        with pytest.raises(UserError, match=r"has neither train\.parquet"):
+        with pytest.raises(UserError, match=r"has neither \w+/train-0"):
             load_images(dataset(kind, root=str(root)), "train")
     assert not evil.exists()
 
 
-@pytest.mark.parametrize("where", ["there before", "from the server"])
+@pytest.mark.parametrize("where", ["there before", "from the server", "of the right digest"])
 def test_another_archive_in_the_place_of_cifar_is_not_unpacked(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -105,21 +107,21 @@ def test_another_archive_in_the_place_of_cifar_is_not_unpacked(
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for name in ("../../escaped", str(tmp_path / "escaped"), "cifar-10-batches-bin/x"):
             archive.addfile(tarfile.TarInfo(name))
-    path = tmp_path / "data" / "cifar10" / BINARY["cifar10"].archive
-    path.parent.mkdir(parents=True)
+    layout, message = LAYOUTS["cifar10"], "its md5 is .* and not"
+    if where == "of the right digest":
+        layout = layout._replace(md5=hashlib.md5(buffer.getvalue()).hexdigest())
+        message = "cannot be unpacked"
     if where == "there before":
+        path = tmp_path / "data" / "cifar10" / layout.archive
+        path.parent.mkdir(parents=True)
         path.write_bytes(buffer.getvalue())
-
-    def retrieve(url: str, filename: str, *more: object) -> None:
-        if where == "there before":
-            raise URLError("no network")
-        Path(filename).write_bytes(buffer.getvalue())
-
-    monkeypatch.setattr("torchvision.datasets.utils._urlretrieve", retrieve)
-    monkeypatch.setattr("torchvision.datasets.utils._get_redirect_url", lambda url, max_hops=0: url)
+    monkeypatch.setitem(LAYOUTS, "cifar10", layout)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="cannot be downloaded") as refused:
-        load_images(dataset("cifar10"), "train")
+    with emulated_hub(monkeypatch, tmp_path / "cache") as hub:
+        url = hub.add_file(layout.archive, buffer.getvalue())
+        monkeypatch.setattr(cifar, "SERVER", url.removesuffix(layout.archive))
+        with pytest.raises(UserError, match=message) as refused:
+            load_images(dataset("cifar10"), "train")
     assert "\n" not in str(refused.value)
     assert not list(tmp_path.rglob("escaped")) and not list(tmp_path.rglob("x"))
 

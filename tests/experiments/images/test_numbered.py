@@ -18,7 +18,7 @@ from torchvision import transforms
 from experiments.errors import UserError
 from experiments.images import folder
 from experiments.images.arrays import SPLITS
-from experiments.images.cifar import BINARY
+from experiments.images.cifar import LAYOUTS
 from experiments.images.numbered import ARCHIVE, FOLDER
 from experiments.images.sections import ImageDataset
 from experiments.images.sets import fingerprint, load_images, open_images
@@ -155,7 +155,7 @@ def sets(kind: str, dataset: Dataset, root: Path) -> ImageDataset:
         for split in SPLITS:
             fill(root / split)
         return dataset("images", root=str(root), classes=FEW, size=8)
-    layout = BINARY[kind]
+    layout = LAYOUTS[kind]
     classes = int(kind.removeprefix("cifar"))
     records = np.random.default_rng(0).integers(0, classes, (12, layout.label_bytes + 3072))
     for name in {name for names in layout.files.values() for name in names}:
