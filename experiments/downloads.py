@@ -119,7 +119,7 @@ def bring(
         transfer: Is told how far it is.
     """
     part = path.with_name(f"{path.name}.incomplete")
-    with _locked(path.with_name(f".{path.name}.lock"), transfer):
+    with locked(path.with_name(f".{path.name}.lock"), lambda: transfer.advance(0)):
         if not path.is_file():
             part.touch()
             _fill(url, headers, part, size, transfer)
@@ -128,13 +128,23 @@ def bring(
 
 
 @contextlib.contextmanager
-def _locked(path: Path, transfer: Transfer) -> Iterator[None]:
-    """Hold the lock of a file; who waits for another process hears from it."""
+def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Hold the lock of a file; who waits for another process listens to requests to stop.
+
+    Args:
+        path: Of the lock.
+        waiting: Is called now and then.
+
+    Raises:
+        Interrupted: If the process was asked to stop meanwhile.
+    """
     lock = FileLock(path)
     while not lock.is_locked:
+        if stop_requested():
+            raise Interrupted(f"stopped on request while another process held {path}")
         with contextlib.suppress(Timeout):
             lock.acquire(timeout=LOOK)
-        transfer.advance(0)
+        waiting()
     try:
         yield
     finally:

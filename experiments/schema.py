@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments.environment import multiplies_bfloat16
 from experiments.errors import UserError, unknown
-from experiments.files import sha256
+from experiments.files import file_digest
 from experiments.registry import load_task
 from experiments.rows import METHODS, RESULTS
 
@@ -383,7 +383,7 @@ def variant(config: RunConfig) -> str:
         ]
     checkpoint = getattr(config.model, "checkpoint", None)
     if checkpoint is not None:
-        parts.append(f"checkpoint={sha256(Path(checkpoint))[:8]}")
+        parts.append(f"checkpoint={file_digest(Path(checkpoint))[:8]}")
     return ", ".join(parts)
 
 

@@ -10,15 +10,13 @@ import os
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.downloads import LOOK, Unavailable, web_file
-from experiments.errors import Interrupted, UserError, one_line
+from experiments.downloads import Unavailable, locked, web_file
+from experiments.errors import UserError, one_line
 from experiments.files import file_digest, read_lines
 from experiments.hub import hub_file
 from experiments.images import parquet
@@ -30,7 +28,6 @@ from experiments.images.arrays import (
     check_labels,
 )
 from experiments.images.sections import ImageDataset
-from experiments.stopping import stop_requested
 
 SERVER = "https://www.cs.toronto.edu/~kriz/"
 SIDE = 32
@@ -216,7 +213,7 @@ def _download(layout: Layout, root: Path, key: str, before: Unavailable) -> None
     archive, address = root / layout.archive, SERVER + layout.archive
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _alone(root):
+        with locked(root / ".download.lock"):
             if _unpacked(root, layout) is None:
                 _unpack(web_file(address, archive, digests={"md5": layout.md5}), layout)
     except Unavailable as error:
@@ -227,23 +224,6 @@ def _download(layout: Layout, root: Path, key: str, before: Unavailable) -> None
         ) from error
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         raise UserError(f"{archive}: cannot be unpacked ({one_line(error)})") from error
-
-
-@contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """Hold the lock of a folder; who waits for it listens to requests to stop."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(root / ".download.lock")
-    while not lock.is_locked:
-        if stop_requested():
-            raise Interrupted(f"stopped on request while another process filled {root}")
-        with suppress(Timeout):
-            lock.acquire(timeout=LOOK)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _unpack(archive: Path, layout: Layout) -> None:

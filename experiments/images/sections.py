@@ -28,8 +28,8 @@ class ImageDataset:
         kind: What the files are: CIFAR as parquet or binary files, a folder of images per class,
             ImageNet-V2 with its numbered folders or its archive, or pictograms, which are drawn and
             need no files.
-        root: The folder that holds the data. None: ``data/<name>`` under the current directory,
-            where CIFAR is downloaded if it is not there.
+        root: The folder that holds the data. None: ``data/<name>`` under the current directory, or
+            for CIFAR the cache of the hub, or a download.
         classes: Number of classes.
         size: Height and width in pixels.
         groups: The groups that act.
