@@ -39,9 +39,20 @@ class Equivariant(nn.Module):
             weighting: lambda. Default None means `Uniform()`, equitune.
 
         Raises:
+            TypeError: If an action or the weighting is none, with what to write instead.
             ValueError: If the groups of the actions, or of the weighting, differ.
         """
         super().__init__()
+        for name, action in (("action_in", action_in), ("action_out", action_out)):
+            if not isinstance(action, Action):
+                raise TypeError(
+                    f"{name} must be an Action, as Rot90() is, got {_described(action)}"
+                )
+        if weighting is not None and not isinstance(weighting, Weighting):
+            raise TypeError(
+                "weighting must be a Weighting: Uniform(), Select(losses.max_probability) or "
+                f"Learned(LambdaNet(...), features), got {_described(weighting)}"
+            )
         if action_in.group != action_out.group:
             raise ValueError(
                 f"both actions must be of one group, got {action_in.group!r} on inputs "
@@ -98,11 +109,20 @@ class Equivariant(nn.Module):
             raise TypeError(f"the model must return one tensor, got {type(flat).__name__}")
         if flat.ndim == 0 or flat.shape[0] != count:
             raise ValueError(
-                f"the model must return [{count}, ...] for {count} views, "
-                f"got shape {tuple(flat.shape)}"
+                f"the model must return [{count}, ...] for {count} views, got shape "
+                f"{tuple(flat.shape)}; x of shape {tuple(x.shape)} is a batch of {len(x)}: one "
+                "input alone is x[None]"
             )
         outputs = flat.reshape(*inputs.shape[:2], *flat.shape[1:])
         return Views(inputs, outputs, self.action_out.undo(outputs))
+
+
+def _described(value: object) -> str:
+    """Return what a value is, and for a class what may have been meant."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}; write {value.__name__}(...)"
+    name = getattr(value, "__name__", type(value).__name__)
+    return f"{value!r}" if isinstance(value, str) else f"{name}"
 
 
 def _check_batch(x: Tensor) -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
@@ -15,7 +16,8 @@ from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.errors import STOPPED, Interrupted, UserError, unknown
-from experiments.schema import CONF, explain, load
+from experiments.registry import TASKS
+from experiments.schema import CONF, explain, groups_of, load, options
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 FULL_ERROR = "HYDRA_FULL_ERROR"
 #: Whether the user asked Hydra for whole tracebacks.
 DEBUGGING = os.environ.get(FULL_ERROR) == "1"
+#: Words that Hydra takes as they are.
+_PLAIN = r"[\w./+~@:-]+=[\w./:,+ -]*"
 #: What escapes from composing and checking (a ValueError: Hydra's own for ``method=null``).
 BAD_INPUT = (UserError, HydraException, OmegaConfBaseException, OSError, ValueError)
 
@@ -53,6 +57,7 @@ def main() -> None:
         return
     os.environ[FULL_ERROR] = "1"  # errors reach us as exceptions
     try:
+        _refuse_other_words(sys.argv[1:])
         refuse_several_presets(sys.argv[1:])
         _refuse_paths(sys.argv[1:])
         _job()
@@ -101,6 +106,27 @@ def _refuse_idle_launcher() -> None:
         raise UserError(f"{words[-1]} is for sweeps, and would be ignored: add -m")
 
 
+def _refuse_other_words(arguments: list[str]) -> None:
+    """Refuse words of another grammar than KEY=VALUE: those of common command lines.
+
+    Raises:
+        UserError: With the words to write.
+    """
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    keys = groups | {"seed", "stage", "device", "threads", "results"}
+    for place, word in enumerate(arguments):
+        bare, equals, value = word.partition("=")
+        key = bare.lstrip("-")
+        if key in ("help", "?") and not bare.startswith("--"):
+            raise UserError("write python run.py --help")
+        if key in keys and (bare.startswith("-") or not equals):
+            given = value if equals else "".join(arguments[place + 1 : place + 2])
+            raise UserError(f"{word}: write {key}={given or 'VALUE'}")
+        if key in groups and not value.isascii():
+            choices = sorted(path.stem for path in (CONF / key).glob("*.yaml"))
+            raise unknown(key, value, _own(key, choices))
+
+
 def _refuse_paths(arguments: list[str]) -> None:
     """Refuse a path for an option: Hydra would read the file, of another group or a preset's.
 
@@ -113,11 +139,27 @@ def _refuse_paths(arguments: list[str]) -> None:
             raise unknown(key, value, choices)
 
 
+def _own(group: str, choices: Sequence[str]) -> Sequence[str]:
+    """Return those options of a group that the task of the command line has; all if it names none.
+
+    Groups of a task's own have its name in their files; the others' are the same for all tasks.
+    """
+    chosen = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith("task=")]
+    if not chosen or chosen[0] not in TASKS:
+        return choices
+    if group in ("model", "dataset"):
+        return options(group, chosen[0]) or choices
+    if group == "group":
+        return groups_of(chosen[0]) or choices
+    own = [name for name in choices if name.startswith(f"{chosen[0]}_")]
+    return own if group == "arm" and own else choices
+
+
 def describe(error: Exception) -> str:
     """Return one line for an error: what is wrong and, in a closed set, what is valid."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        return str(unknown(group, name, error.options))
+        return str(unknown(group, name, _own(group, error.options)))
     cause: Any = error.__cause__
     if isinstance(error, HydraException) and isinstance(cause, OmegaConfBaseException):
         return str(explain(cause))
@@ -126,6 +168,13 @@ def describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if "override_grammar" in str(error) or "LexerNoViableAltException" in str(error):
+        strange = (word for word in sys.argv[1:] if not re.fullmatch(_PLAIN, word, re.ASCII))
+        word = next((word for word in strange if "=" in word), "")
+        if not word:
+            return lines[0]
+        key, _, value = word.partition("=")
+        return f"{word}: has a character that means something to Hydra; write '{key}=\"{value}\"'"
     if lines and lines[0].startswith("Ambiguous value"):
         return f"{lines[0]}; several values are a sweep: add -m"
     return " ".join(lines[:2]) if lines else type(error).__name__

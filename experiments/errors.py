@@ -41,6 +41,8 @@ def unknown(what: str, value: object, choices: Iterable[object]) -> UserError:
         An error whose line names the nearest valid value, if one is near, and all valid values.
     """
     names = [str(choice) for choice in choices]
-    near = difflib.get_close_matches(str(value), names, n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
+    # The case of letters is the commonest slip, and counts as a difference otherwise.
+    folded = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(str(value).lower(), folded, n=1)
+    hint = f" (did you mean {folded[near[0]]}?)" if near else ""
     return UserError(f"{what}={value} is not known{hint}; choose from: {', '.join(names)}")

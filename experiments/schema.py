@@ -311,6 +311,14 @@ def options(section: str, task: str) -> list[str]:
     return found
 
 
+def groups_of(task: str) -> list[str]:
+    """Return the groups that act on some data set of a task, as its files in ``conf/`` say."""
+    found: dict[str, None] = {}
+    for name in options("dataset", task):
+        found |= dict.fromkeys(OmegaConf.select(_read(f"dataset/{name}"), "groups") or ())
+    return list(found)
+
+
 def _owners(value: Any) -> list[str]:
     return list(value) if OmegaConf.is_list(value) else [str(value)]
 

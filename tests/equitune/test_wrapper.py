@@ -381,3 +381,38 @@ def test_an_action_on_output_images_compiles_whole(unchecked: None) -> None:
     x = torch.randn(2, 1, 5, 5)
     torch.testing.assert_close(compiled(x), model(x))
     torch.testing.assert_close(model(x.rot90(1, (-2, -1))), model(x).rot90(1, (-2, -1)))
+
+
+NET = torch.nn.Linear(3, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"action_in": Rot90},
+            r"action_in must be an Action.* the class Rot90; write Rot90\(...\)",
+        ),
+        ({"action_out": "rot90"}, "action_out must be an Action.* got 'rot90'"),
+        ({"weighting": "equizero"}, "weighting must be a Weighting.* got 'equizero'"),
+        ({"weighting": losses.max_probability}, "weighting must be a Weighting.* max_probability"),
+        ({"weighting": Select}, "the class Select; write Select"),
+        ({"weighting": LambdaNet(4)}, r"Learned\(LambdaNet.* got LambdaNet"),
+    ],
+)
+def test_what_is_no_action_or_weighting_is_refused_with_what_to_write(
+    given: dict[str, Any], message: str, unchecked: None
+) -> None:
+    action = Rot90()
+    parts = {"action_in": action, "action_out": Invariant(action.group), **given}
+    with pytest.raises(TypeError, match=message) as error:
+        Equivariant(NET, **parts)
+    assert "\n" not in str(error.value)
+
+
+def test_an_input_without_a_batch_is_told_so(unchecked: None) -> None:
+    action = Rot90()
+    net = torch.nn.Sequential(torch.nn.Flatten(0), torch.nn.Linear(4 * 3 * 4 * 4, 2))
+    model = Equivariant(net, action, Invariant(action.group))
+    with pytest.raises(ValueError, match=r"batch of 3: one input alone is x\[None\]"):
+        model(torch.randn(3, 4, 4))

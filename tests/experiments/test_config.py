@@ -347,6 +347,18 @@ BAD = {
     "task=cnn dataset=images": ["dataset.classes=VALUE", "conf/dataset/images.yaml"],
     "experiment=table3": ["experiment=table3", "table2"],
     "logger=wanbd": ["did you mean wandb?"],
+    "task=cnn model=resnet18": ["did you mean ResNet18?", "AlexNet, ResNet18, ResNet20"],
+    "task=cnn group=c4": ["choose from: trivial, rot90, rot180, mirror, dihedral"],
+    "--task clip": ["--task: write task=clip"],
+    "task clip": ["task: write task=clip"],
+    "help": ["python run.py --help"],
+    "method=λ-equitune": ["did you mean equitune?", *METHODS],
+    "model.checkpoint=/x/größe.safetensors": [
+        """write 'model.checkpoint="/x/größe.safetensors"'"""
+    ],
+    "model.checkpoint=/x/(copy).safetensors": [
+        """write 'model.checkpoint="/x/(copy).safetensors"'"""
+    ],
 }
 
 
