@@ -156,7 +156,7 @@ def finished_runs(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
             asked = json.dumps(_without_precision(record.get("identity", run.name)), sort_keys=True)
             found = (str(record.get("started", "")), metrics)
             if asked in newest:
-                skipped["done, and again on a machine of another precision"] += 1
+                skipped["done again on a machine of another precision"] += 1
             newest[asked] = max(found, newest.get(asked, found))
     yield from (metrics for _, metrics in newest.values())
 

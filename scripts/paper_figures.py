@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from rich.console import Console
 from rich.text import Text
 
+from experiments.errors import unknown
 from experiments.rows import SCALES
 from scripts._artefacts import ARTEFACTS
 from scripts._cells import SPREADS
@@ -47,18 +48,15 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--out", type=Path, help="where files are written (default: figures/ in the results folder)"
     )
+    parser.add_argument("only", nargs="*", metavar="NAME", help="artefacts (default: all)")
     parser.add_argument(
-        "--only",
-        nargs="+",
-        choices=list(ARTEFACTS),
-        default=list(ARTEFACTS),
-        help="artefacts (default: all)",
+        "--only", nargs="+", dest="named", default=[], metavar="NAME", help="the same"
     )
     parser.add_argument(
         "--scale",
-        choices=[*SCALES, "all"],
         default="paper",
-        help="scale of our rows (default: paper)",
+        metavar="SCALE",
+        help=f"of our rows: {', '.join(SCALES)} or all (default: paper)",
     )
     parser.add_argument(
         "--spread",
@@ -66,7 +64,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         default="sample",
         help="over seeds: the sample standard deviation (default) or the authors' smaller one",
     )
-    return parser.parse_args(arguments)
+    chosen = parser.parse_intermixed_args(arguments)
+    chosen.only = [*chosen.only, *chosen.named] or list(ARTEFACTS)
+    for what, values, known in (
+        ("artefact", chosen.only, ARTEFACTS),
+        ("--scale", [chosen.scale], (*SCALES, "all")),
+    ):
+        for value in values:
+            if value not in known:
+                parser.exit(2, f"paper_figures.py: {unknown(what, value, known)}\n")
+    return chosen
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for artefact in artefacts:
         artefact.show(console)
         artefact.write(out)
-    skipped = f"Skipped runs that are not done: {results.skips}" if results.skips else ""
+    skipped = f"Skipped runs: {results.skips}" if results.skips else ""
     for line in (*results.gaps, skipped, f"Written to {out}: {', '.join(names)}"):
         if line:
             console.print(Text(line), soft_wrap=True)

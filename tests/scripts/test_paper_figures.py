@@ -48,7 +48,7 @@ def test_only_scale_spread_and_out_are_obeyed(tree: Any, tmp_path: Path, capsys:
     assert main([*arguments, "--scale", "demo", "--spread", "reference"]) == 0
     printed = capsys.readouterr().out
     assert "75.0 (4.5)" in printed
-    assert "Skipped runs that are not done: 1 failed" in printed
+    assert "Skipped runs: 1 failed" in printed
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         *("table2.csv", "table2.md", "table2.tex")
     }

@@ -121,7 +121,7 @@ def test_of_runs_of_machines_of_different_precision_the_last_counts(tree: Any) -
         tree.run(name, [tree.row(value)], identity=identity, started=f"2026-11-{day}")
     results = load_results(tree.path)
     assert list(results.ours["value"]) == [71.0]
-    assert results.skipped == {"done, and again on a machine of another precision": 1}
+    assert results.skipped == {"done again on a machine of another precision": 1}
     # Another recipe, or a precision that a row's label tells, is another run.
     other = {"pretrained_by": {"recipe": {"precision": "float32", "epochs": 6}}, "seed": 0}
     tree.run("c", [tree.row(72.0)], identity=other, started="2026-11-03")
