@@ -31,7 +31,7 @@ TORCHVISION = {"alexnet": "alexnet.pth", "resnet18": "resnet18.pth"}
 CIFAR = {"uoft-cs/cifar100": ("cifar100", 100), "uoft-cs/cifar10": ("plain_text", 10)}
 #: Images of each class of CIFAR, by split.
 EACH = {"train": 20, "test": 4}
-#: Words that the prompts, the lists and captions of the fairness task need as one token.
+#: Tokens of GPT-2.
 _GPT2_SIZE = 50257
 
 
@@ -110,28 +110,22 @@ def _vision(path: Path, name: str) -> None:
 
 
 def _gpt2(folder: Path) -> None:
-    """GPT-2 small; its tokenizer has single bytes, and whole words that the suite asks for."""
-    from tokenizers import pre_tokenizers
+    """GPT-2 small; its tokenizer knows the words that tell demographic groups apart, and bytes."""
+    from tokenizers import ByteLevelBPETokenizer
     from transformers import GPT2Config, GPT2LMHeadModel
 
     words = {word for path in sorted((CONF / "group").glob("*.yaml")) for word in _words(path)}
-    forms = sorted({f(w) for w in words for f in (str.lower, str.capitalize)})
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    merges: list[str] = []
-    known = dict.fromkeys(letters)
-    for form in [*forms, *(f"Ġ{form}" for form in forms)]:
-        whole = form[0]
-        for letter in form[1:]:
-            if whole + letter not in known:
-                merges.append(f"{whole} {letter}")
-                known[whole + letter] = None
-            whole += letter
-    filler = [f"<unused{n}>" for n in range(_GPT2_SIZE - len(known) - 1)]
-    names = [*known, *filler, "<|endoftext|>"]
+    forms = sorted({form(word) for word in words for form in (str.lower, str.capitalize)})
+    tokenizer = ByteLevelBPETokenizer()
+    # So often that each becomes one token.
+    texts = [text for form in forms for text in (form, f" {form}")]
+    tokenizer.train_from_iterator(texts, vocab_size=_GPT2_SIZE, min_frequency=1)
     folder.mkdir()
-    vocabulary = {name: place for place, name in enumerate(names)}
+    tokenizer.save_model(str(folder))
+    known = sorted(tokenizer.get_vocab(), key=tokenizer.token_to_id)
+    filler = [f"<unused{n}>" for n in range(_GPT2_SIZE - len(known) - 1)]
+    vocabulary = {name: place for place, name in enumerate([*known, *filler, "<|endoftext|>"])}
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), "utf-8")
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), "utf-8")
     (folder / "tokenizer_config.json").write_text('{"model_max_length": 1024}')
     config = GPT2Config()
     config.save_pretrained(folder)

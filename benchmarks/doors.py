@@ -27,10 +27,9 @@ ROOT = Path(__file__).resolve().parents[1]
 CLIP = ("dataset.prompts=photo", "task.max_images=8", "task.feature_batch=4", "model.sha256=null")
 TUNED = (
     *("task.finetune.steps=2", "task.finetune.every=1", "task.finetune.batch_size=4"),
-    *("task.training_images=16", "task.lambda_images=16"),
-    *("method.lambda_net.steps=4", "method.lambda_net.batch_size=8"),
+    *("task.training_images=16", "task.lambda_images=16", "task.max_images=20"),
 )
-LAMBDA = (*CLIP, "task.lambda_images=16", "method.lambda_net.steps=4")
+LAMBDA = ("method=lambda_equitune", "method.lambda_net.steps=4", "task.max_images=20")
 TEXT = ("task.sentences=5", "task.tokens=3", "group=man_woman", "model.sha256=null")
 PROBED = ("task.max_images=40", "task.probe.epochs=1", "seed=0", "protocol=paper")
 
@@ -69,7 +68,7 @@ def doors(files: Path) -> Iterator[Door]:
     yield Door("Figure 5a, RN50, all methods", words)
     words = ("experiment=figure11a", *CLIP, *TUNED, "model=ViT-B-32", "method=equitune")
     yield Door("Figure 11a, ViT-B-32, equitune", words)
-    yield Door("Figure 12, RN50", ("experiment=figure12", *LAMBDA, "model=RN50"))
+    yield Door("Figure 12, RN50", ("experiment=figure12", *CLIP, *LAMBDA, "model=RN50"))
     timing = ("task.timing_batch=2", "task.timing_rounds=1", "task.max_images=4", "device=cpu")
     yield Door("Table 1, RN50", ("experiment=table1", *timing, "model=RN50"))
     yield Door("prefetch of Figure 3", ("scripts/fetch.py", "figure3", "model.sha256=null"))

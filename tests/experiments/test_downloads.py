@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def weights(**options: str) -> bytes:
     return hub_file("owner/model", "model.safetensors", **options).path.read_bytes()
 
 
-def partial(cache: Path) -> list[int]:
+def parts(cache: Path) -> list[int]:
     """The sizes of partial files."""
     return [path.stat().st_size for path in cache.glob("**/*.incomplete")]
 
@@ -167,12 +168,12 @@ def test_a_part_is_kept_and_the_next_attempt_goes_on_there(hub: HubServer, tmp_p
     hub.behaviour = Behaviour(cut_after=600_000)
     with pytest.raises(Unavailable):
         weights()
-    (kept,) = partial(tmp_path)
+    (kept,) = parts(tmp_path)
     assert 0 < kept <= 600_000
     hub.behaviour, _ = NORMAL, hub.clear()
     downloads._silent.clear()
     assert weights() == WEIGHTS
-    assert ranges(hub) == [f"bytes={kept}-"] and partial(tmp_path) == []
+    assert ranges(hub) == [f"bytes={kept}-"] and parts(tmp_path) == []
 
 
 def test_a_part_that_is_longer_than_the_file_is_begun_anew(hub: HubServer, tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ def test_a_stop_ends_a_slow_download_at_once_and_keeps_its_part(
         begun = time.monotonic()
         weights()
     assert time.monotonic() - begun < 1.5
-    (kept,) = partial(tmp_path)
+    (kept,) = parts(tmp_path)
     assert 0 < kept < len(WEIGHTS)
     hub.behaviour = NORMAL
     assert weights() == WEIGHTS
@@ -219,6 +220,8 @@ def test_a_silent_server_does_not_keep_a_process_from_ending(
         env={**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path)},
         stderr=subprocess.PIPE,
         text=True,
+        # Where the tests run in the background, it is ignored.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     while not hub.requests and process.poll() is None:
         time.sleep(0.02)
@@ -234,7 +237,7 @@ def test_what_the_network_damages_is_refused_and_fetched_anew(
     hub.behaviour = Behaviour(corrupt=True)
     with pytest.raises(UserError, match="damaged") as caught:
         weights()
-    assert "\n" not in str(caught.value) and partial(tmp_path) == []
+    assert "\n" not in str(caught.value) and parts(tmp_path) == []
     hub.behaviour = NORMAL
     assert weights() == WEIGHTS
 
