@@ -30,7 +30,10 @@ TUNED = (
     *("task.training_images=16", "task.lambda_images=16", "task.max_images=20"),
 )
 LAMBDA = ("method=lambda_equitune", "method.lambda_net.steps=4", "task.max_images=20")
-TEXT = ("task.sentences=5", "task.tokens=3", "group=man_woman", "model.sha256=null")
+TEXT = (
+    *("task.sentences=5", "task.tokens=3", "task.lambda_sentences=10", "group=man_woman"),
+    "model.sha256=null",
+)
 PROBED = ("task.max_images=40", "task.probe.epochs=1", "seed=0", "protocol=paper")
 
 
