@@ -194,7 +194,7 @@ def test_who_waits_for_another_process_can_be_stopped(
     with FileLock("data/cifar10/.download.lock"), monkeypatch.context() as patch:
         patch.setattr(stopping, "_active", [stop])
         patch.setattr(cifar, "hub_file", refuse)
-        with pytest.raises(Interrupted, match="another process filled data/cifar10"):
+        with pytest.raises(Interrupted, match="another process held data/cifar10"):
             fetch(dataset("cifar10"))
 
 
