@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable
 from functools import partial
@@ -110,11 +111,12 @@ def _vision(path: Path, name: str) -> None:
 
 
 def _gpt2(folder: Path) -> None:
-    """GPT-2 small; its tokenizer knows the words that tell demographic groups apart, and bytes."""
+    """GPT-2 small; its tokenizer knows the words of groups and prompts, and bytes."""
     from tokenizers import ByteLevelBPETokenizer
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    words = {word for path in sorted((CONF / "group").glob("*.yaml")) for word in _words(path)}
+    files = (path for kind in ("group", "dataset") for path in sorted((CONF / kind).glob("*.yaml")))
+    words = {word for path in files for word in _words(path)}
     forms = sorted({form(word) for word in words for form in (str.lower, str.capitalize)})
     tokenizer = ByteLevelBPETokenizer()
     # So often that each becomes one token.
@@ -138,11 +140,12 @@ def _gpt2(folder: Path) -> None:
 
 
 def _words(path: Path) -> list[str]:
-    group = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(group, dict)
-    lists = [*group.get("equality", {}).values(), *group.get("phrases", {}).values()]
-    found = [word for words in lists for text in words for word in str(text).split()]
-    return [word for word in found if word.isalpha() and word.isascii()]
+    found = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(found, dict)
+    lists = [found.get("contexts", [])]
+    lists += [*found.get("equality", {}).values(), *found.get("phrases", {}).values()]
+    texts = " ".join(str(text) for texts in lists for text in texts)
+    return re.findall("[A-Za-z]+", texts)
 
 
 def _regard(folder: Path) -> None:
