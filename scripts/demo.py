@@ -11,14 +11,16 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import resource
 import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, Self
@@ -38,6 +40,8 @@ _STOPPED = 130
 # Longer than a job of any task needs to write what it has.
 _GRACE = 30.0
 _INTERVAL = 1.0
+# Steps at a time: the long trainings on images use one core.
+_LANES = 2
 # Of a terminal (Ctrl-C, and that it was closed) and of whoever ends programs.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What a job of a sweep logs at its end, new or found.
@@ -182,6 +186,7 @@ class Stop:
     def __init__(self) -> None:
         """Begin with nothing asked."""
         self.asked = False
+        self._said = threading.Lock()
         self._before: list[Any] = []
 
     def __enter__(self) -> Self:
@@ -198,8 +203,26 @@ class Stop:
         """Note one; further ones change nothing, since jobs are being ended already."""
         self.asked = True
 
+    def say(self) -> None:
+        """Say so, once."""
+        if self._said.acquire(blocking=False):
+            with suppress(OSError):
+                print(f"stopping: jobs write what they have, up to {_GRACE:.0f} s", file=sys.stderr)
 
-def call(words: Sequence[str], log: Path, wait: Callable[[], None], stop: Stop) -> bool:
+
+class Ended(NamedTuple):
+    """How a program ended.
+
+    Attributes:
+        well: Whether its status was 0.
+        cpu: CPU seconds of it and of all that it started and waited for.
+    """
+
+    well: bool
+    cpu: float
+
+
+def call(words: Sequence[str], log: Path, wait: Callable[[], None], stop: Stop) -> Ended:
     """Run a Python program of this checkout; its output goes to a file.
 
     Args:
@@ -209,7 +232,7 @@ def call(words: Sequence[str], log: Path, wait: Callable[[], None], stop: Stop) 
         stop: Whether to stop.
 
     Returns:
-        Whether it ended without error.
+        Its end.
 
     Raises:
         Stopped: If asked to; the program and all that it started have ended then.
@@ -226,12 +249,17 @@ def call(words: Sequence[str], log: Path, wait: Callable[[], None], stop: Stop) 
             start_new_session=True,
         )
         try:
+            shown = time.monotonic()
             while not stop.asked:
-                with suppress(subprocess.TimeoutExpired):
-                    return child.wait(_INTERVAL) == 0
-                wait()
-            with suppress(OSError):
-                print(f"stopping: jobs write what they have, up to {_GRACE:.0f} s", file=sys.stderr)
+                pid, status, used = os.wait4(child.pid, os.WNOHANG)
+                if pid:
+                    child.returncode = os.waitstatus_to_exitcode(status)
+                    return Ended(child.returncode == 0, used.ru_utime + used.ru_stime)
+                time.sleep(_INTERVAL / 10)
+                if time.monotonic() - shown > _INTERVAL:
+                    shown = time.monotonic()
+                    wait()
+            stop.say()
             raise Stopped
         finally:
             _end(child)
@@ -265,6 +293,8 @@ def _has_members(group: int) -> bool:
 
 def _run(step: Step, seed: int, results: Path, display: Display, stop: Stop) -> bool:
     """Do a step: its sweeps, then what is built from their rows."""
+    if stop.asked:
+        raise Stopped
     log = results / "demo" / f"{step.task}.log"
     log.write_text("", encoding="utf-8")
     calls = [*sweeps(step, seed, results)]
@@ -273,28 +303,24 @@ def _run(step: Step, seed: int, results: Path, display: Display, stop: Stop) -> 
         done = len(_JOB_DONE.findall(log.read_text(encoding="utf-8", errors="replace")))
         display.show(step.task, RUNNING, f"{done} of {total} runs" if total else f"{done} runs")
 
-    start, spent = time.monotonic(), _cpu()
+    start, spent = time.monotonic(), 0.0
     display.show(step.task, RUNNING, "")
     total = 0
     with suppress(*BAD_INPUT):  # the call itself will say what is wrong
         total = sum(count(words[1:]) for words in calls)
     for words in (*calls, reports(step, results)):
-        if not call(words, log, show, stop):
+        ended = call(words, log, show, stop)
+        spent += ended.cpu
+        if not ended.well:
             display.show(step.task, FAILED, f"{time.monotonic() - start:.0f} s, see {_near(log)}")
             tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_SHOWN_LINES:]
             again = shlex.join(["python", *words])
             display.say("\n".join([*tail, f"To do this part again: {again}"]))
             return False
     shown = _near(_first_file(figures(results) / step.artefacts[0]))
-    took = f"{time.monotonic() - start:.0f} s ({_cpu() - spent:.0f} s of CPU)"
+    took = f"{time.monotonic() - start:.0f} s ({spent:.0f} s of CPU)"
     display.show(step.task, DONE, f"{took}, see {shown}")
     return True
-
-
-def _cpu() -> float:
-    """Return the CPU seconds of all programs that have ended."""
-    times = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return times.ru_utime + times.ru_stime
 
 
 def _near(path: Path) -> str:
@@ -339,10 +365,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start = time.monotonic()
     try:
         with Stop() as stop, Display({step.task: step.title for step in steps}) as display:
-            passed = [_run(step, chosen.seed, results, display, stop) for step in steps]
+            with ThreadPoolExecutor(_LANES) as lanes:
+                run = partial(_run, seed=chosen.seed, results=results, display=display, stop=stop)
+                passed = list(lanes.map(run, steps))
             log = results / "demo" / "report.log"
             log.write_text("", encoding="utf-8")
-            written = [call(words, log, lambda: None, stop) for words in end]
+            written = [call(words, log, lambda: None, stop).well for words in end]
     except Stopped:
         with suppress(OSError):
             print("stopped; the same command goes on where it was", file=sys.stderr)
