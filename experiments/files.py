@@ -73,9 +73,18 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
+def text_lines(path: Path) -> list[str]:
+    """Return the lines of a text file in UTF-8, without their ends (LF, CRLF or CR).
+
+    A byte-order mark is no part of the first; other line ends of Unicode are part of a line.
+    """
+    with path.open(encoding="utf-8-sig") as stream:
+        return [line.removesuffix("\n") for line in stream]
+
+
 def read_lines(path: Path) -> tuple[str, ...]:
     """Return the lines of a text file that are not empty, without white space around them."""
-    return tuple(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+    return tuple(line.strip() for line in text_lines(path) if line.strip())
 
 
 def is_plain_name(name: str) -> bool:

@@ -116,7 +116,7 @@ def read_cells(path: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, s
         ValueError: A missing column, a line with too few or too many fields, or no CSV at all. One
             line, naming file and line.
     """
-    with path.open(newline="", encoding="utf-8") as stream:
+    with path.open(newline="", encoding="utf-8-sig") as stream:  # Excel writes the mark
         reader = csv.DictReader(stream, strict=True)
         try:
             header = reader.fieldnames or ()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from experiments.errors import UserError, unknown
 from experiments.fairness.labelled import SPLITS, labelled_lines
-from experiments.fairness.lists import check_lists, read_words
+from experiments.fairness.lists import check_lists, counted_words, read_words
 from experiments.fairness.source_checks import check_source, check_wanted, unpin
 from experiments.fairness.sources import NETWORKS, wanted_of
 from experiments.schema import check_values
@@ -128,8 +128,8 @@ def _check_scorers(config: RunConfig) -> None:
                 f"kind {scorer.kind}"
             )
         if scorer.kind == "words":
-            read_words(scorer.positive)
-            read_words(scorer.negative)
+            counted_words(scorer.positive)
+            counted_words(scorer.negative)
 
 
 def _check_data(name: str, folder: str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.errors import UserError
+from experiments.files import text_lines
 from experiments.rows import LABELS
 
 SPLITS = ("train", "dev", "test")
@@ -26,7 +27,7 @@ def labelled_lines(path: Path) -> list[tuple[int, str]]:
             "test.tsv"
         )
     found = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    for number, line in enumerate(text_lines(path), start=1):
         label, tab, text = line.partition("\t")
         if not tab or label not in _WRITTEN or not text.strip():
             raise UserError(

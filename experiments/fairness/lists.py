@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 #: What stands for the demographic group of a prompt where a scorer must not see it.
 MASK = "XYZ"
 LISTS = CONF / "words"
+#: What counts as a word of a text in lower case.
+COUNTED = re.compile(r"[a-z']+")
 
 
 def read_words(name: str) -> tuple[str, ...]:
@@ -40,6 +42,25 @@ def read_words(name: str) -> tuple[str, ...]:
     words = tuple(dict.fromkeys(line for line in lines if not line.startswith("#")))
     if not words:
         raise UserError(f"{path}: has no word")
+    return words
+
+
+def counted_words(name: str) -> tuple[str, ...]:
+    """Read a list of words to count in texts, in lower case.
+
+    Args:
+        name: As for `read_words`.
+
+    Raises:
+        UserError: As there, or if a word is none of `COUNTED` and would never be found.
+    """
+    words = tuple(dict.fromkeys(word.lower() for word in read_words(name)))
+    for word in words:
+        if not COUNTED.fullmatch(word):
+            raise UserError(
+                f"{name}: {word!r} would never be counted; a word has only letters from a to z and "
+                "apostrophes"
+            )
     return words
 
 

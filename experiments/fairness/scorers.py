@@ -10,7 +10,6 @@ import functools
 import itertools
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -27,7 +26,7 @@ from experiments.errors import UserError
 from experiments.fairness.encoders import Encoder, HubClassifier
 from experiments.fairness.identity import scorer_identity
 from experiments.fairness.labelled import labelled_lines
-from experiments.fairness.lists import Masker, read_words
+from experiments.fairness.lists import COUNTED, Masker, counted_words
 from experiments.fairness.sections import ScorerConfig
 from experiments.fairness.sources import Files, scorer_files
 from experiments.rows import LABELS
@@ -85,7 +84,7 @@ class WordCounter:
         return functional.one_hot(torch.tensor(found, dtype=torch.long), len(LABELS)).double()
 
     def _label(self, text: str) -> str:
-        words = re.findall(r"[a-z']+", text.lower())
+        words = COUNTED.findall(text.lower())
         good = sum(word in self._positive for word in words)
         bad = sum(word in self._negative for word in words)
         if good == bad:
@@ -148,7 +147,7 @@ class BagOfWords:
 
     @staticmethod
     def _terms(text: str) -> list[str]:
-        words = re.findall(r"[a-z']+", text.lower())
+        words = COUNTED.findall(text.lower())
         return words + [" ".join(pair) for pair in itertools.pairwise(words)]
 
     def __call__(self, texts: Sequence[str]) -> Float[Tensor, "texts terms"]:
@@ -178,7 +177,7 @@ def make_scorer(
     """
     if config.kind == "words":
         assert config.positive is not None and config.negative is not None
-        return WordCounter(read_words(config.positive), read_words(config.negative))
+        return WordCounter(counted_words(config.positive), counted_words(config.negative))
     if config.kind == "hub":
         assert files is not None
         return HubClassifier(files, origin, device)

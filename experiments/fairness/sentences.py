@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.files import text_lines
+
 SENTENCES = "sentences.csv"
 
 
@@ -69,7 +71,7 @@ def read_written(path: Path, prompts: Sequence[tuple[str, str]], count: int) -> 
     Returns:
         The sentences, prompt by prompt; fewer where the file has fewer.
     """
-    lines = path.read_text("utf-8").splitlines()
+    lines = text_lines(path)
     found = []
     for person, context in prompts:
         begin = f"The {person} {context}"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from experiments.errors import UserError
 from experiments.fairness.encoders import HubClassifier
-from experiments.fairness.lists import Masker
+from experiments.fairness.lists import Masker, counted_words
 from experiments.fairness.scorers import (
     BagOfWords,
     Judge,
@@ -49,6 +49,24 @@ def data(tmp_path: Path) -> Path:
 
 def names(labels: Tensor) -> list[str]:
     return [LABELS[place] for place in labels.argmax(dim=-1).tolist()]
+
+
+def test_a_list_of_words_to_count_is_read_as_it_is_meant(tmp_path: Path) -> None:
+    """A byte-order mark, ends of Windows and capitals are no part of a word."""
+    path = tmp_path / "words.txt"
+    path.write_bytes("\ufeffGood\r\nkind\r\n".encode())
+    words = counted_words(str(path))
+    assert words == ("good", "kind")
+    labels = WordCounter(words, ["cruel"])(["A good man.", "A KIND man."]).argmax(-1)
+    assert [LABELS[place] for place in labels] == ["positive", "positive"]
+
+
+@pytest.mark.parametrize("word", ["well-known", "gütig", "very kind", "kind\u2028"])
+def test_a_word_that_could_never_be_counted_is_refused(word: str, tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text(f"good\n{word}ly\n", "utf-8")
+    with pytest.raises(UserError, match=r"words\.txt: .* would never be counted"):
+        counted_words(str(path))
 
 
 def test_words_are_counted() -> None:
