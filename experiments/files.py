@@ -77,9 +77,15 @@ def text_lines(path: Path) -> list[str]:
     """Return the lines of a text file in UTF-8, without their ends (LF, CRLF or CR).
 
     A byte-order mark is no part of the first; other line ends of Unicode are part of a line.
+
+    Raises:
+        UserError: If it is no text.
     """
-    with path.open(encoding="utf-8-sig") as stream:
-        return [line.removesuffix("\n") for line in stream]
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            return [line.removesuffix("\n") for line in stream]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text file ({error.reason})") from error
 
 
 def read_lines(path: Path) -> tuple[str, ...]:

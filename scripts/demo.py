@@ -15,7 +15,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +38,7 @@ _SHOWN_LINES = 8
 _STOPPED = 130
 # Longer than a job of any task needs to write what it has.
 _GRACE = 30.0
-_INTERVAL = 1.0
+_INTERVAL = 0.5
 # Steps at a time: the long trainings on images use one core.
 _LANES = 2
 # Of a terminal (Ctrl-C, and that it was closed) and of whoever ends programs.
@@ -186,7 +185,6 @@ class Stop:
     def __init__(self) -> None:
         """Begin with nothing asked."""
         self.asked = False
-        self._said = threading.Lock()
         self._before: list[Any] = []
 
     def __enter__(self) -> Self:
@@ -200,14 +198,12 @@ class Stop:
             signal.signal(kind, handler)
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
-        """Note one; further ones change nothing, since jobs are being ended already."""
+        """Note one, and say so; further ones change nothing, since jobs are being ended already."""
+        if self.asked:
+            return
         self.asked = True
-
-    def say(self) -> None:
-        """Say so, once."""
-        if self._said.acquire(blocking=False):
-            with suppress(OSError):
-                print(f"stopping: jobs write what they have, up to {_GRACE:.0f} s", file=sys.stderr)
+        with suppress(OSError):
+            print(f"stopping: jobs write what they have, up to {_GRACE:.0f} s", file=sys.stderr)
 
 
 class Ended(NamedTuple):
@@ -228,7 +224,7 @@ def call(words: Sequence[str], log: Path, wait: Callable[[], None], stop: Stop) 
     Args:
         words: The words after `python`.
         log: Where its output is appended.
-        wait: Called every second while it runs.
+        wait: Called twice a second while it runs.
         stop: Whether to stop.
 
     Returns:
@@ -249,17 +245,13 @@ def call(words: Sequence[str], log: Path, wait: Callable[[], None], stop: Stop) 
             start_new_session=True,
         )
         try:
-            shown = time.monotonic()
             while not stop.asked:
                 pid, status, used = os.wait4(child.pid, os.WNOHANG)
                 if pid:
                     child.returncode = os.waitstatus_to_exitcode(status)
                     return Ended(child.returncode == 0, used.ru_utime + used.ru_stime)
-                time.sleep(_INTERVAL / 10)
-                if time.monotonic() - shown > _INTERVAL:
-                    shown = time.monotonic()
-                    wait()
-            stop.say()
+                wait()
+                time.sleep(_INTERVAL)
             raise Stopped
         finally:
             _end(child)
@@ -280,7 +272,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
             child.poll()
             if not _has_members(child.pid):
                 return
-            time.sleep(_INTERVAL / 10)
+            time.sleep(_INTERVAL / 5)
 
 
 def _has_members(group: int) -> bool:
@@ -291,13 +283,19 @@ def _has_members(group: int) -> bool:
     return True
 
 
-def _run(step: Step, seed: int, results: Path, display: Display, stop: Stop) -> bool:
+def _count(step: Step, seed: int, results: Path) -> int:
+    """Count the runs of a step; 0 where its words are refused. Hydra is not made for threads."""
+    with suppress(*BAD_INPUT):  # the call itself will say what is wrong
+        return sum(count(words[1:]) for words in sweeps(step, seed, results))
+    return 0
+
+
+def _run(step: Step, total: int, seed: int, results: Path, display: Display, stop: Stop) -> bool:
     """Do a step: its sweeps, then what is built from their rows."""
     if stop.asked:
         raise Stopped
     log = results / "demo" / f"{step.task}.log"
     log.write_text("", encoding="utf-8")
-    calls = [*sweeps(step, seed, results)]
 
     def show() -> None:
         done = len(_JOB_DONE.findall(log.read_text(encoding="utf-8", errors="replace")))
@@ -305,10 +303,7 @@ def _run(step: Step, seed: int, results: Path, display: Display, stop: Stop) -> 
 
     start, spent = time.monotonic(), 0.0
     display.show(step.task, RUNNING, "")
-    total = 0
-    with suppress(*BAD_INPUT):  # the call itself will say what is wrong
-        total = sum(count(words[1:]) for words in calls)
-    for words in (*calls, reports(step, results)):
+    for words in (*sweeps(step, seed, results), reports(step, results)):
         ended = call(words, log, show, stop)
         spent += ended.cpu
         if not ended.well:
@@ -365,9 +360,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start = time.monotonic()
     try:
         with Stop() as stop, Display({step.task: step.title for step in steps}) as display:
+            totals = [_count(step, chosen.seed, results) for step in steps]
+            run = partial(_run, seed=chosen.seed, results=results, display=display, stop=stop)
             with ThreadPoolExecutor(_LANES) as lanes:
-                run = partial(_run, seed=chosen.seed, results=results, display=display, stop=stop)
-                passed = list(lanes.map(run, steps))
+                passed = list(lanes.map(run, steps, totals))
             log = results / "demo" / "report.log"
             log.write_text("", encoding="utf-8")
             written = [call(words, log, lambda: None, stop).well for words in end]

@@ -68,7 +68,7 @@ def _lines(key: str, path: Path) -> tuple[str, ...]:
     """
     try:
         lines = read_lines(path)
-    except UnicodeDecodeError:
+    except UserError:
         lines = ("\0",)
     if any("\0" in line for line in lines):
         raise UserError(f"{key}={path}: is no text file; it must have an entry per line")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.fairness.labelled import SPLITS
-from experiments.fairness.lists import read_words
+from experiments.fairness.lists import counted_words, read_words
 from experiments.fairness.sources import NETWORKS, scorer_source, weights_identity
 from experiments.files import file_digest
 from experiments.schema import deciding, variant
@@ -38,8 +39,8 @@ def _weights(config: RunConfig) -> dict[str, Any]:
     return weights_identity(config.model)
 
 
-def _words(name: str) -> str:
-    return hashlib.sha256("\n".join(read_words(name)).encode()).hexdigest()[:16]
+def _digest(words: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
 
 def scorer_identity(config: RunConfig, name: str) -> dict[str, Any]:
@@ -47,7 +48,8 @@ def scorer_identity(config: RunConfig, name: str) -> dict[str, Any]:
     chosen, folder = config.task.scorers[name], config.task.regard_data
     found: dict[str, Any] = {"kind": chosen.kind}
     if chosen.kind == "words":
-        return found | {"positive": _words(chosen.positive), "negative": _words(chosen.negative)}
+        lists = {"positive": chosen.positive, "negative": chosen.negative}
+        return found | {key: _digest(counted_words(name)) for key, name in lists.items()}
     if chosen.kind in ("bag", "encoder"):
         found |= {"data": file_digest(Path(folder) / "train.tsv"), "penalty": chosen.penalty}
     if chosen.kind in NETWORKS:
@@ -77,7 +79,7 @@ def _lists(config: RunConfig) -> dict[str, Any]:
         listed = task.neutral == "listed"
         found |= {
             "general": group.general,
-            "neutral": _words(config.dataset.neutral) if listed else task.neutral,
+            "neutral": _digest(read_words(config.dataset.neutral)) if listed else task.neutral,
             "averaged": task.averaged,
         }
     return found

@@ -35,11 +35,7 @@ def read_words(name: str) -> tuple[str, ...]:
     if not path.is_file():
         known = sorted(found.stem for found in LISTS.glob("*.txt"))
         raise unknown("list of words", name, [*known, "a file"])
-    try:
-        lines = read_lines(path)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a text file ({error.reason})") from error
-    words = tuple(dict.fromkeys(line for line in lines if not line.startswith("#")))
+    words = tuple(dict.fromkeys(line for line in read_lines(path) if not line.startswith("#")))
     if not words:
         raise UserError(f"{path}: has no word")
     return words

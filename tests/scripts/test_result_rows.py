@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from pathlib import Path
@@ -56,6 +57,13 @@ def test_a_missing_column_is_refused(tree: Any, column: str) -> None:
     lines = path.read_text().replace(column, "other", 1)
     path.write_text(lines)
     assert refusal(tree).startswith(f"{path}:1: missing column {column}; needed: task, dataset,")
+
+
+def test_the_byte_order_mark_of_a_spreadsheet_is_no_part_of_a_column(tree: Any) -> None:
+    path = tree.measured(tree.rows([70.0, 71.0]))
+    expected = load_results(tree.path).ours
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    assert len(expected) == 2 and load_results(tree.path).ours.equals(expected)
 
 
 def test_an_empty_file_is_refused(tree: Any) -> None:

@@ -61,6 +61,15 @@ def test_a_list_of_words_to_count_is_read_as_it_is_meant(tmp_path: Path) -> None
     assert [LABELS[place] for place in labels] == ["positive", "positive"]
 
 
+def test_a_text_keeps_line_ends_that_only_unicode_has(tmp_path: Path) -> None:
+    path = tmp_path / "train.tsv"
+    path.write_bytes("\ufeff1\tkind\u2028and\u0085brave\r\n-1\tcruel\n".encode())
+    assert read_labelled(path).texts == ["kind\u2028and\u0085brave", "cruel"]
+    path.write_bytes(b"1\tk\xfcnd\n")
+    with pytest.raises(UserError, match=r"train\.tsv: not a text file"):
+        read_labelled(path)
+
+
 @pytest.mark.parametrize("word", ["well-known", "gütig", "very kind", "kind\u2028"])
 def test_a_word_that_could_never_be_counted_is_refused(word: str, tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
