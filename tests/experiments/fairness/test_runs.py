@@ -98,7 +98,7 @@ def test_stages_are_shared_where_they_may(configure: Configure) -> None:
     assert name_of(plain, "regard") == name_of(zero, "regard")
     assert name_of(plain, "generate") != name_of(zero, "generate")
     # The scorer and the mask decide what equizero writes, and nothing of what the others write.
-    for option in ("task.mask=false", "task.scorers.words.negative=neutral_respect"):
+    for option in ("task.mask=false", "task.scorers.words.negative=neutral_occupation"):
         changed = configure(*options("pretrained"), option)
         assert name_of(changed, "generate") == name_of(plain, "generate")
         assert name_of(changed, "evaluate") != name_of(plain, "evaluate")
