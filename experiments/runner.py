@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +14,7 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from experiments import environment
-from experiments.errors import STOPPED, Interrupted, RunFailed, UserError
+from experiments.errors import Interrupted, RunFailed, UserError
 from experiments.records import FinishedRun, Run, find_finished, tidy
 from experiments.registry import load_task
 from experiments.report import describe_run
@@ -32,33 +30,6 @@ log = logging.getLogger(__name__)
 
 #: The file in a run folder whose lock the process that works on the run holds.
 LOCK = "run.lock"
-#: Seconds between two looks at whether the parent process is alive.
-PARENT_INTERVAL = 1.0
-
-
-@contextmanager
-def follow_parent(stop: StopSignal) -> Iterator[None]:
-    """In a worker process of a sweep, stop when the sweep's own process has died.
-
-    Without this a worker would compute on, unseen, and then wait for ever for its next job.
-    """
-    parent = os.getppid()
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(PARENT_INTERVAL):
-            if os.getppid() != parent:
-                log.warning("the process that started this one has died: stopping")
-                stop.received = True
-                ended.wait()
-                os._exit(STOPPED)
-
-    if multiprocessing.parent_process() is not None:
-        threading.Thread(target=watch, daemon=True).start()
-    try:
-        yield
-    finally:
-        ended.set()
 
 
 def run_folder(config: RunConfig, name: RunName) -> Path:
@@ -83,7 +54,7 @@ def execute(config: RunConfig) -> FinishedRun:
     if config.device not in ("auto", "cpu"):
         environment.choose_device(config.device)
     log.info("%s", describe_run(config))
-    with catch_signals() as stop, follow_parent(stop):
+    with catch_signals() as stop:
         finished = ensure(config, config.stage, stop, whole=config.stage in RESULTS)
         if stop.received:
             raise Interrupted(f"stopped on request after {finished.folder}")

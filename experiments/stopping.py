@@ -1,23 +1,29 @@
-"""Requests to stop: signals that a run notes, so that it saves its state and ends."""
+"""Requests to stop, by signals or by the death of a sweep: a run notes them and saves its state."""
 
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import FrameType
 from typing import Any
 
-from experiments.errors import Interrupted
+from experiments.errors import STOPPED, Interrupted
 
 log = logging.getLogger(__name__)
 
 #: Signals that ask a run to save its state and end: the system's, and those that schedulers send
 #: before a time limit (submitit's is the last).
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+#: Seconds between two looks at whether the parent process is alive.
+PARENT_INTERVAL = 1.0
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
@@ -69,6 +75,29 @@ def stop_requested() -> bool:
     return any(stop.received for stop in _active)
 
 
+@cache
+def _follow_parent() -> None:
+    """End a worker process of a sweep when the sweep's own process has died, between runs too.
+
+    A run is asked to stop first. Without this a worker would do the jobs that were handed out, and
+    then wait for ever for the next one.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_INTERVAL)
+        log.warning("the process that started this one has died: stopping")
+        while _active:
+            for stop in _active:
+                stop.received = True
+            time.sleep(PARENT_INTERVAL / 20)
+        os._exit(STOPPED)
+
+    if multiprocessing.parent_process() is not None:
+        threading.Thread(target=watch, daemon=True).start()
+
+
 @contextmanager
 def catch_signals() -> Iterator[StopSignal]:
     """Turn the signals that ask for an end into a request while the body runs (main thread only).
@@ -79,6 +108,7 @@ def catch_signals() -> Iterator[StopSignal]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
+    _follow_parent()
     stop.before = {signum: signal.signal(signum, stop) for signum in STOP_SIGNALS}
     _active.append(stop)
     try:

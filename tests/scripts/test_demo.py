@@ -122,10 +122,12 @@ def test_stopped_it_ends_all_it_started_and_says_how_to_go_on(
         assert records, child.poll()
         started = _descendants(child.pid)
         assert len(started) >= 2
+        asked = time.monotonic()
         for number in signals:
             child.send_signal(number)
             time.sleep(1.5)
         out, error = child.communicate(timeout=90)
+        assert time.monotonic() - asked < demo._GRACE, "jobs had to be killed"
     finally:
         child.kill()
     assert child.returncode == 130

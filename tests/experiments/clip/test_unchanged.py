@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from experiments.clip import evaluate, finetune
-from experiments.clip.measures import calibration_error, outcomes
+from experiments.clip.measures import calibration_error, drawn, outcomes
 from experiments.errors import Interrupted
 from experiments.files import load_tensors
 from experiments.runner import StopSignal, ensure, execute
@@ -289,8 +289,10 @@ def test_the_calibration_error_pools_all_transforms_whatever_is_drawn(
     assert value(found, metric="calibration_error") == pooled
     every = execute(configure(*chosen, "task.draw=every")).folder
     assert value(every, metric="calibration_error") == pooled
-    one = [value(f, metric="top1_accuracy", transform="rot90", view="") for f in (found, every)]
-    assert one[0] != one[1]
+    shown = [value(f, metric="top1_accuracy", transform="rot90", view="") for f in (found, every)]
+    turned = drawn("batch", 32, 4, kept[0].top1.shape[1], 0)
+    picked = kept[0].at(turned).top1
+    assert shown == pytest.approx([100 * float(picked.mean()), 100 * float(kept[0].top1.mean())])
 
 
 def test_shares_of_a_temperature_are_those_of_its_magnitudes(

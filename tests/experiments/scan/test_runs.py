@@ -351,7 +351,8 @@ def test_workers_of_a_sweep_that_was_killed_save_and_leave(
     undisturbed: Path, run_py: RunPy, tmp_path: Path
 ) -> None:
     """SIGKILL to the sweep's own process: its workers notice, checkpoint and end by themselves."""
-    sweep = ("hydra.mode=MULTIRUN", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1")
+    workers = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    sweep = ("hydra.mode=MULTIRUN", *workers, "seed=0,1,2,3")  # two more jobs wait
     long = (*SMALL, "task.pretrain.iterations=2000000")
     process = subprocess.Popen(
         command(tmp_path / "results", *long, *sweep), cwd=ROOT, stderr=subprocess.DEVNULL
