@@ -1,14 +1,40 @@
-"""A measurement of how far a function is from equivariance, f(gx) = g f(x) (Theorem 1)."""
+"""Checks of inputs and outputs, and how far a function is from f(gx) = g f(x) (Theorem 1)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
 from equitune.actions import Action
+
+
+def check_input(x: Any) -> None:
+    """Raise TypeError or ValueError unless x is one tensor with a batch dim."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"the input must be one tensor [batch, ...], got {type(x).__name__}")
+    if x.ndim == 0:
+        raise ValueError("the input must have a batch dim, [batch, ...], got a 0-dim tensor")
+
+
+def check_output(output: Any, count: int, what: str) -> Tensor:
+    """Return what a model gave for so many inputs.
+
+    Raises:
+        TypeError: If it is not one tensor.
+        ValueError: If it is not [count, ...].
+    """
+    if not isinstance(output, Tensor):
+        raise TypeError(f"the model must return one tensor, got {type(output).__name__}")
+    if output.ndim == 0 or output.shape[0] != count:
+        raise ValueError(
+            f"the model must return [{count}, ...] for {count} {what}, got shape "
+            f"{tuple(output.shape)}; one input alone is x[None]"
+        )
+    return output
 
 
 @torch.no_grad()
@@ -24,6 +50,9 @@ def equivariance_error(
     evaluation mode first: in training mode dropout makes the number meaningless and batch
     normalisation moves its running averages.
 
+    Equivariance is not accuracy: a rule that always keeps the wrong view, or a constant, has error
+    0. Compare accuracies too.
+
     Args:
         model: f, maps [B, ...] to [B, ...].
         x: A batch of inputs, [B, ...].
@@ -36,16 +65,19 @@ def equivariance_error(
         outputs the largest share, over g, of samples with any mismatch.
 
     Raises:
-        ValueError: If the groups of the actions differ, or the batch is empty.
+        TypeError: If x is no tensor, or f does not return one.
+        ValueError: If the groups of the actions differ, the batch is empty, or f does not return
+            one output per input.
     """
     if action_in.group != action_out.group:
         raise ValueError(
             f"both actions must be of one group, got {action_in.group!r} on inputs "
             f"and {action_out.group!r} on outputs"
         )
-    if x.ndim == 0 or x.shape[0] == 0:
+    check_input(x)
+    if x.shape[0] == 0:
         raise ValueError(f"the input needs at least one sample, got shape {tuple(x.shape)}")
-    output = model(x)
+    output = check_output(model(x), len(x), "inputs")
     real = output.is_floating_point() or output.is_complex()
     errors = []
     for g in action_in.group.elements:

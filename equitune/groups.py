@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 
 import torch
 from jaxtyping import Int, Shaped
@@ -104,14 +104,16 @@ class FiniteGroup:
 
 def _as_square_table(table: Tensor | Sequence[Sequence[int]]) -> Tensor:
     try:
-        result = torch.as_tensor(table)
+        result = torch.as_tensor(table, device="cpu")
+    except NotImplementedError as error:
+        raise ValueError('multiplication table must hold values: give device="cpu"') from error
     except (ValueError, TypeError) as error:
         raise ValueError("multiplication table is not square: its rows differ in length") from error
     if result.is_floating_point() or result.is_complex() or result.dtype == torch.bool:
         raise TypeError(f"multiplication table must hold integers, got {result.dtype}")
     if result.ndim != 2 or result.shape[0] != result.shape[1] or result.shape[0] == 0:
         raise ValueError(f"multiplication table is not square: shape {tuple(result.shape)}")
-    result = result.to(device="cpu", dtype=torch.long, copy=True).contiguous()
+    result = result.to(dtype=torch.long, copy=True).contiguous()
     order = result.shape[0]
     outside = ((result < 0) | (result >= order)).nonzero()
     if len(outside):
@@ -123,7 +125,7 @@ def _as_square_table(table: Tensor | Sequence[Sequence[int]]) -> Tensor:
 
 
 def _find_identity(table: Tensor) -> int:
-    elements = torch.arange(len(table))
+    elements = torch.arange(len(table), device=table.device)
     left = (table == elements).all(dim=1)
     right = (table == elements[:, None]).all(dim=0)
     found = (left & right).nonzero()
@@ -149,7 +151,7 @@ def _check_associative(table: Tensor, identity: int) -> tuple[int, ...]:
     reached, so there are at most log2(order) of them.
     """
     generators: list[int] = []
-    reached = torch.zeros(len(table), dtype=torch.bool)
+    reached = torch.zeros(len(table), dtype=torch.bool, device=table.device)
     reached[identity] = True
     while not bool(reached.all()):
         a = int((~reached).to(torch.uint8).argmax())
@@ -185,7 +187,7 @@ def cyclic(n: int) -> FiniteGroup:
         ValueError: If n < 1.
     """
     _check_positive("cyclic", n)
-    k = torch.arange(n)
+    k = torch.arange(n, device="cpu")
     return FiniteGroup((k[:, None] + k) % n, f"cyclic({n})")
 
 
@@ -198,7 +200,7 @@ def dihedral(n: int) -> FiniteGroup:
         ValueError: If n < 1.
     """
     _check_positive("dihedral", n)
-    element = torch.arange(2 * n)
+    element = torch.arange(2 * n, device="cpu")
     turn, mirrored = element % n, element // n
     # r^a s^e r^b s^f = r^(a + (-1)^e b) s^(e + f)
     direction = (1 - 2 * mirrored)[:, None]
@@ -286,12 +288,13 @@ def _from_permutations(
 
     Only the generators' rows cost look-ups of tuples, so order^2 compositions are avoided.
     """
+    tensor = partial(torch.tensor, device="cpu")
     index = {element: k for k, element in enumerate(elements)}
-    moved = [torch.tensor([index[_compose(g, h)] for h in elements]) for g in generators]
+    moved = [tensor([index[_compose(g, h)] for h in elements]) for g in generators]
     n = len(elements)
-    table = torch.empty((n, n), dtype=torch.long)
+    table = torch.empty((n, n), dtype=torch.long, device="cpu")
     start = index[tuple(range(len(elements[0])))]
-    table[start] = torch.arange(n)
+    table[start] = torch.arange(n, device="cpu")
     filled = {start}
     queue = [start]
     for row in queue:
@@ -301,7 +304,7 @@ def _from_permutations(
                 filled.add(target)
                 table[target] = move[table[row]]
                 queue.append(target)
-    return FiniteGroup(table, name, permutations=torch.tensor(elements))
+    return FiniteGroup(table, name, permutations=tensor(elements))
 
 
 def _check_positive(constructor: str, n: int) -> None:

@@ -6,6 +6,7 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from equitune.actions import Action
+from equitune.checks import check_input, check_output
 from equitune.rules import Identity, Uniform, Views, Weighting
 
 
@@ -80,14 +81,13 @@ class Equivariant(nn.Module):
             The combined outputs, [B, ...].
 
         Raises:
-            TypeError: If the model does not return a tensor.
+            TypeError: If x is no tensor, or the model does not return one.
             ValueError: If x has no batch dim, an action does not suit x or the output, or the model
                 does not return one output per view.
         """
-        _check_batch(x)
+        check_input(x)
         if self._is_bare:
-            output: Tensor = self.model(x)
-            return output
+            return check_output(self.model(x), len(x), "inputs")
         combined: Tensor = self.weighting(self.views(x))
         return combined
 
@@ -98,21 +98,13 @@ class Equivariant(nn.Module):
             x: A batch of inputs, [B, ...].
 
         Raises:
-            TypeError: If the model does not return a tensor.
+            TypeError: As `forward`.
             ValueError: As `forward`.
         """
-        _check_batch(x)
+        check_input(x)
         inputs = self.action_in.orbit(x)
         count = inputs.shape[0] * inputs.shape[1]
-        flat = self.model(inputs.flatten(0, 1))
-        if not isinstance(flat, Tensor):
-            raise TypeError(f"the model must return one tensor, got {type(flat).__name__}")
-        if flat.ndim == 0 or flat.shape[0] != count:
-            raise ValueError(
-                f"the model must return [{count}, ...] for {count} views, got shape "
-                f"{tuple(flat.shape)}; x of shape {tuple(x.shape)} is a batch of {len(x)}: one "
-                "input alone is x[None]"
-            )
+        flat = check_output(self.model(inputs.flatten(0, 1)), count, f"views of {len(x)} inputs")
         outputs = flat.reshape(*inputs.shape[:2], *flat.shape[1:])
         return Views(inputs, outputs, self.action_out.undo(outputs))
 
@@ -123,8 +115,3 @@ def _described(value: object) -> str:
         return f"the class {value.__name__}; write {value.__name__}(...)"
     name = getattr(value, "__name__", type(value).__name__)
     return f"{value!r}" if isinstance(value, str) else f"{name}"
-
-
-def _check_batch(x: Tensor) -> None:
-    if x.ndim == 0:
-        raise ValueError("the input must have a batch dim, [batch, ...], got a 0-dim tensor")

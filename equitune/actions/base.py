@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Shaped
@@ -16,8 +17,7 @@ class Action(nn.Module, ABC):
     """A left action of a finite group on batched tensors: g(hx) = (gh)x.
 
     Orbits are group-major, [group, batch, ...]. A subclass must define `act`; it may replace
-    `orbit` and `undo` by something faster. Tables belong in non-persistent buffers, so that they
-    follow `.to(device)` and stay out of state dicts.
+    `orbit` and `undo` by something faster. Its tables belong in `register_table`.
 
     Attributes:
         group: The group that acts.
@@ -27,6 +27,7 @@ class Action(nn.Module, ABC):
         """Keep the group."""
         super().__init__()
         self.group = group
+        self._tables: dict[str, Tensor] = {}
         # Plain integers: a compiled graph cannot index by what a tensor holds.
         self._inverses = tuple(int(g) for g in group.inverses)
 
@@ -66,6 +67,39 @@ class Action(nn.Module, ABC):
         """
         self._check_views(y)
         return torch.stack([self.act(h, y[g]) for g, h in enumerate(self._inverses)])
+
+    def register_table(self, name: str, table: Tensor) -> None:
+        """Keep a tensor of constants as the attribute `name`.
+
+        It is a buffer that follows `.to(device)` and stays out of state dicts. Unlike other buffers
+        it keeps its dtype and its values: through `to_empty`, and where transformers loads a model
+        and gives each such buffer new memory. It begins on the default device, or on the CPU where
+        that is "meta".
+
+        Args:
+            name: Of the attribute.
+            table: The constants, any shape and dtype.
+
+        Raises:
+            ValueError: If the table holds no values, because it was made on the device "meta".
+        """
+        check_values(table, name)
+        place = torch.get_default_device() if table.device.type == "cpu" else table.device
+        place = torch.device("cpu") if place.type == "meta" else place
+        self._tables[name] = table.detach().to("cpu", copy=True)
+        self.register_buffer(name, self._tables[name].to(place), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Action:
+        """Follow a module to another device, with the tables as they were given."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name in self._tables:
+            setattr(self, name, getattr(self, name))
+        return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; a table only takes the device of what it is set to."""
+        table = self.__dict__.get("_tables", {}).get(name)
+        super().__setattr__(name, value if table is None else table.to(value.device))
 
     def _check_views(self, y: Tensor) -> None:
         if y.ndim < 2 or y.shape[0] != self.group.order:
@@ -118,8 +152,18 @@ def check_size(x: Tensor, leading: int, dim: int, size: int, what: str) -> None:
         )
 
 
+def check_values(table: Tensor, what: str) -> None:
+    """Raise ValueError for a tensor without values."""
+    if table.is_meta:
+        raise ValueError(
+            f'{what} must hold values, but was made on the device "meta": give device="cpu" to the '
+            "function that makes it"
+        )
+
+
 def check_rows(group: FiniteGroup, table: Tensor, ndim: int, what: str) -> None:
-    """Raise ValueError unless the table has ndim dims and one entry per group element."""
+    """Raise ValueError unless the table has values, ndim dims and one entry per group element."""
+    check_values(table, what)
     if table.ndim != ndim or table.shape[0] != group.order:
         shape = ", ".join(["n"] * (ndim - 1))
         raise ValueError(

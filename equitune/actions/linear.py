@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
@@ -49,10 +47,9 @@ class Signs(Action):
         wrong = signs[signs.abs() != 1]
         if len(wrong):
             raise ValueError(f"signs must be +1 or -1, got {wrong[0].item()}")
-        # int8, so that a change of the model's dtype leaves it alone.
-        table = signs.to(device="cpu", dtype=torch.int8, copy=True)
+        table = signs.to(device="cpu", dtype=torch.int8)
         check_homomorphism(group, lambda g, row: (table[g] * table != table[row]).any(dim=1))
-        self.register_buffer("signs", table, persistent=False)
+        self.register_table("signs", table)
 
     def act(self, g: int, x: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
         """Return g x, same shape and dtype as x [B, ..., n, ...].
@@ -128,19 +125,9 @@ class Linear(Action):
         if matrices.shape[1] != matrices.shape[2]:
             raise ValueError(f"matrices must be square, got shape {tuple(matrices.shape)}")
         _check_representation(group, matrices.detach().to(device="cpu", dtype=torch.float64))
-        self._as_given = matrices.detach().clone()
-        self._set_matrices(self._as_given)
-
-    def _set_matrices(self, matrices: Tensor) -> None:
-        inverses = matrices[self.group.inverses.to(matrices.device)]
-        self.register_buffer("matrices", matrices, persistent=False)
-        self.register_buffer("inverse_matrices", inverses, persistent=False)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Linear:
-        """Follow a module to another device, but keep the precision that was given."""
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._set_matrices(self._as_given.to(self.matrices.device))
-        return self
+        self.register_table("matrices", matrices)
+        inverses = group.inverses.to(matrices.device)
+        self.register_table("inverse_matrices", matrices[inverses])
 
     def act(self, g: int, x: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
         """Return g x, same shape and dtype as x [B, ..., n, ...].
@@ -187,7 +174,7 @@ class Linear(Action):
 
 
 def _check_representation(group: FiniteGroup, matrices: Tensor) -> None:
-    one = torch.eye(matrices.shape[1], dtype=matrices.dtype)
+    one = torch.eye(matrices.shape[1], dtype=matrices.dtype, device="cpu")
     scale = TOLERANCE * max(1.0, float(matrices.abs().max()))
     if not torch.allclose(matrices[group.identity], one, rtol=0.0, atol=scale):
         raise ValueError(f"the matrix of the identity (element {group.identity}) is not the unit")

@@ -49,16 +49,16 @@ class PermuteAxis(Action):
         check_dim(dim)
         self.dim = dim
         table = _as_permutations(group, permutations)
-        self.register_buffer("forward_table", table, persistent=False)
-        self.register_buffer("inverse_table", table[group.inverses], persistent=False)
+        self.register_table("forward_table", table)
+        self.register_table("inverse_table", table[group.inverses])
         # Of a vocabulary a few words are moved: only their columns need to be read anew.
-        moved = (table != torch.arange(table.shape[1])).any(dim=0).nonzero().flatten()
-        places = torch.zeros(table.shape[1], dtype=torch.long)
-        places[moved] = torch.arange(len(moved))
-        self.register_buffer("moved", moved, persistent=False)
-        self.register_buffer("moved_forward", places[table[:, moved]], persistent=False)
-        inverse = places[table[group.inverses][:, moved]]
-        self.register_buffer("moved_inverse", inverse, persistent=False)
+        with torch.device("cpu"):
+            moved = (table != torch.arange(table.shape[1])).any(dim=0).nonzero().flatten()
+            places = torch.zeros(table.shape[1], dtype=torch.long)
+            places[moved] = torch.arange(len(moved))
+        self.register_table("moved", moved)
+        self.register_table("moved_forward", places[table[:, moved]])
+        self.register_table("moved_inverse", places[table[group.inverses][:, moved]])
 
     @property
     def size(self) -> int:
@@ -132,8 +132,8 @@ class Relabel(Action):
         """
         super().__init__(group)
         table = _as_permutations(group, permutations)
-        self.register_buffer("forward_table", table, persistent=False)
-        self.register_buffer("inverse_table", table[group.inverses], persistent=False)
+        self.register_table("forward_table", table)
+        self.register_table("inverse_table", table[group.inverses])
 
     @property
     def size(self) -> int:
@@ -206,8 +206,8 @@ def cycle_permutations(n: int, cycles: Sequence[Sequence[int]]) -> Int[Tensor, "
             if label in seen:
                 raise ValueError(f"label {label} occurs twice in the cycles; they must be disjoint")
             seen.add(label)
-    table = torch.arange(n).repeat(order, 1)
-    places = torch.tensor([list(cycle) for cycle in cycles])
+    table = torch.arange(n, device="cpu").repeat(order, 1)
+    places = torch.tensor([list(cycle) for cycle in cycles], device="cpu")
     for k in range(order):
         table[k, places] = places.roll(-k, dims=1)
     return table
@@ -217,8 +217,8 @@ def _as_permutations(group: FiniteGroup, permutations: Tensor) -> Tensor:
     if permutations.is_floating_point() or permutations.is_complex():
         raise TypeError(f"permutations must hold integers, got {permutations.dtype}")
     check_rows(group, permutations, 2, "permutations")
-    table = permutations.to(device="cpu", dtype=torch.long, copy=True)
-    expected = torch.arange(table.shape[1])
+    table = permutations.to(device="cpu", dtype=torch.long)
+    expected = torch.arange(table.shape[1], device="cpu")
     wrong = (table.sort(dim=1).values != expected).any(dim=1).nonzero()
     if len(wrong):
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return 2 * torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
-SHAPES = [(3, 2, 5), (3, 2, 4, 5), (2, 1, 2, 3, 4), (2, 3, 1)]
+SHAPES = [(3, 2, 5), (3, 2, 4, 5), (2, 1, 2, 3, 4), (2, 3, 2)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -32,9 +33,42 @@ def test_formulas(shape: tuple[int, ...]) -> None:
     torch.testing.assert_close(entropy(logits), -(p * p.log()).sum(-1).mean(-1))
     scores = logits.reshape(*shape[:2], -1, shape[-1]).amax(-1).mean(-1)
     torch.testing.assert_close(max_score(logits), -scores)
-    if shape[-1] > 1:
-        odds = max_probability(logits, log_odds=True)
-        torch.testing.assert_close(odds, ((1 - best) / best).log())
+    odds = max_probability(logits, log_odds=True)
+    torch.testing.assert_close(odds, ((1 - best) / best).log())
+
+
+LOSSES: list[Callable[..., Tensor]] = [
+    max_probability,
+    partial(max_probability, log_odds=True),
+    entropy,
+    max_score,
+]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("dim", [-2, -3])
+def test_classes_may_lie_along_any_dim_behind_the_batch(
+    loss: Callable[..., Tensor], dim: int
+) -> None:
+    maps = random(4, 2, 3, 5, 6)
+    mask = random(4, 2, 3, 5) > 0
+    torch.testing.assert_close(loss(maps.movedim(-1, dim), dim=dim), loss(maps))
+    masked = loss(maps.movedim(-1, dim), mask=mask, dim=dim)
+    torch.testing.assert_close(masked, loss(maps, mask=mask))
+
+
+@pytest.mark.parametrize("loss", LOSSES[:3])
+def test_one_class_is_refused_since_every_view_is_certain_of_it(
+    loss: Callable[..., Tensor],
+) -> None:
+    with pytest.raises(ValueError, match=r"one class along dim -1 .* of one logit z make two"):
+        loss(random(4, 2, 1))
+    with pytest.raises(ValueError, match="one class along dim -3"):
+        loss(random(4, 2, 1, 5, 5), dim=-3)
+    z = random(4, 2, 1)
+    two = torch.cat([torch.zeros_like(z), z], dim=-1)
+    certain = z.abs().argmax(dim=0).flatten()
+    assert torch.equal(select(loss(two), loss(two)).index, certain)
 
 
 @pytest.mark.parametrize("loss", [max_probability, entropy])
@@ -120,5 +154,9 @@ def test_errors_name_the_value(loss: Callable[..., Tensor]) -> None:
         loss(torch.zeros(3, 2))
     with pytest.raises(ValueError, match=r"got shape \(3, 2, 0\)"):
         loss(torch.zeros(3, 2, 0))
+    with pytest.raises(ValueError, match=r"classes \(dim -3\), ...\], got shape \(3, 2, 4, 5\)"):
+        loss(torch.zeros(3, 2, 4, 5), dim=-3)
+    with pytest.raises(ValueError, match="dim=2 must be negative"):
+        loss(torch.zeros(3, 2, 4, 5), dim=2)
     with pytest.raises(ValueError, match=r"mask of shape \(3, 2\) must match the steps \(3, 2, 5"):
         loss(torch.zeros(3, 2, 5, 4), mask=torch.ones(3, 2, dtype=torch.bool))

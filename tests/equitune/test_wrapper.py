@@ -414,5 +414,30 @@ def test_an_input_without_a_batch_is_told_so(unchecked: None) -> None:
     action = Rot90()
     net = torch.nn.Sequential(torch.nn.Flatten(0), torch.nn.Linear(4 * 3 * 4 * 4, 2))
     model = Equivariant(net, action, Invariant(action.group))
-    with pytest.raises(ValueError, match=r"batch of 3: one input alone is x\[None\]"):
+    with pytest.raises(ValueError, match=r"views of 3 inputs, .* one input alone is x\[None\]"):
         model(torch.randn(3, 4, 4))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("weighting", [Uniform(), Identity(cyclic(4))], ids=["views", "bare"])
+def test_other_things_than_tensors_are_refused_on_both_paths(weighting: Weighting) -> None:
+    action = Rot90()
+    outputs: list[Any] = [None]
+    net: Any = torch.nn.Module()
+    net.forward = lambda x: outputs[0]
+    model: Any = Equivariant(net, action, Invariant(action.group), weighting)
+    x = torch.zeros(2, 3, 3)
+    for given in ([x], {"x": x}, x.numpy(), None):
+        with pytest.raises(TypeError, match=r"the input must be one tensor \[batch, ...\], got "):
+            model(given)
+        with pytest.raises(TypeError, match="the input must be one tensor"):
+            equivariance_error(model, given, action, model.action_out)
+    for outputs[0] in ({"logits": x}, (x,), None):
+        kind = type(outputs[0]).__name__
+        with pytest.raises(TypeError, match=f"must return one tensor, got {kind}"):
+            model(x)
+        with pytest.raises(TypeError, match="must return one tensor"):
+            equivariance_error(net, x, action, model.action_out)
+    for outputs[0] in (torch.zeros(()), torch.zeros(5, 2)):
+        with pytest.raises(ValueError, match="the model must return"):
+            model(x)
