@@ -16,6 +16,10 @@ from experiments.images.sections import ImageDataset
 
 #: Other files in a class's folder are not looked at.
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"}
+#: Raised when the same file gives other pixels: 2, images of 16 bits are scaled.
+DECODING = 2
+#: The modes of Pillow that are red, green and blue, or become them without loss of range.
+_BYTES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"}
 EXPECTED = "expected train/<class>/* and test/<class>/* (or val/<class>/*)"
 
 
@@ -62,15 +66,15 @@ def decode(files: list[Path], size: int) -> UInt8[np.ndarray, "n 3 size size"]:
     """Decode images; every one fills a square of ``size`` pixels.
 
     The shorter side is resized to it (bicubic, with antialiasing), and the middle is cut out.
-    Images are turned as their EXIF orientation says, grey ones get three equal channels, and
-    transparency is dropped.
+    Images are turned as their EXIF orientation says, grey ones get three equal channels, those of
+    16 bits are scaled to 8, and transparency is dropped.
 
     Args:
         files: The n images.
         size: Height and width.
 
     Raises:
-        UserError: If an image is damaged; one line that names it.
+        UserError: As `open_image`.
     """
     pixels = np.empty((len(files), 3, size, size), np.uint8)
     for index, path in enumerate(files):
@@ -159,11 +163,22 @@ def open_image(path: Path) -> Image.Image:
     """Return an image, upright, in red, green and blue.
 
     Raises:
-        UserError: If it is damaged; one line that names it.
+        UserError: If it is damaged, or its numbers have no known black and white; one line that
+            names it.
     """
     try:
         with Image.open(path) as opened:
-            return ImageOps.exif_transpose(opened).convert("RGB")
+            upright = ImageOps.exif_transpose(opened)
+            # Pillow reads a PGM of more than 8 bits as wider integers, scaled to 16 bits.
+            if upright.mode.startswith("I;16") or (upright.mode, opened.format) == ("I", "PPM"):
+                grey = np.asarray(upright).astype(np.float64) / 257  # 65535 becomes 255
+                return Image.fromarray(grey.round().astype(np.uint8)).convert("RGB")
+            if upright.mode in _BYTES:
+                return upright.convert("RGB")
+            raise UserError(
+                f"{path}: its pixels are of Pillow's mode {upright.mode}, whose black and white "
+                "are not known; save it with 8 or 16 bits"
+            )
     except BAD_IMAGE as error:
         raise UserError(f"{path}: is not a whole image; replace or remove it") from error
 

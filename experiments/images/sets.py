@@ -94,7 +94,7 @@ def _by_file(find: Callable[[ImageDataset, Split], folder.Listing]) -> Source:
 
     def facts(config: ImageDataset, splits: tuple[Split, ...]) -> list[object]:
         found = [[split, folder.digests(find(config, split))] for split in splits]
-        return [config.size, *found]
+        return [folder.DECODING, config.size, *found]
 
     return Source(open_files, facts)
 

@@ -12,6 +12,7 @@ from PIL import Image
 from torchvision import transforms
 
 from experiments.errors import UserError
+from experiments.images import folder
 from experiments.images.sections import ImageDataset
 from experiments.images.sets import fingerprint, load_images, open_images
 
@@ -164,3 +165,42 @@ def test_only_the_images_asked_for_are_decoded(dataset: Dataset, root: Path) -> 
     assert images.read(2, 3).shape == (1, 3, 24, 24)
     with pytest.raises(UserError, match=r"dog/1\.png: is not a whole image; replace or remove it"):
         images.read(2, 4)
+
+
+RAMP = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+
+
+@pytest.mark.parametrize("ending", ["png", "tif", "pgm"])
+def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path, ending: str) -> None:
+    """Pillow's own conversion to RGB would make all values from 255 on white."""
+    path = tmp_path / f"ramp.{ending}"
+    if ending == "pgm":
+        path.write_bytes(b"P5 256 256 65535\n" + RAMP.astype(">u2").tobytes())
+    else:
+        Image.fromarray(RAMP).save(path)
+    pixels = np.asarray(folder.open_image(path))
+    assert pixels.shape == (256, 256, 3)
+    expected = (RAMP / 257).round()
+    assert all(np.array_equal(pixels[..., channel], expected) for channel in range(3))
+
+
+@pytest.mark.parametrize(("kind", "mode"), [(np.float32, "F"), (np.int32, "I")])
+def test_numbers_without_a_known_white_are_refused_by_name(
+    tmp_path: Path, kind: type, mode: str
+) -> None:
+    path = tmp_path / "depth.tiff"
+    Image.fromarray((RAMP / 65535).astype(kind)).save(path)
+    line = rf"depth\.tiff: its pixels are of Pillow's mode {mode}, .* save it with 8 or 16 bits"
+    with pytest.raises(UserError, match=line):
+        folder.open_image(path)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
+def test_other_modes_become_red_green_and_blue(tmp_path: Path, mode: str) -> None:
+    image = Image.linear_gradient("L").convert(mode)
+    path = tmp_path / ("a.jpg" if mode in ("CMYK", "YCbCr") else "a.png")
+    image.save(path)
+    with Image.open(path) as opened:
+        expected = np.asarray(opened.convert("RGB"))
+    assert np.array_equal(np.asarray(folder.open_image(path)), expected)
+    assert expected.min() < 20 and expected.max() > 235
