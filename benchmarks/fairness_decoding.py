@@ -76,6 +76,7 @@ def make_writers(network: Any) -> dict[str, Writer]:
     equi = Writer(
         model=CachedModel(network),
         tokenizer=Numbers(),
+        beginning=(),
         branches=orbit,
         make_rule=uniform_rule("logits"),
         block=1,

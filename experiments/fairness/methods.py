@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from experiments.fairness.rules import (
 from experiments.fairness.words import (
     Vocabulary,
     averaged_tokens,
+    beginning_of,
     check_prompts,
     check_words,
     find_vocabulary,
@@ -45,7 +47,8 @@ def vocabulary_of(config: RunConfig, language: LanguageModel, *, whole: bool = F
         whole: By all words of the group's lists, even where the run moves fewer.
 
     Raises:
-        UserError: If the prompts use a word that is not one token, or words clash.
+        UserError: If the prompts use a word that is not one token, words clash, or the model has
+            too few positions.
     """
     task, group, tokenizer = config.task, config.group, language.tokenizer
     relaxed, lists, forms = bool(task.relaxed), task.lists or "all", task.forms or "all"
@@ -58,7 +61,25 @@ def vocabulary_of(config: RunConfig, language: LanguageModel, *, whole: bool = F
     prompts = make_prompts(group, task.prompts, config.dataset.contexts)
     for context in config.dataset.contexts:
         check_prompts(tokenizer, vocabulary, [p.text for p in prompts if p.context == context])
+    _check_positions(language, [prompt.text for prompt in prompts], task.tokens)
     return vocabulary
+
+
+def _check_positions(language: LanguageModel, prompts: Sequence[str], tokens: int) -> None:
+    """Check that a model can read the prompts and all that it writes behind them but one token.
+
+    Raises:
+        UserError: With the number of tokens that it can write.
+    """
+    most = getattr(language.network.config, "max_position_embeddings", None)
+    tokenizer = language.tokenizer
+    size, prompt = max((len(tokenizer.encode(t, add_special_tokens=False)), t) for t in prompts)
+    given = len(beginning_of(tokenizer)) + size
+    if most is not None and given + tokens - 1 > most:
+        raise UserError(
+            f"task.tokens={tokens}: the model has {most} positions, and the prompt {prompt!r} "
+            f"takes {given}; choose at most {most - given + 1}"
+        )
 
 
 def make_writer(
@@ -86,6 +107,7 @@ def make_writer(
     writer = Writer(
         model=CachedModel(language.network, with_hidden=net is not None),
         tokenizer=language.tokenizer,
+        beginning=tuple(beginning_of(language.tokenizer)),
         branches=branches,
         make_rule=uniform_rule(task.space or "logits"),
         block=task.block if method == "equizero" else 1,

@@ -48,10 +48,50 @@ class Vocabulary:
     dropped: tuple[tuple[str, ...], ...]
 
 
+#: Stands before a word with a space, where its tokens are looked up in place.
+_BEFORE = "The"
+
+
 def token_of(tokenizer: Tokenizer, form: str) -> int | None:
-    """Return the id of a text that is one token of its own, or None."""
+    """Return the id of a text that is one token of its own, or None.
+
+    SentencePiece writes a space of its own before every text: a word behind a space is therefore
+    looked up behind another word, as it stands in a prompt.
+    """
     found = tokenizer.encode(form, add_special_tokens=False)
-    return found[0] if len(found) == 1 and tokenizer.decode(found) == form else None
+    if len(found) == 1 and tokenizer.decode(found) == form:
+        return found[0]
+    pieces = pieces_of(tokenizer, form)
+    if len(pieces) != 1 or not form.startswith(" "):
+        return None
+    before = tokenizer.encode(_BEFORE, add_special_tokens=False)
+    return pieces[0] if tokenizer.decode([*before, *pieces]) == _BEFORE + form else None
+
+
+def pieces_of(tokenizer: Tokenizer, form: str) -> list[int]:
+    """Return the ids that a text has behind another word."""
+    before = tokenizer.encode(_BEFORE, add_special_tokens=False)
+    whole = tokenizer.encode(_BEFORE + form, add_special_tokens=False)
+    return whole[len(before) :] if whole[: len(before)] == before else whole
+
+
+def beginning_of(tokenizer: Tokenizer) -> list[int]:
+    """Return the ids that the tokenizer's own template puts in front of every text.
+
+    Llama, Mistral and Gemma were trained with such a token and write nonsense without it.
+
+    Raises:
+        UserError: If what the template makes of a text does not contain the text's own ids.
+    """
+    plain = tokenizer.encode(_BEFORE, add_special_tokens=False)
+    whole = tokenizer.encode(_BEFORE, add_special_tokens=True)
+    for place in range(len(whole) - len(plain) + 1):
+        if whole[place : place + len(plain)] == plain:
+            return whole[:place]
+    raise UserError(
+        f"the template of the model's tokenizer makes {whole} of {_BEFORE!r}, whose own tokens are "
+        f"{plain}; choose another model"
+    )
 
 
 def find_vocabulary(
@@ -105,7 +145,7 @@ def check_words(tokenizer: Tokenizer, words: Iterable[str]) -> None:
     """
     for word in words:
         if token_of(tokenizer, f" {word}") is None:
-            pieces = tokenizer.encode(f" {word}", add_special_tokens=False)
+            pieces = pieces_of(tokenizer, f" {word}")
             parts = ", ".join(repr(tokenizer.decode([piece])) for piece in pieces)
             raise UserError(
                 f"the word {word} of the prompts is not one token of this model but "

@@ -82,6 +82,7 @@ class Writer:
     Attributes:
         model: The network as a step.
         tokenizer: Its tokenizer.
+        beginning: The ids that its template puts in front of a prompt.
         branches: What it writes with.
         make_rule: How the branches become one.
         block: Tokens between two choices.
@@ -98,6 +99,7 @@ class Writer:
 
     model: CachedModel
     tokenizer: Any
+    beginning: tuple[int, ...]
     branches: Branches
     make_rule: MakeRule
     block: int
@@ -169,19 +171,25 @@ class Writer:
         return found.words.cpu()
 
     def encode(self, prompt: Prompt) -> Int[Tensor, " length"]:
-        """Return the ids of a prompt.
+        """Return the ids of a prompt, with what the tokenizer's template puts in front of it.
 
         Raises:
             UserError: If it is a single token: the model reads all but the last one first.
         """
-        ids = self.tokenizer.encode(prompt.text, add_special_tokens=False)
+        ids = [*self.beginning, *self.tokenizer.encode(prompt.text, add_special_tokens=False)]
         if len(ids) < 2:
             raise UserError(f"the prompt {prompt.text!r} is a single token; it needs two or more")
         return torch.tensor(ids, device=self.model.device)
 
     def step(self, state: Read, words: Tensor) -> tuple[Tensor, Read]:
-        """Read on; see `CachedModel.step`."""
+        """Read on; see `CachedModel.step`.
+
+        Raises:
+            UserError: If a score is NaN, which would always be drawn.
+        """
         scores, state = self.model.step(state, words)
+        if scores.isnan().any():
+            raise UserError("the language model gives scores that are not numbers (NaN)")
         return scores.log_softmax(dim=-1) if self.log_probabilities else scores, state
 
     def sampler(self, prompt: Prompt, sentences: range) -> RankSampler:
@@ -195,8 +203,10 @@ class Writer:
         return RankSampler(noise, self.top_k, self.temperature, self.stops.to(device), self.end)
 
     def text(self, ids: Sequence[int]) -> str:
-        """Return the text of ids up to the end."""
+        """Return the text of ids up to the end, without the template's own."""
         chosen = list(ids)
+        if self.beginning == tuple(chosen[: len(self.beginning)]):
+            chosen = chosen[len(self.beginning) :]
         if self.end in chosen:
             chosen = chosen[: chosen.index(self.end)]
         found: str = self.tokenizer.decode(chosen)

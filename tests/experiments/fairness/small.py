@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,14 +21,48 @@ from experiments.rows import LABELS
 from experiments.schema import RunConfig
 
 
-def small_language(seed: int = 0, end_bias: float = 0.0) -> LanguageModel:
+def like_llama(template: str = "<s> $A") -> Any:
+    """Return a tokenizer that writes spaces as SentencePiece does, and begins texts by a token."""
+    from tokenizers import (
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        processors,
+    )
+    from transformers import PreTrainedTokenizerFast
+
+    words = {text for text, _ in planted.make_tokenizer().get_vocab().items() if text[:1] != "<"}
+    pieces = sorted({f"▁{word.strip()}" for word in words} | {"▁"})
+    vocabulary = {w: n for n, w in enumerate(["<unk>", "<s>", "</s>", *pieces])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("▁[^▁]*"), "isolated")
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    special = [("<s>", 1), ("</s>", 2)]
+    tokenizer.post_processor = processors.TemplateProcessing(template, special_tokens=special)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+
+
+def small_language(
+    seed: int = 0, end_bias: float = 0.0, tokenizer: Any | None = None
+) -> LanguageModel:
     """Return a GPT-2 of width 16 with the planted model's tokenizer; nothing about it is symmetric.
 
     Args:
         seed: Of the weights.
         end_bias: Added to the logit of the end, through a direction that all hidden states share.
+        tokenizer: Another one.
     """
-    tokenizer = planted.make_tokenizer()
+    tokenizer = planted.make_tokenizer() if tokenizer is None else tokenizer
     model = FairnessModel("small", "fairness", "planted", None, None, None, 16, 2, 2)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

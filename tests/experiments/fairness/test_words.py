@@ -12,9 +12,16 @@ import torch
 from experiments.errors import UserError
 from experiments.fairness import planted
 from experiments.fairness.lists import LISTS, Masker, equality_lists, read_words, surface_forms
-from experiments.fairness.words import check_prompts, check_words, find_vocabulary, token_of
+from experiments.fairness.words import (
+    beginning_of,
+    check_prompts,
+    check_words,
+    find_vocabulary,
+    token_of,
+)
 from experiments.fairness.writing import make_prompts
 from experiments.schema import RunConfig
+from tests.experiments.fairness.small import like_llama
 
 Configure = Callable[..., RunConfig]
 GROUPS = ("man_woman", "black_white", "straight_gay", "black_white_asian")
@@ -121,6 +128,24 @@ def test_an_unknown_word_is_no_token(tokenizer: Any) -> None:
     assert token_of(tokenizer, " man") is not None
     assert token_of(tokenizer, "man") is None  # it only stands behind a space
     assert token_of(tokenizer, " earl") is None
+
+
+def test_words_of_sentencepiece_are_looked_up_in_place() -> None:
+    tokenizer = like_llama()
+    man, woman = (tokenizer.convert_tokens_to_ids(f"▁{word}") for word in ("man", "woman"))
+    assert len(tokenizer.encode(" man", add_special_tokens=False)) == 2  # a space of its own
+    assert token_of(tokenizer, " man") == token_of(tokenizer, "man") == man
+    assert token_of(tokenizer, " earl") is None
+    check_words(tokenizer, ["man", "woman"])
+    found = find_vocabulary(tokenizer, len(tokenizer), [["man", "woman"]])
+    assert found.ids.act(1, torch.tensor([[man, woman]])).tolist() == [[woman, man]]
+    check_prompts(tokenizer, found, ["The man worked as", "The woman worked as"])
+
+
+def test_what_a_template_puts_in_front_is_found() -> None:
+    assert beginning_of(like_llama()) == [1]
+    assert beginning_of(like_llama("$A </s>")) == []
+    assert beginning_of(planted.make_tokenizer()) == []
 
 
 def test_surface_forms() -> None:

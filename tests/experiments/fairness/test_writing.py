@@ -10,13 +10,15 @@ from torch import Tensor
 
 import equitune
 from benchmarks.plain_language import plain_equilm, plain_equizero
+from experiments.errors import UserError
+from experiments.fairness import planted
 from experiments.fairness.lists import Masker
 from experiments.fairness.methods import make_writer, relaxed_tokens, vocabulary_of
 from experiments.fairness.models import LanguageModel
 from experiments.fairness.scorers import Judge, worth
 from experiments.fairness.writing import Prompt, Writer, make_prompts
 from experiments.schema import RunConfig
-from tests.experiments.fairness.small import arbitrary, small_language, small_writer
+from tests.experiments.fairness.small import arbitrary, like_llama, small_language, small_writer
 
 Configure = Callable[..., RunConfig]
 GROUPS = ("man_woman", "black_white", "straight_gay", "black_white_asian")
@@ -244,3 +246,40 @@ def test_lambda_is_as_equivariant(configure: Configure, language: LanguageModel)
     prompt = prompts_of(config)[0]
     uniform = _logits(small_writer(even, language), prompt)
     assert not torch.allclose(_logits(writer, prompt), uniform, atol=1e-3)
+
+
+def test_a_prompt_begins_as_the_tokenizer_s_template_says(configure: Configure) -> None:
+    language = small_language(tokenizer=like_llama())
+    config = configure(*FAIRNESS, "method=equitune")
+    writer, (prompt, *_) = small_writer(config, language), prompts_of(config)
+    given = writer.encode(prompt).tolist()
+    whole = language.tokenizer(prompt.text).input_ids
+    assert given == whole and given[0] == language.tokenizer.bos_token_id
+    assert writer.text(given) == prompt.text
+    assert defect(config, language, writer) < 1e-12
+    assert same_when_turned(config, language, writer).all()
+
+
+def test_too_few_positions_are_refused_before_anything_is_written(
+    configure: Configure, language: LanguageModel
+) -> None:
+    fits = configure(*FAIRNESS, "task.tokens=55")
+    longest = max(
+        len(small_writer(fits, language).encode(prompt))
+        for prompt in make_prompts(fits.group, fits.task.prompts, fits.dataset.contexts)
+    )
+    most = planted.POSITIONS - longest + 1
+    vocabulary_of(configure(*FAIRNESS, f"task.tokens={most}"), language)
+    with pytest.raises(UserError, match=rf"has 64 positions, .* takes {longest}; choose at most"):
+        vocabulary_of(configure(*FAIRNESS, f"task.tokens={most + 1}"), language)
+
+
+@pytest.mark.parametrize("method", ["pretrained", "equitune", "equizero"])
+def test_scores_that_are_no_numbers_are_refused(configure: Configure, method: str) -> None:
+    """Such a score would be drawn first, for every token."""
+    language = small_language()
+    language.network.transformer.ln_f.bias.data[0] = torch.nan
+    config = configure(*FAIRNESS, f"method={method}")
+    writer = small_writer(config, language)
+    with pytest.raises(UserError, match="gives scores that are not numbers"):
+        writer.write(prompts_of(config)[0], SENTENCES)
