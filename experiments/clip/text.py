@@ -14,6 +14,7 @@ from torch.nn import functional
 from experiments.clip.models import make_tokenizer, pretrained_model
 from experiments.clip.prompts import captions, class_names, templates
 from experiments.environment import choose_device, ieee_float32
+from experiments.errors import UserError
 from experiments.images.extraction import Watch, watched
 from experiments.images.sets import open_images
 from experiments.images.training import precision
@@ -58,6 +59,7 @@ def text(config: RunConfig, run: Run) -> None:
 
     Raises:
         Interrupted: If the process was asked to stop; the run begins again next time.
+        UserError: If an embedding is not finite.
     """
     found = open_images(config.dataset, "test").classes
     names, lines = class_names(config.dataset, found), templates(config.dataset)
@@ -70,6 +72,8 @@ def text(config: RunConfig, run: Run) -> None:
     total = ids.shape[0] * ids.shape[1]
     with watched(run, label, total, "begins again", shorter=SHORTER) as watch:
         classifier = class_embeddings(model, ids, config.task.precision, watch)
+    if not classifier.isfinite().all():
+        raise UserError(f"the captions of {config.model.name} have numbers that are not finite")
     scale = float(model.logit_scale.exp())
     run.row("captions", ids.shape[0] * ids.shape[1])
     run.fact("templates", list(lines))

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gymnasium
+import numpy as np
 from gymnasium.spaces import Box, Discrete
 from stable_baselines3.common.preprocessing import is_image_space
 
@@ -13,7 +14,7 @@ from experiments.dqn.commutation import check_symmetry
 from experiments.dqn.envs.catalogue import SIMULATORS, register_environments
 from experiments.dqn.envs.simulator import Simulator
 from experiments.dqn.symmetry import Symmetry, build_symmetry
-from experiments.errors import UserError
+from experiments.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from experiments.dqn.sections import DqnDataset
@@ -59,21 +60,20 @@ def make_environment(dataset: DqnDataset) -> gymnasium.Env[Any, Any]:
     """Make the gymnasium environment of a data set.
 
     Raises:
-        UserError: If there is none of that name, or its observations or actions do not fit a DQN.
+        UserError: If there is none of that name, its observations or actions do not fit a DQN, or
+            it is not of gymnasium's API.
     """
-    register_environments()
+    env = _make(dataset)
     name = dataset.environment
-    try:
-        env = gymnasium.make(name, **dataset.arguments)
-    except (gymnasium.error.Error, ImportError, TypeError, ValueError) as error:
-        raise UserError(
-            f"dataset.environment={name} cannot be made: {error}; give a name that gymnasium has "
-            f"registered, such as {', '.join(SIMULATORS)}"
-        ) from error
     if not isinstance(env.action_space, Discrete):
         raise UserError(
             f"dataset.environment={name} has actions {env.action_space}; a DQN needs a finite "
             "number of actions (Discrete): wrap it, as experiments/dqn/envs/pendulum.py does"
+        )
+    if env.action_space.start != 0:
+        raise UserError(
+            f"dataset.environment={name} has actions {env.action_space}; stable-baselines3 counts "
+            "them from 0: wrap it"
         )
     if not isinstance(env.observation_space, Box):
         raise UserError(
@@ -85,7 +85,75 @@ def make_environment(dataset: DqnDataset) -> gymnasium.Env[Any, Any]:
             f"dataset.environment={name} has pictures of bytes, which stable-baselines3 scales and "
             "turns on its own; wrap it so that they are float32 between 0 and 1"
         )
-    return env
+    if name in SIMULATORS:
+        return env
+    _try(_make(dataset), name)
+    return FiniteNumbers(env, name)
+
+
+def _make(dataset: DqnDataset) -> gymnasium.Env[Any, Any]:
+    register_environments()
+    name = dataset.environment
+    try:
+        return gymnasium.make(name, **dataset.arguments)
+    except (gymnasium.error.Error, ImportError, TypeError, ValueError) as error:
+        raise UserError(
+            f"dataset.environment={name} cannot be made: {error}; give a name that gymnasium has "
+            f"registered, such as {', '.join(SIMULATORS)}"
+        ) from error
+
+
+def _try(env: gymnasium.Env[Any, Any], name: str) -> None:
+    """Take one step.
+
+    Raises:
+        UserError: If the environment does not do what gymnasium's API says.
+    """
+    try:
+        observation, info = env.reset(seed=0)
+        if not isinstance(info, dict):
+            raise TypeError(f"its info is of type {type(info).__name__}")
+        shape = np.shape(observation)
+        env.step(env.action_space.sample())
+    except Exception as error:  # whatever a user's code raises
+        raise UserError(
+            f"dataset.environment={name} fails at its first step ({one_line(error)}); gymnasium's "
+            "reset returns (observation, info), and its step (observation, reward, terminated, "
+            "truncated, info)"
+        ) from error
+    finally:
+        env.close()
+    if shape != env.observation_space.shape:
+        raise UserError(
+            f"dataset.environment={name} gives observations of shape {shape}, and says that they "
+            f"are {env.observation_space}"
+        )
+
+
+class FiniteNumbers(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment whose observations and rewards must be finite, or a UserError is raised."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], name: str) -> None:
+        """Keep the name, for messages."""
+        super().__init__(env)
+        self.name = name
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode."""
+        observation, info = self.env.reset(**options)
+        self._check("an observation", observation)
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Act."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._check("an observation", observation)
+        self._check("a reward", reward)
+        return observation, reward, terminated, truncated, info
+
+    def _check(self, what: str, value: Any) -> None:
+        if not np.isfinite(value).all():
+            raise UserError(f"dataset.environment={self.name} gives {what} that is not finite")
 
 
 def make_simulator(dataset: DqnDataset) -> Simulator | None:

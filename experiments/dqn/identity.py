@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.dqn.sections import Recipe
 from experiments.errors import unknown
 from experiments.files import sha256
+from experiments.modules import source_digests
 from experiments.schema import deciding, variant
 from experiments.stages import built_on
 
@@ -56,7 +57,11 @@ def training(config: RunConfig) -> str:
 
 def pretrain_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides a Q-network: environment, recipe, seed; or the weights that are given."""
-    environment = {"name": config.dataset.environment, "arguments": config.dataset.arguments}
+    environment = {
+        "name": config.dataset.environment,
+        "arguments": config.dataset.arguments,
+        **_source(config.dataset.environment),
+    }
     if config.model.checkpoint is not None:
         given = sha256(Path(config.model.checkpoint))
         return {"environment": environment, "checkpoint": given, "hidden": recipe(config).hidden}
@@ -67,6 +72,18 @@ def pretrain_identity(config: RunConfig) -> dict[str, Any]:
     }
 
 
+def _source(name: str | None) -> dict[str, Any]:
+    """Return the digests of the user's module in ``module:NAME``, if there is one."""
+    module, colon, _ = (name or "").partition(":")
+    return {"source": source_digests(module)} if colon else {}
+
+
+def _simulator(config: RunConfig) -> dict[str, Any]:
+    found = _source(config.dataset.simulator)
+    own = {"simulator_source": found["source"]} if found else {}
+    return {"simulator": config.dataset.simulator, **own}
+
+
 def lambda_identity(config: RunConfig) -> dict[str, Any]:
     """Return what decides the networks lambda: what they weigh, their recipe, the objective."""
     return {
@@ -74,7 +91,7 @@ def lambda_identity(config: RunConfig) -> dict[str, Any]:
         # Given weights have no seed and no recipe in their identity.
         "seed": config.seed,
         "gamma": recipe(config).gamma,
-        "simulator": config.dataset.simulator,
+        **_simulator(config),
         **_acting(config),
         "lambda_net": deciding(config.method.lambda_net),
         "objective": config.task.weighting,
@@ -89,7 +106,7 @@ def evaluate_identity(config: RunConfig) -> dict[str, Any]:
         **_weighted_by(config),
         "seed": config.seed,
         "dataset": config.dataset.name,
-        "simulator": config.dataset.simulator,
+        **_simulator(config),
         "method": config.method.name,
         **_acting(config),
         "score": config.task.score,

@@ -150,11 +150,21 @@ def inputs_of(images: OpenImages, how: Extraction) -> int:
 
 
 def _compute(images: OpenImages, how: Extraction, start: int, stop: int) -> Tensor:
-    """Return the outputs of rows start to stop - 1, [V, n, ...]."""
+    """Return the outputs of rows start to stop - 1, [V, n, ...].
+
+    Raises:
+        UserError: If one is not finite.
+    """
     parts = []
     for first in range(start, stop, how.batch):
-        pixels = images.read(first, min(first + how.batch, stop)).to(how.device)
-        parts.append(orbit_outputs(how.network, pixels, how.see, MEMBERS[how.views]).cpu())
+        last = min(first + how.batch, stop)
+        pixels = images.read(first, last).to(how.device)
+        values = orbit_outputs(how.network, pixels, how.see, MEMBERS[how.views]).cpu()
+        if not values.isfinite().all():
+            raise UserError(
+                f"the network gives outputs that are not finite for images {first} to {last - 1}"
+            )
+        parts.append(values)
     return torch.cat(parts, dim=1)
 
 

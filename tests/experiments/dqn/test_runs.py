@@ -20,6 +20,7 @@ from experiments.dqn.network import build_network, weights_of
 from experiments.dqn.rollouts import Policies, play, play_gymnasium
 from experiments.dqn.training import make_learner, train
 from experiments.errors import UserError
+from experiments.runner import execute
 from experiments.schema import RunConfig, variant
 from tests.experiments.dqn.conftest import Alone
 
@@ -225,6 +226,66 @@ def test_an_environment_without_a_simulator_is_trusted_and_that_is_said(
     result = run_py(*mine, f"results={tmp_path}/other", PYTHONPATH=str(tmp_path))
     assert result.returncode == 1
     assert "Mine-v0 has no time limit" in result.stderr.splitlines()[-1]
+
+
+OWN = """
+import gymnasium, numpy as np
+from gymnasium.spaces import Box, Discrete
+
+class Mine(gymnasium.Env):
+    observation_space = Box(-1.0, 1.0, (2,), np.float32)
+    action_space = Discrete({actions})
+    steps = 0
+
+    def reset(self, seed=None, options=None):
+        return {reset}
+
+    def step(self, action):
+        self.steps += 1
+        return {step}
+
+gymnasium.register("Mine-v0", Mine, max_episode_steps=20, disable_env_checker={unchecked})
+"""
+FINE = {"actions": "2", "reset": "np.zeros(2, np.float32), {}", "unchecked": "False"}
+STEP = "np.zeros(2, np.float32), 1.0, False, False, {}"
+NAN = "np.full(2, np.nan if self.steps > 90 else 0, np.float32), 1.0, False, False, {}"
+WRONG = {
+    "start": (
+        {"actions": "2, start=1"},
+        r"has actions Discrete\(2, start=1\); .* counts them from",
+    ),
+    "old reset": ({"reset": "np.zeros(2, np.float32)"}, "fails at its first step .* reset returns"),
+    "old step": (
+        {"step": "np.zeros(2, np.float32), 1.0, False, {}", "unchecked": "True"},
+        "fails at its first step .* truncated, info",
+    ),
+    "shape": (
+        {"reset": "np.zeros(3, np.float32), {}", "unchecked": "True"},
+        r"gives observations of shape \(3,\), and says that they are Box",
+    ),
+    "observation": ({"step": NAN}, "gives an observation that is not finite"),
+    "reward": (
+        {"step": STEP.replace("1.0", "np.nan if self.steps > 90 else 0.0")},
+        "gives a reward that is not finite",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_an_environment_that_does_not_do_what_it_must_is_one_line(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    changes, line = WRONG[case]
+    module = f"mine_{case.replace(' ', '_')}"
+    text = OWN
+    for name, value in {**FINE, "step": STEP, **changes}.items():
+        text = text.replace(f"{{{name}}}", value)
+    (tmp_path / f"{module}.py").write_text(text.replace("Mine-v0", f"{module}-v0"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    config = configure(*SHORT, f"dataset.environment={module}:{module}-v0", "method=pretrained")
+    with pytest.raises(UserError, match=line) as refused:
+        execute(config)
+    assert "\n" not in str(refused.value)
 
 
 def test_without_a_simulator_gymnasium_plays(configure: Configure) -> None:
