@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -65,6 +66,9 @@ def main() -> None:
         _end(str(stopped), STOPPED)
     except KeyboardInterrupt:
         _end("interrupted; the same command resumes", 130)
+    except BrokenPipeError:  # as of `run.py --help | head`: nobody reads any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(128 + signal.SIGPIPE)
     except BAD_INPUT as error:
         _end(describe(error), 1)
 

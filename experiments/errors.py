@@ -24,6 +24,13 @@ class Interrupted(BaseException):
     """
 
 
+#: What others call what is here.
+_OTHER_NAMES = {
+    **{"c2": "rot180", "c4": "rot90", "d4": "dihedral", "flip": "mirror"},
+    **dict.fromkeys(("lambda", "lambda-equitune", "λ-equitune"), "lambda_equitune"),
+}
+
+
 def one_line(error: BaseException) -> str:
     """Return the first line of an error's message, or its type if it has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -43,6 +50,8 @@ def unknown(what: str, value: object, choices: Iterable[object]) -> UserError:
     names = [str(choice) for choice in choices]
     # The case of letters is the commonest slip, and counts as a difference otherwise.
     folded = {name.lower(): name for name in names}
+    meant = _OTHER_NAMES.get(str(value).lower())
     near = difflib.get_close_matches(str(value).lower(), folded, n=1)
-    hint = f" (did you mean {folded[near[0]]}?)" if near else ""
+    near = [meant] if meant in names else near
+    hint = f" (did you mean {folded[near[0].lower()]}?)" if near else ""
     return UserError(f"{what}={value} is not known{hint}; choose from: {', '.join(names)}")

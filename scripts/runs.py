@@ -50,7 +50,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     missing = commands.add_parser("missing", help="the jobs of a preset and what is left to do")
     missing.add_argument("preset", help="what follows experiment= on run.py's command line")
-    missing.add_argument("words", nargs="*", metavar="key=value", help="run.py's further words")
+    # Without a default argparse would ask for them.
+    missing.add_argument(
+        "words", nargs="*", default=[], metavar="key=value", help="run.py's further words"
+    )
     missing.add_argument(
         "--config-dir", type=Path, metavar="DIR", help="run.py's: a folder of further groups"
     )

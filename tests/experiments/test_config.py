@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments import schema
-from experiments.errors import UserError
+from experiments.errors import UserError, unknown
 from experiments.registry import load_task
 from experiments.rows import METHODS
 from experiments.scan.identity import VERSIONS, error_group, group_identity, learning_rate
@@ -352,7 +353,7 @@ BAD = {
     "--task clip": ["--task: write task=clip"],
     "task clip": ["task: write task=clip"],
     "help": ["python run.py --help"],
-    "method=λ-equitune": ["did you mean equitune?", *METHODS],
+    "method=λ-equitune": ["did you mean lambda_equitune?", *METHODS],
     "model.checkpoint=/x/größe.safetensors": [
         """write 'model.checkpoint="/x/größe.safetensors"'"""
     ],
@@ -399,6 +400,12 @@ def test_a_precision_is_chosen_for_the_machine_and_names_the_run_without_a_depar
 def test_help_loads_nothing_heavy(run_py: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     result = run_py("--help", PYTHONPROFILEIMPORTTIME="1")
     assert result.returncode == 0
+    # Every group of options that a user chooses from is described, and no other.
+    inner = {"hydra", "prompts", "words"}
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()} - inner
+    described = re.findall(r"^  (\w+) {2,}\w", result.stdout, re.MULTILINE)
+    assert set(described) == {name for name in groups if not name.startswith("task_")}
+    assert "  name: equizero" in result.stdout and "$" not in result.stdout
     imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
     assert "hydra" in imported
     heavy = {"torch", "numpy", "pandas", "wandb", "numba", "scipy", "matplotlib", "transformers"}
@@ -408,3 +415,20 @@ def test_help_loads_nothing_heavy(run_py: Callable[..., subprocess.CompletedProc
 def test_schema_errors_are_raised_before_anything_heavy(configure: Configure) -> None:
     with pytest.raises(UserError, match=r"task\.space=words"):
         configure("task.space=words")
+
+
+@pytest.mark.parametrize(
+    ("value", "choices", "meant"),
+    [
+        ("c4", ("trivial", "rot90", "mirror"), "rot90"),
+        ("C4", ("trivial", "rot90", "mirror"), "rot90"),
+        ("λ-equitune", ("equitune", "lambda_equitune"), "lambda_equitune"),
+        ("lambda", ("equitune", "lambda_equitune"), "lambda_equitune"),
+        ("resnet18", ("ResNet18", "ResNet20"), "ResNet18"),
+    ],
+)
+def test_the_names_of_others_are_understood(
+    value: str, choices: tuple[str, ...], meant: str
+) -> None:
+    assert f"(did you mean {meant}?)" in str(unknown("group", value, choices))
+    assert "did you mean" not in str(unknown("group", "c4", ("verb", "direction")))
