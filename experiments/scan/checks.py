@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
 from experiments.errors import UserError, unknown
 from experiments.scan.grammar import ACTION_WORDS, COMMAND_WORDS
 from experiments.scan.identity import OPTIONS
+from experiments.scan.nets.backends import why_no_kernel
 from experiments.scan.sections import ScanGroup, ScanTask, load_group
 
 if TYPE_CHECKING:
@@ -127,10 +127,10 @@ def _check_options(task: ScanTask) -> None:
 def _check_pretraining(config: RunConfig) -> None:
     """Check and complete the settings of pretraining; None is the budget of the other back end."""
     settings, model = config.task.pretrain, config.model
-    compiled = importlib.util.find_spec("numba") is not None
-    if settings.backend == "numba" and not compiled:
-        raise UserError("task.pretrain.backend=numba: numba is not installed; choose: auto, torch")
-    settings.backend = "numba" if compiled and settings.backend != "torch" else "torch"
+    missing = why_no_kernel()
+    if settings.backend == "numba" and missing:
+        raise UserError(f"task.pretrain.backend=numba: {missing}; choose: auto, torch")
+    settings.backend = "torch" if missing or settings.backend == "torch" else "numba"
     full, short = settings.iterations, settings.iterations_without_kernel
     assert full is not None and short is not None
     if settings.backend == "torch" and short < full:

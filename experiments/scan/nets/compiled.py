@@ -8,12 +8,15 @@ process compiles for it, and both load the result.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import logging
 import os
+import stat
 import subprocess
 import sys
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -82,8 +85,16 @@ class Loop:
     def native(self) -> Callable[..., None]:
         """The compiled function; compiles on the first call with a given key."""
         compiler = numba.njit(cache=True, nogil=True, fastmath=numerics.FAST, error_model="numpy")
-        function: Callable[..., None] = compiler(self._build(self._digest))
-        return function
+        function = self._build(self._digest)
+        compiled: Callable[..., None]
+        try:
+            compiled = compiler(function)
+        except RuntimeError as error:  # neither this checkout nor HOME can be written
+            if "no locator" not in str(error):
+                raise
+            _cache_elsewhere()
+            compiled = compiler(function)
+        return compiled
 
     def prepare(self, key: Key) -> None:
         """Make sure that the version of the loop for a key is in numba's cache.
@@ -132,6 +143,31 @@ class Loop:
         words = "-".join(map(str, key))
         name = f"{self._purpose}-{words}-{version}-{self._digest[:16]}.compiled"
         return Path(self.native.stats.cache_path, name)  # type: ignore[attr-defined]
+
+
+def _cache_elsewhere() -> None:
+    """Let numba, and processes that this one starts, keep compiled code among temporary files.
+
+    What lies there is run. So it must be a folder of our own that nobody else can write.
+    """
+    folder = Path(tempfile.gettempdir(), f"equitune-numba-{os.getuid()}")
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    facts = folder.lstat() if folder.exists() else None
+    if facts is None or not stat.S_ISDIR(facts.st_mode) or _belongs_to_others(facts):
+        folder = Path(tempfile.mkdtemp(prefix="equitune-numba-"))
+    logger.warning(
+        "no folder for compiled kernels can be written (%s, HOME): they are kept in %s; "
+        "NUMBA_CACHE_DIR names another folder",
+        Path(__file__).parent,
+        folder,
+    )
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    numba.config.reload_config()  # type: ignore[no-untyped-call]
+
+
+def _belongs_to_others(facts: os.stat_result) -> bool:
+    return facts.st_uid != os.getuid() or bool(facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 M = TypeVar("M", bound=EncoderDecoder)

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 import equitune
+from experiments.scan.nets.backends import choose_backend
 from experiments.scan.nets.dropout import dropout_mask
 from experiments.scan.nets.model import Seq2Seq
 from experiments.scan.nets.stream import Stream
@@ -23,7 +24,6 @@ from experiments.scan.nets.training import (
     Settings,
     TorchTrainer,
     Trainer,
-    choose_backend,
     decode_greedy,
     sequence_loss,
 )

@@ -8,10 +8,8 @@ use; `make_trainer` chooses.
 from __future__ import annotations
 
 import copy
-import importlib.util
 import logging
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from experiments.scan.nets.backends import choose_backend
 from experiments.scan.nets.dropout import dropout_mask, threshold
 from experiments.scan.nets.group_model import GroupSeq2Seq
 from experiments.scan.nets.model import EncoderDecoder, Seq2Seq
@@ -27,7 +26,6 @@ from experiments.scan.nets.stream import Stream as Stream
 
 logger = logging.getLogger(__name__)
 
-BACKENDS = ("auto", "numba", "torch")
 ITERATION = "iteration"
 
 
@@ -111,7 +109,7 @@ def make_trainer(model: EncoderDecoder, settings: Settings, backend: str = "auto
         model: network on the CPU; the run has its precision (float32, or float64 for tests).
         settings: hyper-parameters.
         backend: "numba" (compiled), "torch" (the specification, about 30 times slower), or
-            "auto" (default): numba where it is installed, else torch with a warning.
+            "auto" (default): numba where it can compile, else torch with a warning.
 
     Returns:
         A trainer at iteration 0.
@@ -130,28 +128,6 @@ def make_trainer(model: EncoderDecoder, settings: Settings, backend: str = "auto
 
     assert isinstance(model, Seq2Seq)
     return NumbaTrainer(model, settings)
-
-
-def choose_backend(backend: str) -> str:
-    """Return "numba" or "torch" for one of `BACKENDS`; warns once where numba is missing.
-
-    Raises:
-        ValueError: `backend` is unknown.
-    """
-    if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}: choose one of {', '.join(BACKENDS)}")
-    if backend != "auto":
-        return backend
-    if importlib.util.find_spec("numba"):
-        return "numba"
-    _warn_slow()
-    return "torch"
-
-
-@cache
-def _warn_slow() -> None:
-    """Say once per process that the slow back end is in use."""
-    logger.warning("numba is not installed: training SCAN with PyTorch, ~30 times slower")
 
 
 def check_range(

@@ -5,10 +5,15 @@ Compiling a cell in one precision takes about 15 s the first time; numba then ke
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import logging
+import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -17,7 +22,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 
-from experiments.scan.nets import training
+from experiments.errors import UserError
+from experiments.scan.nets import backends
 from experiments.scan.nets.model import Seq2Seq
 from experiments.scan.nets.training import (
     Settings,
@@ -187,15 +193,65 @@ def test_loss_stops_after_the_first_predicted_end() -> None:
     assert sequence_loss(probabilities[:1].log(), target).item() == pytest.approx(-np.log(0.65))
 
 
+@pytest.mark.parametrize("reason", ["numba is not installed", "NUMBA_DISABLE_JIT is set"])
 def test_auto_falls_back_to_torch_with_one_warning(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, reason: str
 ) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    training._warn_slow.cache_clear()
+    if "installed" in reason:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    else:
+        monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    backends._warn_slow.cache_clear()
     with caplog.at_level(logging.WARNING):
         trainers = [make_trainer(Seq2Seq("RNN"), Settings()) for _ in range(2)]
     assert all(isinstance(trainer, TorchTrainer) for trainer in trainers)
-    assert [record.message.split(":")[0] for record in caplog.records] == ["numba is not installed"]
+    assert [record.message.split(":")[0] for record in caplog.records] == [reason]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("NUMBA_NUM_THREADS", "0"), ("NUMBA_NUM_THREADS", "many"), ("NUMBA_DISABLE_JIT", "yes")],
+)
+def test_a_variable_with_which_numba_cannot_be_imported_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=rf"^{name}={value} must be a whole number from [01]$"):
+        backends.choose_backend("auto")
+
+
+def test_where_nothing_can_be_written_kernels_are_kept_in_a_folder_of_our_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What is in such a folder is run, so that one which others can write is not taken."""
+    from numba.core import caching
+
+    from experiments.scan.nets import kernel
+
+    kind = caching.CompileResultCacheImpl
+    named = [c for c in kind._locator_classes if "UserProvided" in c.__name__]
+    assert named
+    monkeypatch.setattr(kind, "_locator_classes", named)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def kept() -> Path:
+        monkeypatch.setenv("NUMBA_CACHE_DIR", "")
+        numba.config.reload_config()
+        loop = copy.copy(kernel.LOOP)
+        vars(loop).pop("native", None)
+        return Path(loop.native.stats.cache_path).parent  # type: ignore[attr-defined]
+
+    try:
+        own = tmp_path / f"equitune-numba-{os.getuid()}"
+        assert kept() == kept() == own
+        assert own.stat().st_mode & 0o777 == 0o700
+        own.chmod(0o777)
+        other = kept()
+        assert other != own and other.parent == tmp_path
+        assert other.stat().st_mode & 0o777 == 0o700
+    finally:
+        monkeypatch.undo()
+        numba.config.reload_config()
 
 
 def test_make_trainer_refuses_unknown_choices() -> None:
