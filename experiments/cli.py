@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -53,6 +52,10 @@ def _job(raw: DictConfig) -> None:
 
 def main() -> None:
     """Compose, check and run; end with one line and a non-zero status if something is wrong."""
+    # Hydra takes these at the beginning or the end, and not in the middle.
+    program, *words = sys.argv
+    flags = [word for word in words if word in ("-m", "--multirun")]
+    sys.argv = [program, *flags, *(word for word in words if word not in flags)]
     if DEBUGGING:
         _job()
         return
@@ -66,9 +69,8 @@ def main() -> None:
         _end(str(stopped), STOPPED)
     except KeyboardInterrupt:
         _end("interrupted; the same command resumes", 130)
-    except BrokenPipeError:  # as of `run.py --help | head`: nobody reads any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(128 + signal.SIGPIPE)
+    except BrokenPipeError:  # an OSError, but no bad input
+        raise
     except BAD_INPUT as error:
         _end(describe(error), 1)
 

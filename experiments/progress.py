@@ -66,7 +66,7 @@ def progress(label: str, total: int, start: int = 0, shorter: str = "") -> Itera
     Yields:
         An object whose ``update(done, note)`` is called now and then.
     """
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():  # None: a worker whose output is closed
         yield Progress(label, total, start, shorter)
         return
     from rich.console import Console

@@ -76,7 +76,7 @@ class FinishedRun:
 
     def rows(self) -> list[dict[str, str]]:
         """Read the run's metric rows."""
-        with open(self.folder / "metrics.csv", newline="") as stream:
+        with open(self.folder / "metrics.csv", newline="", encoding="utf-8") as stream:
             return list(csv.DictReader(stream))
 
 

@@ -96,19 +96,35 @@ class WandbTracker(Tracker):
 
 
 def _server() -> tuple[str, int]:
-    """Return host and port of the wandb server."""
-    address = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai")
-    return address.hostname or "", address.port or (80 if address.scheme == "http" else 443)
+    """Return host and port of the wandb server.
+
+    Raises:
+        ValueError: If WANDB_BASE_URL is no address.
+    """
+    given = os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
+    try:
+        address = urlsplit(given)
+        port = address.port
+    except ValueError as error:
+        raise ValueError(f"WANDB_BASE_URL={given} is no address ({error})") from error
+    return address.hostname or "", port or (80 if address.scheme == "http" else 443)
 
 
 def has_key() -> bool:
-    """Return whether wandb could log in without asking."""
+    """Return whether wandb could log in without asking.
+
+    Raises:
+        ValueError: If the file that may hold the key cannot be read, or the server has no address.
+    """
     if os.environ.get("WANDB_API_KEY"):
         return True
+    server = _server()[0]
     try:
-        return netrc.netrc().authenticators(_server()[0]) is not None
-    except (OSError, netrc.NetrcParseError):
+        return netrc.netrc().authenticators(server) is not None
+    except OSError:
         return False
+    except (netrc.NetrcParseError, UnicodeError) as error:
+        raise ValueError(f"{Path('~/.netrc').expanduser()} cannot be read ({error})") from error
 
 
 @functools.cache
@@ -138,11 +154,15 @@ def choose_mode(wanted: str) -> str:
         return chosen
     if chosen == "auto" and any(name in os.environ for name in JOBS):
         return "offline"
-    missing = "key" if not has_key() else "" if reachable(*_server()) else "network"
+    try:
+        missing = "no key" if not has_key() else "" if reachable(*_server()) else "no network"
+    except ValueError as error:
+        log.warning("wandb: %s, so this is logged offline", error)
+        return "offline"
     if not missing:
         return "online"
     if chosen == "online":
-        log.warning("wandb: no %s, so this is logged offline", missing)
+        log.warning("wandb: %s, so this is logged offline", missing)
     return "offline"
 
 

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from experiments.rows import SCALES
+from experiments.terminal import run_program
 from scripts._claims_report import make_report
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,4 +75,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_program(main)

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple, Self
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.cli import BAD_INPUT
+from experiments.terminal import run_program
 from scripts._claims_file import read_claims
 from scripts._claims_report import FILE
 from scripts._demo_display import DONE, FAILED, RUNNING, Display
@@ -380,4 +381,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_program(main)

@@ -22,6 +22,7 @@ from experiments.cli import BAD_INPUT, describe
 from experiments.errors import STOPPED, Interrupted
 from experiments.registry import load_task
 from experiments.stopping import catch_signals
+from experiments.terminal import run_program
 from scripts._run_jobs import configurations
 
 
@@ -94,4 +95,4 @@ _CACHES = ("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "XDG_CACHE_HOME")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments.files import is_plain_name
 from experiments.record_files import parse_record
 from experiments.rows import COLUMNS, METHODS, PROTOCOLS, SCALES
+from experiments.terminal import run_program
 from scripts._results import finished_runs
 from scripts._rows import BUILT_ON, KEY_COLUMNS, Row, read_metrics
 from scripts._sentences import FOREIGN, SUFFIX, write_sentences
@@ -232,4 +233,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

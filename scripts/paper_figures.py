@@ -20,6 +20,7 @@ from rich.text import Text
 
 from experiments.errors import unknown
 from experiments.rows import SCALES
+from experiments.terminal import run_program
 from scripts._artefacts import ARTEFACTS
 from scripts._cells import SPREADS
 from scripts._options import Options
@@ -110,4 +111,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_program(main)

@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.files import write_text
+from experiments.terminal import run_program
 from scripts._report_page import write_page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,4 +82,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_program(main)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import logging
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.registry import TASKS
+from experiments.terminal import run_program
 from scripts._run_list import STATES, count, find_all, lines
 
 
@@ -132,6 +132,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `runs.py list | head`
-    sys.exit(main())
+    run_program(main)

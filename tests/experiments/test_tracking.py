@@ -82,6 +82,27 @@ def test_a_job_of_a_cluster_is_offline_unless_told_otherwise(
     assert tracking.choose_mode("auto") == "online"
 
 
+def test_surroundings_that_cannot_be_read_are_named_and_logged_offline(
+    no_key: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / ".netrc").write_bytes(
+        "machine elsewhere login Müller password x\n".encode("latin-1")
+    )
+    (tmp_path / ".netrc").chmod(0o600)
+    assert tracking.choose_mode("auto") == "offline"
+    assert f"{tmp_path}/.netrc cannot be read" in caplog.messages[-1]
+    (tmp_path / ".netrc").write_text("machine elsewhere nonsense\n")
+    assert tracking.choose_mode("online") == "offline"
+    assert f"{tmp_path}/.netrc cannot be read" in caplog.messages[-1]
+    for key in ("", "0" * 40):
+        monkeypatch.setenv("WANDB_API_KEY", key)
+        for address in ("http://localhost:80a", "http://[::1", "http://localhost:99999999"):
+            monkeypatch.setenv("WANDB_BASE_URL", address)
+            assert tracking.choose_mode("auto") == "offline"
+            assert f"WANDB_BASE_URL={address} is no address" in caplog.messages[-1]
+            assert "\n" not in caplog.messages[-1]
+
+
 def test_a_server_that_is_not_there_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
