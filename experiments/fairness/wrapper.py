@@ -59,7 +59,9 @@ class EquivariantLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc, no-
         past_key_values: Any = None,
         use_cache: bool | None = None,
         logits_to_keep: int | Tensor = 0,
-        **options: Any,
+        labels: Tensor | None = None,
+        cache_position: Tensor | None = None,
+        **others: Any,
     ) -> CausalLMOutputWithPast:
         """Return the logits of every next token, [B, T, V], and the cache of all G * B rows.
 
@@ -70,11 +72,29 @@ class EquivariantLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc, no-
             past_key_values: The cache of an earlier call.
             use_cache: Whether to return one.
             logits_to_keep: Logits of so many last tokens alone; 0: of all.
-            options: For the model.
+            labels: The same tokens, [B, T], -100 where they do not count; the loss is returned.
+            cache_position: Places of the tokens in the cache, [T].
+            others: Refused, unless they are None, False or ``return_dict=True``.
+
+        Raises:
+            ValueError: For what one average over the group has not: other inputs than tokens,
+                hidden states and attentions, tuples, masks that are not [B, T].
         """
+        wanted = {k: v for k, v in others.items() if v is not None and v is not False}
+        if others.get("return_dict") is False:
+            raise ValueError("return_dict=False: an equivariant model returns a named output")
+        if refused := sorted(wanted.keys() - {"return_dict"}):
+            raise ValueError(f"an equivariant model does not take {', '.join(refused)}")
+        if labels is not None and not (isinstance(logits_to_keep, int) and logits_to_keep == 0):
+            raise ValueError("labels need the logits of all tokens: leave logits_to_keep at 0")
         order, rows = self.ids.group.order, input_ids.shape[0]
 
         def repeat(value: Tensor | None) -> Tensor | None:
+            if value is not None and not (isinstance(value, Tensor) and value.ndim == 2):
+                raise ValueError(
+                    "masks and positions must be [batch, tokens]; a static cache makes others: "
+                    'choose cache_implementation="dynamic"'
+                )
             return None if value is None else value.repeat(order, 1)
 
         found = self.network(
@@ -84,11 +104,16 @@ class EquivariantLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc, no-
             past_key_values=past_key_values,
             use_cache=use_cache,
             logits_to_keep=logits_to_keep,
-            **options,
+            return_dict=True,
+            **({} if cache_position is None else {"cache_position": cache_position}),
         )
         undone = self.scores.undo(found.logits.unflatten(0, (order, rows)))
+        logits = equitune.average(undone, self.weights)
+        loss = None
+        if labels is not None:
+            loss = self.network.loss_function(logits, labels, vocab_size=logits.shape[-1])
         return CausalLMOutputWithPast(
-            logits=equitune.average(undone, self.weights), past_key_values=found.past_key_values
+            loss=loss, logits=logits, past_key_values=found.past_key_values
         )
 
     @torch.no_grad()
@@ -96,9 +121,16 @@ class EquivariantLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc, no-
         """Generate as any model of transformers does; see its documentation.
 
         Raises:
-            ValueError: For beam search, which reorders a cache of B rows where this one has G * B.
+            ValueError: For beam search, which reorders a cache of B rows where this one has G * B,
+                and for a cache of a fixed size.
         """
         config = options.get("generation_config") or self.generation_config
+        cache = options.get("cache_implementation") or getattr(config, "cache_implementation", None)
+        if cache not in (None, "dynamic"):
+            raise ValueError(
+                f"cache_implementation={cache}: it is made for one row of each text; choose "
+                'cache_implementation="dynamic"'
+            )
         beams = options.get("num_beams") or getattr(config, "num_beams", None) or 1
         if beams > 1:
             raise ValueError(

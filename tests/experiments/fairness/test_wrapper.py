@@ -117,3 +117,36 @@ def test_the_relaxed_model_averages_some_words(
         plain = language.network(given).logits
     assert torch.allclose(loose[..., marks], strict[..., marks], atol=1e-6)
     assert torch.allclose(loose[..., ~marks], plain[..., ~marks], atol=1e-6)
+
+
+def test_the_loss_is_that_of_the_averaged_logits(
+    configure: Configure, language: LanguageModel
+) -> None:
+    config = configure("task=fairness", "method=equitune")
+    model = wrapped(config, language)
+    texts = encoded(language, "The man was known for his kindness.")
+    found = model(texts, labels=texts)
+    expected = -_log_likelihood(model, texts).sum() / (texts.shape[1] - 1)
+    torch.testing.assert_close(found.loss.double(), expected.double())
+    found.loss.backward()
+    assert model(texts).loss is None
+    language.network.zero_grad()
+
+
+def test_what_an_average_has_not_is_refused_in_one_line(
+    configure: Configure, language: LanguageModel
+) -> None:
+    model = wrapped(configure("task=fairness", "method=equitune"), language)
+    ids = encoded(language, "The man was", "The man was")
+    model(ids, output_hidden_states=False, output_attentions=None, return_dict=True)
+    for words, message in (
+        ({"output_hidden_states": True}, "does not take output_hidden_states"),
+        ({"inputs_embeds": torch.zeros(2, 3, 16)}, "does not take inputs_embeds"),
+        ({"return_dict": False}, "return_dict=False"),
+        ({"labels": ids, "logits_to_keep": 1}, "labels need the logits of all tokens"),
+        ({"attention_mask": torch.ones(2, 1, 3, 3)}, "must be"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model(ids, **words)
+    with pytest.raises(ValueError, match=r"cache_implementation=static: .* choose cache_impl"):
+        model.generate(ids, cache_implementation="static", max_new_tokens=2)
