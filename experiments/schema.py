@@ -248,8 +248,8 @@ def _check_checkpoint(config: RunConfig) -> None:
         raise UserError("stage=pretrain makes no use of model.checkpoint; give one of the two")
     if not Path(checkpoint).is_file():
         raise UserError(
-            f"model.checkpoint={checkpoint}: no such file; give a .safetensors file, or for "
-            "task=cnn a .pt or .th file"
+            f"model.checkpoint={checkpoint}: no such file; give a file of weights: .safetensors, "
+            "or .pt, .pth, .th, .ckpt, .bin with tensors alone"
         )
 
 

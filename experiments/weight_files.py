@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import torch
 from torch import Tensor
@@ -15,20 +18,25 @@ from experiments.files import load_tensors
 
 #: Mismatches that a line names.
 _NAMED = 3
-_PICKLES = (".th", ".pt", ".pth")
+_PICKLES = (".th", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 #: Keys under which a checkpoint may hold the weights, beside other things.
-_WRAPPERS = ("state_dict", "model")
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
+#: What DataParallel, torch.compile and Lightning, or a class around the network, put before names.
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
+#: Where stable-baselines3's archive has the weights.
+_POLICY = "policy.pth"
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
     """Read the weights of a network.
 
     Args:
-        path: A ``.safetensors`` file, or a ``.th``, ``.pt`` or ``.pth`` file that holds tensors by
-            name, alone or under ``state_dict`` or ``model``.
+        path: A ``.safetensors`` file; a ``.th``, ``.pt``, ``.pth``, ``.bin``, ``.ckpt`` or ``.tar``
+            file of PyTorch's that holds tensors by name, alone or under a usual key; or a ``.zip``
+            of stable-baselines3.
 
     Returns:
-        The tensors by name; a ``module.`` before all names is removed.
+        The tensors by name; what wrappers of networks put before all names is removed.
 
     Raises:
         UserError: If the file is missing, damaged, of another kind, would run code, or has a value
@@ -38,8 +46,10 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         found: object = load_tensors(path, own=False)[0]
     elif path.suffix in _PICKLES:
         found = unpickle(path)
+    elif path.suffix == ".zip":
+        found = _policy(path)
     else:
-        kinds = ", ".join((".safetensors", *_PICKLES))
+        kinds = ", ".join((".safetensors", *_PICKLES, ".zip"))
         raise UserError(f"{path}: weights are read from files of these kinds: {kinds}")
     return check_weights(found, str(path))
 
@@ -57,11 +67,35 @@ def unpickle(path: Path) -> object:
             f"{path}: is TorchScript, a program that holds its weights, and no program of a file "
             "is run; give a file of the weights alone"
         )
+    return _unpickled(path, path)
+
+
+def _unpickled(content: Path | IO[bytes], path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of what cannot be read in the end
+            warnings.simplefilter("ignore")
+            return torch.load(content, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle fails in any way
-        reason = _reason(error)
-        raise UserError(f"{path}: not a complete file of tensors alone ({reason})") from error
+        raise UserError(
+            f"{path}: not a complete file of tensors alone ({_reason(error)}); "
+            "torch.save(network.state_dict(), FILE) writes one"
+        ) from error
+
+
+def _policy(path: Path) -> object:
+    """Read the weights in an archive of stable-baselines3; nothing else in it is read.
+
+    Raises:
+        UserError: If it is no such archive, or they ask for code.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = io.BytesIO(archive.read(_POLICY))
+    except (OSError, zipfile.BadZipFile, KeyError) as error:
+        raise UserError(
+            f"{path}: no archive of stable-baselines3, with a file {_POLICY} in it"
+        ) from error
+    return _unpickled(content, path)
 
 
 def _reason(error: Exception) -> str:
@@ -99,6 +133,12 @@ def check_weights(found: object, origin: str) -> dict[str, Tensor]:
             break
     if not isinstance(found, Mapping) or not found:
         raise UserError(f"{origin}: holds no tensors by name, but a {type(found).__name__}")
+    if not any(isinstance(value, Tensor) for value in found.values()):
+        names = listed([str(name) for name in found])
+        raise UserError(
+            f"{origin}: holds {names}, and no tensors by name, alone or under one of the keys "
+            f"{', '.join(_WRAPPERS)}"
+        )
     for name, value in found.items():
         dense = isinstance(value, Tensor) and value.layout == torch.strided
         if not isinstance(name, str) or not dense or value.is_meta or value.is_quantized:
@@ -108,9 +148,10 @@ def check_weights(found: object, origin: str) -> dict[str, Tensor]:
         # The mask of attention is minus infinity, and computed anew.
         if not value.isfinite().all() and not name.endswith("attn_mask"):
             raise UserError(f"{origin}: {name} has values that are not finite")
-    # DataParallel puts this before all names.
-    prefix = "module." if all(name.startswith("module.") for name in found) else ""
-    return {name.removeprefix(prefix): value.detach() for name, value in found.items()}
+    weights = {name: value.detach() for name, value in found.items()}
+    while prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in weights)), None):
+        weights = {name.removeprefix(prefix): value for name, value in weights.items()}
+    return weights
 
 
 def name_faults(

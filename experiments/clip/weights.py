@@ -22,7 +22,6 @@ from experiments.weight_files import (
     listed,
     load_weights,
     name_faults,
-    unpickle,
     wrong_shapes,
 )
 
@@ -175,8 +174,6 @@ def put_file(built: nn.Module, path: Path, model: ClipModel) -> None:
         )
     if path.suffix == ".npz":
         _put_big_vision(built, path, model)
-    elif path.suffix == ".bin":  # what the hub calls them
-        put(built, check_weights(unpickle(path), str(path)), model)
     else:
         put(built, load_weights(path), model)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from experiments.cnn.backbones import SMALL, Backbone, parse
 from experiments.downloads import Unavailable, web_file
 from experiments.errors import UserError, one_line
-from experiments.files import file_digest, load_tensors
+from experiments.files import file_digest
 from experiments.hub import HubFile, hub_file
 from experiments.images import cifar
 from experiments.images.pretraining import is_ours, pretraining_data
@@ -20,8 +20,8 @@ from experiments.published import cached_digests
 from experiments.weight_files import (
     check_weights,
     listed,
+    load_weights,
     name_faults,
-    unpickle,
     wrong_shapes,
 )
 
@@ -237,8 +237,7 @@ def imagenet_weights(architecture: str, path: Path) -> dict[str, Tensor]:
         UserError: If the file is damaged, would run code, or is not that of the architecture.
     """
     family, name = parse(architecture)
-    safe = path.suffix == ".safetensors"
-    weights = check_weights(load_tensors(path, own=False)[0] if safe else unpickle(path), str(path))
+    weights = load_weights(path)
     if family == "timm":
         return check_weights(_as_timm(name, weights, path), str(path))
     # The layers of DenseNets had a dot more when their files were written.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -55,13 +55,26 @@ def weights_of(q_net: Any) -> dict[str, Tensor]:
     Args:
         q_net: ``model.q_net``, a network without convolutions.
     """
-    # There the flattening is a module of its own, so layers count from 0 and not from 1.
     return {
-        _renumber(name): value.detach().clone().cpu()
-        for name, value in q_net.q_net.state_dict().items()
+        name: value.detach().clone().cpu()
+        for name, value in own_names(q_net.q_net.state_dict()).items()
     }
 
 
-def _renumber(name: str) -> str:
-    layer, _, kind = name.partition(".")
-    return f"{int(layer) + 1}.{kind}"
+def own_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of a Q-network under the names of `build_network`.
+
+    Args:
+        weights: Under these names; under those of stable-baselines3's policy, of which the target
+            network is left out; or under those of the layers alone, which count from 0.
+    """
+    prefix = "q_net."
+    while any(name.startswith(prefix) for name in weights):
+        weights = {n.removeprefix(prefix): v for n, v in weights.items() if n.startswith(prefix)}
+    # There the flattening is a module of its own, so layers count from 0 and not from 1.
+    shift = 1 if "0.weight" in weights else 0
+    parts = {name: name.partition(".") for name in weights}
+    return {
+        f"{int(layer) + shift}.{kind}" if layer.isdecimal() else name: weights[name]
+        for name, (layer, _, kind) in parts.items()
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from experiments.dqn.network import build_network
 from experiments.dqn.orbits import LearnedValues
 from experiments.dqn.symmetry import Symmetry
 from experiments.errors import UserError
+from experiments.weight_files import listed, name_faults, wrong_shapes
 
 if TYPE_CHECKING:
     from torch import Tensor as Weights
@@ -72,10 +74,10 @@ def load_network(
     # Initial weights are drawn, and replaced.
     with torch.random.fork_rng(devices=[]):
         network = build_network(shape, hidden, actions)
-    needed = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in weights.items()}
-    if found != needed:
-        raise UserError(f"the weights {found} are of another network: it needs {needed}")
+    needed = network.state_dict()
+    if faults := [*name_faults(weights, needed, ()), *wrong_shapes(weights, needed)]:
+        sizes = " x ".join(str(size) for size in (math.prod(shape), *hidden, actions))
+        raise UserError(f"the weights are of another network than {sizes}: {listed(faults)}")
     network.load_state_dict(weights)
     network.eval()
     return network

@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from experiments.dqn.environment import make_environment
 from experiments.dqn.identity import kept_steps, recipe, training
+from experiments.dqn.network import own_names
 from experiments.dqn.training import make_learner, train
-from experiments.errors import Interrupted, UserError
-from experiments.files import load_tensors
+from experiments.errors import Interrupted
 from experiments.progress import progress
+from experiments.weight_files import load_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,10 +80,7 @@ def networks(config: RunConfig, run: Run) -> dict[int | None, dict[str, Tensor]]
         run.fact("pretrained_by", finished.record["name"])
         tensors, facts = finished.tensors(WEIGHTS)
         return {step: weights for step, weights in by_step(tensors, facts["kept"]).items()}
-    weights, _ = load_tensors(Path(config.model.checkpoint), own=False)
-    if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
-        raise UserError("the given weights are not all finite numbers")
-    return {None: weights}
+    return {None: own_names(load_weights(Path(config.model.checkpoint)))}
 
 
 def by_step(tensors: dict[str, Tensor], steps: Iterable[int]) -> dict[int, dict[str, Tensor]]:

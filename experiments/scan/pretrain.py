@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from experiments.errors import UserError
-from experiments.files import load_tensors
 from experiments.scan.data import (
     ACTIONS,
     COMMANDS,
@@ -22,6 +21,7 @@ from experiments.scan.nets.group_model import GroupSeq2Seq
 from experiments.scan.nets.model import EncoderDecoder, Seq2Seq
 from experiments.scan.nets.training import Settings, make_trainer
 from experiments.scan.translate import accuracy, translate_plain
+from experiments.weight_files import load_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,7 +81,7 @@ def load_model(config: RunConfig, run: Run) -> EncoderDecoder:
 
 
 def _read_checkpoint(model: EncoderDecoder, path: str) -> dict[str, Tensor]:
-    weights, _ = load_tensors(Path(path), own=False)
+    weights = load_weights(Path(path))
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     if found != expected:

@@ -19,7 +19,7 @@ from experiments.cnn.cifar_nets import CifarResNet, shortcut
 from experiments.cnn.weights import class_count, put_weights
 from experiments.errors import UserError
 from experiments.files import save_tensors
-from experiments.weight_files import load_weights
+from experiments.weight_files import _WRAPPERS, load_weights
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 PUBLIC = DATA / "cnn" / "resnet20-12fca82f.th"
@@ -194,12 +194,16 @@ def small() -> dict[str, Tensor]:
     return {"fc.weight": torch.ones(3, 2), "fc.bias": torch.zeros(3)}
 
 
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_weights_come_in_wrappers(tmp_path: Path, wrapper: str | None, prefix: str) -> None:
+@pytest.mark.parametrize("wrapper", [None, *_WRAPPERS])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod.net."])
+@pytest.mark.parametrize("ending", ["pt", "ckpt", "pth.tar"])
+def test_weights_come_in_wrappers(
+    tmp_path: Path, wrapper: str | None, prefix: str, ending: str
+) -> None:
     named = {prefix + name: value for name, value in small().items()}
-    torch.save({wrapper: named, "epoch": 3} if wrapper else named, tmp_path / "w.pt")
-    found = load_weights(tmp_path / "w.pt")
+    rest = {"epoch": 3, "optimizer_state_dict": {"state": {}, "param_groups": [{"lr": 0.1}]}}
+    torch.save({**rest, wrapper: named} if wrapper else named, tmp_path / f"w.{ending}")
+    found = load_weights(tmp_path / f"w.{ending}")
     assert list(found) == list(small())
     assert torch.equal(found["fc.weight"], torch.ones(3, 2))
 
@@ -231,6 +235,7 @@ def test_code_is_never_loaded(tmp_path: Path) -> None:
         ([torch.ones(1)], "holds no tensors by name, but a list"),
         ({}, "holds no tensors by name"),
         ({"a": torch.ones(1), "b": 3}, "b is a int, not an array"),
+        ({"epoch": 3, "ema": {}}, r"holds epoch, ema, and no tensors .* keys state_dict, model_st"),
         ({"a": torch.eye(2).to_sparse()}, "a is a Tensor, not an array"),
         ({"a": torch.tensor([1.0, float("nan")])}, "a has values that are not finite"),
     ],
@@ -254,6 +259,9 @@ def test_other_files_are_one_line(tmp_path: Path) -> None:
     for name in ("none.pth", "none.safetensors"):
         with pytest.raises(UserError, match="no such file"):
             load_weights(tmp_path / name)
+    (tmp_path / "other.zip").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"other.zip: no archive of stable-baselines3"):
+        load_weights(tmp_path / "other.zip")
     with pytest.raises(UserError, match=r"these kinds: .safetensors, .th, .pt, .pth"):
         load_weights(tmp_path / "weights.npz")
 

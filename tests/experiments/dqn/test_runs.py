@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import subprocess
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from experiments.dqn.environment import make_environment
 from experiments.dqn.envs.catalogue import SIMULATORS
 from experiments.dqn.identity import kept_steps, recipe
-from experiments.dqn.network import build_network, weights_of
+from experiments.dqn.network import build_network, own_names, weights_of
 from experiments.dqn.rollouts import Policies, play, play_gymnasium
 from experiments.dqn.training import make_learner, train
 from experiments.errors import UserError
 from experiments.runner import execute
 from experiments.schema import RunConfig, variant
+from experiments.weight_files import load_weights
 from tests.experiments.dqn.conftest import Alone
 
 Configure = Callable[..., RunConfig]
@@ -226,6 +229,50 @@ def test_an_environment_without_a_simulator_is_trusted_and_that_is_said(
     result = run_py(*mine, f"results={tmp_path}/other", PYTHONPATH=str(tmp_path))
     assert result.returncode == 1
     assert "Mine-v0 has no time limit" in result.stderr.splitlines()[-1]
+
+
+class Program:
+    """What a pickle may hold: a call."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.mkdir, (self.mark,)
+
+
+def test_networks_of_stable_baselines_are_read_under_all_their_names(
+    configure: Configure, tmp_path: Path
+) -> None:
+    """Its own archive, and what people save of it; of nothing in them code is run."""
+    settings = recipe(configure(*SHORT))
+    env = make_environment(configure(*SHORT).dataset)
+    learner = make_learner(env, settings, seed=3)
+    expected = weights_of(learner.q_net)
+    learner.save(tmp_path / "whole.zip")
+    torch.save(learner.policy.state_dict(), tmp_path / "policy.pth")
+    torch.save(learner.q_net.state_dict(), tmp_path / "q_net.pt")
+    torch.save({"model_state_dict": learner.q_net.q_net.state_dict()}, tmp_path / "layers.ckpt")
+    save_file(expected, tmp_path / "own.safetensors")
+    for name in ("whole.zip", "policy.pth", "q_net.pt", "layers.ckpt", "own.safetensors"):
+        found = own_names(load_weights(tmp_path / name))
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[key], value) for key, value in expected.items())
+    config = configure(*SHORT, f"model.checkpoint={tmp_path}/whole.zip", "method=equizero")
+    assert execute(config).rows()
+    mark = tmp_path / "mark"
+    with (
+        zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive,
+        archive.open("policy.pth", "w") as p,
+    ):
+        torch.save({"q_net.q_net.0.weight": Program(mark)}, p)
+    bad = configure(*SHORT, f"model.checkpoint={tmp_path}/bad.zip", "method=equizero")
+    with pytest.raises(UserError, match=r"bad.zip: not a complete file of tensors alone \(it asks"):
+        execute(bad)
+    assert not mark.exists()
+    other = configure(*SHORT, f"model.checkpoint={tmp_path}/q_net.pt", "task.recipe.hidden=[8]")
+    with pytest.raises(UserError, match=r"of another network than 4 x 8 x 2: it has no 5.weight"):
+        execute(other)
 
 
 OWN = """
