@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import copy
+import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from PIL import Image
 
 from benchmarks._fault_runs import SETTINGS
+from experiments.errors import UserError
 from experiments.registry import load_task
 from experiments.runner import execute
 from experiments.schema import RunConfig
 from experiments.stages import name_run
+from tests.experiments.conftest import ROOT
+from tests.experiments.fairness.published import BALLAST, PICKLE, gpt2, regard, write
 from tests.experiments.proofs import Keys, Watcher, at, others
 
 Configure = Callable[..., RunConfig]
@@ -168,3 +176,166 @@ def test_a_value_that_a_stage_reads_behind_its_name_is_found(
 
     monkeypatch.setitem(task.stages, "pretrain", replace(stage, identity=forgetful))
     assert "seed" in unnamed(configure(*given), "pretrain", read)
+
+
+ENVIRONMENT = """
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+from rewards import REWARD
+
+class Mine(CartPoleEnv):
+    def step(self, action):
+        observation, reward, *rest = super().step(action)
+        return observation, REWARD * reward, *rest
+
+gymnasium.register("Mine-v0", Mine, max_episode_steps=20)
+"""
+
+
+def own_dqn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    (folder / "mine_env.py").write_text(ENVIRONMENT)
+    (folder / "rewards.py").write_text("REWARD = 2.0\n")
+    monkeypatch.syspath_prepend(str(folder))
+    hidden = torch.nn.Sequential(torch.nn.Linear(4, 64), torch.nn.ReLU(), torch.nn.Linear(64, 2))
+    torch.save(hidden.state_dict(), folder / "q.pt")
+    given = ("dataset.environment=mine_env:Mine-v0", "dataset=cartpole", "task.recipe.hidden=[64]")
+    return [" ".join(given), " ".join((*given, f"model.checkpoint={folder}/q.pt"))]
+
+
+def own_scan(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    from experiments.scan.nets.model import Seq2Seq
+
+    torch.save(Seq2Seq("RNN").state_dict(), folder / "rnn.pth")
+    return [f"model.checkpoint={folder}/rnn.pth"]
+
+
+def images(folder: Path) -> str:
+    """Make a folder of images of two classes."""
+    for number in range(24):
+        split, kind = ("train", "test")[number % 2], ("cat", "dog")[number // 2 % 2]
+        path = folder / "images" / split / kind / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((40, 36), 60 + number).convert("RGB").save(path)
+    return f"dataset=images dataset.root={folder}/images dataset.classes=2"
+
+
+def own_clip(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    (folder / "prompts.txt").write_text("a drawing of a {}.\n")
+    (folder / "names.txt").write_text("tabby cat\nold dog\n")
+    data = f"{images(folder)} dataset.size=32 dataset.class_names={folder}/names.txt"
+    return [f"{data} dataset.prompts={folder}/prompts.txt method=equizero"]
+
+
+def own_cnn(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    from experiments.cnn.backbones import build_backbone
+
+    network = build_backbone("cifar:resnet20", 2, 32).model
+    torch.save({"state_dict": network.state_dict()}, folder / "resnet20.pth.tar")
+    data = f"{images(folder)} dataset.size=32 model.checkpoint={folder}/resnet20.pth.tar"
+    return [f"{data} method=equitune", f"{data} method=equizero task.training=none"]
+
+
+def own_fairness(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    network, scorer = write(folder / "gpt2", gpt2()), write(folder / "regard", regard())
+    (folder / "good.txt").write_text("kind\nbrave\n")
+    (folder / "bad.txt").write_text("cruel\n")
+    (folder / "neutral.txt").write_text("quiet\n")
+    for split in ("train", "dev", "test"):
+        (folder / f"{split}.tsv").write_text("1\tXYZ was kind.\n0\tXYZ sat.\n-1\tXYZ was cruel.\n")
+    words = " ".join(
+        (
+            f"task.scorers.words.positive={folder}/good.txt",
+            f"task.scorers.words.negative={folder}/bad.txt",
+            f"task.scorers.regardv3.source={scorer} task.scorers.regardv3.revision=null",
+            f"task.regard_data={folder} dataset.neutral={folder}/neutral.txt",
+        )
+    )
+    given = f"model=causal_lm model.source={network} task.tokens=5 {words}"
+    return [
+        f"{words} stage=regard task.judges=[words,bag,regardv3]",
+        f"{given} method=equizero task.scorer=bag",
+        f"{given} method=equitune task.relaxed=true task.judges=[words,regardv3,bag]",
+    ]
+
+
+#: Makes a user's own files, and runs that read them.
+OWN: dict[str, Callable[[Path, pytest.MonkeyPatch], list[str]]] = {
+    "scan": own_scan,
+    "dqn": own_dqn,
+    "cnn": own_cnn,
+    "clip": own_clip,
+    "fairness": own_fairness,
+}
+#: What belongs to this checkout, to the environment and to the machine.
+INSTALLED = (
+    ROOT,
+    *map(Path, (sys.prefix, sys.base_prefix, "/usr", "/etc", "/proc", "/sys", "/dev")),
+)
+
+
+def outside(paths: set[Path], results: Path) -> list[Path]:
+    """Return the files that belong to the user."""
+    found = sorted({path.resolve() for path in paths if path.is_file()})
+    return [
+        path
+        for path in found
+        if not any(path.is_relative_to(place.resolve()) for place in (*INSTALLED, results))
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", OWN)
+def test_files_that_a_stage_reads_decide_its_name(
+    configure: Configure,
+    watcher: Watcher,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    task: str,
+) -> None:
+    folder, results = tmp_path / "own", tmp_path / "results"
+    folder.mkdir()
+    seen, faults = set(), []
+    for words in OWN[task](folder, monkeypatch):
+        config = configure(f"task={task}", *settings(task, words), *words.split())
+        watcher.files.clear()
+        execute(config)
+        for stage, paths in watcher.files.items():
+            for path in outside(paths, results):
+                seen.add(path)
+                assert path.is_relative_to(folder), f"{stage} reads {path}"
+                if not renames(config, stage, path):
+                    faults.append(f"{stage} reads {path.relative_to(folder)}")
+    assert not faults
+    # The rest is read by code that is not Python (of safetensors and tokenizers), or by nobody.
+    for path in {path for path in folder.rglob("*") if path.is_file()} - seen:
+        if path.name not in (*BALLAST, PICKLE) and path.suffix != ".pyc":
+            assert renames(config, "evaluate", path), path
+
+
+def settings(task: str, words: str) -> list[str]:
+    """Return the settings of a small run that other words leave room for."""
+    given = {word.partition("=")[0] for word in words.split()}
+    drawn = ("dataset.per_class_train", "dataset.per_class_test")
+    planted = ("model.width", "model.heads", "model.layers")
+    gone = given | {*(drawn if "dataset" in given else ()), *(planted if "model" in given else ())}
+    return [word for word in SETTINGS[task].split() if word.partition("=")[0] not in gone]
+
+
+def renames(config: RunConfig, stage: str, path: Path) -> bool:
+    """Whether other content of a file makes another run of a stage, or is refused."""
+    task, content, facts = load_task(config.task.name), path.read_bytes(), path.stat()
+
+    def name() -> str:
+        try:
+            return name_run(task, task.stages[stage], config).hash
+        except UserError:
+            return "refused"
+
+    before = name()
+    path.write_bytes(content + b"\nzebra\n")
+    after = name()
+    path.write_bytes(content)
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert before != "refused" and name() == before
+    return after != before
