@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from scripts._cells import Spread
@@ -13,7 +14,19 @@ class Options(NamedTuple):
     Attributes:
         scales: Scales shown, each in blocks of its own.
         spread: How the spread over seeds is computed.
+        variants: Whether rows of fresh runs that depart from the protocol are taken in.
     """
 
     scales: tuple[str, ...] = ("paper",)
     spread: Spread = "sample"
+    variants: bool = False
+
+
+def figures_folder(results: Path, scale: str) -> Path:
+    """Return where artefacts are written: those of full-scale runs apart from all others.
+
+    Args:
+        results: The results folder.
+        scale: Of the rows: ``paper``, ``demo`` or ``all``.
+    """
+    return results / "figures" if scale == "paper" else results / scale / "figures"

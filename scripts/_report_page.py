@@ -10,12 +10,12 @@ from html import escape
 from pathlib import Path
 
 from experiments.rows import SCALES
-from scripts._artefacts import ARTEFACTS, Entry
+from scripts._artefacts import ARTEFACTS
 from scripts._cells import EN_DASH, NOT_REPORTED
 from scripts._claims_report import Report, make_report
 from scripts._claims_statistics import TESTED, overall
 from scripts._claims_tables import COUNTED, grouped
-from scripts._figures import Figure
+from scripts._departures import build, numbers
 from scripts._options import Options
 from scripts._report_html import artefact, badge, element, fold, notes, plain_table, table
 from scripts._report_sources import KEYS, Source, find_sources, hours
@@ -190,28 +190,18 @@ def _task(task: str, results: Results, sources: Sequence[Source], scale: str) ->
     for name, entry in ARTEFACTS.items():
         if entry.task != task:
             continue
-        built = _built(entry, results, options)
+        built = build(entry, results, options)
         rows = {
             _anchor(source): source.path
             for source in sources
             if source.task == task and (source.name in entry.sources or source.name not in named)
         }
-        ours = _numbers(built) != _numbers(_built(entry, blank, options))
+        ours = numbers(built) != numbers(build(entry, blank, options))
         command = f"python scripts/paper_figures.py --only {name} --scale {scale}"
         (shown if ours else empty).append(artefact(built, rows if ours else {}, command))
     if empty:
         shown.append(fold(f"Not run at this scale: {len(empty)} tables and figures", *empty))
     return element("section", element("h2", _TITLES[task]), *shown, id=task)
-
-
-def _built(entry: Entry, results: Results, options: Options) -> Table | Figure:
-    built = entry.build(results, options)
-    assert isinstance(built, Table | Figure)
-    return built
-
-
-def _numbers(built: Table | Figure) -> tuple[object, ...]:
-    return built.rows if isinstance(built, Figure) else built.blocks
 
 
 def _anchor(source: Source) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 from experiments.files import sha256
 from experiments.record_files import parse_record
 from experiments.rows import COLUMNS, RESULTS, SCALES
+from scripts import _checksums
 from scripts._rows import (
     REPORTED_COLUMNS,
     Row,
@@ -25,6 +26,7 @@ from scripts._rows import (
 from scripts._sentences import SUFFIX
 
 FOLDERS = ("paper", "measured", "runs")
+_EDITED = "{path} is not as it was kept ({sums}): its numbers count as they are now"
 _GAP = "{path} is missing: {lost}; git checkout restores it"
 
 
@@ -40,7 +42,7 @@ class Results:
             (`std` NaN where the paper gives none).
         skipped: How many run folders were skipped, by reason.
         gaps: A sentence for each file that is missing: that of the paper's rows, and committed ones
-            whose records are there.
+            whose records are there; and for each committed file that was changed since.
     """
 
     ours: pd.DataFrame
@@ -77,12 +79,14 @@ def load_results(
     skipped: Counter[str] = Counter()
     measured: list[Row] = []
     fresh: list[Row] = []
+    edited: list[Path] = []
     gaps = [] if reported.is_file() else [(reported, "none of the paper's numbers is shown")]
     for task in tasks:
         committed = results / "measured" / task
         records = sorted(committed.glob("*.json"))
         lost = (path.with_suffix(".csv") for path in records)
         gaps += [(path, "its rows are not counted") for path in lost if not path.is_file()]
+        edited += _checksums.changed(results / "measured", task)
         for path in sorted(committed.glob("*.csv")):
             if not path.stem.endswith(SUFFIX):
                 measured += read_measured(path)
@@ -90,8 +94,9 @@ def load_results(
             fresh += read_metrics(path)
     kept = [[row for row in rows if row.cells["scale"] in scales] for rows in (measured, fresh)]
     theirs = read_reported(reported) if reported.is_file() else []
-    named = tuple(_GAP.format(path=path, lost=lost) for path, lost in gaps)
-    return Results(merge(kept[0], kept[1]), _reported_frame(theirs), skipped, named)
+    named = [_GAP.format(path=path, lost=lost) for path, lost in gaps]
+    named += [_EDITED.format(path=path, sums=_checksums.NAME) for path in edited]
+    return Results(merge(kept[0], kept[1]), _reported_frame(theirs), skipped, tuple(named))
 
 
 def merge(measured: Iterable[Row], fresh: Iterable[Row]) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from rich.text import Text
 from experiments.rows import SCALES
 from experiments.terminal import run_program
 from scripts._claims_report import make_report
+from scripts._options import figures_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 # Where the output is a file or a pipe there is no screen to fit.
@@ -44,7 +45,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--results", type=Path, default=Path("results"), help="results folder (default: results)"
     )
     parser.add_argument(
-        "--out", type=Path, help="where files are written (default: figures/ in the results folder)"
+        "--out",
+        type=Path,
+        help="where files are written (default: figures/ in the results folder, or demo/figures/)",
     )
     parser.add_argument(
         "--scale", choices=SCALES, default="paper", help="scale of our rows (default: paper)"
@@ -69,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     report.show(console)
-    paths = report.write(chosen.out or chosen.results / "figures")
+    paths = report.write(chosen.out or figures_folder(chosen.results, chosen.scale))
     console.print(Text(f"Written: {', '.join(map(str, paths))}"), soft_wrap=True)
     return 0
 

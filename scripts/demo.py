@@ -32,6 +32,7 @@ from experiments.terminal import run_program
 from scripts._claims_file import read_claims
 from scripts._claims_report import FILE
 from scripts._demo_display import DONE, FAILED, RUNNING, Display
+from scripts._options import figures_folder
 from scripts._run_jobs import count, quoted
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -167,17 +168,8 @@ def reports(step: Step, results: Path) -> list[str]:
     """
     return [
         *("scripts/paper_figures.py", "--results", str(results), "--scale", "demo"),
-        *("--out", str(figures(results)), "--only", *step.artefacts),
+        *("--only", *step.artefacts),
     ]
-
-
-def figures(results: Path) -> Path:
-    """Return where pictures and tables go: apart from those of full-scale runs.
-
-    Args:
-        results: The results folder.
-    """
-    return results / "demo" / "figures"
 
 
 class Stop:
@@ -313,7 +305,7 @@ def _run(step: Step, total: int, seed: int, results: Path, display: Display, sto
             again = shlex.join(["python", *words])
             display.say("\n".join([*tail, f"To do this part again: {again}"]))
             return False
-    shown = _near(_first_file(figures(results) / step.artefacts[0]))
+    shown = _near(_first_file(figures_folder(results, "demo") / step.artefacts[0]))
     took = f"{time.monotonic() - start:.0f} s ({spent:.0f} s of CPU)"
     display.show(step.task, DONE, f"{took}, see {shown}")
     return True
@@ -354,7 +346,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     end = (
         [
             *("scripts/claims.py", "--results", str(results), "--scale", "demo"),
-            *("--out", str(figures(results))),
         ],
         ["scripts/report.py", "--results", str(results), "--demo"],
     )

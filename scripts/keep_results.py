@@ -21,6 +21,7 @@ from experiments.files import is_plain_name
 from experiments.record_files import parse_record
 from experiments.rows import COLUMNS, METHODS, PROTOCOLS, SCALES
 from experiments.terminal import run_program
+from scripts import _checksums
 from scripts._results import finished_runs
 from scripts._rows import BUILT_ON, KEY_COLUMNS, Row, read_metrics
 from scripts._sentences import FOREIGN, SUFFIX, write_sentences
@@ -140,6 +141,9 @@ def keep(results: Path, task: str, name: str, conditions: Sequence[Condition]) -
     (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     own = [run for run, rows in chosen.items() if rows[0].cells["model"] not in FOREIGN]
     write_sentences(folder / f"{name}{SUFFIX}.csv", [runs / run for run in own])
+    endings = (".csv", ".json", f"{SUFFIX}.csv")
+    written = (folder / f"{name}{ending}" for ending in endings)
+    _checksums.note(folder.parent, [path for path in written if path.is_file()])
     return folder / f"{name}.csv", len(chosen)
 
 

@@ -23,7 +23,8 @@ from experiments.rows import SCALES
 from experiments.terminal import run_program
 from scripts._artefacts import ARTEFACTS
 from scripts._cells import SPREADS
-from scripts._options import Options
+from scripts._departures import build
+from scripts._options import Options, figures_folder
 from scripts._results import load_results
 
 # Where the output is a file or a pipe there is no screen to fit.
@@ -37,7 +38,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         arguments: Words after the program's name; those of the process by default.
 
     Returns:
-        The choices: results, out (None: figures/ under results), only, scale, spread.
+        The choices: results, out (None: figures/ under results), only, scale, spread, variants.
     """
     parser = argparse.ArgumentParser(
         prog="paper_figures.py",
@@ -47,7 +48,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--results", type=Path, default=Path("results"), help="results folder (default: results)"
     )
     parser.add_argument(
-        "--out", type=Path, help="where files are written (default: figures/ in the results folder)"
+        "--out",
+        type=Path,
+        help="where files are written (default: figures/ in the results folder, or demo/figures/)",
     )
     parser.add_argument("only", nargs="*", metavar="NAME", help="artefacts (default: all)")
     parser.add_argument(
@@ -64,6 +67,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         choices=SPREADS,
         default="sample",
         help="over seeds: the sample standard deviation (default) or the authors' smaller one",
+    )
+    parser.add_argument(
+        "--variants",
+        action="store_true",
+        help="take in the rows of your runs that depart from the protocol, and say so",
     )
     chosen = parser.parse_intermixed_args(arguments)
     chosen.only = [*chosen.only, *chosen.named] or list(ARTEFACTS)
@@ -93,13 +101,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         tasks = tuple(dict.fromkeys(ARTEFACTS[name].task for name in names))
         results = load_results(chosen.results, tasks, scales)
-        artefacts = [
-            ARTEFACTS[name].build(results, Options(scales, chosen.spread)) for name in names
-        ]
+        options = Options(scales, chosen.spread, chosen.variants)
+        artefacts = [build(ARTEFACTS[name], results, options) for name in names]
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    out = chosen.out or chosen.results / "figures"
+    out = chosen.out or figures_folder(chosen.results, chosen.scale)
     for artefact in artefacts:
         artefact.show(console)
         artefact.write(out)
