@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError, YAMLError  # type: ignore[import-untyped]
 
 from experiments.errors import STOPPED, Interrupted, UserError, unknown
 from experiments.registry import TASKS
@@ -27,10 +28,20 @@ log = logging.getLogger(__name__)
 FULL_ERROR = "HYDRA_FULL_ERROR"
 #: Whether the user asked Hydra for whole tracebacks.
 DEBUGGING = os.environ.get(FULL_ERROR) == "1"
+#: Hydra's flags, and those that a value follows.
+_FLAGS = ("-m", "--multirun", "--resolve")
+_VALUED = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--cfg", "-c")
 #: Words that Hydra takes as they are.
 _PLAIN = r"[\w./+~@:-]+=[\w./:,+ -]*"
 #: What escapes from composing and checking (a ValueError: Hydra's own for ``method=null``).
-BAD_INPUT = (UserError, HydraException, OmegaConfBaseException, OSError, ValueError)
+BAD_INPUT = (
+    UserError,
+    HydraException,
+    OmegaConfBaseException,
+    YAMLError,
+    OSError,
+    ValueError,
+)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -52,10 +63,7 @@ def _job(raw: DictConfig) -> None:
 
 def main() -> None:
     """Compose, check and run; end with one line and a non-zero status if something is wrong."""
-    # Hydra takes these at the beginning or the end, and not in the middle.
-    program, *words = sys.argv
-    flags = [word for word in words if word in ("-m", "--multirun")]
-    sys.argv = [program, *flags, *(word for word in words if word not in flags)]
+    sys.argv[1:] = _flags_first(sys.argv[1:])
     if DEBUGGING:
         _job()
         return
@@ -73,6 +81,22 @@ def main() -> None:
         raise
     except BAD_INPUT as error:
         _end(describe(error), 1)
+
+
+def _flags_first(words: list[str]) -> list[str]:
+    """Return the words with Hydra's flags in front, where they may stand anywhere.
+
+    Hydra takes none between two of the form KEY=VALUE.
+    """
+    flags, others, left = list[str](), list[str](), iter(words)
+    for word in left:
+        if word in _VALUED:
+            flags += [word, *([value] if (value := next(left, None)) is not None else [])]
+        elif word in _FLAGS or word.partition("=")[0] in _VALUED:
+            flags.append(word)
+        else:
+            others.append(word)
+    return [*flags, *others]
 
 
 def _end(line: str, status: int) -> NoReturn:
@@ -171,6 +195,9 @@ def describe(error: Exception) -> str:
         return str(explain(cause))
     if isinstance(error, OmegaConfBaseException):
         return str(explain(error))
+    if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark or error.context_mark):
+        place = f"{mark.name}:{mark.line + 1}:{mark.column + 1}".replace("\t", " ")
+        return f"{place}: no YAML: {error.problem or error.context}"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -192,6 +192,7 @@ def load(raw: DictConfig, *, bfloat16: bool | None = None) -> RunConfig:
     except OmegaConfBaseException as error:
         raise explain(error) from error
     assert isinstance(config, RunConfig)
+    _check_texts(config, OmegaConf.to_container(raw), "")
     check_values(config)
     if config.stage not in task.stages:
         raise unknown(f"task={task.name} stage", config.stage, task.stages)
@@ -266,6 +267,29 @@ def explain(error: OmegaConfBaseException) -> UserError:
 def _full_names(key: str, siblings: Iterable[Any]) -> list[str]:
     prefix = key.rpartition(".")[0]
     return [f"{prefix}.{name}" if prefix else str(name) for name in siblings]
+
+
+def _check_texts(value: Any, given: Any, key: str) -> None:
+    """Refuse a text that YAML has read as something else, such as the word no.
+
+    Args:
+        value: What the configuration has.
+        given: The same as it was read.
+        key: Its key.
+    """
+    if dataclasses.is_dataclass(value):
+        value = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+    if isinstance(value, str) and isinstance(given, bool | float):
+        raise UserError(
+            f"{key}: YAML reads {given!r} where a text is due: no, yes, on, off and numbers that "
+            "are texts need quotes, as 'no'"
+        )
+    if isinstance(value, Mapping) and isinstance(given, Mapping):
+        for name in value.keys() & given.keys():
+            _check_texts(value[name], given[name], f"{key}.{name}".lstrip("."))
+    if isinstance(value, list | tuple) and isinstance(given, list) and len(value) == len(given):
+        for one, other in zip(value, given, strict=True):
+            _check_texts(one, other, key)
 
 
 def _check_given(merged: DictConfig | ListConfig) -> None:

@@ -64,7 +64,8 @@ def check_lists(group: FairnessGroup) -> None:
     """Refuse lists that cannot be an action, before any model is loaded.
 
     Raises:
-        UserError: If there is no list, lengths differ, or a word stands in two places.
+        UserError: If there is no list, lengths differ, a word stands in two places, or has a space
+            around it.
     """
     lists = {**group.equality, **group.coreference}
     if set(group.equality) & set(group.coreference):
@@ -84,6 +85,10 @@ def check_lists(group: FairnessGroup) -> None:
     seen: dict[str, str] = {}
     for where, words in [*lists.items(), ("general", group.general)]:
         for word in words:
+            if not word or word != word.strip():
+                raise UserError(
+                    f"group={group.name}: {where} has {word!r}; a word has no space around it"
+                )
             if word.lower() in seen:
                 raise UserError(
                     f"group={group.name}: the word {word} stands in {seen[word.lower()]} and in "

@@ -124,10 +124,16 @@ def find_vocabulary(
         raise UserError(
             f"no word of {[list(words) for words in lists]} is one token of this vocabulary"
         )
-    try:
-        table = equitune.cycle_permutations(size, list(cycles))
-    except ValueError as error:
-        raise UserError(f"the words do not make an action on the vocabulary: {error}") from error
+    seen: dict[int, str] = {}
+    for ids, texts in cycles.items():
+        for token, text in zip(ids, texts, strict=True):
+            if token in seen:
+                raise UserError(
+                    f"the words {seen[token]!r} and {text!r} are one token of this model, which "
+                    "can stand in one list only"
+                )
+            seen[token] = text
+    table = equitune.cycle_permutations(size, list(cycles))
     group = equitune.cyclic(len(lists[0]))
     return Vocabulary(
         equitune.Relabel(group, table),

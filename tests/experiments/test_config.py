@@ -432,3 +432,40 @@ def test_the_names_of_others_are_understood(
 ) -> None:
     assert f"(did you mean {meant}?)" in str(unknown("group", value, choices))
     assert "did you mean" not in str(unknown("group", "c4", ("verb", "direction")))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("words:\n\t- [jump, look]\n", "/own.yaml:3:1: no YAML: found character"),
+        ("words: [[jump, look]\nactions: []\n", r"own.yaml:3:1: no YAML: expected ',' or ']'"),
+        ("words: {a: [b\n", r"own.yaml:\d+:\d+: no YAML: expected"),
+    ],
+)
+def test_a_file_of_the_user_s_that_is_no_yaml_is_one_line(
+    refused: Callable[..., str], tmp_path: Path, text: str, line: str
+) -> None:
+    (tmp_path / "my" / "group").mkdir(parents=True)
+    (tmp_path / "my" / "group" / "own.yaml").write_text(f"name: own\n{text}")
+    found = refused(f"--config-dir={tmp_path}/my", "group=own", "dataset.groups=[own]")
+    assert re.search(line, found)
+
+
+@pytest.mark.parametrize(
+    ("group", "text", "line"),
+    [
+        ("group", "general: [he, no]", "group.general: YAML reads False where a text is due"),
+        ("group", "coreference: {a: [no, b]}", r"group.coreference.a: value False .* type hint"),
+        ("model", "source: off", "model.source: YAML reads False where a text is due: no, yes,"),
+        ("model", "source: a\nrevision: 12e45", r"model.revision: YAML reads 1.2e\+46 where"),
+    ],
+)
+def test_a_text_that_yaml_reads_as_something_else_is_refused(
+    refused: Callable[..., str], tmp_path: Path, group: str, text: str, line: str
+) -> None:
+    base = {"group": "man_woman", "model": "causal_lm"}[group]
+    folder = tmp_path / "my" / group
+    folder.mkdir(parents=True)
+    (folder / "own.yaml").write_text(f"defaults: [{base}, _self_]\nname: own\n{text}\n")
+    given = (f"--config-dir={tmp_path}/my", "task=fairness", f"{group}=own")
+    assert re.search(line, refused(*given, "dataset.groups=[own,man_woman]"))
