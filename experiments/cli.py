@@ -63,7 +63,7 @@ def _job(raw: DictConfig) -> None:
 
 def main() -> None:
     """Compose, check and run; end with one line and a non-zero status if something is wrong."""
-    sys.argv[1:] = _flags_first(sys.argv[1:])
+    sys.argv[1:] = [_at_home(word) for word in _flags_first(sys.argv[1:])]
     if DEBUGGING:
         _job()
         return
@@ -97,6 +97,17 @@ def _flags_first(words: list[str]) -> list[str]:
         else:
             others.append(word)
     return [*flags, *others]
+
+
+def _at_home(word: str) -> str:
+    """Return a word with ``~`` at the beginning of its value expanded, as shells do elsewhere."""
+    key, equals, value = word.partition("=")
+    quote = value[:1] if value[:1] in ("'", '"') else ""
+    if not equals or not re.match(r"~(/|$)", value.strip("'\"")):
+        return word
+    path = os.path.expanduser(value.strip(quote) if quote else value)
+    plain = re.fullmatch(_PLAIN, f"{key}={path}", re.ASCII)
+    return f"{key}={path}" if plain and not quote else f'{key}="{path}"'
 
 
 def _end(line: str, status: int) -> NoReturn:

@@ -193,6 +193,7 @@ def load(raw: DictConfig, *, bfloat16: bool | None = None) -> RunConfig:
         raise explain(error) from error
     assert isinstance(config, RunConfig)
     _check_texts(config, OmegaConf.to_container(raw), "")
+    _expand_home(config)
     check_values(config)
     if config.stage not in task.stages:
         raise unknown(f"task={task.name} stage", config.stage, task.stages)
@@ -290,6 +291,17 @@ def _check_texts(value: Any, given: Any, key: str) -> None:
     if isinstance(value, list | tuple) and isinstance(given, list) and len(value) == len(given):
         for one, other in zip(value, given, strict=True):
             _check_texts(one, other, key)
+
+
+def _expand_home(section: Any) -> None:
+    """Replace ``~/`` at the beginning of texts in nested dataclasses by the user's home."""
+    for item in dataclasses.fields(section):
+        value = getattr(section, item.name)
+        if isinstance(value, str) and value.startswith("~/"):
+            setattr(section, item.name, os.path.expanduser(value))
+        for part in value.values() if isinstance(value, dict) else (value,):
+            if dataclasses.is_dataclass(part):
+                _expand_home(part)
 
 
 def _check_given(merged: DictConfig | ListConfig) -> None:

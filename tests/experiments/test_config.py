@@ -469,3 +469,21 @@ def test_a_text_that_yaml_reads_as_something_else_is_refused(
     (folder / "own.yaml").write_text(f"defaults: [{base}, _self_]\nname: own\n{text}\n")
     given = (f"--config-dir={tmp_path}/my", "task=fairness", f"{group}=own")
     assert re.search(line, refused(*given, "dataset.groups=[own,man_woman]"))
+
+
+@pytest.mark.parametrize("home", ["home", "ho me", "größe (1)"])
+def test_a_tilde_is_the_home_of_the_user(
+    refused: Callable[..., str],
+    configure: Callable[..., RunConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    home: str,
+) -> None:
+    """With and without quotes on the command line, and in a file."""
+    monkeypatch.setenv("HOME", str(tmp_path / home))
+    place = f"{tmp_path}/{home}/none.pt"
+    for word in ("~/none.pt", '"~/none.pt"', "'~/none.pt'"):
+        line = refused(f"model.checkpoint={word}")
+        assert line.startswith(f"run.py: model.checkpoint={place}: no such file")
+    assert configure('results="~/x"').results == f"{tmp_path}/{home}/x"
+    assert configure("task=fairness", "task.judges=[words]").results != "~"
