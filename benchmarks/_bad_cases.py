@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from benchmarks import _bad_files
 from experiments.registry import TASKS, load_task
 from experiments.schema import CONF, STAGES, RunConfig, load, options
 
@@ -61,11 +62,15 @@ class Case(NamedTuple):
 
     Attributes:
         kind: What is wrong with it.
-        words: What follows `python run.py`.
+        words: What follows `python run.py`; `{folder}` is where the files are.
+        files: Content of files that the words name.
+        late: Whether it is noticed when the run has begun.
     """
 
     kind: str
     words: tuple[str, ...]
+    files: tuple[tuple[str, bytes], ...] = ()
+    late: bool = False
 
 
 class Key(NamedTuple):
@@ -101,13 +106,15 @@ def cases(count: int, seed: int) -> list[Case]:
         "path": lambda draw, task, keys: (draw.choice(PATHS),),
     }
     found: dict[Case, None] = {}
-    turn = 0
+    names, turn = [*kinds, *_bad_files.KINDS], 0
     while len(found) < count:
-        kind = list(kinds)[turn % len(kinds)]
-        task = list(TASKS)[turn // len(kinds) % len(TASKS)]
-        wrong = kinds[kind](draw, task, keys[task])
-        found[Case(kind, (*([] if _sets_task(wrong) else [f"task={task}"]), *wrong))] = None
+        kind, task = names[turn % len(names)], list(TASKS)[turn // len(names) % len(TASKS)]
         turn += 1
+        if kind in kinds:
+            wrong = kinds[kind](draw, task, keys[task])
+            found[Case(kind, (*([] if _sets_task(wrong) else [f"task={task}"]), *wrong))] = None
+        else:
+            found[Case(kind, *_bad_files.KINDS[kind](draw, task))] = None
     return list(found)
 
 

@@ -1,6 +1,9 @@
 """Whether wrong command lines are refused: at once, in one line, with nothing written.
 
-python -m benchmarks.bad_input --cases 240
+python -m benchmarks.bad_input --cases 416
+
+Files that must be loaded to be judged are refused when the run has begun: its record says so then,
+and the reason is the last line.
 """
 
 from __future__ import annotations
@@ -18,11 +21,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks._bad_cases import Case, cases
+from benchmarks._bad_files import FOLDER, MARK
 from experiments.cli import FULL_ERROR
 
 ROOT = Path(__file__).parents[1]
 #: A refusal takes less; a process that goes on is ended.
-LIMIT, PATIENCE = 3.0, 10.0
+LIMIT, PATIENCE, LATE = 3.0, 10.0, 60.0
 
 
 class Outcome(NamedTuple):
@@ -53,30 +57,41 @@ def attempt(case: Case) -> Outcome:
     environment = {name: value for name, value in os.environ.items() if name != FULL_ERROR}
     with tempfile.TemporaryDirectory() as folder:
         logger = [] if any(word.startswith("logger=") for word in case.words) else ["logger=none"]
-        words = [sys.executable, "run.py", f"results={folder}/results", *logger, *case.words]
+        given = [word.replace(FOLDER, f"{folder}/own") for word in case.words]
+        words = [sys.executable, "run.py", f"results={folder}/results", *logger, *given]
+        for name, content in case.files:
+            path = Path(folder, "own", name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
         before = _tree()
         start = time.perf_counter()
         try:
             ran = subprocess.run(
                 words,
                 cwd=ROOT,
-                env=environment,
+                env=environment | {"PYTHONPATH": f"{folder}/own", "HF_HUB_OFFLINE": "1"},
                 capture_output=True,
                 text=True,
-                timeout=PATIENCE,
+                timeout=LATE if case.late else PATIENCE,
             )
             status, output, printed = ran.returncode, ran.stderr, ran.stdout
         except subprocess.TimeoutExpired as ended:
             status, output, printed = 0, _text(ended.stderr), _text(ended.stdout)
         seconds = time.perf_counter() - start
-        written = _tree() != before or any(Path(folder).iterdir())
+        executed = Path(ROOT, MARK).exists()
+        if executed:
+            Path(ROOT, MARK).rmdir()
+        written = _tree() != before or Path(folder, "results").exists()
     lines = [line for line in output.splitlines() if line.strip()]
+    own = [line for line in lines if line.startswith("run.py: ")]
     faults = {
         "not refused": status == 0,
-        "slow": seconds > LIMIT,
-        "not one line": len(lines) != 1 or bool(printed.strip()),
+        "executed": executed,
+        "traceback": "Traceback" in output,
+        "slow": seconds > LIMIT and not case.late,
+        "not one line": (len(own) if case.late else len(lines)) != 1 or bool(printed.strip()),
         "no reason": not lines or not lines[-1].startswith("run.py: "),
-        "something written": written,
+        "something written": written and not case.late,
     }
     return Outcome(case, seconds, tuple(name for name, true in faults.items() if true), output)
 
@@ -120,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0, or 1 where a case was not refused as it must be.
     """
     parser = argparse.ArgumentParser(prog="bad_input", description="Wrong command lines.")
-    parser.add_argument("--cases", type=int, default=240, help="how many (default: 240)")
+    parser.add_argument("--cases", type=int, default=416, help="how many (default: 416)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
     parser.add_argument("--workers", type=int, default=2, help="at a time (default: 2)")
     chosen = parser.parse_args(arguments)

@@ -77,7 +77,7 @@ def _unpickled(content: Path | IO[bytes], path: Path) -> object:
             return torch.load(content, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle fails in any way
         raise UserError(
-            f"{path}: not a complete file of tensors alone ({_reason(error)}); "
+            f"{path}: not a complete file of tensors alone ({reason_of(error)}); "
             "torch.save(network.state_dict(), FILE) writes one"
         ) from error
 
@@ -98,13 +98,17 @@ def _policy(path: Path) -> object:
     return _unpickled(content, path)
 
 
-def _reason(error: Exception) -> str:
-    """Return why PyTorch refuses a file, without its advice to trust the file."""
+def reason_of(error: Exception) -> str:
+    """Return why PyTorch or numpy refuses a file, without their advice to trust the file."""
     code = re.search(r"GLOBAL (\S+)", str(error))
     if code:
         return f"it asks for {code[1]}"
+    if "allow_pickle" in str(error):
+        return "it holds other things than arrays"
     if "weights_only" in str(error):
         return "it is damaged, or holds other things"
+    if "PytorchStreamReader" in str(error):
+        return "it is cut or damaged"
     return one_line(error)
 
 

@@ -22,6 +22,7 @@ from experiments.weight_files import (
     listed,
     load_weights,
     name_faults,
+    reason_of,
     wrong_shapes,
 )
 
@@ -187,7 +188,7 @@ def _put_big_vision(built: nn.Module, path: Path, model: ClipModel) -> None:
     except Exception as error:  # whatever it does not find
         raise UserError(
             f"{path}: no file of big_vision with the weights of {model.architecture} "
-            f"({one_line(error)})"
+            f"({reason_of(error)})"
         ) from error
     check_weights(built.state_dict(), str(path))
 
