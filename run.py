@@ -1,5 +1,11 @@
 """Run an experiment: ``python run.py method=equizero task=scan``; see README.md."""
 
+import sys
+from pathlib import Path
+
+# Where Python puts this folder on no path by itself (PYTHONSAFEPATH, `python -P`).
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
 from experiments.cli import main
 from experiments.terminal import run_program
 

@@ -27,3 +27,9 @@ SCALES = ("paper", "demo")
 RESULTS = ("evaluate", "timing")
 #: Labels of regard, as metrics of the fairness task name them, in the order of stacked bars.
 LABELS = ("positive", "neutral", "other", "negative")
+
+
+def check_method(method: str) -> None:
+    """Raise ValueError unless there is such a method."""
+    if method not in METHODS:
+        raise ValueError(f"method={method!r} is not known: choose from {', '.join(METHODS)}")

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 import equitune
+from experiments.rows import check_method
 
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
     # The largest probability is increasing in its log-odds, which do not saturate.
@@ -59,7 +60,11 @@ def make_rule(
         loss: Of equizero, a key of `LOSSES`.
         straight_through: Of equizero in training, ``mean`` or ``identity``.
         net: Of lambda_equitune, lambda; it reads the flattened features.
+
+    Raises:
+        ValueError: If there is no such method.
     """
+    check_method(method)
     if method == "pretrained":
         return equitune.Identity(group)
     if method == "equitune":

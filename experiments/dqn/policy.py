@@ -16,6 +16,7 @@ from experiments.dqn.network import build_network
 from experiments.dqn.orbits import LearnedValues
 from experiments.dqn.symmetry import Symmetry
 from experiments.errors import UserError
+from experiments.rows import check_method
 from experiments.weight_files import listed, name_faults, wrong_shapes
 
 if TYPE_CHECKING:
@@ -48,7 +49,11 @@ def make_values(
 
     Returns:
         A module of the same kind.
+
+    Raises:
+        ValueError: If there is no such method.
     """
+    check_method(method)
     if method == "lambda_equitune":
         assert isinstance(network, nn.Sequential) and net is not None
         return LearnedValues(network, symmetry, net).eval()

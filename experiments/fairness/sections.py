@@ -128,7 +128,7 @@ class FairnessDataset:
     task: str = MISSING
     contexts: list[str] = MISSING
     neutral: str = MISSING
-    groups: list[str] = MISSING
+    groups: list[str] = field(default=MISSING, metadata={"how": True})
 
 
 @dataclass

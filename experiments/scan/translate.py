@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 import equitune
+from experiments.rows import check_method
 from experiments.scan.data import EOS, SOS, Corpus, WordActions, word_actions
 from experiments.scan.nets.model import EncoderDecoder
 from experiments.scan.sections import ScanGroup
@@ -93,7 +94,15 @@ def translator(
         method: ``pretrained``, ``equitune``, ``equizero`` or ``lambda_equitune``.
         options: Coupling, selection, score and space.
         weigh: lambda(gx); needed by ``lambda_equitune``.
+
+    Raises:
+        ValueError: If there is no such method, or ``pretrained`` is given a group: it has one view.
     """
+    check_method(method)
+    if method == "pretrained" and group.name != "trivial":
+        raise ValueError(f"method=pretrained has one view: give it group trivial, not {group.name}")
+    if method == "lambda_equitune" and weigh is None:
+        raise ValueError("method=lambda_equitune needs lambda, weigh=")
     actions = word_actions(group).to(model.device)
     if method == "equizero":
         return Translator(model, actions, _selection(options), _selection_block(options))

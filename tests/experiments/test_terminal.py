@@ -1,4 +1,4 @@
-"""Programs under terminals that are none: other encodings, closed outputs, readers that leave."""
+"""Programs in other surroundings: encodings, closed outputs, readers that leave, safe paths."""
 
 from __future__ import annotations
 
@@ -67,3 +67,13 @@ def test_a_reader_that_leaves_early_is_no_error(program: str) -> None:
     done = run([sys.executable, "-u", f"{program}.py", "--help"], '"$@" | true')
     assert done.returncode in (0, 141), done.stderr.decode()
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
+def test_without_its_own_folder_on_python_s_path_a_sweep_runs(
+    tmp_path: Path, launcher: str
+) -> None:
+    words = (*TINY, "-m", "seed=0,1", f"hydra/launcher={launcher}")
+    done = run(command(tmp_path, *words), PYTHONSAFEPATH="1")
+    assert done.returncode == 0, done.stderr.decode()
+    assert len(list(tmp_path.glob("runs/dqn/evaluate-*/metrics.csv"))) == 2

@@ -118,10 +118,12 @@ class Loop:
             key[0],
             self._purpose,
         )
+        root = str(Path(__file__).parents[3])
+        paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         result = subprocess.run(
             [sys.executable, "-c", _COMPILE.format(self._module, key)],
-            cwd=Path(__file__).parents[3],
-            env={**os.environ, _IN_COMPILER: "1"},
+            cwd=root,
+            env={**os.environ, _IN_COMPILER: "1", "PYTHONPATH": paths},
             capture_output=True,
             text=True,
         )

@@ -253,3 +253,15 @@ def test_a_gpu_translates_like_the_cpu(
     on_cpu = translate(translator(model, VERB, method, task), corpus)
     on_gpu = translate(translator(copy.deepcopy(model).cuda(), VERB, method, task), corpus)
     assert (on_cpu == on_gpu).all(dim=1).double().mean() >= 0.95
+
+
+def test_a_method_that_is_none_or_has_no_use_for_a_group_is_refused(
+    configure: Callable[..., RunConfig],
+) -> None:
+    task, model = configure().task, Seq2Seq("RNN")
+    with pytest.raises(ValueError, match="pretrained has one view: give it group trivial, not ver"):
+        translator(model, VERB, "pretrained", task)
+    with pytest.raises(ValueError, match="method='equi' is not known: choose from pretrained, equ"):
+        translator(model, VERB, "equi", task)
+    with pytest.raises(ValueError, match="needs lambda"):
+        translator(model, VERB, "lambda_equitune", task)
