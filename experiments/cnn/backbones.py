@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from experiments.cnn.cifar_nets import CIFAR
+from experiments.cnn.sections import is_own
 from experiments.errors import UserError, one_line, unknown
 from experiments.images.inputs import Preprocessing
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 #: Up to this many pixels, torchvision's ResNets get a first convolution for small images.
 SMALL = 64
+_OWN = "own"
 _CIFAR_NAMES = [f"cifar:{name}" for name in CIFAR]
 
 
@@ -107,7 +110,8 @@ def build_backbone(architecture: str, classes: int, size: int) -> Backbone:
     """Build a network with new weights, drawn from PyTorch's global random state.
 
     Args:
-        architecture: ``cifar:NAME`` (a key of `CIFAR`), ``torchvision:NAME`` or ``timm:NAME``.
+        architecture: ``cifar:NAME`` (a key of `CIFAR`), ``torchvision:NAME``, ``timm:NAME``, or
+            ``module:function`` of the user's own, which is called with the number of classes.
             For images of at most `SMALL` pixels, torchvision's ResNets start with a 3x3 convolution
             of stride 1 and have no max-pooling.
         classes: Number of classes K.
@@ -123,6 +127,12 @@ def build_backbone(architecture: str, classes: int, size: int) -> Backbone:
         backbone = Backbone(model, split, architecture, classes, size)
         _ = backbone.feature_shape
     except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        if family == _OWN:
+            raise UserError(
+                f"{architecture} cannot be cut before its last child, or cannot take images of "
+                f"{size}x{size} pixels ({one_line(error)}); its children must be called in their "
+                "order, the last one on the flattened features"
+            ) from error
         fitting = {"cifar": (32, 32), "torchvision": (224, 224)}.get(family)
         height, width = fitting or model.pretrained_cfg["input_size"][1:]
         raise UserError(
@@ -151,10 +161,33 @@ def parse(architecture: str) -> tuple[str, str]:
         # With pretrained=True, the tag of a set of weights is behind the name.
         names = [*timm.list_models(), *timm.list_models(pretrained=True)]
         _check(architecture, names, "timm.list_models()")
+    elif is_own(architecture):
+        return _OWN, architecture
     elif architecture not in _CIFAR_NAMES:
-        choices = [*_CIFAR_NAMES, "torchvision:NAME", "timm:NAME"]
+        choices = [*_CIFAR_NAMES, "torchvision:NAME", "timm:NAME", "MODULE:FUNCTION"]
         raise unknown("model.architecture", architecture, choices)
     return family, name
+
+
+def _build_own(name: str, classes: int, size: int) -> nn.Module:
+    """Call the user's function.
+
+    Raises:
+        UserError: If there is none, or it does not return a network.
+    """
+    module, _, function = name.partition(":")
+    try:
+        network = getattr(import_module(module), function)(classes)
+    except Exception as error:  # whatever a user's code raises
+        raise UserError(
+            f"model.architecture={name} cannot be built ({one_line(error)}); it names a function "
+            "that takes the number of classes and returns a network"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise UserError(
+            f"model.architecture={name} returned a {type(network).__name__}, not a torch.nn.Module"
+        )
+    return network
 
 
 def _check(architecture: str, names: Sequence[str], where: str) -> None:
@@ -191,6 +224,7 @@ _BUILDERS: dict[str, Callable[[str, int, int], Any]] = {
     "cifar": lambda name, classes, size: CIFAR[name](classes),
     "torchvision": _build_torchvision,
     "timm": _build_timm,
+    _OWN: _build_own,
 }
 
 _FLAT, _AS_IS = nn.Flatten(), nn.Identity()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.cnn.sections import is_own
 from experiments.files import file_digest
 from experiments.images.arrays import Split
 from experiments.images.identity import features_of
 from experiments.images.members import smallest
 from experiments.images.pretraining import is_ours, pretraining_data
 from experiments.images.sets import fingerprint
+from experiments.modules import source_digests
 from experiments.schema import deciding, variant
 from experiments.stages import built_on
 
@@ -26,13 +28,13 @@ def weights_identity(config: RunConfig) -> dict[str, Any]:
     model = config.model
     if model.checkpoint is not None:
         given = file_digest(Path(model.checkpoint))
-        return {"architecture": model.architecture, "checkpoint": given}
+        return _architecture(config) | {"checkpoint": given}
     if not is_ours(config):
         from experiments.cnn.weights import imagenet_name
 
         pinned = {"revision": model.revision} if model.revision else {}
         published = {"weights": imagenet_name(model.architecture)}
-        return {"architecture": model.architecture} | published | pinned
+        return _architecture(config) | published | pinned
     return {"pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config))}
 
 
@@ -43,7 +45,16 @@ def pretrain_identity(config: RunConfig) -> dict[str, Any]:
         "seed": config.task.pretrain_seed,
         "recipe": deciding(config.task.pretrain),
         **_seen(config),
-        "architecture": config.model.architecture,
+        **_architecture(config),
+    }
+
+
+def _architecture(config: RunConfig) -> dict[str, Any]:
+    """Return what decides the network itself: its name, and the source of one of the user's own."""
+    name = config.model.architecture
+    return {
+        "architecture": name,
+        **({"source": source_digests(name.partition(":")[0])} if is_own(name) else {}),
     }
 
 

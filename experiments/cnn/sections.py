@@ -61,7 +61,7 @@ class CnnModel:
     Attributes:
         name: Of the option.
         task: The task that uses it.
-        architecture: ``cifar:NAME``, ``torchvision:NAME`` or ``timm:NAME``.
+        architecture: ``cifar:NAME``, ``torchvision:NAME``, ``timm:NAME`` or ``module:function``.
         weights: ``ours``, trained by stage=pretrain, or ``imagenet``, published ones.
         checkpoint: A file of weights, instead.
         revision: The commit of the hub that has timm's file; None: the newest.
@@ -83,3 +83,9 @@ class CnnModel:
     size: int = at_least(8)
     mean: list[float] = MISSING
     std: list[float] = MISSING
+
+
+def is_own(architecture: str) -> bool:
+    """Whether an architecture is a function of the user's own, ``module:function``."""
+    family, colon, _ = architecture.partition(":")
+    return bool(colon) and family not in ("cifar", "torchvision", "timm")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import io
 import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ from experiments.cnn.cifar_nets import CifarResNet, shortcut
 from experiments.cnn.weights import class_count, put_weights
 from experiments.errors import UserError
 from experiments.files import save_tensors
+from experiments.registry import load_task
+from experiments.schema import RunConfig
+from experiments.stages import name_run
 from experiments.weight_files import _WRAPPERS, load_weights
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -347,3 +352,67 @@ def test_the_public_resnet20_on_upright_and_rotated_images() -> None:
         logits = torch.cat([backbone(part) for part in rotated.split(500)])
         accuracies.append(100 * float((logits.argmax(dim=-1) == labels).double().mean()))
     assert accuracies == pytest.approx([91.73, 37.75, 43.01, 37.38], abs=0.02)
+
+
+OWN = """
+from torch import nn
+from parts import WIDTH
+
+def build(classes):
+    cells = WIDTH * 64
+    return nn.Sequential(nn.Conv2d(3, WIDTH, 3, stride=4), nn.ReLU(), nn.Linear(cells, classes))
+
+def small(classes):
+    return nn.Sequential(nn.Conv2d(3, 4, 99), nn.Linear(4, classes))
+
+def nothing(classes):
+    return classes
+
+def broken(classes):
+    raise KeyError("no\\nsuch")
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "own_net.py").write_text(OWN)
+    (tmp_path / "parts.py").write_text("WIDTH = 5\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    for name in ("own_net", "parts"):
+        sys.modules.pop(name, None)
+
+
+def test_a_network_of_one_s_own_is_built_by_its_function(own: Path) -> None:
+    backbone = build_backbone("own_net:build", 7, 32)
+    images = torch.rand(2, 3, 32, 32)
+    features = backbone.features(images)
+    assert features.shape == (2, 5, 8, 8)
+    assert torch.equal(backbone.model[-1](features.flatten(1)), backbone(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("own_net:small", "cannot be cut before its last child, or cannot take images of 32x32"),
+        ("own_net:nothing", "returned a int, not a torch.nn.Module"),
+        ("own_net:broken", "cannot be built"),
+        (
+            "own_net:missing",
+            r"cannot be built \(module 'own_net' has no attribute 'missing'\);",
+        ),
+        ("nowhere:build", r"cannot be built \(No module named 'nowhere'\)"),
+    ],
+)
+def test_what_is_no_network_of_one_s_own_is_one_line(own: Path, name: str, line: str) -> None:
+    with pytest.raises(UserError, match=line) as refused:
+        build_backbone(name, 7, 32)
+    assert "\n" not in str(refused.value)
+
+
+def test_its_source_is_part_of_the_name(configure: Callable[..., RunConfig], own: Path) -> None:
+    config = configure("task=cnn", "model.architecture=own_net:build")
+    task = load_task("cnn")
+    before = name_run(task, task.stages["pretrain"], config).hash
+    (own / "parts.py").write_text("WIDTH = 6\n")
+    assert name_run(task, task.stages["pretrain"], config).hash != before
