@@ -164,6 +164,7 @@ class Run:
             "versions": environment.versions(),
             **environment.machine(),
             "identity": name.identity,
+            "built_on": {},
             "facts": {},
         }
         self._spent: tuple[float, ...] = (
@@ -174,11 +175,14 @@ class Run:
     def need(self, stage: str) -> FinishedRun:
         """Return the finished run of another stage of the same task, doing it first if missing.
 
-        The time that takes is booked there, not here.
+        The record notes that this run was built on it. The time that it takes is booked there, not
+        here.
         """
         wall, cpu = time.monotonic(), time.process_time()
         try:
-            return self._need(stage)
+            finished = self._need(stage)
+            self.record["built_on"][stage] = finished.record["name"]
+            return finished
         finally:
             self._started = (
                 self._started[0] + time.monotonic() - wall,

@@ -12,7 +12,7 @@ from typing import Any
 
 from experiments.record_files import read_record
 from scripts._results import Results
-from scripts._rows import BUILT_ON
+from scripts._rows import bases
 from scripts._sentences import SUFFIX
 
 _HOUR = 3600
@@ -174,9 +174,7 @@ def _bases(
     record: Mapping[str, Any], find: Callable[[str], dict[str, Any] | None]
 ) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for name in BUILT_ON:
-        run = str((record.get("facts") or {}).get(name) or "")
-        base = find(run) if run else None
-        if base is not None:
+    for run in bases(record):
+        if (base := find(run)) is not None:
             found |= {run: base} | _bases(base, find)
     return found

@@ -8,15 +8,15 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from experiments.rows import COLUMNS, METHODS, PROTOCOLS, SCALES
 
-# Facts of a record that name a run which it was built on.
-BUILT_ON = (
+# Facts of records before they had `built_on`, that name a run which theirs was built on.
+_BUILT_ON = (
     *("pretrained_by", "finetuned_by", "weighted_by"),
     *("features_by", "probed_by", "text_by"),
     *("generated_by", "regard_by"),
@@ -27,6 +27,14 @@ REPORTED_COLUMNS = ("artefact", *COLUMNS, "std", "source", "read_error")
 # Faster than a loop in Python, which takes as long as reading the files.
 _KEY: Callable[[dict[str, str]], tuple[str, ...]] = itemgetter(*KEY_COLUMNS)
 SOURCES = ("table", "authors_plot_data", "figure")
+
+
+def bases(record: Mapping[str, Any]) -> list[str]:
+    """Return the names of the runs that a run was built on, as its record says."""
+    facts, noted = (record.get(key) for key in ("facts", "built_on"))
+    found = [*noted.values()] if isinstance(noted, dict) else []
+    found += [facts.get(name) for name in _BUILT_ON] if isinstance(facts, dict) else []
+    return list(dict.fromkeys(str(name) for name in found if name))
 
 
 class Row(NamedTuple):

@@ -23,7 +23,7 @@ from experiments.rows import COLUMNS, METHODS, PROTOCOLS, SCALES
 from experiments.terminal import run_program
 from scripts import _checksums
 from scripts._results import finished_runs
-from scripts._rows import BUILT_ON, KEY_COLUMNS, Row, read_metrics
+from scripts._rows import KEY_COLUMNS, Row, bases, read_metrics
 from scripts._sentences import FOREIGN, SUFFIX, write_sentences
 
 # Columns that can be asked for; the task and the scale are chosen otherwise.
@@ -176,9 +176,8 @@ def with_needed(names: Iterable[str], runs: Path) -> dict[str, Any]:
         if not is_plain_name(str(name)):
             raise ValueError(f"{runs / user / 'record.json'}: {name!r} is not the name of a run")
         records[name] = _finished_record(runs / name / "record.json", user)
-        facts = records[name].get("facts", {})
-        for needed in (facts.get(fact) for fact in BUILT_ON):
-            if needed is not None and needed not in records:
+        for needed in bases(records[name]):
+            if needed not in records:
                 waiting[needed] = name
     return records
 

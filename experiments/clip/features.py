@@ -55,4 +55,4 @@ test = partial(_extract, split="test")
 
 def load_features(config: RunConfig, run: Run, split: Split) -> Orbits:
     """Return the embeddings that a run builds on, [V, N, D]."""
-    return load_orbits(run, run.need(f"features_{split}"))
+    return load_orbits(run.need(f"features_{split}"))

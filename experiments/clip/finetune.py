@@ -291,7 +291,6 @@ def load_finetuned(config: RunConfig, run: Run, encoder: nn.Module, before: Orbi
         before: The test images' orbits through it.
     """
     finished = run.need("finetune")
-    run.fact("finetuned_by", finished.record["name"])
     run.fact("images_learned", finished.record["facts"]["images"])
     for row in finished.rows():
         if row["metric"] == "diverged_step":

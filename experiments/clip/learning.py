@@ -45,7 +45,6 @@ class Split(NamedTuple):
 def load_text(config: RunConfig, run: Run) -> tuple[Tensor, float]:
     """Return the captions' embeddings, [D, K], and the model's own scale."""
     finished = run.need("text")
-    run.fact("text_by", finished.record["name"])
     tensors, facts = finished.tensors(TEXT)
     return tensors["classifier"], float(facts["scale"])
 

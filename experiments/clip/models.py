@@ -171,7 +171,6 @@ def pretrained_model(config: RunConfig, run: Run) -> nn.Module:
         run.fact("checkpoint_sha256", file_digest(Path(model.checkpoint)))
     elif is_ours(config):
         finished = run.need("pretrain")
-        run.fact("pretrained_by", finished.record["name"])
         put(built, finished.tensors(WEIGHTS)[0], model)
     else:
         path, commit, sha256 = fetch(model)

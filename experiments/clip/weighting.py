@@ -100,7 +100,6 @@ def load_lambda(config: RunConfig, run: Run, width: int) -> equitune.LambdaNet |
     if settings is None:
         return None
     finished = run.need("lambda")
-    run.fact("weighted_by", finished.record["name"])
     state, _ = finished.tensors(LAMBDA)
     # Initial weights are drawn, and replaced.
     with torch.random.fork_rng(devices=[]):

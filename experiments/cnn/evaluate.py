@@ -126,7 +126,6 @@ def _probed(config: RunConfig, run: Run, source: TurnedImages, split: str) -> Pr
     asked, recipe = plan(config), config.task.probe
     assert recipe is not None
     finished = run.need("probe")
-    run.fact("probed_by", finished.record["name"])
     run.fact("images_learned", finished.record["facts"]["images"])
     tensors, _ = finished.tensors(HEADS)
     probe = build_probe(asked, source.shape, config.dataset.classes, config.seed)

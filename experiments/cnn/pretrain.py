@@ -95,7 +95,6 @@ def pretrained_backbone(config: RunConfig, run: Run) -> Backbone:
         run.fact("weights", {"file": path.name, "sha256": sha256, "commit": commit})
     else:
         finished = run.need("pretrain")
-        run.fact("pretrained_by", finished.record["name"])
         weights, _ = finished.tensors(WEIGHTS)
     classes = class_count(weights, model.architecture)
     # Initial weights are drawn, and replaced.

@@ -77,7 +77,6 @@ def networks(config: RunConfig, run: Run) -> dict[int | None, dict[str, Tensor]]
     """
     if config.model.checkpoint is None:
         finished = run.need("pretrain")
-        run.fact("pretrained_by", finished.record["name"])
         tensors, facts = finished.tensors(WEIGHTS)
         return {step: weights for step, weights in by_step(tensors, facts["kept"]).items()}
     return {None: own_names(load_weights(Path(config.model.checkpoint)))}

@@ -159,7 +159,6 @@ def load_nets(config: RunConfig, run: Run) -> dict[int, equitune.LambdaNet]:
         run: The run in progress, which needs lambda.
     """
     finished = run.need("lambda")
-    run.fact("weighted_by", finished.record["name"])
     tensors, facts = finished.tensors(NETS)
     settings, hidden = config.method.lambda_net, recipe(config).hidden
     assert settings is not None and hidden is not None

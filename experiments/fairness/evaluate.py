@@ -35,8 +35,7 @@ def evaluate(config: RunConfig, run: Run) -> None:
     # All of them before anything is written: one that is missing then costs nothing.
     judges = {name: judge_of(config, name, run) for name in task.scorers}
     written = run.need("generate")
-    run.fact("generated_by", written.record["name"])
-    run.fact("regard_by", run.need("regard").record["name"])
+    run.need("regard")
     sentences = read_csv(written.folder / SENTENCES)
     copy_rows(run, "regard")
     if config.method.name == "lambda_equitune":

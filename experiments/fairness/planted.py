@@ -203,7 +203,6 @@ def load(config: RunConfig, run: Run) -> tuple[Any, Any]:
     tokenizer = make_tokenizer()
     network = build(config.model, len(tokenizer))
     finished = run.need("pretrain")
-    run.fact("pretrained_by", finished.record["name"])
     tensors, _ = finished.tensors(WEIGHTS)
     network.load_state_dict(tensors, strict=False)
     network.tie_weights()

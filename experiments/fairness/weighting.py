@@ -128,7 +128,6 @@ def train(config: RunConfig, run: Run) -> None:
 def load_lambda(config: RunConfig, run: Run) -> equitune.LambdaNet:
     """Return the trained network of the run."""
     finished = run.need("lambda")
-    run.fact("weighted_by", finished.record["name"])
     tensors, _ = finished.tensors(WEIGHTS)
     net_config = config.method.lambda_net
     assert net_config is not None

@@ -265,15 +265,11 @@ def _kept(path: Path, count: int) -> Tensor | None:
     return outputs if outputs.shape[1] == count else None
 
 
-def load_orbits(run: Run, finished: FinishedRun) -> Orbits:
+def load_orbits(finished: FinishedRun) -> Orbits:
     """Return what a finished run has computed; its pages are read from disk as they are needed.
 
     Args:
-        run: The run that builds on it; notes so.
         finished: The run of `extract`.
     """
-    run.fact("features_by", finished.record["name"])
-    if "pretrained_by" in finished.record["facts"]:
-        run.fact("pretrained_by", finished.record["facts"]["pretrained_by"])
     tensors, facts = finished.tensors(FEATURES)
     return Orbits(tensors["features"], tensors["labels"], facts["views"], tensors["sample"])

@@ -57,7 +57,6 @@ def evaluate(config: RunConfig, run: Run) -> None:
             copy_rows(run, "lambda")
     else:
         finished = run.need("finetune")
-        run.fact("finetuned_by", finished.record["name"])
         for step, weights in snapshots(finished).items():
             load_snapshot(model, weights)
             outcomes |= _measure(equivariant, parts, data, config, run, step)

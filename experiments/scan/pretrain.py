@@ -73,7 +73,6 @@ def load_model(config: RunConfig, run: Run) -> EncoderDecoder:
     else:
         finished = run.need("pretrain")
         weights, _ = finished.tensors(WEIGHTS)
-        run.fact("pretrained_by", finished.record["name"])
     if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
         raise UserError("the pretrained weights are not all finite numbers")
     model.load_state_dict(weights)

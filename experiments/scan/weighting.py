@@ -210,7 +210,6 @@ def load_weights(config: RunConfig, run: Run, model: EncoderDecoder) -> CommandW
         model: The pretrained model; it is copied.
     """
     finished = run.need("lambda")
-    run.fact("weighted_by", finished.record["name"])
     tensors, _ = finished.tensors(NET)
     settings = config.method.lambda_net
     assert settings is not None

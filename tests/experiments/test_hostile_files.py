@@ -16,6 +16,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -172,12 +173,17 @@ def test_a_record_is_sealed_as_it_is_read_back() -> None:
     assert parse_record(json.dumps(json.loads(text), sort_keys=True))["a"] == "ü"
 
 
-def test_a_fact_that_leaves_the_results_folder_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "edges",
+    [{"facts": {"pretrained_by": "../../secret"}}, {"built_on": {"pretrain": "../../secret"}}],
+)
+def test_a_record_that_leaves_the_results_folder_is_refused(
+    tmp_path: Path, edges: dict[str, Any]
+) -> None:
     runs = tmp_path / "runs" / "scan"
     for path in (runs / "evaluate-a", tmp_path / "secret"):
         path.mkdir(parents=True)
-        facts = {"pretrained_by": "../../secret"}
-        record = {"status": "done", "facts": facts if path.parent == runs else {}}
+        record = {"status": "done", **(edges if path.parent == runs else {})}
         (path / RECORD).write_text(json.dumps(record))
     with pytest.raises(ValueError, match="is not the name of a run") as refused:
         with_needed(["evaluate-a"], runs)

@@ -53,7 +53,18 @@ def test_kept_rows_read_back_with_their_records(tree: Any) -> None:
     assert set(results.ours["origin"]) == {"measured"}
 
 
-def test_records_are_followed_over_several_levels(tree: Any) -> None:
+def test_edges_of_records_are_followed_over_several_levels(tree: Any) -> None:
+    edges = {"finetune": "finetune-b", "weigh": "weigh-c"}
+    tree.run("evaluate-a", [tree.row(70.0)], facts={"device": "cpu"}, built_on=edges)
+    tree.run("finetune-b", [], stage="finetune", built_on={"weigh": "weigh-c"})
+    tree.run("weigh-c", [], stage="weigh", built_on={"pretrain": "pretrain-d"})
+    tree.run("pretrain-d", [], stage="pretrain", built_on={})
+    written, _ = keep(tree.path, "scan", "own", [PAPER])
+    records = json.loads(written.with_suffix(".json").read_text())
+    assert set(records) == {"evaluate-a", "finetune-b", "weigh-c", "pretrain-d"}
+
+
+def test_older_records_are_followed_over_several_levels(tree: Any) -> None:
     facts = {"finetuned_by": "finetune-b", "weighted_by": "weigh-c", "device": "cpu"}
     tree.run("evaluate-a", [tree.row(70.0)], facts=facts)
     tree.run("finetune-b", [], stage="finetune", facts={"weighted_by": "weigh-c"})

@@ -188,12 +188,13 @@ def test_fine_tuning_through_an_average_uses_the_weights_of_the_pretrained_model
     for row in start:
         if row["metric"] == "accuracy":
             assert accuracy[row["split"], "0"] == row["value"]
-    facts = outcome(results, "finetune")[2]["facts"]
-    assert isinstance(facts, dict)
-    assert ("weighted_by" in facts) == (method == "lambda_equitune")
-    evaluated = outcome(results, "evaluate")[2]["facts"]
-    assert isinstance(evaluated, dict)
-    assert evaluated.get("weighted_by") == facts.get("weighted_by")
+    tuned_on = outcome(results, "finetune")[2]["built_on"]
+    evaluated_on = outcome(results, "evaluate")[2]["built_on"]
+    assert isinstance(tuned_on, dict) and isinstance(evaluated_on, dict)
+    learned = {"lambda"} if method == "lambda_equitune" else set()
+    assert tuned_on.keys() == {"pretrain"} | learned
+    assert evaluated_on.keys() == {"pretrain", "finetune"} | learned
+    assert all(evaluated_on[stage] == name for stage, name in tuned_on.items())
 
 
 def test_an_equivariant_model_stays_equivariant_and_its_reference_does_not(
