@@ -1,22 +1,20 @@
 """Tokens: a causal language model of transformers that writes about two groups alike."""
 
+# start
 import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import equitune
 
-torch.manual_seed(0)
-MAN, WOMAN, HE, SHE = 10, 11, 12, 13
-prompts = torch.tensor([[3, MAN, 5, 6], [7, 8, HE, 9]])
+# Small and untrained here, or AutoModelForCausalLM.from_pretrained(...).
+shape = {"vocab_size": 50, "n_layer": 2, "n_head": 2, "n_embd": 32}
+size = GPT2Config(**shape, bos_token_id=0, eos_token_id=0)
+net = GPT2LMHeadModel(size).eval()
 
-size = GPT2Config(vocab_size=50, n_layer=2, n_head=2, n_embd=32, bos_token_id=0, eos_token_id=0)
-
-# start
-net = GPT2LMHeadModel(size).eval()  # or AutoModelForCausalLM.from_pretrained(...)
-
+MAN, WOMAN, HE, SHE = 10, 11, 12, 13  # token ids
 swap = equitune.cyclic(2)
-table = equitune.cycle_permutations(50, [[MAN, WOMAN], [HE, SHE]])  # token ids
+table = equitune.cycle_permutations(50, [[MAN, WOMAN], [HE, SHE]])
 words, scores = equitune.Relabel(swap, table), equitune.PermuteAxis(swap, table)
 
 
