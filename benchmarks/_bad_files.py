@@ -70,7 +70,8 @@ def own_weights(draw: random.Random, task: str) -> Wrong:
     return Wrong(words, ((name, content),))
 
 
-_ENVIRONMENT = """
+#: The module of an environment, with places for what may be wrong with it.
+ENVIRONMENT = """
 import gymnasium, numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 class Mine(gymnasium.Env):
@@ -82,7 +83,7 @@ class Mine(gymnasium.Env):
     def step(self, action):
         self.steps += 1
         return {step}
-gymnasium.register("{name}-v0", Mine, max_episode_steps=20, disable_env_checker=True)
+gymnasium.register("{name}-v0", Mine, max_episode_steps=20, disable_env_checker={unchecked})
 {last}
 """
 
@@ -96,6 +97,7 @@ def own_environment(draw: random.Random, task: str) -> Wrong:
         "actions": f"Discrete({draw.randint(2, 4)})",
         "reset": f"{zeros}, {{}}",
         "step": f"{zeros}, 1.0, False, False, {{}}",
+        "unchecked": "True",
         "last": "",
     }
     bad = f"np.full({size}, np.nan if self.steps > {when} else 0, np.float32)"
@@ -114,7 +116,7 @@ def own_environment(draw: random.Random, task: str) -> Wrong:
             {"last": draw.choice(("import no_such_module", "def broken(:", "1 / 0"))},
         ]
     )
-    text = _ENVIRONMENT
+    text = ENVIRONMENT
     for key, value in {**parts, **change, "name": name}.items():
         text = text.replace(f"{{{key}}}", value)
     short = "task.recipe.steps=400 task.recipe.keep_from=200 task.recipe.keep_every=200"

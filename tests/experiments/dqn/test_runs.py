@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from benchmarks._bad_files import ENVIRONMENT
 from experiments.dqn.environment import make_environment
 from experiments.dqn.envs.catalogue import SIMULATORS
 from experiments.dqn.identity import kept_steps, recipe
@@ -275,30 +276,18 @@ def test_networks_of_stable_baselines_are_read_under_all_their_names(
         execute(other)
 
 
-OWN = """
-import gymnasium, numpy as np
-from gymnasium.spaces import Box, Discrete
-
-class Mine(gymnasium.Env):
-    observation_space = Box(-1.0, 1.0, (2,), np.float32)
-    action_space = Discrete({actions})
-    steps = 0
-
-    def reset(self, seed=None, options=None):
-        return {reset}
-
-    def step(self, action):
-        self.steps += 1
-        return {step}
-
-gymnasium.register("Mine-v0", Mine, max_episode_steps=20, disable_env_checker={unchecked})
-"""
-FINE = {"actions": "2", "reset": "np.zeros(2, np.float32), {}", "unchecked": "False"}
+FINE = {
+    "observations": "Box(-1.0, 1.0, (2,), np.float32)",
+    "actions": "Discrete(2)",
+    "reset": "np.zeros(2, np.float32), {}",
+    "unchecked": "False",
+    "last": "",
+}
 STEP = "np.zeros(2, np.float32), 1.0, False, False, {}"
 NAN = "np.full(2, np.nan if self.steps > 90 else 0, np.float32), 1.0, False, False, {}"
 WRONG = {
     "start": (
-        {"actions": "2, start=1"},
+        {"actions": "Discrete(2, start=1)"},
         r"has actions Discrete\(2, start=1\); .* counts them from",
     ),
     "old reset": ({"reset": "np.zeros(2, np.float32)"}, "fails at its first step .* reset returns"),
@@ -324,10 +313,10 @@ def test_an_environment_that_does_not_do_what_it_must_is_one_line(
 ) -> None:
     changes, line = WRONG[case]
     module = f"mine_{case.replace(' ', '_')}"
-    text = OWN
-    for name, value in {**FINE, "step": STEP, **changes}.items():
+    text = ENVIRONMENT
+    for name, value in {**FINE, "step": STEP, **changes, "name": module}.items():
         text = text.replace(f"{{{name}}}", value)
-    (tmp_path / f"{module}.py").write_text(text.replace("Mine-v0", f"{module}-v0"))
+    (tmp_path / f"{module}.py").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
     config = configure(*SHORT, f"dataset.environment={module}:{module}-v0", "method=pretrained")
     with pytest.raises(UserError, match=line) as refused:
