@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 
 from experiments import schema
 from experiments.errors import UserError, unknown
-from experiments.registry import load_task
+from experiments.registry import TASKS, load_task
 from experiments.rows import METHODS
 from experiments.scan.identity import VERSIONS, error_group, group_identity, learning_rate
 from experiments.schema import CONF, RunConfig, load, variant
@@ -52,6 +52,45 @@ def test_every_combination_of_options_composes(
     task = load_task("scan")
     for stage in ("pretrain", "evaluate", *(["lambda"] if method == "lambda_equitune" else [])):
         assert name_run(task, task.stages[stage], config).task == "scan"
+
+
+#: What an option cannot be without.
+NEEDS = {
+    "causal_lm": "model.source=a/b task.judges=[words] task.scorer=words",
+    "smollm2": "task.judges=[words] task.scorer=words",
+    "gpt2_sentences": "model.file=/etc/hostname task.judges=[words] task.scorer=words",
+    "open_clip": "model.architecture=RN50 model.weights=openai",
+    "images": "dataset.root=/etc dataset.classes=2",
+    "imagenet_v2": "dataset.root=/etc",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", sorted(set(TASKS) - {"scan"}))
+def test_pairs_of_options_compose_or_are_refused_in_one_line(
+    configure: Configure, task: str
+) -> None:
+    axes = {
+        **{group: schema.options(group, task) for group in ("dataset", "model")},
+        **{group: options(group) for group in ("scale", "protocol", "method")},
+    }
+    composed: set[tuple[str, str]] = set()
+    for values in covering(list(axes.values())):
+        chosen = dict(zip(axes, values, strict=True))
+        needed = " ".join(NEEDS[value] for value in values if value in NEEDS).split()
+        try:
+            config = configure(
+                f"task={task}", *(f"{key}={value}" for key, value in chosen.items()), *needed
+            )
+        except UserError as refused:
+            assert "\n" not in str(refused) and str(refused)
+            continue
+        assert all(getattr(config, group).name == value for group, value in chosen.items())
+        assert needed or variant(config) == ""
+        composed |= set(chosen.items())
+    left = {(group, value) for group, values in axes.items() for value in values} - composed
+    # The authors have no code for DQN.
+    assert left == ({("protocol", "reference")} if task == "dqn" else set())
 
 
 @pytest.mark.parametrize("dataset", ["add_jump", "around_right"])
