@@ -59,8 +59,17 @@ class Weighting(nn.Module, ABC):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for helper in self._helpers:
             if isinstance(helper, nn.Module):
-                helper._apply(fn)  # type: ignore[no-untyped-call]
+                helper._apply(lambda tensor: _moved(tensor, fn))  # type: ignore[no-untyped-call]
         return self
+
+
+def _moved(tensor: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return a tensor where a function moves others, with its own values, which nobody else has.
+
+    They are in no state dict: what "meta" or `to_empty` took away could not be loaded again.
+    """
+    like = fn(tensor.new_empty(0))
+    return tensor if like.is_meta else tensor.to(device=like.device, dtype=like.dtype)
 
 
 class Uniform(Weighting):

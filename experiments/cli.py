@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -196,6 +197,13 @@ def _own(group: str, choices: Sequence[str]) -> Sequence[str]:
     return own if group == "arm" and own else choices
 
 
+def _quoted(word: str) -> str:
+    """Return a word of the command line whose value Hydra, and a shell, take as it is."""
+    key, _, value = word.partition("=")
+    inner = value.replace("\\", "\\\\").replace('"', '\\"')
+    return shlex.quote(f'{key}="{inner}"')
+
+
 def describe(error: Exception) -> str:
     """Return one line for an error: what is wrong and, in a closed set, what is valid."""
     if isinstance(error, MissingConfigException) and error.options is not None:
@@ -217,8 +225,9 @@ def describe(error: Exception) -> str:
         word = next((word for word in strange if "=" in word), "")
         if not word:
             return lines[0]
-        key, _, value = word.partition("=")
-        return f"{word}: has a character that means something to Hydra; write '{key}=\"{value}\"'"
+        return f"{word}: has a character that means something to Hydra; write {_quoted(word)}"
     if lines and lines[0].startswith("Ambiguous value"):
-        return f"{lines[0]}; several values are a sweep: add -m"
+        several = next((w for w in sys.argv[1:] if "," in w.partition("=")[2]), "")
+        one = f"; or, if it is one value, write {_quoted(several)}" if several else ""
+        return f"{lines[0]}; several values are a sweep: add -m{one}"
     return " ".join(lines[:2]) if lines else type(error).__name__

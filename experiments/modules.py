@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sysconfig
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -52,7 +53,10 @@ def source_digests(name: str) -> dict[str, str]:
 
 
 def _imports(path: Path, base: Path) -> Iterator[str]:
-    """Yield the names that a file imports, absolute; of ``from a import b`` also ``a.b``."""
+    """Yield the names that a file imports, absolute; of ``from a import b`` also ``a.b``.
+
+    A text that could be a module's name is one: it counts where such a module lies beside the file.
+    """
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):  # whoever imports it will say so
@@ -61,6 +65,10 @@ def _imports(path: Path, base: Path) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            # As gymnasium's register and importlib are told: "package.module:Name".
+            if re.fullmatch(r"[A-Za-z_][\w.]*(:\w+)?", node.value):
+                yield node.value.partition(":")[0]
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else ()
             module = ".".join([*above, *filter(None, [node.module])])

@@ -270,17 +270,20 @@ def _full_names(key: str, siblings: Iterable[Any]) -> list[str]:
     return [f"{prefix}.{name}" if prefix else str(name) for name in siblings]
 
 
-def _check_texts(value: Any, given: Any, key: str) -> None:
+def _check_texts(value: Any, given: Any, key: str, *, listed: bool = False) -> None:
     """Refuse a text that YAML has read as something else, such as the word no.
 
     Args:
         value: What the configuration has.
         given: The same as it was read.
         key: Its key.
+        listed: Whether it is one of a list.
     """
     if dataclasses.is_dataclass(value):
         value = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
-    if isinstance(value, str) and isinstance(given, bool | float):
+    # A whole number may be meant as a name, but not as one of a list of words.
+    kinds = bool | float | int if listed else bool | float
+    if isinstance(value, str) and isinstance(given, kinds):
         raise UserError(
             f"{key}: YAML reads {given!r} where a text is due: no, yes, on, off and numbers that "
             "are texts need quotes, as 'no'"
@@ -290,7 +293,7 @@ def _check_texts(value: Any, given: Any, key: str) -> None:
             _check_texts(value[name], given[name], f"{key}.{name}".lstrip("."))
     if isinstance(value, list | tuple) and isinstance(given, list) and len(value) == len(given):
         for one, other in zip(value, given, strict=True):
-            _check_texts(one, other, key)
+            _check_texts(one, other, key, listed=True)
 
 
 def _expand_home(section: Any) -> None:

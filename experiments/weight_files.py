@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import warnings
 import zipfile
@@ -91,10 +92,16 @@ def _policy(path: Path) -> object:
     try:
         with zipfile.ZipFile(path) as archive:
             content = io.BytesIO(archive.read(_POLICY))
-    except (OSError, zipfile.BadZipFile, KeyError) as error:
+            told = json.loads(archive.read("data")) if "data" in archive.namelist() else {}
+    except (OSError, ValueError, zipfile.BadZipFile, KeyError) as error:
         raise UserError(
             f"{path}: no archive of stable-baselines3, with a file {_POLICY} in it"
         ) from error
+    # Its text tells the class; what is serialised beside it is left alone.
+    options = told.get("policy_kwargs") if isinstance(told, dict) else None
+    activation = str((options or {}).get("activation_fn", "ReLU"))
+    if "ReLU" not in activation or "LeakyReLU" in activation:
+        raise UserError(f"{path}: its network has {activation} between its layers, ours has ReLU")
     return _unpickled(content, path)
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 import equitune
 from experiments.images.views import make_action
+from experiments.rows import check_method
 
 if TYPE_CHECKING:
     from experiments.schema import RunConfig
@@ -139,8 +140,12 @@ def make_scorer(
         classifier: The captions' embeddings.
         own_scale: The model's own scale.
         net: Of lambda_equitune, lambda.
+
+    Raises:
+        ValueError: If there is no such method.
     """
     task, method = config.task, config.method.name
+    check_method(method)
     group = make_action(config.group.name).group
     scale = own_scale if task.scale is None else task.scale
     make = partial(Scorer, classifier=classifier, scale=scale, space=task.space)

@@ -126,6 +126,8 @@ def build_backbone(architecture: str, classes: int, size: int) -> Backbone:
         split = _timm_split(name, model, size) if family == "timm" else _children_split(model)
         backbone = Backbone(model, split, architecture, classes, size)
         _ = backbone.feature_shape
+        if family == _OWN:
+            _check_cut(backbone, size)
     except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
         if family == _OWN:
             raise UserError(
@@ -167,6 +169,18 @@ def parse(architecture: str) -> tuple[str, str]:
         choices = [*_CIFAR_NAMES, "torchvision:NAME", "timm:NAME", "MODULE:FUNCTION"]
         raise unknown("model.architecture", architecture, choices)
     return family, name
+
+
+def _check_cut(backbone: Backbone, size: int) -> None:
+    """Raise ValueError unless the two halves of a network of the user's own make the whole."""
+    training = backbone.training
+    backbone.eval()
+    with torch.no_grad():
+        images = torch.linspace(-2, 2, 2 * 3 * size * size).view(2, 3, size, size).sin()
+        whole, halves = backbone.model(images), backbone(images)
+    backbone.train(training)
+    if not isinstance(whole, Tensor) or not torch.allclose(whole, halves, rtol=1e-4, atol=1e-5):
+        raise ValueError("its children, called one after the other, do not give what it gives")
 
 
 def _build_own(name: str, classes: int, size: int) -> nn.Module:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from experiments.cnn.backbones import SMALL, Backbone, parse
+from experiments.cnn.sections import is_own
 from experiments.downloads import Unavailable, web_file
 from experiments.errors import UserError, one_line
 from experiments.files import file_digest
@@ -54,11 +55,15 @@ def class_count(weights: dict[str, Tensor], architecture: str) -> int:
             f"the weights are not those of {architecture}: they have no classifier named "
             f"{' or '.join(head.rstrip('.') for head in heads)}"
         )
-    return len(weights[max(matrices, key=_numbered)])
+    # A user's own network names its layers as it likes, in the order in which it has them.
+    last = matrices[-1] if is_own(architecture) else max(matrices, key=_numbered)
+    return len(weights[last])
 
 
 def _classifiers(architecture: str) -> tuple[str, ...]:
     """Return what the classifier's tensors may begin with."""
+    if is_own(architecture):
+        return ("",)
     family, name = parse(architecture)
     heads: str | tuple[str, ...] = _CLASSIFIERS
     if family == "timm":

@@ -114,7 +114,9 @@ def _try(env: gymnasium.Env[Any, Any], name: str) -> None:
         if not isinstance(info, dict):
             raise TypeError(f"its info is of type {type(info).__name__}")
         shape = np.shape(observation)
-        env.step(env.action_space.sample())
+        result = env.step(env.action_space.sample())
+        if len(result) != 5:
+            raise TypeError(f"its step returns {len(result)} values")
     except Exception as error:  # whatever a user's code raises
         raise UserError(
             f"dataset.environment={name} fails at its first step ({one_line(error)}); gymnasium's "

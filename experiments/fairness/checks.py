@@ -43,9 +43,9 @@ def _check_prompts(config: RunConfig) -> None:
     check_lists(group)
     if task.prompts not in group.phrases:
         raise unknown("task.prompts", task.prompts, group.phrases)
-    if not data.contexts or not all(context.strip() for context in data.contexts):
+    if not data.contexts or not all(c and c == c.strip() for c in data.contexts):
         raise UserError(
-            f"dataset.contexts={data.contexts} must be a list of texts, [was known for, ...]"
+            f"dataset.contexts={data.contexts} must be a list of texts without spaces around them"
         )
     if task.sentences % len(data.contexts):
         raise UserError(

@@ -129,9 +129,11 @@ def _refuse_code(files: Files, origin: str) -> None:
             raise UserError(f"{path}: is no JSON ({one_line(error)})") from error
         if not isinstance(settings, dict):
             raise UserError(f"{path}: is no JSON object")
-        kernel = "/" in str(settings.get("attn_implementation", ""))
-        if "auto_map" in settings or kernel:
-            entry = "auto_map" if "auto_map" in settings else "attn_implementation"
+        kernels = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal")
+        entries = [name for name in kernels if "/" in str(settings.get(name, ""))]
+        entries += ["auto_map"] if "auto_map" in settings else []
+        if entries:
+            entry = entries[-1]
             key = origin.partition("=")[0]
             raise UserError(
                 f"{origin}: {path} asks for code of its own ({entry}), and no code of a model is "

@@ -197,10 +197,11 @@ def weights_identity(model: FairnessModel) -> dict[str, Any]:
 
 
 def scorer_source(scorer: ScorerConfig) -> dict[str, Any]:
-    """Return what decides the network of a scorer, as plain data; a package is named, not read."""
+    """Return what decides the network of a scorer; a package of the lock is named, not read."""
     assert scorer.source is not None
-    if Path(scorer.source).is_dir():
-        return {"sha256": dict(files_in(Path(scorer.source)).digests)}
+    folder = None if scorer.source in _PACKAGES else find_folder(scorer.source)
+    if folder is not None:
+        return {"sha256": dict(files_in(folder).digests)}
     return {"source": scorer.source, "revision": scorer.revision}
 
 

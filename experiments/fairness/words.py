@@ -171,6 +171,10 @@ def check_prompts(tokenizer: Tokenizer, vocabulary: Vocabulary, prompts: Sequenc
         UserError: If it does not.
     """
     rows = [tokenizer.encode(prompt, add_special_tokens=False) for prompt in prompts]
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    for prompt, row in zip(prompts, rows, strict=True):
+        if unknown in row:
+            raise UserError(f"the model has no tokens for a word of the prompt {prompt!r}")
     for place, row in enumerate(rows):
         following = (place + 1) % len(rows)
         if vocabulary.ids.act(1, torch.tensor([row])).tolist() != [rows[following]]:

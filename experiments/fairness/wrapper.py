@@ -47,7 +47,8 @@ class EquivariantLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc, no-
         self.network = network
         self.ids, self.scores = vocabulary.ids, vocabulary.scores
         weights = None if averaged is None else relaxed_weights(averaged, self.ids.group)
-        self.register_buffer("weights", weights, persistent=False)
+        # No buffer: in no state dict, it would be lost where buffers get new memory.
+        self.weights = weights
         self.generation_config = network.generation_config
         self.to(network.device)
 
@@ -108,7 +109,8 @@ class EquivariantLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc, no-
             **({} if cache_position is None else {"cache_position": cache_position}),
         )
         undone = self.scores.undo(found.logits.unflatten(0, (order, rows)))
-        logits = equitune.average(undone, self.weights)
+        weights = None if self.weights is None else self.weights.to(undone.device)
+        logits = equitune.average(undone, weights)
         loss = None
         if labels is not None:
             loss = self.network.loss_function(logits, labels, vocab_size=logits.shape[-1])

@@ -185,11 +185,12 @@ class Writer:
         """Read on; see `CachedModel.step`.
 
         Raises:
-            UserError: If a score is NaN, which would always be drawn.
+            UserError: If a score is NaN or infinite, which would always be drawn.
         """
         scores, state = self.model.step(state, words)
-        if scores.isnan().any():
-            raise UserError("the language model gives scores that are not numbers (NaN)")
+        # Minus infinity excludes a word; a row without any other is no distribution.
+        if scores.isnan().any() or not scores.amax(dim=-1).isfinite().all():
+            raise UserError("the language model gives scores that are not finite numbers")
         return scores.log_softmax(dim=-1) if self.log_probabilities else scores, state
 
     def sampler(self, prompt: Prompt, sentences: range) -> RankSampler:

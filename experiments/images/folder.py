@@ -20,6 +20,8 @@ ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".t
 DECODING = 2
 #: The modes of Pillow that are red, green and blue, or become them without loss of range.
 _BYTES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"}
+#: Tags of TIFF: how many bits a number has, and what its least one means.
+_BITS, _PHOTOMETRIC = 258, 262
 EXPECTED = "expected train/<class>/* and test/<class>/* (or val/<class>/*)"
 
 
@@ -171,7 +173,8 @@ def open_image(path: Path) -> Image.Image:
             upright = ImageOps.exif_transpose(opened)
             # Pillow reads a PGM of more than 8 bits as wider integers, scaled to 16 bits.
             if upright.mode.startswith("I;16") or (upright.mode, opened.format) == ("I", "PPM"):
-                grey = np.asarray(upright).astype(np.float64) / 257  # 65535 becomes 255
+                grey = np.asarray(upright).astype(np.float64) / _white(opened) * 255
+                grey = 255 - grey if _is_inverted(opened) else grey
                 return Image.fromarray(grey.round().astype(np.uint8)).convert("RGB")
             if upright.mode in _BYTES:
                 return upright.convert("RGB")
@@ -181,6 +184,18 @@ def open_image(path: Path) -> Image.Image:
             )
     except BAD_IMAGE as error:
         raise UserError(f"{path}: is not a whole image; replace or remove it") from error
+
+
+def _white(image: Image.Image) -> int:
+    """Return the largest number of an image of up to 16 bits: a TIFF may have fewer."""
+    tags = getattr(image, "tag_v2", None) or {}
+    bits = int(np.max(tags.get(_BITS, 16)))
+    return int(2**bits - 1) if 8 < bits < 16 else 65535
+
+
+def _is_inverted(image: Image.Image) -> bool:
+    """Whether the least number is white, which Pillow does not heed beyond 8 bits."""
+    return (getattr(image, "tag_v2", None) or {}).get(_PHOTOMETRIC) == 0
 
 
 def fill_square(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:

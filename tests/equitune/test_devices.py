@@ -49,6 +49,19 @@ def test_tables_survive_the_device_without_memory_and_other_precisions(name: str
         assert all(buffer.device.type == "cpu" for buffer in action.buffers())
 
 
+def test_frozen_features_keep_their_weights_which_are_in_no_state_dict() -> None:
+    features = nn.Linear(3, 4)
+    net, action = nn.Linear(3, 3), equitune.PermuteAxis(S3, PERMUTATIONS)
+    learned = equitune.Learned(equitune.LambdaNet(4), features)
+    model = equitune.Equivariant(net, action, action, learned)
+    x = torch.randn(2, 3)
+    expected, state = model(x), {k: v.clone() for k, v in model.state_dict().items()}
+    model.to("meta").to_empty(device="cpu").load_state_dict(state, strict=True)
+    torch.testing.assert_close(model(x), expected)
+    assert model.double().weighting.features.weight.dtype == torch.float64
+    torch.testing.assert_close(model(x.double()).float(), expected)
+
+
 GROUPS: dict[str, Callable[[], FiniteGroup]] = {
     "cyclic": lambda: equitune.cyclic(4),
     "dihedral": lambda: equitune.dihedral(3),

@@ -15,7 +15,11 @@ from experiments.stages import name_run
 Configure = Callable[..., RunConfig]
 #: Files of a user's folder, by path. `other.py` is imported by nobody.
 FILES = {
-    "mine.py": "import math, beside\nfrom kit import rewards\nfrom kit.deep import *\n",
+    "mine.py": "import math, beside\nfrom kit import rewards\nfrom kit.deep import *\n"
+    "register('Mine-v0', entry_point='named.envs:Mine')\nimport_module('loaded')\n",
+    "named/__init__.py": "",
+    "named/envs.py": "",
+    "loaded.py": "",
     "beside.py": "def f():\n    import late\n",
     "late.py": "",
     "other.py": "",

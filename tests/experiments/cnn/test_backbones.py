@@ -360,10 +360,18 @@ from parts import WIDTH
 
 def build(classes):
     cells = WIDTH * 64
-    return nn.Sequential(nn.Conv2d(3, WIDTH, 3, stride=4), nn.ReLU(), nn.Linear(cells, classes))
+    first = nn.Conv2d(3, WIDTH, 3, stride=4)
+    return nn.Sequential(first, nn.ReLU(), nn.Flatten(), nn.Linear(cells, classes))
 
 def small(classes):
     return nn.Sequential(nn.Conv2d(3, 4, 99), nn.Linear(4, classes))
+
+class Between(nn.Sequential):
+    def forward(self, images):
+        return super().forward(images).tanh()
+
+def between(classes):
+    return Between(nn.Conv2d(3, 4, 3, stride=4), nn.Flatten(), nn.Linear(256, classes))
 
 def nothing(classes):
     return classes
@@ -389,12 +397,16 @@ def test_a_network_of_one_s_own_is_built_by_its_function(own: Path) -> None:
     features = backbone.features(images)
     assert features.shape == (2, 5, 8, 8)
     assert torch.equal(backbone.model[-1](features.flatten(1)), backbone(images))
+    weights = backbone.model.state_dict()
+    assert class_count(weights, "own_net:build") == 7
+    put_weights(backbone, weights)
 
 
 @pytest.mark.parametrize(
     ("name", "line"),
     [
         ("own_net:small", "cannot be cut before its last child, or cannot take images of 32x32"),
+        ("own_net:between", r"its children, called one after the other, do not give what it gives"),
         ("own_net:nothing", "returned a int, not a torch.nn.Module"),
         ("own_net:broken", "cannot be built"),
         (

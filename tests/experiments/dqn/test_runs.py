@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from stable_baselines3 import DQN
 
 from benchmarks._bad_files import ENVIRONMENT
 from experiments.dqn.environment import make_environment
@@ -271,6 +272,10 @@ def test_networks_of_stable_baselines_are_read_under_all_their_names(
     with pytest.raises(UserError, match=r"bad.zip: not a complete file of tensors alone \(it asks"):
         execute(bad)
     assert not mark.exists()
+    options = {"net_arch": settings.hidden, "activation_fn": torch.nn.Tanh}
+    DQN("MlpPolicy", env, policy_kwargs=options, device="cpu").save(tmp_path / "tanh.zip")
+    with pytest.raises(UserError, match=r"tanh.zip: its network has .*Tanh.* ours has ReLU"):
+        load_weights(tmp_path / "tanh.zip")
     other = configure(*SHORT, f"model.checkpoint={tmp_path}/q_net.pt", "task.recipe.hidden=[8]")
     with pytest.raises(UserError, match=r"of another network than 4 x 8 x 2: it has no 5.weight"):
         execute(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -150,3 +151,17 @@ def test_what_an_average_has_not_is_refused_in_one_line(
             model(ids, **words)
     with pytest.raises(ValueError, match=r"cache_implementation=static: .* choose cache_impl"):
         model.generate(ids, cache_implementation="static", max_new_tokens=2)
+
+
+def test_its_weights_survive_where_buffers_get_new_memory(
+    configure: Configure, language: LanguageModel
+) -> None:
+    config = configure("task=fairness", "method=equitune", "task.relaxed=true")
+    vocabulary, network = vocabulary_of(config, language), copy.deepcopy(language.network)
+    marks = relaxed_tokens(config, language, vocabulary)
+    model = EquivariantLM(network, vocabulary, marks).eval()
+    ids = encoded(language, "The man was known for")
+    expected = model(ids).logits
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    model.to("meta").to_empty(device="cpu").load_state_dict(state, strict=True)
+    assert torch.equal(model(ids).logits, expected)

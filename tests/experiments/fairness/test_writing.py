@@ -275,11 +275,16 @@ def test_too_few_positions_are_refused_before_anything_is_written(
 
 
 @pytest.mark.parametrize("method", ["pretrained", "equitune", "equizero"])
-def test_scores_that_are_no_numbers_are_refused(configure: Configure, method: str) -> None:
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_scores_that_are_no_numbers_are_refused(
+    configure: Configure, method: str, value: float
+) -> None:
     """Such a score would be drawn first, for every token."""
     language = small_language()
-    language.network.transformer.ln_f.bias.data[0] = torch.nan
+    language.network.lm_head.bias = torch.nn.Parameter(torch.zeros(language.size).double())
+    bias = language.network.lm_head.bias.data
+    bias[7 if value > 0 or value != value else slice(None)] = value
     config = configure(*FAIRNESS, f"method={method}")
     writer = small_writer(config, language)
-    with pytest.raises(UserError, match="gives scores that are not numbers"):
+    with pytest.raises(UserError, match="gives scores that are not finite numbers"):
         writer.write(prompts_of(config)[0], SENTENCES)

@@ -184,6 +184,13 @@ def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path, ending: str) -> None:
     assert all(np.array_equal(pixels[..., channel], expected) for channel in range(3))
 
 
+def test_a_tiff_whose_least_number_is_white_is_turned_round(tmp_path: Path) -> None:
+    path = tmp_path / "inverted.tif"
+    Image.fromarray(RAMP).save(path, tiffinfo={262: 0})
+    pixels = np.asarray(folder.open_image(path))
+    assert np.array_equal(pixels[..., 0], (255 - RAMP / 257).round())
+
+
 @pytest.mark.parametrize(("kind", "mode"), [(np.float32, "F"), (np.int32, "I")])
 def test_numbers_without_a_known_white_are_refused_by_name(
     tmp_path: Path, kind: type, mode: str
