@@ -79,13 +79,19 @@ def text_lines(path: Path) -> list[str]:
     A byte-order mark is no part of the first; other line ends of Unicode are part of a line.
 
     Raises:
-        UserError: If it is no text.
+        UserError: If it is no text, or has such a mark further on.
     """
     try:
         with path.open(encoding="utf-8-sig") as stream:
-            return [line.removesuffix("\n") for line in stream]
+            lines = [line.removesuffix("\n") for line in stream]
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a text file ({error.reason})") from error
+    for number, line in enumerate(lines, 1):
+        if "\ufeff" in line:
+            raise UserError(
+                f"{path}: line {number} has a byte-order mark, as files that were joined have"
+            )
+    return lines
 
 
 def read_lines(path: Path) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ def class_count(weights: dict[str, Tensor], architecture: str) -> int:
     if not matrices:
         raise UserError(
             f"the weights are not those of {architecture}: they have no classifier named "
-            f"{' or '.join(head.rstrip('.') for head in heads)}"
+            f"{' or '.join(head.rstrip('.') for head in heads)}, but {listed(list(weights))}"
         )
     # A user's own network names its layers as it likes, in the order in which it has them.
     last = matrices[-1] if is_own(architecture) else max(matrices, key=_numbered)

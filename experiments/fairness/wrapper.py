@@ -86,6 +86,10 @@ class EquivariantLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc, no-
             raise ValueError("return_dict=False: an equivariant model returns a named output")
         if refused := sorted(wanted.keys() - {"return_dict"}):
             raise ValueError(f"an equivariant model does not take {', '.join(refused)}")
+        told = [k for k in ("output_hidden_states", "output_attentions") if getattr(self.config, k)]
+        if told or self.config.return_dict is False:
+            named = told[0] if told else "return_dict=False"
+            raise ValueError(f"an equivariant model does not take {named} of its configuration")
         if labels is not None and not (isinstance(logits_to_keep, int) and logits_to_keep == 0):
             raise ValueError("labels need the logits of all tokens: leave logits_to_keep at 0")
         order, rows = self.ids.group.order, input_ids.shape[0]

@@ -283,7 +283,7 @@ def test_a_program_is_not_run(tmp_path: Path) -> None:
 def test_classes_are_the_rows_of_the_last_matrix() -> None:
     weights = {f"classifier.{n}.weight": torch.ones(n, 4) for n in (9, 10, 2)}
     assert class_count(weights, "torchvision:vgg11") == 10
-    with pytest.raises(UserError, match=r"no classifier named fc$"):
+    with pytest.raises(UserError, match=r"no classifier named fc, but classifier.9.weight"):
         class_count(weights, "timm:resnet10t")
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from experiments.errors import UserError
 from experiments.fairness.encoders import HubClassifier
-from experiments.fairness.lists import Masker, counted_words
+from experiments.fairness.lists import Masker, counted_words, read_words
 from experiments.fairness.scorers import (
     BagOfWords,
     Judge,
@@ -45,6 +45,13 @@ def data(tmp_path: Path) -> Path:
     for split in ("train", "dev", "test"):
         (tmp_path / f"{split}.tsv").write_text(TSV)
     return tmp_path
+
+
+def test_a_mark_between_joined_files_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_bytes("\ufeffgood\n\ufeffkind\n".encode())
+    with pytest.raises(UserError, match="words.txt: line 2 has a byte-order mark"):
+        read_words(str(path))
 
 
 def names(labels: Tensor) -> list[str]:

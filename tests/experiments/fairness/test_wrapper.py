@@ -149,6 +149,12 @@ def test_what_an_average_has_not_is_refused_in_one_line(
     ):
         with pytest.raises(ValueError, match=message):
             model(ids, **words)
+    for name, value in (("output_hidden_states", True), ("return_dict", False)):
+        before = getattr(model.config, name)
+        setattr(model.config, name, value)
+        with pytest.raises(ValueError, match=f"{name}.* of its configuration"):
+            model(ids)
+        setattr(model.config, name, before)
     with pytest.raises(ValueError, match=r"cache_implementation=static: .* choose cache_impl"):
         model.generate(ids, cache_implementation="static", max_new_tokens=2)
 
