@@ -50,7 +50,7 @@ def data(tmp_path: Path) -> Path:
 def test_a_mark_between_joined_files_is_refused_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
     path.write_bytes("\ufeffgood\n\ufeffkind\n".encode())
-    with pytest.raises(UserError, match="words.txt: line 2 has a byte-order mark"):
+    with pytest.raises(UserError, match=r"words.txt: line 2 has a byte-order mark"):
         read_words(str(path))
 
 
