@@ -14,7 +14,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError  # type: ignore[import-untyped]
 
 from experiments.errors import STOPPED, Interrupted, UserError, unknown
@@ -200,7 +200,9 @@ def _own(group: str, choices: Sequence[str]) -> Sequence[str]:
 def _quoted(word: str) -> str:
     """Return a word of the command line whose value Hydra, and a shell, take as it is."""
     key, _, value = word.partition("=")
-    inner = value.replace("\\", "\\\\").replace('"', '\\"')
+    if value[:1] == value[-1:] and value[:1] in ("'", '"'):
+        value = value[1:-1]
+    inner = value.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${")
     return shlex.quote(f'{key}="{inner}"')
 
 
@@ -210,6 +212,9 @@ def describe(error: Exception) -> str:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return str(unknown(group, name, _own(group, error.options)))
     cause: Any = error.__cause__
+    if isinstance(error, UserError) and isinstance(cause, InterpolationKeyError):
+        word = next((word for word in sys.argv[1:] if "${" in word.partition("=")[2]), "")
+        return f"{error}; where ${{ is meant as it stands, write {_quoted(word)}"
     if isinstance(error, HydraException) and isinstance(cause, OmegaConfBaseException):
         return str(explain(cause))
     if isinstance(error, OmegaConfBaseException):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -526,3 +527,19 @@ def test_a_tilde_is_the_home_of_the_user(
         assert line.startswith(f"run.py: model.checkpoint={place}: no such file")
     assert configure('results="~/x"').results == f"{tmp_path}/{home}/x"
     assert configure("task=fairness", "task.judges=[words]").results != "~"
+
+
+ODD = ("a,b", "it's", 'a"q', "a=b", "(x)", "[v1]", "${y}", "$y", "λ", "#1")
+
+
+@pytest.mark.parametrize("value", ODD)
+def test_the_quoting_that_a_line_advises_works_in_a_shell(
+    refused: Callable[..., str], value: str
+) -> None:
+    line = refused(f"model.checkpoint=/none/{value}.pt")
+    advised = line.partition("write ")[2]
+    if not advised:  # it needed none
+        assert f"model.checkpoint=/none/{value}.pt: no such file" in line
+        return
+    (word,) = shlex.split(advised)
+    assert f"model.checkpoint=/none/{value}.pt: no such file" in refused(word)
