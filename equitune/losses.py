@@ -33,7 +33,6 @@ def max_probability(
         logits: Logits, or log-probabilities, whose softmax is the same, [G, B, ..., C].
         log_odds: Return the form that does not saturate. Default False.
         mask: True at the steps that count (those a decoder emitted), [G, B, ...]. Default: all.
-
         dim: The dim of the classes, negative. Default -1.
 
     Returns:
@@ -69,7 +68,6 @@ def entropy(
     Args:
         logits: Logits, or log-probabilities, whose softmax is the same, [G, B, ..., C].
         mask: True at the steps that count, [G, B, ...]. Default: all.
-
         dim: The dim of the classes, negative. Default -1.
 
     Returns:
@@ -100,7 +98,6 @@ def max_score(
     Args:
         scores: Scores, higher is better, [G, B, ..., C].
         mask: True at the steps that count, [G, B, ...]. Default: all.
-
         dim: The dim of the scores, negative. Default -1.
 
     Returns:

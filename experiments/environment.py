@@ -115,6 +115,12 @@ def accelerator(device: str) -> dict[str, str]:
         return {}  # broken by what the run did
 
 
+def python_path() -> str:
+    """Return PYTHONPATH with this checkout in front, for processes that find it from any folder."""
+    root = str(Path(__file__).parents[1])
+    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 def peak_memory_mib() -> float:
     """Return the largest resident set of this process so far (earlier jobs included), in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -50,8 +50,8 @@ def unknown(what: str, value: object, choices: Iterable[object]) -> UserError:
     names = [str(choice) for choice in choices]
     # The case of letters is the commonest slip, and counts as a difference otherwise.
     folded = {name.lower(): name for name in names}
-    meant = _OTHER_NAMES.get(str(value).lower())
-    near = difflib.get_close_matches(str(value).lower(), folded, n=1)
-    near = [meant] if meant in names else near
-    hint = f" (did you mean {folded[near[0].lower()]}?)" if near else ""
+    given = str(value).lower()
+    meant = _OTHER_NAMES.get(given)
+    near = [meant] if meant in folded else difflib.get_close_matches(given, folded, n=1)
+    hint = f" (did you mean {folded[near[0]]}?)" if near else ""
     return UserError(f"{what}={value} is not known{hint}; choose from: {', '.join(names)}")

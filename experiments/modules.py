@@ -22,11 +22,12 @@ def source_digests(name: str) -> dict[str, str]:
     package, the package alone. Files that the module reads when it runs are not among them.
 
     Args:
-        name: As it is imported, ``package.module``.
+        name: As it is imported, ``package.module``; what is behind a colon is something in it.
 
     Returns:
         Digests by path from that folder, sorted; nothing for a module that is not found.
     """
+    name = name.partition(":")[0]
     try:
         spec = find_spec(name)
     except (ImportError, ValueError):

@@ -27,6 +27,7 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrid
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
 
+from experiments.environment import python_path
 from experiments.errors import STOPPED, Interrupted, RunFailed, UserError, one_line
 
 if TYPE_CHECKING:
@@ -111,8 +112,7 @@ class _Launcher(BaseSubmititLauncher):  # type: ignore[misc]  # Hydra's plugins 
         configure_log(self.config.hydra.job_logging, self.config.hydra.verbose)
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         # A job finds this checkout from any folder.
-        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+        os.environ["PYTHONPATH"] = python_path()
         arguments = [
             (list(words), "hydra.sweep.dir", number, f"job_{number}", Singleton.get_state())
             for number, words in enumerate(job_overrides, initial_job_idx)

@@ -88,10 +88,9 @@ def taking(results: Results, chosen: list[LeftOut]) -> Results:
     ours = results.ours.copy()
     for each in chosen:
         ours.loc[each.rows, "variant"] = each.known
-    keys = ours[list(KEY_COLUMNS)].apply(tuple, axis=1)
-    fresh = pd.Index([row for each in chosen for row in each.rows])
-    twins = keys.isin(set(keys[fresh])) & ~ours.index.isin(fresh)
-    return replace(results, ours=ours[~twins])
+    taken = ours.index.isin([row for each in chosen for row in each.rows])
+    twice = ours.duplicated(list(KEY_COLUMNS), keep=False)
+    return replace(results, ours=ours[taken | ~twice])
 
 
 def numbers(built: Table | Figure) -> tuple[object, ...]:

@@ -54,7 +54,7 @@ def _architecture(config: RunConfig) -> dict[str, Any]:
     name = config.model.architecture
     return {
         "architecture": name,
-        **({"source": source_digests(name.partition(":")[0])} if is_own(name) else {}),
+        **({"source": source_digests(name)} if is_own(name) else {}),
     }
 
 

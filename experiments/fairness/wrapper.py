@@ -81,15 +81,7 @@ class EquivariantLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc, no-
             ValueError: For what one average over the group has not: other inputs than tokens,
                 hidden states and attentions, tuples, masks that are not [B, T].
         """
-        wanted = {k: v for k, v in others.items() if v is not None and v is not False}
-        if others.get("return_dict") is False:
-            raise ValueError("return_dict=False: an equivariant model returns a named output")
-        if refused := sorted(wanted.keys() - {"return_dict"}):
-            raise ValueError(f"an equivariant model does not take {', '.join(refused)}")
-        told = [k for k in ("output_hidden_states", "output_attentions") if getattr(self.config, k)]
-        if told or self.config.return_dict is False:
-            named = told[0] if told else "return_dict=False"
-            raise ValueError(f"an equivariant model does not take {named} of its configuration")
+        self._refuse(others)
         if labels is not None and not (isinstance(logits_to_keep, int) and logits_to_keep == 0):
             raise ValueError("labels need the logits of all tokens: leave logits_to_keep at 0")
         order, rows = self.ids.group.order, input_ids.shape[0]
@@ -121,6 +113,18 @@ class EquivariantLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc, no-
         return CausalLMOutputWithPast(
             loss=loss, logits=logits, past_key_values=found.past_key_values
         )
+
+    def _refuse(self, others: dict[str, Any]) -> None:
+        """Raise ValueError for options, of a call or the configuration, that it does not have."""
+        wanted = {k: v for k, v in others.items() if v is not None and v is not False}
+        if others.get("return_dict") is False:
+            raise ValueError("return_dict=False: an equivariant model returns a named output")
+        if refused := sorted(wanted.keys() - {"return_dict"}):
+            raise ValueError(f"an equivariant model does not take {', '.join(refused)}")
+        told = [k for k in ("output_hidden_states", "output_attentions") if getattr(self.config, k)]
+        if told or self.config.return_dict is False:
+            named = told[0] if told else "return_dict=False"
+            raise ValueError(f"an equivariant model does not take {named} of its configuration")
 
     @torch.no_grad()
     def generate(self, *inputs: Any, **options: Any) -> Any:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import pickle
 import subprocess
 import tarfile
@@ -31,6 +30,7 @@ from experiments.schema import RunConfig
 from scripts.keep_results import with_needed
 from tests.experiments.emulated import emulated_hub
 from tests.experiments.images.conftest import Dataset, dataset
+from tests.experiments.program import Program
 
 __all__ = ["dataset"]
 
@@ -40,16 +40,6 @@ SMALL = {
     "scan": ("model=RNN", "task.max_commands=5"),
     "dqn": ("task=dqn", "dataset=gridworld", "task.episodes=2"),
 }
-
-
-class Malicious:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, victim: Path) -> None:
-        self.victim = victim
-
-    def __reduce__(self) -> tuple[Callable[..., None], tuple[str]]:
-        return os.mkdir, (str(self.victim),)
 
 
 @pytest.fixture
@@ -63,7 +53,7 @@ def evil(tmp_path: Path) -> Path:
 def test_a_pickle_is_no_checkpoint(
     configure: Configure, tmp_path: Path, evil: Path, task: str, name: str
 ) -> None:
-    (tmp_path / name).write_bytes(pickle.dumps(Malicious(evil)))
+    (tmp_path / name).write_bytes(pickle.dumps(Program(evil)))
     config = configure(*SMALL[task], f"model.checkpoint={tmp_path / name}")
     kind = "file of tensors alone" if name.endswith(".pt") else "safetensors file"
     with pytest.raises(UserError, match=f"{name}: not a complete {kind}") as refused:
@@ -75,7 +65,7 @@ def test_a_pickle_is_no_checkpoint(
 def test_a_pickle_is_refused_on_the_command_line_in_one_line(
     run_py: RunPy, tmp_path: Path, evil: Path
 ) -> None:
-    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Malicious(evil)))
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Program(evil)))
     result = run_py(*SMALL["scan"], f"model.checkpoint={tmp_path / 'evil.pt'}")
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert result.stderr.strip().splitlines()[-1].startswith(f"run.py: {tmp_path}/evil.pt: ")
@@ -94,7 +84,7 @@ def test_the_pickles_of_cifar_are_not_read(
 ) -> None:
     (tmp_path / folder).mkdir()
     for name in files:
-        (tmp_path / folder / name).write_bytes(pickle.dumps(Malicious(evil)))
+        (tmp_path / folder / name).write_bytes(pickle.dumps(Program(evil)))
     for root in (tmp_path, tmp_path / folder):
         with pytest.raises(UserError, match=r"has neither \w+/train-0"):
             load_images(dataset(kind, root=str(root)), "train")

@@ -32,6 +32,7 @@ from jaxtyping import Float
 from llvmlite.binding import get_host_cpu_name  # type: ignore[import-untyped]
 from torch import Tensor
 
+from experiments.environment import python_path
 from experiments.scan.nets import cells, numerics
 from experiments.scan.nets.model import EncoderDecoder
 from experiments.scan.nets.stream import Stream
@@ -118,12 +119,10 @@ class Loop:
             key[0],
             self._purpose,
         )
-        root = str(Path(__file__).parents[3])
-        paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         result = subprocess.run(
             [sys.executable, "-c", _COMPILE.format(self._module, key)],
-            cwd=root,
-            env={**os.environ, _IN_COMPILER: "1", "PYTHONPATH": paths},
+            cwd=Path(__file__).parents[3],
+            env={**os.environ, _IN_COMPILER: "1", "PYTHONPATH": python_path()},
             capture_output=True,
             text=True,
         )

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import io
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -25,6 +23,7 @@ from experiments.registry import load_task
 from experiments.schema import RunConfig
 from experiments.stages import name_run
 from experiments.weight_files import _WRAPPERS, load_weights
+from tests.experiments.program import Program
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 PUBLIC = DATA / "cnn" / "resnet20-12fca82f.th"
@@ -185,16 +184,6 @@ def test_what_cannot_be_built_is_one_line(architecture: str, size: int, line: st
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
 
-class Malicious:
-    """Its pickle creates a file when it is loaded."""
-
-    def __init__(self, victim: Path) -> None:
-        self.victim = victim
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self.victim),)
-
-
 def small() -> dict[str, Tensor]:
     return {"fc.weight": torch.ones(3, 2), "fc.bias": torch.zeros(3)}
 
@@ -227,7 +216,7 @@ def test_a_prefix_that_is_not_common_is_part_of_the_name(tmp_path: Path) -> None
 
 def test_code_is_never_loaded(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
-    torch.save({"state_dict": small(), "x": Malicious(victim)}, tmp_path / "bad.pth")
+    torch.save({"state_dict": small(), "x": Program(victim)}, tmp_path / "bad.pth")
     with pytest.raises(UserError, match=r"bad.pth: not a complete file .*asks for \S*mkdir"):
         load_weights(tmp_path / "bad.pth")
     assert not victim.exists()

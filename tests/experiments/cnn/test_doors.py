@@ -36,6 +36,7 @@ from experiments.schema import RunConfig, variant
 from experiments.stages import name_run
 from tests.experiments.emulated import emulated_hub, publish
 from tests.experiments.hub_server import Behaviour, HubServer
+from tests.experiments.program import Program
 
 Configure = Callable[..., RunConfig]
 TORCHVISION = ("task=cnn", "model=AlexNet", "model.architecture=torchvision:squeezenet1_1")
@@ -150,22 +151,12 @@ def test_weights_in_timms_own_order_are_put_right(tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-class Malicious:
-    """Its pickle creates a folder when it is loaded."""
-
-    def __init__(self, victim: Path) -> None:
-        self.victim = victim
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self.victim),)
-
-
 @pytest.mark.parametrize("architecture", ["torchvision:squeezenet1_1", "timm:test_resnet"])
 def test_code_is_never_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str
 ) -> None:
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    torch.save(Malicious(tmp_path / "victim"), tmp_path / "bad.bin")
+    torch.save(Program(tmp_path / "victim"), tmp_path / "bad.bin")
     with pytest.raises(UserError, match=r"bad\.bin: not a complete file .*asks for \S*mkdir"):
         imagenet_weights(architecture, tmp_path / "bad.bin")
     assert not (tmp_path / "victim").exists()

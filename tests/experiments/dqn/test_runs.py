@@ -28,6 +28,7 @@ from experiments.runner import execute
 from experiments.schema import RunConfig, variant
 from experiments.weight_files import load_weights
 from tests.experiments.dqn.conftest import Alone
+from tests.experiments.program import Program
 
 Configure = Callable[..., RunConfig]
 RunPy = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -231,16 +232,6 @@ def test_an_environment_without_a_simulator_is_trusted_and_that_is_said(
     result = run_py(*mine, f"results={tmp_path}/other", PYTHONPATH=str(tmp_path))
     assert result.returncode == 1
     assert "Mine-v0 has no time limit" in result.stderr.splitlines()[-1]
-
-
-class Program:
-    """What a pickle may hold: a call."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.mkdir, (self.mark,)
 
 
 def test_networks_of_stable_baselines_are_read_under_all_their_names(

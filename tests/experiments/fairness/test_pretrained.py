@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import shutil
 import sys
@@ -33,20 +32,11 @@ from tests.experiments.fairness.published import (
     without,
     write,
 )
+from tests.experiments.program import Program
 
 Configure = Callable[..., RunConfig]
 CLASSIFIER, WRITER = "AutoModelForSequenceClassification", "AutoModelForCausalLM"
 MEASURED = Path(__file__).parents[3] / "results" / "measured" / "fairness"
-
-
-class Program:
-    """What a pickle may hold: a call."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.mark),)
 
 
 def load(folder: Path, files: dict[str, bytes], kind: str = CLASSIFIER) -> Any:
