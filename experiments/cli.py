@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import re
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
@@ -31,7 +33,8 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 DEBUGGING = os.environ.get(FULL_ERROR) == "1"
 #: Hydra's flags, and those that a value follows.
 _FLAGS = ("-m", "--multirun", "--resolve")
-_VALUED = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn", "--cfg", "-c")
+_FOLDERS = ("--config-dir", "-cd")
+_VALUED = (*_FOLDERS, "--config-path", "-cp", "--config-name", "-cn", "--cfg", "-c")
 #: Words that Hydra takes as they are.
 _PLAIN = r"[\w./+~@:-]+=[\w./:,+ -]*"
 #: What escapes from composing and checking (a ValueError: Hydra's own for ``method=null``).
@@ -197,6 +200,18 @@ def _own(group: str, choices: Sequence[str]) -> Sequence[str]:
     return own if group == "arm" and own else choices
 
 
+def _undecodable() -> Path | None:
+    """Return the file of the folder of --config-dir that is not UTF-8; Hydra does not name it."""
+    words = " ".join(sys.argv[1:]).replace("=", " ").split()
+    for flag, folder in itertools.pairwise(words):
+        for path in sorted(Path(folder).rglob("*.yaml")) if flag in _FOLDERS else ():
+            try:
+                path.read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                return path
+    return None
+
+
 def _quoted(word: str) -> str:
     """Return a word of the command line whose value Hydra, and a shell, take as it is."""
     key, _, value = word.partition("=")
@@ -222,6 +237,8 @@ def describe(error: Exception) -> str:
     if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark or error.context_mark):
         place = f"{mark.name}:{mark.line + 1}:{mark.column + 1}".replace("\t", " ")
         return f"{place}: no YAML: {error.problem or error.context}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"{_undecodable() or 'a file'}: {error}; save it as UTF-8"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -323,9 +323,11 @@ def _check_fit(raw: DictConfig, task: str) -> None:
 
     Every dataset and model names its task, or tasks, and every dataset the groups that act on it.
     """
-    for section in ("dataset", "model"):
+    for section in ("dataset", "model", "group"):
         name = OmegaConf.select(raw, f"{section}.name")
-        if task not in _owners(OmegaConf.select(raw, f"{section}.task")):
+        if name is None:
+            raise UserError(f"{section}: the chosen file sets no {section}.name")
+        if section != "group" and task not in _owners(OmegaConf.select(raw, f"{section}.task")):
             raise UserError(
                 f"task={task} cannot use {section}={name}; choose from: "
                 f"{', '.join(options(section, task))}"

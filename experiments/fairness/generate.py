@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,18 +10,20 @@ import torch
 from torch import Tensor
 
 from experiments.errors import UserError
-from experiments.fairness.methods import make_writer, vocabulary_of
+from experiments.fairness.methods import make_writer, relaxed_lists, vocabulary_of
 from experiments.fairness.models import LanguageModel, load_model
 from experiments.fairness.scorers import Judge, judge_of
 from experiments.fairness.sentences import SENTENCES, Sentence, read_written, to_csv
 from experiments.fairness.weighting import load_lambda
-from experiments.fairness.words import Vocabulary
+from experiments.fairness.words import Vocabulary, words_without_token
 from experiments.fairness.writing import Prompt, Writer, make_prompts
 from experiments.progress import progress
 
 if TYPE_CHECKING:
     from experiments.records import Run
     from experiments.schema import RunConfig
+
+log = logging.getLogger(__name__)
 
 
 def generate(config: RunConfig, run: Run) -> None:
@@ -54,6 +57,8 @@ def _written(config: RunConfig, run: Run, prompts: list[Prompt], each: int) -> l
     vocabulary = vocabulary_of(config, language)
     run.fact("moved", [" ".join(map(repr, words)) for words in vocabulary.moved])
     run.fact("dropped", [" ".join(map(repr, words)) for words in vocabulary.dropped])
+    if config.task.relaxed and config.method.name == "equitune":
+        _note_words_without_token(config, run, language)
     writer = prepared_writer(config, run, language, vocabulary)
     kept, facts = run.resume() or ({}, {"done": 0})
     done: dict[str, Tensor] = dict(kept)
@@ -79,6 +84,29 @@ def _written(config: RunConfig, run: Run, prompts: list[Prompt], each: int) -> l
             text = writer.text([*given, *ids])
             found.append(Sentence(phrases[prompt.person], prompt.context, number, text, tuple(ids)))
     return found
+
+
+def _note_words_without_token(config: RunConfig, run: Run, language: LanguageModel) -> None:
+    """Keep which words of the lists G and N have no effect, and refuse a list N without any.
+
+    Raises:
+        UserError: If no word of ``dataset.neutral`` is one token of the model.
+    """
+    general, neutral = relaxed_lists(config)
+    idle = words_without_token(language.tokenizer, [*general, *(neutral or ())])
+    run.fact("words_without_token", idle)
+    if neutral is not None and set(neutral) <= set(idle):
+        raise UserError(
+            f"dataset.neutral={config.dataset.neutral}: no word of it is one token of this model"
+        )
+    if idle:
+        some = ", ".join(idle[:5]) + (" ..." if len(idle) > 5 else "")
+        log.info(
+            "%d words of group.general and dataset.neutral are not one token of this model and "
+            "have no effect: %s",
+            len(idle),
+            some,
+        )
 
 
 def prepared_writer(

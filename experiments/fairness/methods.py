@@ -153,15 +153,17 @@ def _branches(
 
 def relaxed_tokens(config: RunConfig, language: LanguageModel, vocabulary: Vocabulary) -> Tensor:
     """Return the marks of the tokens that R-equitune averages, [V]."""
-    task, group = config.task, config.group
-    left_alone = [word for words in group.coreference.values() for word in words]
-    return averaged_tokens(
-        language.tokenizer,
-        vocabulary,
-        [*group.general, *left_alone],
-        read_words(config.dataset.neutral) if task.neutral == "listed" else None,
-        equality=task.averaged == "equality_and_neutral",
-    )
+    general, neutral = relaxed_lists(config)
+    equality = config.task.averaged == "equality_and_neutral"
+    return averaged_tokens(language.tokenizer, vocabulary, general, neutral, equality=equality)
+
+
+def relaxed_lists(config: RunConfig) -> tuple[list[str], list[str] | None]:
+    """Return the words of G, and those of N or None where N is the rest."""
+    left_alone = [word for words in config.group.coreference.values() for word in words]
+    listed = config.task.neutral == "listed"
+    neutral = list(read_words(config.dataset.neutral)) if listed else None
+    return [*config.group.general, *left_alone], neutral
 
 
 def _stops(task: FairnessTask, language: LanguageModel) -> tuple[Tensor, int]:

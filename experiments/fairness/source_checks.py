@@ -10,15 +10,15 @@ from omegaconf import OmegaConf
 
 from experiments.errors import UserError
 from experiments.fairness.sources import (
+    SHA256,
     Wanted,
     files_in,
     find_folder,
     gguf_file,
+    known_digest,
     model_folder,
     wanted_of,
 )
-from experiments.files import file_digest
-from experiments.hub import cached_file
 from experiments.schema import CONF
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from experiments.schema import RunConfig
 
 _REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def unpin(config: RunConfig) -> None:
@@ -94,19 +93,10 @@ def check_wanted(wanted: Wanted) -> None:
             f"{key}.source={source}: no such folder or package, and no name of the hub, which is "
             "OWNER/NAME"
         )
-    if sha256 is not None and not _SHA256.fullmatch(sha256):
+    if sha256 is not None and not SHA256.fullmatch(sha256):
         raise UserError(f"{key}.sha256={sha256}: must be 64 digits from 0 to 9 and a to f")
     if local is not None:
         _check_local(wanted, Path(local))
-
-
-def _cached_digest(source: str, name: str, revision: str | None) -> str | None:
-    """Return the SHA-256 of the hub's file if the cache has it: a large file is called by it."""
-    cached = cached_file(source, name, revision)
-    if cached is None:
-        return None
-    blob = cached.resolve()
-    return blob.name if _SHA256.fullmatch(blob.name) else file_digest(blob)
 
 
 def _check_local(wanted: Wanted, folder: Path) -> None:
@@ -115,14 +105,12 @@ def _check_local(wanted: Wanted, folder: Path) -> None:
     Raises:
         UserError: If a file differs, or nothing is known of the weights.
     """
-    key, source, revision, sha256, _ = wanted
+    key, source, *_ = wanted
     if not folder.is_dir():
         raise UserError(f"{key}.local={folder}: no such folder")
     found = files_in(folder)
     for name, digest in found.digests:
-        known = _cached_digest(source, name, revision)
-        if sha256 is not None and found.weights == (name,):
-            known = sha256
+        known = known_digest(wanted, found, name)
         if known is None and name in found.weights:
             one = f"or give its SHA-256, {key}.sha256=HEX, which the hub's page of the file shows"
             raise UserError(

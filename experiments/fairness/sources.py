@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from experiments.downloads import Unavailable
 from experiments.errors import UserError
 from experiments.files import file_digest
-from experiments.hub import hub_snapshot, weights_in
+from experiments.hub import cached_file, hub_snapshot, weights_in
 
 if TYPE_CHECKING:
     from experiments.fairness.sections import FairnessModel, ScorerConfig
     from experiments.schema import RunConfig
 
+SHA256 = re.compile(r"[0-9a-f]{64}")
 #: Kinds of scorers that are networks of transformers.
 NETWORKS = ("encoder", "hub")
 #: Packages that hold weights.
@@ -142,6 +144,23 @@ def model_folder(folder: Path) -> Path:
     return folder
 
 
+def known_digest(wanted: Wanted, found: Files, name: str) -> str | None:
+    """Return the SHA-256 that a file of the hub must have, None where nothing here tells it.
+
+    Args:
+        wanted: What the configuration asks for.
+        found: The files of its ``local``.
+        name: The file's.
+    """
+    if wanted.sha256 is not None and found.weights == (name,):
+        return wanted.sha256
+    cached = cached_file(wanted.source, name, wanted.revision)
+    if cached is None:
+        return None
+    blob = cached.resolve()  # a large file is called by its SHA-256
+    return blob.name if SHA256.fullmatch(blob.name) else file_digest(blob)
+
+
 def find_files(wanted: Wanted, preset: str | None) -> Files:
     """Return the files of weights that a configuration asks for, fetched if they are not here.
 
@@ -192,19 +211,33 @@ def weights_identity(model: FairnessModel) -> dict[str, Any]:
     if model.kind == "gguf":
         file = gguf_file(model.source)
         return {"file": file.name, "sha256": file_digest(file), **template}
-    folder = find_folder(model.source)
-    if folder is not None:
-        return {"sha256": dict(files_in(folder).digests), **template}
-    return {"source": model.source, "revision": model.revision, **template}
+    return _source_identity(wanted_of(model, "model"), find_folder(model.source)) | template
 
 
 def scorer_source(scorer: ScorerConfig) -> dict[str, Any]:
     """Return what decides the network of a scorer; a package of the lock is named, not read."""
     assert scorer.source is not None
     folder = None if scorer.source in _PACKAGES else find_folder(scorer.source)
+    return _source_identity(wanted_of(scorer, "task.scorers"), folder)
+
+
+def _source_identity(wanted: Wanted, folder: Path | None) -> dict[str, Any]:
+    """Return what decides weights: the files of a folder, or a name of the hub.
+
+    Files of ``local`` that nothing here can compare with the hub's are named by their content too.
+    """
     if folder is not None:
         return {"sha256": dict(files_in(folder).digests)}
-    return {"source": scorer.source, "revision": scorer.revision}
+    named = {"source": wanted.source, "revision": wanted.revision}
+    if wanted.local is None:
+        return named
+    found = files_in(Path(wanted.local))
+    unknown = {
+        name: digest
+        for name, digest in found.digests
+        if known_digest(wanted, found, name) is None
+    }
+    return named | ({"unknown": unknown} if unknown else {})
 
 
 def model_files(config: RunConfig) -> Files:

@@ -205,16 +205,24 @@ def averaged_tokens(
     Returns:
         The marks of the tokens, [V].
     """
-    size = vocabulary.scores.size
 
     def tokens(words: Iterable[str]) -> list[int]:
-        found = [token_of(tokenizer, form) for w in words for form in surface_forms(w, "all")]
-        return [token for token in found if token is not None]
+        return [token for word in words for token in _tokens_of(tokenizer, word)]
 
-    marks = torch.ones(size, dtype=torch.bool)
+    marks = torch.ones(vocabulary.scores.size, dtype=torch.bool)
     if neutral is not None:
         marks[:] = False
         marks[tokens(neutral)] = True
     marks[tokens(general)] = False
     marks[vocabulary.scores.moved] = equality
     return marks
+
+
+def words_without_token(tokenizer: Tokenizer, words: Iterable[str]) -> list[str]:
+    """Return the words of which no surface form is one token of its own."""
+    return [word for word in words if not _tokens_of(tokenizer, word)]
+
+
+def _tokens_of(tokenizer: Tokenizer, word: str) -> list[int]:
+    found = (token_of(tokenizer, form) for form in surface_forms(word, "all"))
+    return [token for token in found if token is not None]

@@ -62,6 +62,7 @@ class EquivariantLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc, no-
         logits_to_keep: int | Tensor = 0,
         labels: Tensor | None = None,
         cache_position: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
         **others: Any,
     ) -> CausalLMOutputWithPast:
         """Return the logits of every next token, [B, T, V], and the cache of all G * B rows.
@@ -75,6 +76,8 @@ class EquivariantLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc, no-
             logits_to_keep: Logits of so many last tokens alone; 0: of all.
             labels: The same tokens, [B, T], -100 where they do not count; the loss is returned.
             cache_position: Places of the tokens in the cache, [T].
+            num_items_in_batch: Number of labels that the sum of losses is divided by, as the
+                Trainer of transformers gives it; None: the mean of this call's labels.
             others: Refused, unless they are None, False or ``return_dict=True``.
 
         Raises:
@@ -109,7 +112,12 @@ class EquivariantLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc, no-
         logits = equitune.average(undone, weights)
         loss = None
         if labels is not None:
-            loss = self.network.loss_function(logits, labels, vocab_size=logits.shape[-1])
+            loss = self.network.loss_function(
+                logits,
+                labels,
+                vocab_size=logits.shape[-1],
+                num_items_in_batch=num_items_in_batch,
+            )
         return CausalLMOutputWithPast(
             loss=loss, logits=logits, past_key_values=found.past_key_values
         )

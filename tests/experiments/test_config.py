@@ -491,6 +491,22 @@ def test_a_file_of_the_user_s_that_is_no_yaml_is_one_line(
     assert re.search(line, found)
 
 
+@pytest.mark.parametrize("form", ["--config-dir={}", "--config-dir {}"])
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"", "group: the chosen file sets no group.name"),
+        ("name: größe".encode("latin-1"), "/my/group/own.yaml: 'utf-8' codec can't decode"),
+    ],
+)
+def test_a_file_of_the_user_s_that_says_nothing_readable_is_named(
+    refused: Callable[..., str], tmp_path: Path, form: str, content: bytes, line: str
+) -> None:
+    (tmp_path / "my" / "group").mkdir(parents=True)
+    (tmp_path / "my" / "group" / "own.yaml").write_bytes(content)
+    assert line in refused(*form.format(tmp_path / "my").split(), "group=own")
+
+
 @pytest.mark.parametrize(
     ("group", "text", "line"),
     [

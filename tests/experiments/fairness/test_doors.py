@@ -210,8 +210,10 @@ def pins() -> tuple[str, str]:
 def test_the_same_files_in_folders_are_the_same_run(
     hub: HubServer, configure: Configure, tmp_path: Path
 ) -> None:
+    prefetch(configure(*PAPER, "method=equizero"))
+    hub.clear()
     plain = configure(*PAPER, "method=equizero")
-    here = configure(*PAPER, "method=equizero", *local(tmp_path), *pins())
+    here = configure(*PAPER, "method=equizero", *local(tmp_path))
     assert name_of(here) == name_of(plain)
     assert variant(here) == variant(plain) == "tokens=3"
     run = execute(here)
@@ -220,6 +222,19 @@ def test_the_same_files_in_folders_are_the_same_run(
     fetched = execute(configure(*PAPER, "method=equizero", f"results={tmp_path}/fetched"))
     assert fetched.folder.name == run.folder.name
     assert fetched.record["metrics_sha256"] == run.record["metrics_sha256"]
+
+
+@pytest.mark.parametrize("folder", ["gpt2", "regard"])
+def test_files_that_nothing_here_can_compare_are_part_of_the_name(
+    hub: HubServer, configure: Configure, tmp_path: Path, folder: str
+) -> None:
+    options = (*PAPER, "method=equizero", *local(tmp_path), *pins())
+    names = {name_of(configure(*options)), name_of(configure(*options))}
+    assert len(names) == 1
+    texts = tmp_path / folder / "config.json"
+    texts.write_bytes(texts.read_bytes() + b" ")
+    assert name_of(configure(*options)) not in names
+    assert not hub.requests
 
 
 def test_the_cache_tells_what_a_folder_must_be(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.errors import Interrupted
+from experiments.errors import Interrupted, UserError
 from experiments.fairness import planted
 from experiments.fairness.evaluate import LABELLED
 from experiments.fairness.sentences import SENTENCES, Sentence, read_csv, to_csv
@@ -120,6 +120,22 @@ def test_departures_are_named(configure: Configure) -> None:
     assert variant(reference) == ""
     open_eyes = configure("task=fairness", "method=equizero", "task.mask=false")
     assert variant(open_eyes) == "mask=False"
+
+
+@pytest.mark.parametrize("words", ["quiet\nunheardof", "unheardof"])
+def test_listed_words_that_are_no_token_are_noted(
+    configure: Configure, tmp_path: Path, words: str
+) -> None:
+    (tmp_path / "n.txt").write_text(words)
+    given = (f"dataset.neutral={tmp_path}/n.txt", "group.general=[town,strange]")
+    config = configure(*options("equitune"), "task.relaxed=true", "task.neutral=listed", *given)
+    if words == "unheardof":
+        with pytest.raises(UserError, match=r"n.txt: no word of it is one token of this model"):
+            ensure(config, "generate", StopSignal())
+        return
+    facts = ensure(config, "generate", StopSignal()).record["facts"]
+    assert {"strange", "unheardof"} <= set(facts["words_without_token"])
+    assert not {"town", "quiet"} & set(facts["words_without_token"])
 
 
 def test_an_interrupted_generation_ends_with_the_same_sentences(

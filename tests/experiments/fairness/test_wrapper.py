@@ -131,6 +131,9 @@ def test_the_loss_is_that_of_the_averaged_logits(
     torch.testing.assert_close(found.loss.double(), expected.double())
     found.loss.backward()
     assert model(texts).loss is None
+    # As the Trainer of transformers asks where it gathers several batches into one step.
+    gathered = model(texts, labels=texts, num_items_in_batch=2 * (texts.shape[1] - 1))
+    torch.testing.assert_close(2 * gathered.loss.double(), expected.double())
     language.network.zero_grad()
 
 
