@@ -233,9 +233,7 @@ def _source_identity(wanted: Wanted, folder: Path | None) -> dict[str, Any]:
         return named
     found = files_in(Path(wanted.local))
     unknown = {
-        name: digest
-        for name, digest in found.digests
-        if known_digest(wanted, found, name) is None
+        name: digest for name, digest in found.digests if known_digest(wanted, found, name) is None
     }
     return named | ({"unknown": unknown} if unknown else {})
 
