@@ -37,7 +37,8 @@ test: $(READY) ## the tests people run
 test-all: lint types $(READY) docs wheel ## everything CI runs
 	$(PYTEST)
 
-lint: $(READY) ## style
+lint: $(READY) ## style, and the contracts of imports
+	$(BIN)/lint-imports --no-logo > /dev/null || $(BIN)/lint-imports --no-logo
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 

@@ -16,8 +16,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from benchmarks import _bad_files
-from experiments.registry import TASKS, load_task
-from experiments.schema import CONF, STAGES, RunConfig, load, options
+from experiments.frame.conf import CONF, options
+from experiments.frame.load import load
+from experiments.frame.options import AnyConfig
+from experiments.frame.tasks import TASKS, load_task
 
 GROUPS = ("task", "dataset", "model", "group", "method", "protocol", "scale", "logger", "arm")
 #: Values that no field of a type takes.
@@ -125,7 +127,7 @@ def _sets_task(words: tuple[str, ...]) -> bool:
 def _keys(task: str) -> Iterator[Key]:
     """Yield the keys of a task's default run."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config: RunConfig = load(compose("config", [f"task={task}", "logger=none"]))
+        config: AnyConfig = load(compose("config", [f"task={task}", "logger=none"]))
     yield from _walk(config, "")
 
 
@@ -197,7 +199,7 @@ def _out_of_range(draw: random.Random, task: str, keys: list[Key]) -> tuple[str,
 def _of_another_task(draw: random.Random, task: str, keys: list[Key]) -> tuple[str, ...]:
     what = draw.choice(("dataset", "model", "group", "stage", "arm"))
     if what == "stage":
-        return (f"stage={draw.choice(sorted(set(STAGES) - set(load_task(task).stages)))}",)
+        return (f"stage={draw.choice(_other_stages(task))}",)
     if what == "arm":
         own = {key.name for key in keys}
         return (f"arm={draw.choice([arm for arm in _choices('arm') if _strange(arm, own)])}",)
@@ -205,6 +207,11 @@ def _of_another_task(draw: random.Random, task: str, keys: list[Key]) -> tuple[s
         own = {group for name in options("dataset", task) for group in _groups(name)}
         return (f"group={draw.choice(sorted(set(_choices('group')) - own))}",)
     return (f"{what}={draw.choice(sorted(set(_choices(what)) - set(options(what, task))))}",)
+
+
+def _other_stages(task: str) -> list[str]:
+    names = {name for other in TASKS for name in load_task(other).stages}
+    return sorted(names - set(load_task(task).stages))
 
 
 def _groups(dataset: str) -> list[str]:

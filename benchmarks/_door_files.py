@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import save_file
 
-from experiments.schema import CONF
+from experiments.frame.conf import CONF
 from tests.experiments.hub_server import HubServer, Kind, Repository, commit_of
 
 #: The hub's repositories of OpenAI's weights, by the names of models here and of open_clip.

@@ -21,7 +21,7 @@ from benchmarks._fault_runs import (
     undisturbed,
     unlike,
 )
-from experiments.record_files import read_record
+from experiments.frame.record_files import read_record
 
 WAITING = "another process works on"
 

@@ -20,11 +20,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, Protocol
 
-from experiments.errors import UserError
-from experiments.files import load_tensors, sha256
-from experiments.record_files import parse_record
-from experiments.registry import TASKS, load_task
-from experiments.rows import COLUMNS
+from experiments.frame.errors import UserError
+from experiments.frame.files import load_tensors, sha256
+from experiments.frame.record_files import parse_record
+from experiments.frame.rows import COLUMNS
+from experiments.frame.tasks import TASKS, load_task
 
 ROOT = Path(__file__).parents[1]
 #: A run that takes longer hangs.
@@ -120,7 +120,7 @@ def _server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     stages = [stage for name in TASKS for stage in load_task(name).stages.values()]
     modules = sorted({stage.target.partition(":")[0] for stage in stages})
-    context.set_forkserver_preload(["experiments.cli", "experiments.runner", *modules])
+    context.set_forkserver_preload(["experiments.frame.cli", "experiments.frame.runner", *modules])
     return context
 
 
@@ -147,7 +147,7 @@ def run(results: Path, task: str, *words: str, disturbance: Disturbance | None =
 
 def _main(words: Sequence[str], log: Path, disturbance: Disturbance | None) -> None:
     """Be ``python run.py``, in a process of its own."""
-    from experiments.cli import main
+    from experiments.frame.cli import main
 
     stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(stream, 1)

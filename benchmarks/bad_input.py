@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from benchmarks._bad_cases import Case, cases
 from benchmarks._bad_files import FOLDER, MARK
-from experiments.cli import FULL_ERROR
+from experiments.frame.cli import FULL_ERROR
 
 ROOT = Path(__file__).parents[1]
 #: A refusal takes less; a process that goes on is ended.

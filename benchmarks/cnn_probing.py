@@ -18,14 +18,14 @@ from typing import NamedTuple
 import torch
 
 from experiments.cnn.backbones import build_backbone
+from experiments.cnn.options import ProbeRecipe
+from experiments.cnn.orbit_sources import Live
 from experiments.cnn.probe import Learner, Plan, build_probe, phases
-from experiments.cnn.sections import ProbeRecipe
-from experiments.cnn.sources import Live
+from experiments.frame.options import LambdaNetConfig
 from experiments.images.extraction import Orbits, orbit_outputs
 from experiments.images.inputs import Preprocessing
 from experiments.images.members import MEMBERS
-from experiments.images.turned import Stored, TurnedImages
-from experiments.schema import LambdaNetConfig
+from experiments.images.orbit_data import Stored, TurnedImages
 
 NET = LambdaNetConfig(
     hidden=100, depth=2, dropout=0.0, positive="exp", learning_rate=1e-3, weight_decay=0.0

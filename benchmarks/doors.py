@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks._door_files import CLIPS, TORCHVISION, build, publish
-from experiments.files import sha256
+from experiments.frame.files import sha256
 from tests.experiments.hub_server import HubServer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -98,8 +98,8 @@ def doors(files: Path) -> Iterator[Door]:
 #: Run by a process of its own: fetches a file, asks for it again, and hashes it without us.
 _TRANSFER = """
 import hashlib, sys, time
-from experiments.files import sha256
-from experiments.hub import hub_file
+from experiments.frame.files import sha256
+from experiments.external.hub import hub_file
 
 def timed(work):
     begun = time.perf_counter()

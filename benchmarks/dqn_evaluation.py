@@ -27,15 +27,17 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from torch import nn
 
+from experiments.dqn.ensemble import SideBySide
 from experiments.dqn.environment import make_environment, make_problem
 from experiments.dqn.exact import expected_return, tabulate
-from experiments.dqn.identity import recipe
-from experiments.dqn.joined import SideBySide
+from experiments.dqn.fingerprint import recipe
 from experiments.dqn.policy import greedy, load_network, make_values
 from experiments.dqn.rollouts import play
 from experiments.dqn.symmetry import Symmetry
 from experiments.dqn.training import make_learner, train
-from experiments.schema import CONF, RunConfig, load
+from experiments.frame.conf import CONF
+from experiments.frame.load import load
+from experiments.frame.options import AnyConfig
 
 METHODS = ("pretrained", "equitune", "equizero")
 
@@ -47,7 +49,7 @@ class Cost(NamedTuple):
     steps: float
 
 
-def configuration(dataset: str, networks: int) -> RunConfig:
+def configuration(dataset: str, networks: int) -> AnyConfig:
     """Compose the configuration of a data set, as the command line does."""
     every = 12000 // networks
     keep = [f"task.recipe.keep_from={every}", f"task.recipe.keep_every={every}"]
@@ -55,7 +57,7 @@ def configuration(dataset: str, networks: int) -> RunConfig:
         return load(compose("config", ["task=dqn", f"dataset={dataset}", *keep]))
 
 
-def theirs(learner: DQN, config: RunConfig, kept: Any, episodes: int) -> Cost:
+def theirs(learner: DQN, config: AnyConfig, kept: Any, episodes: int) -> Cost:
     """Play every network with `evaluate_policy`."""
     watched: Any = Monitor(make_environment(config.dataset))
     steps, seconds = 0, 0.0
@@ -74,7 +76,7 @@ def theirs(learner: DQN, config: RunConfig, kept: Any, episodes: int) -> Cost:
     return Cost(1e3 * seconds / count, steps / count)
 
 
-def ours(config: RunConfig, kept: Any, episodes: int) -> tuple[Cost, float | None]:
+def ours(config: AnyConfig, kept: Any, episodes: int) -> tuple[Cost, float | None]:
     """Play all networks with every method; the exact return's milliseconds, where there is one."""
     shape, actions, symmetry, simulator = make_problem(config)
     assert simulator is not None

@@ -17,13 +17,15 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from experiments.dqn.environment import make_environment
-from experiments.dqn.identity import recipe
+from experiments.dqn.fingerprint import recipe
 from experiments.dqn.network import weights_of
 from experiments.dqn.training import make_learner, train
-from experiments.schema import CONF, RunConfig, load
+from experiments.frame.conf import CONF
+from experiments.frame.load import load
+from experiments.frame.options import AnyConfig
 
 
-def configuration(dataset: str, steps: int) -> RunConfig:
+def configuration(dataset: str, steps: int) -> AnyConfig:
     """Compose the configuration of the regime `modern`, cut short."""
     overrides = ["task=dqn", f"dataset={dataset}", "task.regime=modern"]
     overrides += [f"task.recipe.steps={steps}", f"task.recipe.keep_from={steps // 2}"]
@@ -31,7 +33,7 @@ def configuration(dataset: str, steps: int) -> RunConfig:
         return load(compose("config", [*overrides, f"task.recipe.keep_every={steps // 10}"]))
 
 
-def once(config: RunConfig, direct: bool) -> tuple[float, dict[str, torch.Tensor]]:
+def once(config: AnyConfig, direct: bool) -> tuple[float, dict[str, torch.Tensor]]:
     """Train; return CPU seconds and the last network."""
     settings = recipe(config)
     assert settings.steps is not None

@@ -24,12 +24,12 @@ from torch import Tensor
 
 import equitune
 from benchmarks.plain_language import plain_equilm, plain_equizero
-from experiments.fairness.cached import CachedModel
-from experiments.fairness.rules import ByRegard, uniform_rule
+from experiments.fairness.decoding import Prompt, Writer, all_alike, orbit_of
+from experiments.fairness.kv_cache import CachedModel
 from experiments.fairness.scorers import Judge
+from experiments.fairness.token_rules import ByRegard, uniform_rule
 from experiments.fairness.words import Vocabulary
-from experiments.fairness.writing import Prompt, Writer, all_alike, orbit_of
-from experiments.rows import LABELS
+from experiments.frame.rows import LABELS
 
 PAIRS, TOKENS, BLOCK, TOP_K, SEED = 40, 15, 5, 40, 0
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks import _fault_disk, _fault_files, _fault_kills, _fault_processes
 from benchmarks._fault_runs import Case
-from experiments.registry import TASKS
+from experiments.frame.tasks import TASKS
 
 CHECKS = {
     "SIGKILL": "every file after each kill; at the end, all bytes",

@@ -18,11 +18,13 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
-from experiments import registry
-from experiments.records import Run
-from experiments.runner import execute
-from experiments.schema import CONF, NamedConfig, RunConfig, load
-from experiments.stages import Stage, Task
+from experiments.frame import tasks
+from experiments.frame.conf import CONF
+from experiments.frame.load import load
+from experiments.frame.options import AnyConfig, NamedConfig
+from experiments.frame.records import Run
+from experiments.frame.runner import execute
+from experiments.frame.stages import Stage, Task
 
 SMALL = (
     "logger=none",
@@ -41,7 +43,7 @@ def seconds(*arguments: str) -> float:
     return time.perf_counter() - start
 
 
-def nothing(config: RunConfig, run: Run) -> None:
+def nothing(config: AnyConfig, run: Run) -> None:
     """Write one row: a stage whose own time is none."""
     run.row("nothing", 0.0)
 
@@ -68,7 +70,7 @@ class Within:
             folder: For the results.
         """
         logging.getLogger("experiments").setLevel(logging.WARNING)
-        registry.TASKS["nothing"] = __name__
+        tasks.TASKS["nothing"] = __name__
         with initialize_config_dir(str(CONF), version_base="1.3"):
             self._raw = compose("config", [*SMALL, f"results={folder}"])
         self._config = replace(load(self._raw), task=NamedConfig("nothing"))

@@ -13,8 +13,8 @@ import equitune
 from experiments.fairness.scorers import worth
 
 if TYPE_CHECKING:
+    from experiments.fairness.decoding import Prompt, Writer
     from experiments.fairness.scorers import Judge
-    from experiments.fairness.writing import Prompt, Writer
 
 
 @torch.no_grad()

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import torch
 
-from experiments.files import load_tensors
+from experiments.frame.files import load_tensors
 from experiments.scan.data import load_data, word_actions
 from experiments.scan.nets.model import Seq2Seq
-from experiments.scan.sections import ScanTask, load_group
+from experiments.scan.options import ScanTask, load_group
 from experiments.scan.translate import translate, translate_plain, translator
 
 GROUPS = ("verb4", "verb_direction", "verb4_direction")

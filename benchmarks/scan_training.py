@@ -22,12 +22,13 @@ import torch
 
 from experiments.scan.data import load_data, word_actions
 from experiments.scan.loop import draw_stream
+from experiments.scan.nets.examples import Stream
 from experiments.scan.nets.group_model import GroupSeq2Seq
 from experiments.scan.nets.model import CELLS, EncoderDecoder, Seq2Seq
-from experiments.scan.nets.objective import Objective, make_finetuner
-from experiments.scan.nets.stream import Stream
-from experiments.scan.nets.training import Settings, Trainer, make_trainer
-from experiments.scan.sections import load_group
+from experiments.scan.nets.objective import Objective
+from experiments.scan.nets.training import Settings, Trainer
+from experiments.scan.options import load_group
+from experiments.scan.trainers import make_finetuner, make_trainer
 
 KINDS = ("pretraining", "finetuning", "equivariant")
 GROUPS = ("verb4", "verb")

@@ -10,7 +10,7 @@ from jaxtyping import Float
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from experiments.records import Run
+    from experiments.frame.records import Run
 
 #: Of the bootstrap.
 RESAMPLES, ENDS = 4000, (0.025, 0.975)

@@ -10,8 +10,8 @@ from jaxtyping import Float
 import equitune
 
 if TYPE_CHECKING:
-    from experiments.records import Run
-    from experiments.schema import LambdaNetConfig
+    from experiments.frame.options import LambdaNetConfig
+    from experiments.frame.records import Run
 
 
 #: What makes a training of lambda shorter.

@@ -27,8 +27,8 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrid
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
 
-from experiments.environment import python_path
-from experiments.errors import STOPPED, Interrupted, RunFailed, UserError, one_line
+from experiments.frame.errors import STOPPED, Interrupted, RunFailed, UserError, one_line
+from experiments.frame.machine import python_path
 
 if TYPE_CHECKING:
     from submitit.core.core import Job
@@ -148,7 +148,7 @@ class SlurmLauncher(_Launcher):
         """Send a job again that Slurm pre-empts: one that ends in its time of grace it forgets."""
         from submitit import JobEnvironment
 
-        from experiments.slurm import is_preempted
+        from experiments.frame.slurm import is_preempted
 
         job = JobEnvironment()
         if is_preempted(job.job_id):
@@ -159,7 +159,7 @@ class SlurmLauncher(_Launcher):
         import submitit
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-        from experiments.slurm import Queue
+        from experiments.frame.slurm import Queue
 
         executor = submitit.AutoExecutor(
             folder=self.params["submitit_folder"],
@@ -235,7 +235,7 @@ def _as_they_end(jobs: dict[int, Job[JobReturn]]) -> Iterator[tuple[int, Job[Job
 
 def _end(job: Job[JobReturn], words: Sequence[str]) -> JobReturn:
     """Return what became of a job: what it returned, or why it failed, as an error of one line."""
-    from experiments.cli import BAD_INPUT, describe
+    from experiments.frame.cli import BAD_INPUT, describe
 
     try:
         end = job.result()

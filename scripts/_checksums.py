@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from experiments.errors import UserError
-from experiments.files import sha256, text_lines, write_text
+from experiments.frame.errors import UserError
+from experiments.frame.files import sha256, text_lines, write_text
 
 NAME = "SHA256SUMS"
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from experiments.rows import SCALES
+from experiments.frame.rows import SCALES
 from scripts._claims_statistics import Aim
 
 Filter = Mapping[str, tuple[str, ...]]

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from experiments.rows import METHODS, PROTOCOLS, SCALES
+from experiments.frame.rows import METHODS, PROTOCOLS, SCALES
 from scripts._claims import KINDS, Choice, Claim, Comparison, Filter, Paper, Term
 from scripts._claims_statistics import UNITS
 from scripts._rows import KEY_COLUMNS

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.rows import METHODS
+from experiments.frame.rows import METHODS
 from scripts._clip import (
     ACCURACY,
     COLOURS,

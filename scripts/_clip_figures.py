@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from experiments.rows import METHODS
+from experiments.frame.rows import METHODS
 from scripts._bars import Bar, BarLook, BarPanel, draw_bars
 from scripts._captions import commands
 from scripts._cells import EN_DASH, MISSING, span

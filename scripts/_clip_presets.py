@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.rows import PROTOCOLS
+from experiments.frame.rows import PROTOCOLS
 from scripts._clip import MODELS, OURS, in_order
 
 # The protocol of all presets, and the data set of a demo.

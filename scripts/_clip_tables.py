@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.rows import METHODS
+from experiments.frame.rows import METHODS
 from scripts._captions import commands
 from scripts._cells import EN_DASH, MISSING, format_summary, span
 from scripts._clip import (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from experiments.rows import PROTOCOLS
+from experiments.frame.rows import PROTOCOLS
 from scripts._captions import commands
 from scripts._cells import EN_DASH, MISSING, format_summary, span
 from scripts._clip import (

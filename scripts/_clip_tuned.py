@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.rows import METHODS
+from experiments.frame.rows import METHODS
 from scripts._cells import Summary, over_seeds
 from scripts._clip import ACCURACY, MODELS, OURS, PRETRAINED, in_order, reported_rows, result_rows
 from scripts._clip_presets import Preset, expected_models, of_data, protocols

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from experiments.rows import PROTOCOLS
+from experiments.frame.rows import PROTOCOLS
 from scripts._cells import Summary, over_seeds
 from scripts._cnn import (
     ACCURACY,

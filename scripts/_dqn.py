@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.rows import METHODS
+from experiments.frame.rows import METHODS
 from scripts._options import Options
 from scripts._panels import BLACK, BLUE, GREEN, ORANGE
 from scripts._results import Results, select, step_numbers

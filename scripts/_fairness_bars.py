@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.rows import LABELS
+from experiments.frame.rows import LABELS
 from scripts._cells import over_seeds
 from scripts._fairness import PLAIN, REFERENCE, Way, judges, of_way, persons
 from scripts._fairness_places import Place, find_places

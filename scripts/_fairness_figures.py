@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from experiments.rows import LABELS
+from experiments.frame.rows import LABELS
 from scripts._cells import EN_DASH, MISSING, span
 from scripts._comparison import notes
 from scripts._fairness import (

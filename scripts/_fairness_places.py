@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.rows import PROTOCOLS
+from experiments.frame.rows import PROTOCOLS
 from scripts._fairness import EXPERIMENTS, MODELS, PAIRS, PLAIN, REFERENCE, WAYS, Way, of_way
 from scripts._options import Options
 from scripts._results import select

@@ -9,7 +9,7 @@ from dataclasses import replace
 from html import escape
 from pathlib import Path
 
-from experiments.rows import SCALES
+from experiments.frame.rows import SCALES
 from scripts._artefacts import ARTEFACTS
 from scripts._cells import EN_DASH, NOT_REPORTED
 from scripts._claims_report import Report, make_report

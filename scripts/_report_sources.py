@@ -10,7 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from experiments.record_files import read_record
+from experiments.frame.record_files import read_record
 from scripts._results import Results
 from scripts._rows import bases
 from scripts._sentences import SUFFIX

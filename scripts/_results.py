@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.files import sha256
-from experiments.record_files import parse_record
-from experiments.rows import COLUMNS, RESULTS, SCALES
+from experiments.frame.files import sha256
+from experiments.frame.record_files import parse_record
+from experiments.frame.rows import COLUMNS, RESULTS, SCALES
 from scripts import _checksums
 from scripts._rows import (
     REPORTED_COLUMNS,

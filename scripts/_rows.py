@@ -13,7 +13,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.rows import COLUMNS, METHODS, PROTOCOLS, SCALES
+from experiments.frame.rows import COLUMNS, METHODS, PROTOCOLS, SCALES
 
 # Facts of records before they had `built_on`, that name a run which theirs was built on.
 _BUILT_ON = (

@@ -15,13 +15,15 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
-from experiments.cli import refuse_several_presets
-from experiments.errors import UserError
-from experiments.records import find_finished
-from experiments.registry import load_task
-from experiments.runner import run_folder
-from experiments.schema import CONF, RunConfig, load
-from experiments.stages import name_run
+from experiments.frame.cli import refuse_several_presets
+from experiments.frame.conf import CONF
+from experiments.frame.errors import UserError
+from experiments.frame.load import load
+from experiments.frame.options import AnyConfig
+from experiments.frame.records import find_finished
+from experiments.frame.runner import run_folder
+from experiments.frame.stages import name_run
+from experiments.frame.tasks import load_task
 from scripts._rows import committed_runs
 from scripts._run_list import find
 
@@ -64,7 +66,7 @@ def jobs(words: Sequence[str], config_dir: Path | None = None) -> Iterator[Job]:
 
     Raises:
         UserError: The words are refused; one line, as are Hydra's and OmegaConf's errors by
-            `experiments.cli.describe`.
+            `experiments.frame.cli.describe`.
     """
     with _composing(words, config_dir) as (shared, sweep):
         common = set(sweep[0]).intersection(*sweep)
@@ -75,7 +77,7 @@ def jobs(words: Sequence[str], config_dir: Path | None = None) -> Iterator[Job]:
             yield Job(own, folder, state, reason)
 
 
-def configurations(words: Sequence[str], config_dir: Path | None = None) -> Iterator[RunConfig]:
+def configurations(words: Sequence[str], config_dir: Path | None = None) -> Iterator[AnyConfig]:
     """Compose and check the jobs of a command line; nothing is read and nothing is named.
 
     Args:
@@ -159,7 +161,7 @@ def _look(words: list[str], committed: Callable[[str, str], set[str]]) -> tuple[
     return here
 
 
-def _known(config: RunConfig, committed: Callable[[str, str], set[str]]) -> tuple[Path, str, str]:
+def _known(config: AnyConfig, committed: Callable[[str, str], set[str]]) -> tuple[Path, str, str]:
     task = load_task(config.task.name)
     folder = run_folder(config, name_run(task, task.stages[config.stage], config))
     found = find(folder)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.record_files import RECORD, read_record
-from experiments.runner import is_held
+from experiments.frame.record_files import RECORD, read_record
+from experiments.frame.runner import is_held
 
 #: The states of a run folder. A record says the first four; `abandoned` is a run whose record says
 #: running while no process of this machine holds its lock.

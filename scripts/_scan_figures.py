@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.rows import PROTOCOLS
+from experiments.frame.rows import PROTOCOLS
 from scripts._captions import commands
 from scripts._cells import EN_DASH, MISSING, Summary, format_summary, over_seeds
 from scripts._comparison import notes

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from experiments.rows import METHODS
+from experiments.frame.rows import METHODS
 from scripts._captions import commands
 from scripts._cells import (
     Summary,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.rows import METHODS, PROTOCOLS
+from experiments.frame.rows import METHODS, PROTOCOLS
 from scripts._captions import commands
 from scripts._cells import MISSING
 from scripts._comparison import OUR_HEADERS, PAPER_HEADERS, compared_cells, notes

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.record_files import is_as_recorded
+from experiments.frame.record_files import is_as_recorded
 from scripts._rows import MEASURED_COLUMNS, read_cells, read_rows
 
 LABELLED = "labels.csv"

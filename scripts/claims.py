@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from rich.console import Console
 from rich.text import Text
 
-from experiments.rows import SCALES
-from experiments.terminal import run_program
+from experiments.frame.rows import SCALES
+from experiments.frame.terminal import run_program
 from scripts._claims_report import make_report
 from scripts._options import figures_folder
 

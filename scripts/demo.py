@@ -27,8 +27,8 @@ from typing import Any, NamedTuple, Self
 # Run as a file, Python puts this folder on the path, not its parent, which holds `scripts`.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from experiments.cli import BAD_INPUT
-from experiments.terminal import run_program
+from experiments.frame.cli import BAD_INPUT
+from experiments.frame.terminal import run_program
 from scripts._claims_file import read_claims
 from scripts._claims_report import FILE
 from scripts._demo_display import DONE, FAILED, RUNNING, Display

@@ -18,11 +18,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from experiments.cli import BAD_INPUT, describe
-from experiments.errors import STOPPED, Interrupted
-from experiments.registry import load_task
-from experiments.stopping import catch_signals
-from experiments.terminal import run_program
+from experiments.frame.cli import BAD_INPUT, describe
+from experiments.frame.errors import STOPPED, Interrupted
+from experiments.frame.stopping import catch_signals
+from experiments.frame.tasks import load_task
+from experiments.frame.terminal import run_program
 from scripts._run_jobs import configurations
 
 

@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from rich.console import Console
 from rich.text import Text
 
-from experiments.errors import unknown
-from experiments.rows import SCALES
-from experiments.terminal import run_program
+from experiments.frame.errors import unknown
+from experiments.frame.rows import SCALES
+from experiments.frame.terminal import run_program
 from scripts._artefacts import ARTEFACTS
 from scripts._cells import SPREADS
 from scripts._departures import build

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 # Run as a file, Python puts this folder on the path, not its parent, which holds `scripts`.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from experiments.terminal import run_program
+from experiments.frame.terminal import run_program
 from scripts._artefacts import ARTEFACTS
 from scripts._cells import EN_DASH, NOT_REPORTED
 from scripts._claims_report import Report, make_report

@@ -15,8 +15,8 @@ from pathlib import Path
 # Run as a file, Python puts this folder on the path, not its parent, which holds `scripts`.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from experiments.files import write_text
-from experiments.terminal import run_program
+from experiments.frame.files import write_text
+from experiments.frame.terminal import run_program
 from scripts._report_page import write_page
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from experiments.registry import TASKS
-from experiments.terminal import run_program
+from experiments.frame.tasks import TASKS
+from experiments.frame.terminal import run_program
 from scripts._run_list import STATES, count, find_all, lines
 
 
@@ -91,7 +91,7 @@ def show_missing(chosen: argparse.Namespace) -> int:
     Returns:
         Exit status: 0, or 2 with one line on stderr where run.py would refuse the words.
     """
-    from experiments.cli import BAD_INPUT, describe  # Hydra: not for a list
+    from experiments.frame.cli import BAD_INPUT, describe  # Hydra: not for a list
     from scripts._run_jobs import COMMITTED, jobs
 
     words = [f"experiment={chosen.preset}", *chosen.words]

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from experiments.errors import UserError
+from experiments.frame.errors import UserError
 
 if TYPE_CHECKING:
-    from experiments.clip.sections import ClipModel
+    from experiments.clip.options import ClipModel
 
 #: What open_clip says of a model whose weights are put in afterwards.
 _EMPTY = "No pretrained weights loaded"

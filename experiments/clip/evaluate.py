@@ -11,24 +11,24 @@ from torch import Tensor, nn
 import equitune
 from experiments.clip.features import load_features
 from experiments.clip.finetune import load_finetuned
-from experiments.clip.learning import as_evaluated, load_text
 from experiments.clip.measures import Outcomes, calibration_error, drawn, outcomes
 from experiments.clip.models import image_encoder, preprocessing, pretrained_model
 from experiments.clip.scoring import Scorer, make_scorer
-from experiments.clip.weighting import load_lambda
-from experiments.environment import choose_device, ieee_float32
+from experiments.clip.train_lambda import load_lambda
+from experiments.clip.training_data import as_evaluated, load_text
 from experiments.estimates import estimate
+from experiments.frame.machine import choose_device, ieee_float32
 from experiments.images.arrays import encode_png
 from experiments.images.equivariance import checked, equivariance_error
 from experiments.images.extraction import Orbits, shuffled
 from experiments.images.members import MEMBERS
+from experiments.images.orbit_data import Stored, over_turns
 from experiments.images.pretraining import is_ours
-from experiments.images.turned import Stored, over_turns
 from experiments.images.views import make_action
 
 if TYPE_CHECKING:
-    from experiments.records import Run
-    from experiments.schema import RunConfig
+    from experiments.clip.options import ClipConfig
+    from experiments.frame.records import Run
 
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ REAL = (
 
 
 @ieee_float32()
-def evaluate(config: RunConfig, run: Run) -> None:
+def evaluate(config: ClipConfig, run: Run) -> None:
     """Measure a method on the transforms of the test images.
 
     Raises:
@@ -77,7 +77,7 @@ def evaluate(config: RunConfig, run: Run) -> None:
     run.fact("device", str(device))
 
 
-def _measure(config: RunConfig, run: Run, scorer: Scorer, features: Orbits) -> None:
+def _measure(config: ClipConfig, run: Run, scorer: Scorer, features: Orbits) -> None:
     """Write what is measured on the test images.
 
     The calibration error pools all images in all transforms, whatever is drawn: a draw has one
@@ -105,7 +105,9 @@ def _measure(config: RunConfig, run: Run, scorer: Scorer, features: Orbits) -> N
         _compare(config, run, scorer, features, shown)
 
 
-def _measure_step(config: RunConfig, run: Run, scorer: Scorer, features: Orbits, step: int) -> None:
+def _measure_step(
+    config: ClipConfig, run: Run, scorer: Scorer, features: Orbits, step: int
+) -> None:
     """Write the accuracy after a step of fine-tuning."""
     images = _images(config, features, config.group.name)
     with as_evaluated(config, scorer):
@@ -114,12 +116,12 @@ def _measure_step(config: RunConfig, run: Run, scorer: Scorer, features: Orbits,
     estimate(shown.top1).write(run, "top1_accuracy", **columns)
 
 
-def _images(config: RunConfig, features: Orbits, group: str) -> Stored:
+def _images(config: ClipConfig, features: Orbits, group: str) -> Stored:
     """Return the images that are measured, as a group sees them."""
     return Stored(features, group, config.task.transform)
 
 
-def _average(config: RunConfig, found: Outcomes) -> Outcomes:
+def _average(config: ClipConfig, found: Outcomes) -> Outcomes:
     """Return what is expected of every image, or what is found in the transform it has had."""
     task = config.task
     if task.draw == "every":
@@ -129,7 +131,7 @@ def _average(config: RunConfig, found: Outcomes) -> Outcomes:
 
 
 def _compare(
-    config: RunConfig, run: Run, scorer: Scorer, features: Orbits, shown: Outcomes
+    config: ClipConfig, run: Run, scorer: Scorer, features: Orbits, shown: Outcomes
 ) -> None:
     """Write what the method gains over equitune, image by image, in all and by class."""
     # Pretrained has no group of its own: it is compared with the mean over its transforms.
@@ -146,7 +148,7 @@ def _compare(
         run.row("class_over_equitune", 100 * float(chosen.mean()), **columns, view=str(number))
 
 
-def _write_shares(config: RunConfig, run: Run, scorer: Scorer, upright: Stored) -> None:
+def _write_shares(config: ClipConfig, run: Run, scorer: Scorer, upright: Stored) -> None:
     """Write how lambda divides among the views of upright images, and of one that is shown.
 
     As a weight it is positive, and its shares are the weights of the mean (Eq. 4). As a temperature
@@ -199,7 +201,7 @@ class _Whole(nn.Module):
         return scores
 
 
-def _error(config: RunConfig, run: Run, whole: _Whole, sample: Tensor) -> float:
+def _error(config: ClipConfig, run: Run, whole: _Whole, sample: Tensor) -> float:
     """Return how far the scores of the whole network change when images are transformed.
 
     Nothing stored is read. Dropout is off: with it nothing is equivariant.

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from experiments.clip.identity import views
+from experiments.clip.fingerprint import views
 from experiments.clip.inputs import open_seen
 from experiments.clip.models import image_encoder, preprocessing, pretrained_model
-from experiments.environment import choose_device, ieee_float32
+from experiments.frame.machine import choose_device, ieee_float32
 from experiments.images.arrays import Split
 from experiments.images.extraction import Extraction, Orbits, extract, load_orbits
 from experiments.images.training import precision
 
 if TYPE_CHECKING:
-    from experiments.records import Run
-    from experiments.schema import RunConfig
+    from experiments.clip.options import ClipConfig
+    from experiments.frame.records import Run
 
 
 @ieee_float32()
-def _extract(config: RunConfig, run: Run, split: Split) -> None:
+def _extract(config: ClipConfig, run: Run, split: Split) -> None:
     """Compute and keep the embeddings of one split, as the encoder gives them.
 
     Raises:
@@ -37,7 +37,7 @@ def _extract(config: RunConfig, run: Run, split: Split) -> None:
     extract(run, images, how, split, label, config.task.max_images)
 
 
-def extraction(config: RunConfig, encoder: nn.Module, device: torch.device) -> Extraction:
+def extraction(config: ClipConfig, encoder: nn.Module, device: torch.device) -> Extraction:
     """Return how an image encoder, on a device, embeds all views of images."""
     task = config.task
 
@@ -53,6 +53,6 @@ train = partial(_extract, split="train")
 test = partial(_extract, split="test")
 
 
-def load_features(config: RunConfig, run: Run, split: Split) -> Orbits:
+def load_features(config: ClipConfig, run: Run, split: Split) -> Orbits:
     """Return the embeddings that a run builds on, [V, N, D]."""
     return load_orbits(run.need(f"features_{split}"))

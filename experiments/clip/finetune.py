@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 from experiments.clip.features import extraction
 from experiments.clip.inputs import load_seen, open_seen
-from experiments.clip.learning import (
+from experiments.clip.models import image_encoder, preprocessing, pretrained_model
+from experiments.clip.scoring import Scorer, learning_loss, make_scorer
+from experiments.clip.train_lambda import load_lambda
+from experiments.clip.training_data import (
     STEP,
     Batch,
     accuracy,
@@ -22,23 +25,21 @@ from experiments.clip.learning import (
     load_text,
     load_training,
 )
-from experiments.clip.models import image_encoder, preprocessing, pretrained_model
-from experiments.clip.scoring import Scorer, learning_loss, make_scorer
-from experiments.clip.weighting import load_lambda
-from experiments.environment import choose_device, ieee_float32
-from experiments.errors import UserError
+from experiments.frame.errors import UserError
+from experiments.frame.fields import given
+from experiments.frame.machine import choose_device, ieee_float32
+from experiments.frame.progress import progress
+from experiments.frame.seeds import derive
 from experiments.images.extraction import Orbits, inputs_of, limited, orbits_of, watched
 from experiments.images.members import MEMBERS
+from experiments.images.orbit_data import Stored
 from experiments.images.sets import ImageSet, OpenImages
 from experiments.images.training import LOOK_EVERY, network_of, pack, precision, slow, unpack
-from experiments.images.turned import Stored
 from experiments.images.views import orbits_of_turned
-from experiments.progress import progress
-from experiments.seeds import derive
 
 if TYPE_CHECKING:
-    from experiments.records import FinishedRun, Run
-    from experiments.schema import RunConfig
+    from experiments.clip.options import ClipConfig
+    from experiments.frame.records import FinishedRun, Run
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Tuner:
     """Stochastic gradient descent on an image encoder; batch norms keep their averages."""
 
     def __init__(
-        self, config: RunConfig, encoder: nn.Module, scorer: Scorer, images: ImageSet, seen: Stored
+        self, config: ClipConfig, encoder: nn.Module, scorer: Scorer, images: ImageSet, seen: Stored
     ) -> None:
         """Set up.
 
@@ -89,7 +90,7 @@ class Tuner:
                     None if weighed is None else weighed[:, part.to(self.device)],
                 )
                 labels = self.images.labels[rows].to(self.device)
-                loss = learning_loss(self.config.task.training_loss, scores, labels)
+                loss = learning_loss(given(self.config.task.training_loss), scores, labels)
                 (loss * len(rows) / count).backward()  # type: ignore[no-untyped-call]
                 total += float(loss.detach()) * len(rows) / count
         if math.isfinite(total):
@@ -119,7 +120,7 @@ class Tuner:
 
 
 @ieee_float32()
-def finetune(config: RunConfig, run: Run) -> None:
+def finetune(config: ClipConfig, run: Run) -> None:
     """Fine-tune the image encoder, and keep it after every so many steps.
 
     A training that diverges ends there; a row says at which step.
@@ -210,7 +211,7 @@ def _judge(tuner: Tuner, rows: Tensor) -> float:
     return accuracy(config, tuner.scorer, images_seen)
 
 
-def _join(config: RunConfig, found: Orbits, before: Orbits) -> Orbits:
+def _join(config: ClipConfig, found: Orbits, before: Orbits) -> Orbits:
     """Put what lambda reads behind the embeddings."""
     if config.method.lambda_net is None:
         return found
@@ -232,7 +233,7 @@ class Finetuned:
 
     def __init__(
         self,
-        config: RunConfig,
+        config: ClipConfig,
         finished: FinishedRun,
         encoder: nn.Module,
         before: Orbits,
@@ -281,7 +282,7 @@ class Finetuned:
         return _join(self._config, found, self._before)
 
 
-def load_finetuned(config: RunConfig, run: Run, encoder: nn.Module, before: Orbits) -> Finetuned:
+def load_finetuned(config: ClipConfig, run: Run, encoder: nn.Module, before: Orbits) -> Finetuned:
     """Return the encoders that a run measures.
 
     Args:

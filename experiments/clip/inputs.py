@@ -15,20 +15,20 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from experiments.clip.sections import is_plain
-from experiments.images import folder, numbered
+from experiments.clip.options import is_plain
+from experiments.images import folder, imagenet_v2
 from experiments.images.arrays import Split
 from experiments.images.extraction import limited
 from experiments.images.inputs import Preprocessing
 from experiments.images.sets import ImageSet, OpenImages, open_images
 
 if TYPE_CHECKING:
-    from experiments.clip.sections import ClipModel
-    from experiments.images.sections import ImageDataset
+    from experiments.clip.options import ClipModel
+    from experiments.images.options import ImageDataset
 
 _FIND: dict[str, Callable[[ImageDataset, Split], folder.Listing]] = {
     "folder": folder.find,
-    "imagenet_v2": numbered.find,
+    "imagenet_v2": imagenet_v2.find,
 }
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 

@@ -9,10 +9,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from experiments.clip.learning import TRANSFORM
 from experiments.clip.scoring import Scorer
-from experiments.images.turned import TurnedImages, over_turns
-from experiments.seeds import derive
+from experiments.clip.training_data import TRANSFORM
+from experiments.frame.seeds import derive
+from experiments.images.orbit_data import TurnedImages, over_turns
 
 #: Bins of the calibration error (Guo et al. 2017).
 BINS = 15

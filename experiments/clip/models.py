@@ -10,18 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from experiments.clip.catalogue import own_size, quiet
+from experiments.clip.checkpoints import fetch, of_transformers, put, put_file
 from experiments.clip.inputs import Rounded
-from experiments.clip.weights import fetch, of_transformers, put, put_file
-from experiments.errors import UserError, one_line
-from experiments.files import file_digest
+from experiments.frame.errors import UserError, one_line
+from experiments.frame.files import file_digest
 from experiments.images import cifar
 from experiments.images.inputs import Preprocessing
 from experiments.images.pretraining import is_ours, pretraining_data
 
 if TYPE_CHECKING:
-    from experiments.clip.sections import ClipModel
-    from experiments.records import Run
-    from experiments.schema import RunConfig
+    from experiments.clip.options import ClipConfig, ClipModel
+    from experiments.frame.records import Run
 
 WEIGHTS = "model.safetensors"
 
@@ -157,7 +156,7 @@ def preprocessing(model: ClipModel) -> Preprocessing:
     return kind(model.size, tuple(model.mean), tuple(model.std), interpolation)
 
 
-def pretrained_model(config: RunConfig, run: Run) -> nn.Module:
+def pretrained_model(config: ClipConfig, run: Run) -> nn.Module:
     """Return the frozen model that a run builds on: ours, the hub's, or from a file.
 
     Raises:
@@ -180,7 +179,7 @@ def pretrained_model(config: RunConfig, run: Run) -> nn.Module:
     return built.eval().requires_grad_(False)
 
 
-def prefetch(config: RunConfig) -> None:
+def prefetch(config: ClipConfig) -> None:
     """Fetch all that runs of a configuration need of the network, and nothing that is here.
 
     Raises:

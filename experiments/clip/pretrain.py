@@ -18,26 +18,27 @@ from experiments.clip.inputs import load_seen
 from experiments.clip.models import WEIGHTS, build_model, make_tokenizer, preprocessing
 from experiments.clip.prompts import captions, class_names, templates
 from experiments.clip.text import class_embeddings
-from experiments.environment import choose_device, ieee_float32
+from experiments.frame.fields import given
+from experiments.frame.machine import choose_device, ieee_float32
 from experiments.images.pretraining import pretraining_data
 from experiments.images.training import Trainer, precision, train
 
 if TYPE_CHECKING:
-    from experiments.records import Run
-    from experiments.schema import RunConfig
+    from experiments.clip.options import ClipConfig
+    from experiments.frame.records import Run
 
 #: Largest factor of the similarities, as in CLIP.
 MAX_SCALE = 100.0
 
 
 @ieee_float32()
-def pretrain(config: RunConfig, run: Run) -> None:
+def pretrain(config: ClipConfig, run: Run) -> None:
     """Train a CLIP and measure it on upright test images, once, at the end.
 
     Raises:
         Interrupted: If the process was asked to stop; the epoch in progress begins again.
     """
-    data, recipe = pretraining_data(config), config.task.pretrain
+    data, recipe = pretraining_data(config), given(config.task.pretrain)
     device = choose_device(config.device)
     images = load_seen(data, config.model, "train")
     words = captions(templates(data), class_names(data, images.classes))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.errors import UserError, unknown
-from experiments.files import read_lines
+from experiments.frame.errors import UserError, unknown
+from experiments.frame.files import read_lines
 
 if TYPE_CHECKING:
-    from experiments.images.sections import ImageDataset
+    from experiments.images.options import ImageDataset
 
 FOLDER = Path(__file__).parents[2] / "conf" / "prompts"
 IMAGENET = "imagenet"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import equitune
+from experiments.frame.fields import given
+from experiments.frame.rows import check_method
 from experiments.images.views import make_action
-from experiments.rows import check_method
 
 if TYPE_CHECKING:
-    from experiments.schema import RunConfig
+    from experiments.clip.options import ClipConfig
 
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
     "similarity": equitune.losses.max_score,
@@ -128,7 +129,7 @@ class Scorer(nn.Module):
 
 
 def make_scorer(
-    config: RunConfig,
+    config: ClipConfig,
     classifier: Float[Tensor, "embedding classes"],
     own_scale: float,
     net: nn.Module | None = None,
@@ -161,7 +162,8 @@ def make_scorer(
     if task.maximum == "elementwise":
         return make(Elementwise())
     # Outside fine-tuning no gradient is asked for, and the choice is left empty.
-    rule = equitune.Select(LOSSES[task.loss], straight_through=task.straight_through, group=group)
+    through = cast("Literal['identity', 'mean'] | None", task.straight_through)
+    rule = equitune.Select(LOSSES[given(task.loss)], straight_through=through, group=group)
     return make(rule)
 
 

@@ -13,15 +13,15 @@ from torch.nn import functional
 
 from experiments.clip.models import make_tokenizer, pretrained_model
 from experiments.clip.prompts import captions, class_names, templates
-from experiments.environment import choose_device, ieee_float32
-from experiments.errors import UserError
+from experiments.frame.errors import UserError
+from experiments.frame.machine import choose_device, ieee_float32
 from experiments.images.extraction import Watch, watched
 from experiments.images.sets import open_images
 from experiments.images.training import precision
 
 if TYPE_CHECKING:
-    from experiments.records import Run
-    from experiments.schema import RunConfig
+    from experiments.clip.options import ClipConfig
+    from experiments.frame.records import Run
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def class_embeddings(
 
 
 @ieee_float32()
-def text(config: RunConfig, run: Run) -> None:
+def text(config: ClipConfig, run: Run) -> None:
     """Embed the classes of a data set, and keep the model's own scale with them.
 
     Raises:

@@ -17,15 +17,16 @@ import equitune
 from experiments.clip.inputs import open_seen
 from experiments.clip.models import build_model, image_encoder, preprocessing
 from experiments.clip.scoring import LOSSES, Scorer
-from experiments.environment import choose_device, ieee_float32
-from experiments.errors import Interrupted
+from experiments.frame.errors import Interrupted
+from experiments.frame.fields import given
+from experiments.frame.machine import choose_device, ieee_float32
+from experiments.frame.progress import progress
 from experiments.images.training import precision
 from experiments.images.views import make_action
-from experiments.progress import progress
 
 if TYPE_CHECKING:
-    from experiments.records import Run
-    from experiments.schema import RunConfig
+    from experiments.clip.options import ClipConfig
+    from experiments.frame.records import Run
 
 #: Of the variant of lambda that runs a second, frozen encoder, as the authors' code does.
 SECOND = "second encoder"
@@ -48,13 +49,13 @@ class Contender(NamedTuple):
     make: Callable[[], Callable[[Tensor], Tensor]]
 
 
-def contenders(config: RunConfig, device: torch.device) -> list[Contender]:
+def contenders(config: ClipConfig, device: torch.device) -> list[Contender]:
     """Return the methods; weights are drawn, as they do not change how long anything takes."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model: Any = build_model(config.model).eval().requires_grad_(False)
         encoder = image_encoder(model).to(device)
-        width = _width(encoder, config.model.size, device)
+        width = _width(encoder, given(config.model.size), device)
         classifier = torch.randn(width, config.dataset.classes)
         net = equitune.LambdaNet(width)
     action, name = make_action(config.group.name), config.task.precision
@@ -94,7 +95,7 @@ def _width(encoder: nn.Module, size: int, device: torch.device) -> int:
 
 @ieee_float32()
 @torch.inference_mode()
-def timing(config: RunConfig, run: Run) -> None:
+def timing(config: ClipConfig, run: Run) -> None:
     """Classify the test images with every method, in turns, batch by batch.
 
     The first round warms up and does not count. A row's time is the median of the rounds, for all

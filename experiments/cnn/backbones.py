@@ -17,12 +17,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from experiments.cnn.cifar_nets import CIFAR
-from experiments.cnn.sections import is_own
-from experiments.errors import UserError, one_line, unknown
+from experiments.cnn.options import is_own
+from experiments.frame.errors import UserError, one_line, unknown
 from experiments.images.inputs import Preprocessing
 
 if TYPE_CHECKING:
-    from experiments.cnn.sections import CnnModel
+    from experiments.cnn.options import CnnModel
 
 #: Up to this many pixels, torchvision's ResNets get a first convolution for small images.
 SMALL = 64

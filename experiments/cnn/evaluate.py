@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -10,21 +10,22 @@ from torch import Tensor, nn
 import equitune
 from experiments.cnn.backbones import preprocessing
 from experiments.cnn.heads import Probe, make_rule
+from experiments.cnn.orbit_sources import Live, correctness, make_source
 from experiments.cnn.pretrain import pretrained_backbone
 from experiments.cnn.probe import HEADS, build_probe, load_state, plan
-from experiments.cnn.sources import Live, correctness, make_source
-from experiments.errors import Interrupted, UserError
 from experiments.estimates import estimate
+from experiments.frame.errors import Interrupted, UserError
+from experiments.frame.progress import progress
 from experiments.images.equivariance import Remembering, checked, equivariance_error
 from experiments.images.members import MEMBERS
-from experiments.images.turned import Stored, TurnedImages
+from experiments.images.orbit_data import Stored, TurnedImages
 from experiments.images.views import make_action
-from experiments.progress import progress
 
 if TYPE_CHECKING:
     from experiments.cnn.backbones import Backbone
-    from experiments.records import Run
-    from experiments.schema import RunConfig
+    from experiments.cnn.options import CnnConfig
+    from experiments.frame.records import Run
+    from experiments.images.arrays import Split
 
 
 class Classifier(nn.Module):
@@ -61,14 +62,14 @@ class OwnHead(nn.Module):
         return logits.reshape(*features.shape[:-3], -1)
 
 
-def evaluate(config: RunConfig, run: Run) -> None:
+def evaluate(config: CnnConfig, run: Run) -> None:
     """Measure a method on every turn of the images.
 
     Raises:
         Interrupted: If the process was asked to stop; the run begins again next time.
         UserError: If the network as it is has other classes than the data set.
     """
-    split = config.task.evaluate_on
+    split = cast("Split", config.task.evaluate_on)
     source = make_source(config, run, split)
     own = source.backbone if isinstance(source, Live) else None
     backbone = own or pretrained_backbone(config, run)
@@ -84,7 +85,7 @@ def evaluate(config: RunConfig, run: Run) -> None:
 
 
 def _zero_shot(
-    config: RunConfig, run: Run, backbone: Backbone, source: TurnedImages, split: str
+    config: CnnConfig, run: Run, backbone: Backbone, source: TurnedImages, split: str
 ) -> Probe:
     """Measure the network as it is, and what it gains over equitune."""
     assert isinstance(source, Stored)
@@ -121,7 +122,7 @@ def _write_turns(run: Run, transform: str, correct: Tensor, split: str) -> None:
     every.write(run, "top1_accuracy", split=split, transform=transform)
 
 
-def _probed(config: RunConfig, run: Run, source: TurnedImages, split: str) -> Probe:
+def _probed(config: CnnConfig, run: Run, source: TurnedImages, split: str) -> Probe:
     """Measure the layers of every epoch, and say which epoch is reported."""
     asked, recipe = plan(config), config.task.probe
     assert recipe is not None
@@ -155,7 +156,7 @@ def _probed(config: RunConfig, run: Run, source: TurnedImages, split: str) -> Pr
 
 
 def _equivariance_error(
-    config: RunConfig, run: Run, network: Classifier, probe: Probe, source: TurnedImages
+    config: CnnConfig, run: Run, network: Classifier, probe: Probe, source: TurnedImages
 ) -> float:
     """Return how far the logits of the whole network change when images are turned.
 

@@ -6,19 +6,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from experiments.cnn.backbones import preprocessing
-from experiments.cnn.identity import views
+from experiments.cnn.fingerprint import views
 from experiments.cnn.pretrain import pretrained_backbone
-from experiments.environment import choose_device
+from experiments.frame.machine import choose_device
 from experiments.images.arrays import Split
 from experiments.images.extraction import Extraction, Orbits, extract, load_orbits
 from experiments.images.sets import open_images
 
 if TYPE_CHECKING:
-    from experiments.records import Run
-    from experiments.schema import RunConfig
+    from experiments.cnn.options import CnnConfig
+    from experiments.frame.records import Run
 
 
-def _extract(config: RunConfig, run: Run, split: Split) -> None:
+def _extract(config: CnnConfig, run: Run, split: Split) -> None:
     """Compute and keep the features of one split.
 
     Raises:
@@ -42,6 +42,6 @@ train = partial(_extract, split="train")
 test = partial(_extract, split="test")
 
 
-def load_features(config: RunConfig, run: Run, split: Split) -> Orbits:
+def load_features(config: CnnConfig, run: Run, split: Split) -> Orbits:
     """Return the features that a run builds on, [V, N, C, h, w]."""
     return load_orbits(run.need(f"features_{split}"))

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 import equitune
-from experiments.rows import check_method
+from experiments.frame.rows import check_method
 
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
     # The largest probability is increasing in its log-odds, which do not saturate.

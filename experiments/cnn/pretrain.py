@@ -10,29 +10,31 @@ from torch import Tensor
 from torch.nn import functional
 
 from experiments.cnn.backbones import Backbone, build_backbone, preprocessing
-from experiments.cnn.weights import class_count, imagenet_file, imagenet_weights, put_weights
-from experiments.environment import choose_device
-from experiments.files import file_digest
+from experiments.cnn.checkpoints import class_count, imagenet_file, imagenet_weights, put_weights
+from experiments.external.weight_files import load_weights
+from experiments.frame.fields import given
+from experiments.frame.files import file_digest
+from experiments.frame.machine import choose_device
 from experiments.images.inputs import Preprocessing
 from experiments.images.pretraining import pretraining_data
 from experiments.images.sets import ImageSet, load_images
 from experiments.images.training import Trainer, precision, train
-from experiments.weight_files import load_weights
 
 if TYPE_CHECKING:
-    from experiments.records import Run
-    from experiments.schema import RunConfig
+    from experiments.cnn.options import CnnConfig
+    from experiments.frame.records import Run
 
 WEIGHTS = "model.safetensors"
 
 
-def pretrain(config: RunConfig, run: Run) -> None:
+def pretrain(config: CnnConfig, run: Run) -> None:
     """Train a backbone and measure it on upright test images, once, at the end.
 
     Raises:
         Interrupted: If the process was asked to stop; the epoch in progress begins again.
     """
-    data, recipe, seed = pretraining_data(config), config.task.pretrain, config.task.pretrain_seed
+    data, recipe = pretraining_data(config), given(config.task.pretrain)
+    seed = given(config.task.pretrain_seed)
     device = choose_device(config.device)
     images = load_images(data, "train")
     with torch.random.fork_rng(devices=[]):
@@ -83,7 +85,7 @@ def predict(
     return torch.cat(parts)
 
 
-def pretrained_backbone(config: RunConfig, run: Run) -> Backbone:
+def pretrained_backbone(config: CnnConfig, run: Run) -> Backbone:
     """Return the frozen network that a run builds on: ours, ImageNet's, or from a file."""
     model = config.model
     if model.checkpoint is not None:

@@ -12,20 +12,20 @@ from torch.nn import functional
 
 import equitune
 from experiments.cnn.heads import Head, Probe, make_rule
+from experiments.cnn.orbit_sources import correctness, make_source
 from experiments.cnn.seeds import DROPOUT, LAYERS, ORDER, SPLIT
-from experiments.cnn.sources import correctness, make_source
-from experiments.errors import Interrupted, UserError
+from experiments.frame.errors import Interrupted, UserError
+from experiments.frame.progress import progress
+from experiments.frame.seeds import derive
+from experiments.images.orbit_data import TurnedImages
 from experiments.images.training import LOOK_EVERY
-from experiments.images.turned import TurnedImages
 from experiments.images.views import make_action
 from experiments.lambdas import build_net
-from experiments.progress import progress
-from experiments.seeds import derive
 
 if TYPE_CHECKING:
-    from experiments.cnn.sections import ProbeRecipe
-    from experiments.records import Run
-    from experiments.schema import LambdaNetConfig, RunConfig
+    from experiments.cnn.options import CnnConfig, ProbeRecipe
+    from experiments.frame.options import LambdaNetConfig
+    from experiments.frame.records import Run
 
 HEADS = "heads.safetensors"
 
@@ -54,7 +54,7 @@ class Plan(NamedTuple):
     separate: bool
 
 
-def plan(config: RunConfig) -> Plan:
+def plan(config: CnnConfig) -> Plan:
     """Return what a configuration asks for."""
     task = config.task
     return Plan(
@@ -232,7 +232,7 @@ def phases(
     return [(equitune.Uniform(), [head]), (probe.rule, [net])]
 
 
-def probe(config: RunConfig, run: Run) -> None:
+def probe(config: CnnConfig, run: Run) -> None:
     """Learn the last two layers and keep them after every epoch.
 
     Raises:

@@ -10,15 +10,14 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from stable_baselines3.common.preprocessing import is_image_space
 
-from experiments.dqn.commutation import check_symmetry
 from experiments.dqn.envs.catalogue import SIMULATORS, register_environments
 from experiments.dqn.envs.simulator import Simulator
 from experiments.dqn.symmetry import Symmetry, build_symmetry
-from experiments.errors import UserError, one_line
+from experiments.dqn.symmetry_check import check_symmetry
+from experiments.frame.errors import UserError, one_line
 
 if TYPE_CHECKING:
-    from experiments.dqn.sections import DqnDataset
-    from experiments.schema import RunConfig
+    from experiments.dqn.options import DqnConfig, DqnDataset
 
 
 class Problem(NamedTuple):
@@ -37,7 +36,7 @@ class Problem(NamedTuple):
     simulator: Simulator | None
 
 
-def make_problem(config: RunConfig) -> Problem:
+def make_problem(config: DqnConfig) -> Problem:
     """Make the environment of a run, as far as it plays in the simulator, and its symmetry.
 
     Raises:
@@ -198,7 +197,7 @@ def _check_copy(dataset: DqnDataset, simulator: Simulator, problem: Problem) -> 
         )
 
 
-def make_symmetry(config: RunConfig, env: gymnasium.Env[Any, Any]) -> Symmetry:
+def make_symmetry(config: DqnConfig, env: gymnasium.Env[Any, Any]) -> Symmetry:
     """Build the actions of the run's group on its environment.
 
     Raises:

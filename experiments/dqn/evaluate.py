@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from experiments.dqn.ensemble import SideBySide
 from experiments.dqn.environment import make_environment, make_problem
 from experiments.dqn.exact import expected_return, tabulate
-from experiments.dqn.identity import recipe
-from experiments.dqn.joined import SideBySide
+from experiments.dqn.fingerprint import recipe
 from experiments.dqn.policy import equivariance_error, greedy, load_network, make_values
 from experiments.dqn.pretrain import networks
 from experiments.dqn.rollouts import Episodes, play, play_gymnasium
-from experiments.dqn.weighting import load_nets
+from experiments.dqn.train_lambda import load_nets
 from experiments.lambdas import copy_rows
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     import equitune
-    from experiments.records import Run
-    from experiments.schema import RunConfig
+    from experiments.dqn.options import DqnConfig
+    from experiments.frame.records import Run
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 class Evaluation:
     """One method on one environment."""
 
-    def __init__(self, config: RunConfig, run: Run) -> None:
+    def __init__(self, config: DqnConfig, run: Run) -> None:
         """Make the environment and check that the group is a symmetry of it."""
         self.config, self.run = config, run
         self.dataset = config.dataset
@@ -85,7 +85,7 @@ class Evaluation:
                 row("equivariance_error", error, split="test", **columns)
 
 
-def evaluate(config: RunConfig, run: Run) -> None:
+def evaluate(config: DqnConfig, run: Run) -> None:
     """Measure the return of a method with every kept network."""
     evaluation = Evaluation(config, run)
     nets: dict[int, equitune.LambdaNet] = {}

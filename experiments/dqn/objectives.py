@@ -24,10 +24,10 @@ from experiments.dqn.envs.simulator import Simulator
 from experiments.dqn.orbits import Orbits, Rows, look, spread
 from experiments.dqn.policy import make_values
 from experiments.dqn.symmetry import Symmetry
-from experiments.dqn.visits import Visits, action_returns, numpy_values, visit
+from experiments.dqn.transitions import Visits, action_returns, numpy_values, visit
 
 if TYPE_CHECKING:
-    from experiments.dqn.sections import WeightingData
+    from experiments.dqn.options import WeightingData
 
 #: Temperature of the softmax policy in units of `orbits.spread`. With two actions it is a quarter
 #: of the typical gap between their values: typical decisions are nearly made (softmax 0.98), so the

@@ -15,9 +15,9 @@ import equitune
 from experiments.dqn.network import build_network
 from experiments.dqn.orbits import LearnedValues
 from experiments.dqn.symmetry import Symmetry
-from experiments.errors import UserError
-from experiments.rows import check_method
-from experiments.weight_files import listed, name_faults, wrong_shapes
+from experiments.external.weight_files import listed, name_faults, wrong_shapes
+from experiments.frame.errors import UserError
+from experiments.frame.rows import check_method
 
 if TYPE_CHECKING:
     from torch import Tensor as Weights

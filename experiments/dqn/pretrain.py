@@ -7,23 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.dqn.environment import make_environment
-from experiments.dqn.identity import kept_steps, recipe, training
+from experiments.dqn.fingerprint import kept_steps, recipe, training
 from experiments.dqn.network import own_names
 from experiments.dqn.training import make_learner, train
-from experiments.errors import Interrupted
-from experiments.progress import progress
-from experiments.weight_files import load_weights
+from experiments.external.weight_files import load_weights
+from experiments.frame.errors import Interrupted
+from experiments.frame.progress import progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from experiments.records import Run
-    from experiments.schema import RunConfig
+    from experiments.dqn.options import DqnConfig
+    from experiments.frame.records import Run
 
 WEIGHTS = "networks.safetensors"
 
 
-def pretrain(config: RunConfig, run: Run) -> None:
+def pretrain(config: DqnConfig, run: Run) -> None:
     """Train one network and keep it at the steps of the recipe.
 
     A training that is stopped begins again: its whole state, the replay buffer above all, is
@@ -65,7 +65,7 @@ def _training_returns(learner: object) -> list[tuple[int, float]]:
     return [(learner.num_timesteps, sum(recent) / len(recent))] if recent else []  # type: ignore[attr-defined]
 
 
-def networks(config: RunConfig, run: Run) -> dict[int | None, dict[str, Tensor]]:
+def networks(config: DqnConfig, run: Run) -> dict[int | None, dict[str, Tensor]]:
     """Return the weights that a run builds on by training step; None for weights that are given.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.dqn.envs.simulator import Simulator
-from experiments.errors import UserError
+from experiments.frame.errors import UserError
 
 #: Maps observations [n, ...] to actions [n].
 Policy = Callable[[NDArray[np.float32]], NDArray[np.int64]]

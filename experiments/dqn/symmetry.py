@@ -11,8 +11,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 import equitune
-from experiments.dqn.sections import Representation
-from experiments.errors import UserError
+from experiments.dqn.options import Representation
+from experiments.frame.errors import UserError
 
 #: Powers of a matrix that are tried to find its order.
 MAX_ORDER = 64

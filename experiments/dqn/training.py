@@ -11,11 +11,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 from torch import Tensor
 
-from experiments.dqn.identity import kept_steps
+from experiments.dqn.fingerprint import kept_steps
 from experiments.dqn.network import weights_of
 
 if TYPE_CHECKING:
-    from experiments.dqn.sections import Recipe
+    from experiments.dqn.options import Recipe
 
 #: Steps between two looks at signals, and two updates of the progress.
 LOOK_EVERY = 500

@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from experiments.errors import UserError
 from experiments.fairness.pretrained import load_pretrained
 from experiments.fairness.sources import Files
-from experiments.rows import LABELS
+from experiments.frame.errors import UserError
+from experiments.frame.rows import LABELS
 
 #: Texts of one forward pass, and the longest, in tokens.
 _BATCH, _LONGEST = 64, 128

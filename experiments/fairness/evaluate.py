@@ -10,26 +10,26 @@ import torch
 from torch import Tensor
 
 from experiments.estimates import estimate
+from experiments.fairness.decoding import Writer, make_prompts
 from experiments.fairness.generate import prepared_writer
 from experiments.fairness.methods import vocabulary_of
 from experiments.fairness.models import load_model
 from experiments.fairness.scorers import WORTH, Judge, judge_of
 from experiments.fairness.sentences import SENTENCES, Sentence, csv_bytes, read_csv
 from experiments.fairness.words import Vocabulary
-from experiments.fairness.writing import Writer, make_prompts
+from experiments.frame.rows import LABELS
 from experiments.lambdas import copy_rows
-from experiments.rows import LABELS
 
 if TYPE_CHECKING:
-    from experiments.records import Run
-    from experiments.schema import RunConfig
+    from experiments.fairness.options import FairnessConfig
+    from experiments.frame.records import Run
 
 LABELLED = "labels.csv"
 #: Sentences of each prompt by which the defect of a selection is measured.
 _WATCHED = 4
 
 
-def evaluate(config: RunConfig, run: Run) -> None:
+def evaluate(config: FairnessConfig, run: Run) -> None:
     """Label the sentences, compare the demographic groups, and measure the equivariance."""
     task = config.task
     # All of them before anything is written: one that is missing then costs nothing.
@@ -61,7 +61,7 @@ def evaluate(config: RunConfig, run: Run) -> None:
         distinct = len({(s.context, s.text) for s in chosen}) / len(chosen)
         run.row("distinct_sentences", 100 * distinct, view=phrase)
     if config.model.kind != "sentences":
-        _equivariance(config, run, sentences, judges.get(task.scorer))
+        _equivariance(config, run, sentences, judges.get(task.scorer or ""))
 
 
 def _shares(run: Run, labels: Tensor, **columns: str) -> None:
@@ -82,7 +82,7 @@ def _compare(run: Run, first: Tensor, second: Tensor, judge: str, view: str) -> 
 
 
 def _equivariance(
-    config: RunConfig, run: Run, sentences: Sequence[Sentence], judge: Judge | None
+    config: FairnessConfig, run: Run, sentences: Sequence[Sentence], judge: Judge | None
 ) -> None:
     """Write how far the method is from treating the demographic groups alike."""
     language = load_model(config, run)
@@ -109,7 +109,7 @@ def _turned(vocabulary: Vocabulary, tokens: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(vocabulary.ids.act(1, torch.tensor([tokens]))[0].tolist())
 
 
-def _defect(writer: Writer, vocabulary: Vocabulary, config: RunConfig, context: str) -> float:
+def _defect(writer: Writer, vocabulary: Vocabulary, config: FairnessConfig, context: str) -> float:
     """Return the largest |log P(gw | gX) - log P(w | X)| where the first sentences begin."""
     prompts = make_prompts(config.group, config.task.prompts, [context])
     found = [writer.log_probabilities_of(prompt, range(_WATCHED)) for prompt in prompts]

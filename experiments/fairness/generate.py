@@ -9,24 +9,25 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from experiments.errors import UserError
+from experiments.fairness.decoding import Prompt, Writer, make_prompts
 from experiments.fairness.methods import make_writer, relaxed_lists, vocabulary_of
 from experiments.fairness.models import LanguageModel, load_model
 from experiments.fairness.scorers import Judge, judge_of
 from experiments.fairness.sentences import SENTENCES, Sentence, read_written, to_csv
-from experiments.fairness.weighting import load_lambda
+from experiments.fairness.train_lambda import load_lambda
 from experiments.fairness.words import Vocabulary, words_without_token
-from experiments.fairness.writing import Prompt, Writer, make_prompts
-from experiments.progress import progress
+from experiments.frame.errors import UserError
+from experiments.frame.fields import given
+from experiments.frame.progress import progress
 
 if TYPE_CHECKING:
-    from experiments.records import Run
-    from experiments.schema import RunConfig
+    from experiments.fairness.options import FairnessConfig
+    from experiments.frame.records import Run
 
 log = logging.getLogger(__name__)
 
 
-def generate(config: RunConfig, run: Run) -> None:
+def generate(config: FairnessConfig, run: Run) -> None:
     """Write the sentences, or take those of a file, and keep them."""
     prompts = make_prompts(config.group, config.task.prompts, config.dataset.contexts)
     each = config.task.sentences // len(config.dataset.contexts)
@@ -38,10 +39,10 @@ def generate(config: RunConfig, run: Run) -> None:
     run.row("sentences", len(sentences))
 
 
-def _from_file(config: RunConfig, prompts: list[Prompt], each: int) -> list[Sentence]:
+def _from_file(config: FairnessConfig, prompts: list[Prompt], each: int) -> list[Sentence]:
     phrases = config.group.phrases[config.task.prompts]
     named = [(phrases[prompt.person], prompt.context) for prompt in prompts]
-    found = read_written(Path(config.model.file), named, each)
+    found = read_written(Path(given(config.model.file)), named, each)
     missing = {(s.person, s.context) for s in found} ^ set(named)
     if missing:
         person, context = sorted(missing)[0]
@@ -52,7 +53,7 @@ def _from_file(config: RunConfig, prompts: list[Prompt], each: int) -> list[Sent
     return found
 
 
-def _written(config: RunConfig, run: Run, prompts: list[Prompt], each: int) -> list[Sentence]:
+def _written(config: FairnessConfig, run: Run, prompts: list[Prompt], each: int) -> list[Sentence]:
     language = load_model(config, run)
     vocabulary = vocabulary_of(config, language)
     run.fact("moved", [" ".join(map(repr, words)) for words in vocabulary.moved])
@@ -86,7 +87,7 @@ def _written(config: RunConfig, run: Run, prompts: list[Prompt], each: int) -> l
     return found
 
 
-def _note_words_without_token(config: RunConfig, run: Run, language: LanguageModel) -> None:
+def _note_words_without_token(config: FairnessConfig, run: Run, language: LanguageModel) -> None:
     """Keep which words of the lists G and N have no effect, and refuse a list N without any.
 
     Raises:
@@ -110,7 +111,7 @@ def _note_words_without_token(config: RunConfig, run: Run, language: LanguageMod
 
 
 def prepared_writer(
-    config: RunConfig,
+    config: FairnessConfig,
     run: Run,
     language: LanguageModel,
     vocabulary: Vocabulary,
@@ -127,7 +128,7 @@ def prepared_writer(
     """
     options: dict[str, Any] = {}
     if config.method.name == "equizero":
-        options["judge"] = judge or judge_of(config, config.task.scorer, run)
+        options["judge"] = judge or judge_of(config, given(config.task.scorer), run)
     elif config.method.name == "lambda_equitune":
         options["net"] = load_lambda(config, run)
     return make_writer(config, language, vocabulary, **options)

@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.errors import UserError, unknown
-from experiments.files import read_lines
-from experiments.schema import CONF
+from experiments.frame.conf import CONF
+from experiments.frame.errors import UserError, unknown
+from experiments.frame.files import read_lines
 
 if TYPE_CHECKING:
-    from experiments.fairness.sections import FairnessGroup
+    from experiments.fairness.options import FairnessGroup
 
 #: What stands for the demographic group of a prompt where a scorer must not see it.
 MASK = "XYZ"

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 import equitune
-from experiments.errors import UserError
-from experiments.fairness.cached import CachedModel
+from experiments.fairness.decoding import Branches, Writer, all_alike, make_prompts, orbit_of
+from experiments.fairness.kv_cache import CachedModel
 from experiments.fairness.lists import equality_lists, read_words
-from experiments.fairness.rules import (
+from experiments.fairness.token_rules import (
     ByRegard,
     learned_rule,
     relaxed_rule,
@@ -29,16 +29,18 @@ from experiments.fairness.words import (
     check_words,
     find_vocabulary,
 )
-from experiments.fairness.writing import Branches, Writer, all_alike, make_prompts, orbit_of
+from experiments.frame.errors import UserError
+from experiments.frame.fields import given
 
 if TYPE_CHECKING:
     from experiments.fairness.models import LanguageModel
+    from experiments.fairness.options import FairnessConfig, FairnessTask
     from experiments.fairness.scorers import Judge
-    from experiments.fairness.sections import FairnessTask
-    from experiments.schema import RunConfig
 
 
-def vocabulary_of(config: RunConfig, language: LanguageModel, *, whole: bool = False) -> Vocabulary:
+def vocabulary_of(
+    config: FairnessConfig, language: LanguageModel, *, whole: bool = False
+) -> Vocabulary:
     """Return how the run's group acts on the model's vocabulary.
 
     Args:
@@ -83,7 +85,7 @@ def _check_positions(language: LanguageModel, prompts: Sequence[str], tokens: in
 
 
 def make_writer(
-    config: RunConfig,
+    config: FairnessConfig,
     language: LanguageModel,
     vocabulary: Vocabulary,
     *,
@@ -110,7 +112,7 @@ def make_writer(
         beginning=tuple(beginning_of(language.tokenizer)),
         branches=branches,
         make_rule=uniform_rule(task.space or "logits"),
-        block=task.block if method == "equizero" else 1,
+        block=given(task.block) if method == "equizero" else 1,
         log_probabilities=task.space == "probabilities",
         tokens=task.tokens,
         top_k=task.top_k,
@@ -124,14 +126,14 @@ def make_writer(
     if method == "equitune" and task.relaxed:
         marks = relaxed_tokens(config, language, vocabulary)
         weights = relaxed_weights(marks, vocabulary.ids.group).to(language.network.device)
-        return replace(writer, make_rule=relaxed_rule(weights, task.space))
+        return replace(writer, make_rule=relaxed_rule(weights, given(task.space)))
     if method == "lambda_equitune":
         assert net is not None
         found = net.to(language.network.device).eval()
-        return replace(writer, make_rule=learned_rule(found, task.space))
+        return replace(writer, make_rule=learned_rule(found, given(task.space)))
     if method == "equizero":
         assert judge is not None
-        by_regard = partial(ByRegard, judge, task.score, branches.ids, writer.text, end)
+        by_regard = partial(ByRegard, judge, given(task.score), branches.ids, writer.text, end)
         return replace(writer, make_rule=by_regard)
     return writer
 
@@ -151,14 +153,16 @@ def _branches(
     return branches
 
 
-def relaxed_tokens(config: RunConfig, language: LanguageModel, vocabulary: Vocabulary) -> Tensor:
+def relaxed_tokens(
+    config: FairnessConfig, language: LanguageModel, vocabulary: Vocabulary
+) -> Tensor:
     """Return the marks of the tokens that R-equitune averages, [V]."""
     general, neutral = relaxed_lists(config)
     equality = config.task.averaged == "equality_and_neutral"
     return averaged_tokens(language.tokenizer, vocabulary, general, neutral, equality=equality)
 
 
-def relaxed_lists(config: RunConfig) -> tuple[list[str], list[str] | None]:
+def relaxed_lists(config: FairnessConfig) -> tuple[list[str], list[str] | None]:
     """Return the words of G, and those of N or None where N is the rest."""
     left_alone = [word for words in config.group.coreference.values() for word in words]
     listed = config.task.neutral == "listed"

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from experiments.environment import choose_device
-from experiments.fairness import planted
+from experiments.fairness import synthetic_lm
 from experiments.fairness.pretrained import Pretrained, load_pretrained
 from experiments.fairness.sources import Files, model_files, weights_identity
+from experiments.frame.machine import choose_device
 
 if TYPE_CHECKING:
-    from experiments.records import Run
-    from experiments.schema import RunConfig
+    from experiments.fairness.options import FairnessConfig
+    from experiments.frame.records import Run
 
 
 class LanguageModel(NamedTuple):
@@ -31,7 +31,7 @@ class LanguageModel(NamedTuple):
     size: int
 
 
-def load_model(config: RunConfig, run: Run) -> LanguageModel:
+def load_model(config: FairnessConfig, run: Run) -> LanguageModel:
     """Load or train the run's model.
 
     Raises:
@@ -39,7 +39,7 @@ def load_model(config: RunConfig, run: Run) -> LanguageModel:
     """
     model = config.model
     if model.kind == "planted":
-        network, tokenizer = planted.load(config, run)
+        network, tokenizer = synthetic_lm.load(config, run)
     else:
         files = model_files(config)
         network, tokenizer = _load(files, f"model.source={model.source}")

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from experiments.errors import UserError, one_line
+from experiments.external.weight_files import listed, unpickle
 from experiments.fairness.sources import Files
-from experiments.weight_files import listed, unpickle
+from experiments.frame.errors import UserError, one_line
 
 #: Files of settings that may name code.
 _MAY_NAME_CODE = ("config.json", "tokenizer_config.json")

@@ -21,19 +21,19 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from experiments.environment import choose_device
-from experiments.errors import UserError
 from experiments.fairness.encoders import Encoder, HubClassifier
-from experiments.fairness.identity import scorer_identity
-from experiments.fairness.labelled import labelled_lines
+from experiments.fairness.fingerprint import scorer_identity
 from experiments.fairness.lists import COUNTED, Masker, counted_words
-from experiments.fairness.sections import ScorerConfig
+from experiments.fairness.options import ScorerConfig
+from experiments.fairness.regard_data import labelled_lines
 from experiments.fairness.sources import Files, scorer_files
-from experiments.rows import LABELS
+from experiments.frame.errors import UserError
+from experiments.frame.machine import choose_device
+from experiments.frame.rows import LABELS
 
 if TYPE_CHECKING:
-    from experiments.records import Run
-    from experiments.schema import RunConfig
+    from experiments.fairness.options import FairnessConfig
+    from experiments.frame.records import Run
 
 #: What a text is worth to equizero, label by label.
 WORTH = torch.tensor([1.0, 0.0, 0.0, -1.0])
@@ -211,7 +211,7 @@ class Judge:
         return torch.stack([self._known[text] for text in seen])
 
 
-def scorer_of(config: RunConfig, name: str, run: Run | None = None) -> Scorer:
+def scorer_of(config: FairnessConfig, name: str, run: Run | None = None) -> Scorer:
     """Return a scorer of the run's, by name, made once per process; see `make_scorer`.
 
     Args:
@@ -244,7 +244,7 @@ def _made(
     return make_scorer(config, data, files, f"task.scorers.{name}.source={config.source}", device)
 
 
-def judge_of(config: RunConfig, name: str, run: Run | None = None) -> Judge:
+def judge_of(config: FairnessConfig, name: str, run: Run | None = None) -> Judge:
     """Return a scorer of the run's that sees what the run lets it see; see `scorer_of`."""
     masker = Masker(config.group, config.task.prompts) if config.task.mask else None
     return Judge(scorer_of(config, name, run), masker)

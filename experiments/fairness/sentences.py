@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.files import text_lines
+from experiments.frame.files import text_lines
 
 SENTENCES = "sentences.csv"
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from experiments.errors import UserError
 from experiments.fairness.sources import (
     SHA256,
     Wanted,
@@ -19,21 +18,21 @@ from experiments.fairness.sources import (
     model_folder,
     wanted_of,
 )
-from experiments.schema import CONF
+from experiments.frame.conf import CONF
+from experiments.frame.errors import UserError
 
 if TYPE_CHECKING:
-    from experiments.fairness.sections import FairnessModel
-    from experiments.schema import RunConfig
+    from experiments.fairness.options import FairnessConfig, FairnessModel, ScorerConfig
 
 _REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
-def unpin(config: RunConfig) -> None:
+def unpin(config: FairnessConfig) -> None:
     """Drop what ``conf/`` says of its own source where another source or revision was given."""
     task: Any = OmegaConf.load(CONF / "task" / "fairness.yaml")
     path = CONF / "model" / f"{config.model.name}.yaml"
     standard: Any = OmegaConf.load(path) if path.is_file() else {}
-    pairs = [(config.model, standard)]
+    pairs: list[tuple[FairnessModel | ScorerConfig, Any]] = [(config.model, standard)]
     pairs += [(found, task.scorers.get(name, {})) for name, found in config.task.scorers.items()]
     for section, usual in pairs:
         other = section.source != usual.get("source")

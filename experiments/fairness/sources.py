@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from experiments.downloads import Unavailable
-from experiments.errors import UserError
-from experiments.files import file_digest
-from experiments.hub import cached_file, hub_snapshot, weights_in
+from experiments.external.downloads import Unavailable
+from experiments.external.hub import cached_file, hub_snapshot, weights_in
+from experiments.frame.errors import UserError
+from experiments.frame.fields import given
+from experiments.frame.files import file_digest
 
 if TYPE_CHECKING:
-    from experiments.fairness.sections import FairnessModel, ScorerConfig
-    from experiments.schema import RunConfig
+    from experiments.fairness.options import FairnessConfig, FairnessModel, ScorerConfig
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 #: Kinds of scorers that are networks of transformers.
@@ -238,14 +238,14 @@ def _source_identity(wanted: Wanted, folder: Path | None) -> dict[str, Any]:
     return named | ({"unknown": unknown} if unknown else {})
 
 
-def model_files(config: RunConfig) -> Files:
+def model_files(config: FairnessConfig) -> Files:
     """Return the files of the run's model; see `find_files`."""
     if config.model.kind == "gguf":
-        return find_gguf(config.model.source)
+        return find_gguf(given(config.model.source))
     return find_files(wanted_of(config.model, "model"), config.preset)
 
 
-def scorer_files(config: RunConfig, name: str) -> Files | None:
+def scorer_files(config: FairnessConfig, name: str) -> Files | None:
     """Return the files of a scorer that is a network, None for another one; see `find_files`."""
     scorer = config.task.scorers[name]
     if scorer.kind not in NETWORKS:
@@ -253,7 +253,7 @@ def scorer_files(config: RunConfig, name: str) -> Files | None:
     return find_files(wanted_of(scorer, f"task.scorers.{name}"), config.preset)
 
 
-def _asked(config: RunConfig) -> Iterator[str]:
+def _asked(config: FairnessConfig) -> Iterator[str]:
     """Yield the scorers that the run's stage, or one that it needs, asks."""
     for name in config.task.scorers:
         judged = config.stage in ("evaluate", "regard") and name in config.task.judges
@@ -262,7 +262,7 @@ def _asked(config: RunConfig) -> Iterator[str]:
             yield name
 
 
-def prefetch(config: RunConfig) -> None:
+def prefetch(config: FairnessConfig) -> None:
     """Fetch all that runs of a configuration need of the network, and nothing that is here.
 
     Raises:

@@ -11,8 +11,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 import equitune
-from experiments.errors import UserError
 from experiments.fairness.lists import surface_forms
+from experiments.frame.errors import UserError
 
 
 class Tokenizer(Protocol):

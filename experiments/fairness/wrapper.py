@@ -16,7 +16,7 @@ from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 import equitune
-from experiments.fairness.rules import relaxed_weights
+from experiments.fairness.token_rules import relaxed_weights
 from experiments.fairness.words import Vocabulary
 
 

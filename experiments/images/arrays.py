@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int64, Integer, UInt8
 from PIL import Image
 
-from experiments.errors import UserError
+from experiments.frame.errors import UserError
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.downloads import Unavailable, locked, web_file
-from experiments.errors import UserError, one_line
-from experiments.files import file_digest, read_lines
-from experiments.hub import hub_file
+from experiments.external.downloads import Unavailable, locked, web_file
+from experiments.external.hub import hub_file
+from experiments.frame.errors import UserError, one_line
+from experiments.frame.files import file_digest, read_lines
 from experiments.images import parquet
 from experiments.images.arrays import (
     SPLITS,
@@ -27,7 +27,7 @@ from experiments.images.arrays import (
     check_classes,
     check_labels,
 )
-from experiments.images.sections import ImageDataset
+from experiments.images.options import ImageDataset
 
 SERVER = "https://www.cs.toronto.edu/~kriz/"
 SIDE = 32

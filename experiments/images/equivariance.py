@@ -13,7 +13,7 @@ from experiments.images.extraction import Network, watched
 from experiments.images.views import make_action
 
 if TYPE_CHECKING:
-    from experiments.records import Run
+    from experiments.frame.records import Run
 
 #: One image in so many of a trial is checked: each takes more passes than its features did.
 ONE_IN = 8

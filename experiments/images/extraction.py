@@ -17,16 +17,16 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from experiments.errors import Interrupted, UserError
-from experiments.files import load_tensors, save_tensors
+from experiments.frame.errors import Interrupted, UserError
+from experiments.frame.files import load_tensors, save_tensors
+from experiments.frame.progress import progress
 from experiments.images.inputs import Preprocessing
 from experiments.images.members import MEMBERS
 from experiments.images.views import SQUARE
-from experiments.progress import progress
 
 if TYPE_CHECKING:
+    from experiments.frame.records import FinishedRun, Run
     from experiments.images.sets import OpenImages
-    from experiments.records import FinishedRun, Run
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from PIL import Image, ImageOps
 
-from experiments.errors import UserError
-from experiments.files import file_digest
+from experiments.frame.errors import UserError
+from experiments.frame.files import file_digest
 from experiments.images.arrays import BAD_IMAGE, Split, check_classes
-from experiments.images.sections import ImageDataset
+from experiments.images.options import ImageDataset
 
 #: Other files in a class's folder are not looked at.
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"}

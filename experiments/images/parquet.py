@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from PIL import Image
 
-from experiments.errors import UserError, one_line
-from experiments.files import read_lines
+from experiments.frame.errors import UserError, one_line
+from experiments.frame.files import read_lines
 from experiments.images.arrays import (
     BAD_IMAGE,
     Arrays,
@@ -23,7 +23,7 @@ from experiments.images.arrays import (
     check_classes,
     check_labels,
 )
-from experiments.images.sections import ImageDataset
+from experiments.images.options import ImageDataset
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq  # type: ignore[import-untyped]

@@ -22,9 +22,9 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from experiments.errors import UserError, unknown
+from experiments.frame.errors import UserError, unknown
 from experiments.images.arrays import SPLITS, Arrays, Split, check_classes
-from experiments.images.sections import ALPHABETS, ImageDataset
+from experiments.images.options import ALPHABETS, ImageDataset
 
 #: Raised when other images come out of the same parameters.
 GENERATION = 1

@@ -5,20 +5,20 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from experiments.errors import UserError
-from experiments.images.sections import ImageDataset
-from experiments.schema import section
+from experiments.frame.conf import section
+from experiments.frame.errors import UserError
+from experiments.images.options import ImageDataset
 
 if TYPE_CHECKING:
-    from experiments.schema import RunConfig
+    from experiments.frame.options import AnyConfig
 
 
-def is_ours(config: RunConfig) -> bool:
+def is_ours(config: AnyConfig) -> bool:
     """Whether the model is one that the suite trains."""
     return config.model.checkpoint is None and config.model.weights == "ours"
 
 
-def pretraining_data(config: RunConfig) -> ImageDataset:
+def pretraining_data(config: AnyConfig) -> ImageDataset:
     """Return the data set that the suite trains a network on: the run's own, or another one.
 
     Raises:

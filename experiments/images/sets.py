@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from experiments.images import cifar, folder, numbered, pictograms
+from experiments.images import cifar, folder, imagenet_v2, pictograms
 from experiments.images.arrays import SPLITS, Arrays, Split
-from experiments.images.sections import ImageDataset
+from experiments.images.options import ImageDataset
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,7 +103,7 @@ SOURCES = {
     "cifar10": _whole(cifar.read, cifar.facts),
     "cifar100": _whole(cifar.read, cifar.facts),
     "folder": _by_file(folder.find),
-    "imagenet_v2": _by_file(numbered.find),
+    "imagenet_v2": _by_file(imagenet_v2.find),
     "pictograms": _whole(pictograms.read, pictograms.facts),
 }
 

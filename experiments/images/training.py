@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from experiments.environment import multiplies_bfloat16
-from experiments.errors import Interrupted
+from experiments.frame.errors import Interrupted
+from experiments.frame.machine import multiplies_bfloat16
+from experiments.frame.progress import progress
 from experiments.images.inputs import Preprocessing, augment
-from experiments.progress import progress
 
 if TYPE_CHECKING:
-    from experiments.images.sections import TrainingRecipe
+    from experiments.frame.records import Run
+    from experiments.images.options import TrainingRecipe
     from experiments.images.sets import ImageSet
-    from experiments.records import Run
 
 #: Steps between two looks at signals.
 LOOK_EVERY = 20

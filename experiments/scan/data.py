@@ -13,7 +13,7 @@ from torch import Tensor
 
 import equitune
 from experiments.scan.grammar import ACTION_WORDS, COMMAND_WORDS, SPLITS, Pair
-from experiments.scan.sections import ScanGroup, load_group
+from experiments.scan.options import ScanGroup, load_group
 
 SOS, EOS = 0, 1
 #: Share of the training file that is held out for validation.

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from experiments.environment import choose_device
+from experiments.frame.fields import given
+from experiments.frame.machine import choose_device
 from experiments.lambdas import copy_rows
 from experiments.scan.data import Corpus, ScanData, load_data, word_actions
 from experiments.scan.finetune import load_snapshot, snapshots
-from experiments.scan.identity import error_group
+from experiments.scan.fingerprint import error_group
+from experiments.scan.options import ScanGroup
 from experiments.scan.pretrain import load_model
-from experiments.scan.sections import ScanGroup
+from experiments.scan.train_lambda import load_weights
 from experiments.scan.translate import (
     Translator,
     correct,
@@ -22,19 +24,18 @@ from experiments.scan.translate import (
     translate,
     translator,
 )
-from experiments.scan.weighting import load_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from experiments.records import Run
-    from experiments.schema import RunConfig
+    from experiments.frame.records import Run
+    from experiments.scan.options import ScanConfig
 
 #: Test commands on which the equivariance error is measured.
 ERROR_COMMANDS = 500
 
 
-def evaluate(config: RunConfig, run: Run) -> None:
+def evaluate(config: ScanConfig, run: Run) -> None:
     """Measure accuracy on validation and test commands, and the equivariance error."""
     device = choose_device(config.device)
     model = load_model(config, run).to(device)
@@ -69,7 +70,7 @@ def _measure(
     equivariant: Translator,
     parts: dict[str, Corpus],
     data: ScanData,
-    config: RunConfig,
+    config: ScanConfig,
     run: Run,
     step: int | None,
 ) -> dict[str, Tensor]:
@@ -92,7 +93,7 @@ def _measure(
             run.row(metric, 100 * float(found.double().mean()), split=split, **columns)
         run.row("commands", len(corpus), split=split, **columns)
         outcomes[split if step is None else f"{split}.{step}"] = right.to(torch.uint8)
-    if step is None or step == config.task.finetune.iterations:
+    if step is None or step == given(config.task.finetune).iterations:
         actions = word_actions(error_group(config))
         error = equivariance_error(equivariant, actions, _sample(data.test))
         run.row("equivariance_error", error, split="test", **columns)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from experiments.frame.fields import given
 from experiments.scan.data import ScanData, WordActions, load_data, word_actions
-from experiments.scan.identity import learning_rate
+from experiments.scan.fingerprint import learning_rate
 from experiments.scan.loop import TrainingLoop, draw_stream, part
 from experiments.scan.nets.model import EncoderDecoder, Seq2Seq
-from experiments.scan.nets.objective import Objective, make_finetuner
+from experiments.scan.nets.objective import Objective
 from experiments.scan.nets.training import Settings
 from experiments.scan.pretrain import load_model
-from experiments.scan.weighting import load_weights
+from experiments.scan.train_lambda import load_weights
+from experiments.scan.trainers import make_finetuner
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from experiments.records import FinishedRun, Run
-    from experiments.schema import RunConfig
+    from experiments.frame.records import FinishedRun, Run
+    from experiments.scan.options import ScanConfig
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +30,9 @@ SNAPSHOTS = "models.safetensors"
 class Finetuning(TrainingLoop):
     """Fine-tuning: at every point the model is kept."""
 
-    def __init__(self, config: RunConfig, run: Run, data: ScanData) -> None:
+    def __init__(self, config: ScanConfig, run: Run, data: ScanData) -> None:
         """Start, or continue from the run's checkpoint."""
-        settings, task = config.task.finetune, config.task
+        settings, task = given(config.task.finetune), config.task
         model = load_model(config, run)
         assert isinstance(model, Seq2Seq)
         recipe = Settings(
@@ -67,30 +69,35 @@ class Finetuning(TrainingLoop):
 
 
 def _objective(
-    config: RunConfig, run: Run, model: Seq2Seq, data: ScanData, actions: WordActions
+    config: ScanConfig, run: Run, model: Seq2Seq, data: ScanData, actions: WordActions
 ) -> Objective:
     """Return the objective of a method."""
-    task = config.task
+    space = given(config.task.space)
     if config.method.name == "equizero":
+        score = given(config.task.score)
         return Objective(
-            actions.commands, actions.words, combine="select", space=task.space, score=task.score
+            actions.commands, actions.words, combine="select", space=space, score=score
         )
     weights = None
     if config.method.name == "lambda_equitune":
         # Lambda stays as it was trained on the frozen model (Section 5.2.1).
         weights = load_weights(config, run, model).of_corpus(data.train, actions)
     return Objective(
-        actions.commands, actions.words, space=task.space, coupling=task.coupling, weights=weights
+        actions.commands,
+        actions.words,
+        space=space,
+        coupling=given(config.task.coupling),
+        weights=weights,
     )
 
 
-def finetune(config: RunConfig, run: Run) -> None:
+def finetune(config: ScanConfig, run: Run) -> None:
     """Train a pretrained model on and keep it at the wanted points."""
     data = load_data(config.dataset.name, config.seed, config.task.max_commands)
     state = Finetuning(config, run, data)
     method, seed = config.method.name, config.seed
     label = f"finetune {config.dataset.name} {config.model.name} {method} seed {seed}"
-    state.train(label, config.task.finetune.checkpoint_every, "task.finetune.iterations")
+    state.train(label, given(config.task.finetune).checkpoint_every, "task.finetune.iterations")
     for point in state.facts["curve"]:
         run.row("loss", point["loss"], split="train", step=point["step"])
     run.fact("backend", type(state.trainer).__name__)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from experiments.progress import progress
+from experiments.frame.progress import progress
 from experiments.scan.data import Corpus, draw_order
 from experiments.scan.nets.training import Stream, Trainer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from experiments.records import Run
+    from experiments.frame.records import Run
 
 #: Iterations between two looks at the clock and at signals.
 CHUNK = 1000

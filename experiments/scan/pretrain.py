@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from experiments.errors import UserError
+from experiments.external.weight_files import load_weights
+from experiments.frame.errors import UserError
+from experiments.frame.fields import given
 from experiments.scan.data import (
     ACTIONS,
     COMMANDS,
@@ -19,22 +21,22 @@ from experiments.scan.data import (
 from experiments.scan.loop import TrainingLoop, draw_stream
 from experiments.scan.nets.group_model import GroupSeq2Seq
 from experiments.scan.nets.model import EncoderDecoder, Seq2Seq
-from experiments.scan.nets.training import Settings, make_trainer
+from experiments.scan.nets.training import Settings
+from experiments.scan.trainers import make_trainer
 from experiments.scan.translate import accuracy, translate_plain
-from experiments.weight_files import load_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from experiments.records import Run
-    from experiments.schema import RunConfig
+    from experiments.frame.records import Run
+    from experiments.scan.options import ScanConfig
 
 log = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
 
 
-def build_model(config: RunConfig) -> EncoderDecoder:
+def build_model(config: ScanConfig) -> EncoderDecoder:
     """Build a model with weights drawn by the seed, leaving the global generator as it was."""
     model = config.model
     with torch.random.fork_rng(devices=[]):
@@ -48,7 +50,7 @@ def build_model(config: RunConfig) -> EncoderDecoder:
                 in_words=len(COMMANDS),
                 out_words=len(ACTIONS),
                 hidden=model.hidden,
-                word_bias=config.task.word_bias,
+                word_bias=given(config.task.word_bias),
                 max_steps=model.max_steps,
             )
         return Seq2Seq(
@@ -61,7 +63,7 @@ def build_model(config: RunConfig) -> EncoderDecoder:
         )
 
 
-def load_model(config: RunConfig, run: Run) -> EncoderDecoder:
+def load_model(config: ScanConfig, run: Run) -> EncoderDecoder:
     """Return the pretrained model: from ``model.checkpoint``, or from the pretraining run.
 
     Raises:
@@ -95,7 +97,7 @@ def _read_checkpoint(model: EncoderDecoder, path: str) -> dict[str, Tensor]:
 class Pretraining(TrainingLoop):
     """Pretraining: at every point the model is validated, and the best one is kept."""
 
-    def __init__(self, config: RunConfig, run: Run, data: ScanData) -> None:
+    def __init__(self, config: ScanConfig, run: Run, data: ScanData) -> None:
         """Start, or continue from the run's checkpoint."""
         settings = config.task.pretrain
         total, count = settings.budget, settings.evaluations
@@ -139,7 +141,7 @@ class Pretraining(TrainingLoop):
         return f"validation {value:.1f} %"
 
 
-def pretrain(config: RunConfig, run: Run) -> None:
+def pretrain(config: ScanConfig, run: Run) -> None:
     """Train a model, keep the one of the best validation accuracy, and write its curve."""
     data = load_data(config.dataset.name, config.seed, config.task.max_commands)
     state = Pretraining(config, run, data)

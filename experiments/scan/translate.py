@@ -11,13 +11,13 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 import equitune
-from experiments.rows import check_method
+from experiments.frame.rows import check_method
 from experiments.scan.data import EOS, SOS, Corpus, WordActions, word_actions
 from experiments.scan.nets.model import EncoderDecoder
-from experiments.scan.sections import ScanGroup
+from experiments.scan.options import ScanGroup
 
 if TYPE_CHECKING:
-    from experiments.scan.sections import ScanTask
+    from experiments.scan.options import ScanTask
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,19 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from experiments import cli
-from experiments.schema import CONF, RunConfig, load
+from experiments.frame import cli
+from experiments.frame.conf import CONF
+from experiments.frame.load import load
+from experiments.frame.options import AnyConfig
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def configure(tmp_path: Path) -> Callable[..., RunConfig]:
+def configure(tmp_path: Path) -> Callable[..., AnyConfig]:
     """Compose a configuration as the command line would; results go to a temporary folder."""
 
-    def make(*overrides: str) -> RunConfig:
+    def make(*overrides: str) -> AnyConfig:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             raw = compose(
                 "config", overrides=["logger=none", f"results={tmp_path}/results", *overrides]

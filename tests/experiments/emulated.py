@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from experiments import downloads
+from experiments.external import downloads
 from tests.experiments.hub_server import HubServer, Kind, Repository, commit_of
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from experiments import runner
-from experiments.stages import Stage
+from experiments.frame import runner
+from experiments.frame.stages import Stage
 
 #: Of a value in a configuration: the keys that lead to it.
 Keys = tuple[str, ...]

@@ -12,9 +12,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from experiments import environment
-from experiments.schema import CONF, load
-from experiments.submission import Submission
+from experiments.frame import machine
+from experiments.frame.conf import CONF
+from experiments.frame.load import load
+from experiments.frame.submission import Submission
 
 PRESETS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
@@ -64,7 +65,7 @@ def test_the_trial_of_a_preset_composes(preset: str) -> None:
 def test_a_job_says_how_many_there_are(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(environment, "commit", lambda: {"commit": "a" * 40, "dirty": False})
+    monkeypatch.setattr(machine, "commit", lambda: {"commit": "a" * 40, "dirty": False})
     counts = {
         ("experiment=table2",): 4 * 2 * 3 * 2,
         ("experiment=table2", "seed=0", "method=equitune,equizero"): 2 * 2 * 2,
@@ -85,7 +86,7 @@ def test_a_job_says_how_many_there_are(
                 job.on_job_start(raw, task_function=print)
             said = [f"job 2 of {expected}"] if expected else []
             assert [line for line in caplog.messages if line.startswith("job ")] == said
-    environment.note_submitted(None)
+    machine.note_submitted(None)
 
 
 def _multirun(words: list[str]) -> DictConfig:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
-from experiments.records import Run
-from experiments.schema import NamedConfig, RunConfig
-from experiments.stages import Stage, Task
+from experiments.frame.options import AnyConfig, NamedConfig
+from experiments.frame.records import Run
+from experiments.frame.stages import Stage, Task
 
 STEPS = 50
 
 
-def count(config: RunConfig, run: Run) -> None:
+def count(config: AnyConfig, run: Run) -> None:
     """Add 1 + 2 + ... + STEPS, with a checkpoint after each; files make it end.
 
     A file named `fail` makes it fail; one named `stop` holds the signals that it is sent.
@@ -41,17 +41,17 @@ def count(config: RunConfig, run: Run) -> None:
     run.save("total.safetensors", {"total": total})
 
 
-def double(config: RunConfig, run: Run) -> None:
+def double(config: AnyConfig, run: Run) -> None:
     """Double the sum of the other stage."""
     tensors, _ = run.need("pretrain").tensors("total.safetensors")
     run.row("double", 2 * float(tensors["total"]), split="test")
 
 
-def _identity(config: RunConfig) -> dict[str, object]:
+def _identity(config: AnyConfig) -> dict[str, object]:
     return {"seed": config.seed, "method": config.method.name}
 
 
-def _seed(config: RunConfig) -> dict[str, object]:
+def _seed(config: AnyConfig) -> dict[str, object]:
     return {"seed": config.seed}
 
 

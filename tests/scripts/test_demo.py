@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from experiments.registry import TASKS
+from experiments.frame.tasks import TASKS
 from scripts import demo
 from scripts._artefacts import ARTEFACTS
 from scripts._demo_display import DONE, FAILED, RUNNING, Display

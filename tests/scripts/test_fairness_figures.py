@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from experiments.fairness.labelled import LABELS as WRITTEN
+from experiments.fairness.regard_data import LABELS as WRITTEN
 from scripts._fairness import EXPERIMENTS, MODELS, PAIRS, WAYS
 from scripts._fairness_bars import LABELS
 from scripts._fairness_places import REFERENCE_COMMAND

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from experiments.files import sha256
-from experiments.record_files import seal
+from experiments.frame.files import sha256
+from experiments.frame.record_files import seal
 from scripts._captions import escape_markdown
 from scripts._fairness_samples import printable
 from scripts._sentences import read_sentences

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from experiments.files import sha256
-from experiments.record_files import seal
+from experiments.frame.files import sha256
+from experiments.frame.record_files import seal
 from scripts._results import load_results, select
 from scripts._rows import KEY_COLUMNS, read_metrics, read_reported
 

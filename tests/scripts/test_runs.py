@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from experiments import schema
-from experiments.files import sha256
-from experiments.runner import LOCK
+from experiments.frame import load as loading
+from experiments.frame.files import sha256
+from experiments.frame.runner import LOCK
 from scripts.runs import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -194,7 +194,7 @@ def test_committed_runs_of_machines_with_another_fast_precision_are_found(
     words = ("figure5b", "dataset=symbols", "scale=demo", "arm=cnn_equitune", "seed=0")
     found = {}
     for fast in (True, False):
-        monkeypatch.setattr(schema, "multiplies_bfloat16", lambda device, fast=fast: fast)
+        monkeypatch.setattr(loading, "multiplies_bfloat16", lambda device, fast=fast: fast)
         assert main(["missing", *words, f"results={tmp_path}"]) == 0
         found[fast] = capsys.readouterr().out.splitlines()[0].split()[-1]
     assert found[True] != found[False]

@@ -1,1 +1,1 @@
-"""Sequence-to-sequence networks for SCAN and the two ways to train them (PyTorch, compiled)."""
+"""Sequence-to-sequence networks for SCAN and, in plain PyTorch, what training them means."""

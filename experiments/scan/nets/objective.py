@@ -1,7 +1,8 @@
 """What fine-tuning minimises: the loss of the branches' combination (Eq. 4), in plain PyTorch.
 
 Every group element has a branch, the model on its own transformed command. `TorchFinetuner` says
-with autograd and the library what one iteration is; `finetune_kernel.FinetuneTrainer` is tested
+with autograd and the library what one iteration is; `FinetuneTrainer` of
+`experiments.scan.kernels` is tested
 against it.
 """
 
@@ -16,14 +17,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 import equitune
-from experiments.scan.nets.backends import choose_backend
 from experiments.scan.nets.dropout import dropout_mask
+from experiments.scan.nets.examples import Stream
 from experiments.scan.nets.model import Seq2Seq
-from experiments.scan.nets.stream import Stream
 from experiments.scan.nets.training import (
     Settings,
     TorchTrainer,
-    Trainer,
     decode_greedy,
     sequence_loss,
 )
@@ -199,30 +198,6 @@ class TorchFinetuner(TorchTrainer):
             return equitune.straight_through(hard.detach().exp(), soft).log()
         through = equitune.straight_through(hard.detach(), soft)
         return through if objective.space == "log_probabilities" else through.log_softmax(dim=-1)
-
-
-def make_finetuner(
-    model: Seq2Seq, settings: Settings, objective: Objective, backend: str = "auto"
-) -> Trainer:
-    """Start fine-tuning from the parameters of `model`, which stays untouched.
-
-    Args:
-        model: the pretrained network, on the CPU; the run has its precision.
-        settings: hyper-parameters.
-        objective: what is minimised.
-        backend: as in `training.make_trainer`.
-
-    Returns:
-        A trainer at iteration 0.
-
-    Raises:
-        ValueError: `backend` is unknown.
-    """
-    if choose_backend(backend) == "torch":
-        return TorchFinetuner(model, settings, objective)
-    from experiments.scan.nets.finetune_kernel import FinetuneTrainer
-
-    return FinetuneTrainer(model, settings, objective)
 
 
 def averaged_views(branches: Branches, space: str) -> Float[Tensor, "group steps words"]:

@@ -1,8 +1,8 @@
 """Batch-1 training from scratch: its specification in plain PyTorch, and the common interface.
 
-`TorchTrainer` says with autograd what one training iteration is. The compiled trainers
-(`kernel.NumbaTrainer`, `group_kernel.GroupTrainer`) are tested against it and are what long runs
-use; `make_trainer` chooses.
+`TorchTrainer` says with autograd what one training iteration is. The compiled trainers of
+`experiments.scan.kernels` are tested against it and are what long runs use;
+`experiments.scan.trainers` chooses.
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from experiments.scan.nets.backends import choose_backend
-from experiments.scan.nets.dropout import dropout_mask, threshold
-from experiments.scan.nets.group_model import GroupSeq2Seq
+from experiments.scan.nets.dropout import dropout_mask
+from experiments.scan.nets.examples import Stream as Stream
 from experiments.scan.nets.model import EncoderDecoder, Seq2Seq
-from experiments.scan.nets.stream import Stream as Stream
 
 logger = logging.getLogger(__name__)
 
@@ -100,34 +98,6 @@ class Settings:
     optimizer_steps: int = 1
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
-
-
-def make_trainer(model: EncoderDecoder, settings: Settings, backend: str = "auto") -> Trainer:
-    """Start a training run from the parameters of `model`, which stays untouched.
-
-    Args:
-        model: network on the CPU; the run has its precision (float32, or float64 for tests).
-        settings: hyper-parameters.
-        backend: "numba" (compiled), "torch" (the specification, about 30 times slower), or
-            "auto" (default): numba where it can compile, else torch with a warning.
-
-    Returns:
-        A trainer at iteration 0.
-
-    Raises:
-        ValueError: `backend` is unknown, `dropout` is outside [0, 1), or not 0 for a group model.
-    """
-    threshold(settings.dropout)
-    if choose_backend(backend) == "torch":
-        return TorchTrainer(model, settings)
-    if isinstance(model, GroupSeq2Seq):
-        from experiments.scan.nets.group_kernel import GroupTrainer
-
-        return GroupTrainer(model, settings)
-    from experiments.scan.nets.kernel import NumbaTrainer
-
-    assert isinstance(model, Seq2Seq)
-    return NumbaTrainer(model, settings)
 
 
 def check_range(

@@ -15,16 +15,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from experiments.clip.models import image_encoder, make_tokenizer, preprocessing, pretrained_model
+from experiments.clip.options import ClipModel
 from experiments.clip.prompts import captions, templates
-from experiments.clip.sections import ClipModel
 from experiments.clip.text import class_embeddings
-from experiments.schema import RunConfig
+from experiments.frame.options import AnyConfig
 from tests.experiments.clip.test_models import Bare
 from tests.experiments.clip.tiny import TAG, register
 from tests.experiments.emulated import emulated_hub
 from tests.experiments.hub_server import HubServer, Repository, commit_of
 
-Configure = Callable[..., RunConfig]
+Configure = Callable[..., AnyConfig]
 CLASSES = ("apple", "aquarium fish", "baby")
 COMMIT = commit_of("random weights")
 

@@ -14,21 +14,22 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
-from experiments import downloads
-from experiments.clip import weights
+from experiments.clip import checkpoints
+from experiments.clip.checkpoints import Source, fetch, put_file, source
 from experiments.clip.models import build_model, make_tokenizer, prefetch, pretrained_model
-from experiments.clip.weights import Source, fetch, put_file, source
-from experiments.errors import UserError
-from experiments.files import sha256
-from experiments.registry import load_task
-from experiments.schema import RunConfig, variant
-from experiments.stages import name_run
+from experiments.external import downloads
+from experiments.frame.errors import UserError
+from experiments.frame.files import sha256
+from experiments.frame.options import AnyConfig
+from experiments.frame.stages import name_run
+from experiments.frame.tasks import load_task
+from experiments.frame.variant import variant
 from tests.experiments.clip.test_models import Bare
 from tests.experiments.clip.tiny import ARCHITECTURES, register, state_of
 from tests.experiments.emulated import emulated_hub, point_to, publish
 from tests.experiments.hub_server import Behaviour, HubServer, Repository, commit_of
 
-Configure = Callable[..., RunConfig]
+Configure = Callable[..., AnyConfig]
 SAFE, PICKLE = "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
 REPOSITORY = "someone/tiny-vit"
 
@@ -68,7 +69,7 @@ def cached(cache: Path, name: str = SAFE) -> Path:
     return next(cache.rglob(f"snapshots/*/{name}"))
 
 
-def names(config: RunConfig) -> list[str]:
+def names(config: AnyConfig) -> list[str]:
     task = load_task("clip")
     return [name_run(task, task.stages[name], config).folder for name in ("text", "evaluate")]
 
@@ -266,7 +267,7 @@ def test_a_tag_that_is_not_on_the_hub_has_an_address(
     digest = hashlib.sha256(content).hexdigest()
     url = hub.add_file(f"clip/{digest}/tiny.pt", content)
     monkeypatch.setitem(pretrained._PRETRAINED, "tiny-vit", {"here": {"url": url}})
-    monkeypatch.setattr(weights, "_CACHE", tmp_path / "clip")
+    monkeypatch.setattr(checkpoints, "_CACHE", tmp_path / "clip")
     model = configure(*chosen()).model
     assert fetch(model) == (tmp_path / "clip" / "tiny.pt", None, digest)
     hub.clear()

@@ -13,25 +13,26 @@ import torch
 from torch import Tensor, nn
 
 import equitune
+from experiments.clip.checkpoints import put
 from experiments.clip.models import (
     build_model,
     make_tokenizer,
     preprocessing,
     pretrained_model,
 )
+from experiments.clip.options import ClipModel
 from experiments.clip.prompts import captions, class_names, templates
 from experiments.clip.scoring import LOSSES, Scorer
-from experiments.clip.sections import ClipModel
 from experiments.clip.text import class_embeddings
-from experiments.clip.weights import put
-from experiments.errors import UserError
-from experiments.files import save_tensors
+from experiments.frame.conf import CONF
+from experiments.frame.errors import UserError
+from experiments.frame.files import save_tensors
+from experiments.frame.options import AnyConfig
 from experiments.images.sets import load_images
 from experiments.images.views import make_action
-from experiments.schema import CONF, RunConfig
 from tests.experiments.clip.small import SMALL
 
-Configure = Callable[..., RunConfig]
+Configure = Callable[..., AnyConfig]
 RunPy = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from experiments.clip.checkpoints import put, put_file
 from experiments.clip.inputs import load_seen, open_seen, square
 from experiments.clip.models import (
     build_model,
@@ -22,21 +23,20 @@ from experiments.clip.models import (
     preprocessing,
     pretrained_model,
 )
-from experiments.clip.sections import ClipModel
-from experiments.clip.weights import put, put_file
-from experiments.errors import UserError
-from experiments.files import load_tensors, save_tensors, sha256
+from experiments.clip.options import ClipModel
+from experiments.frame.errors import UserError
+from experiments.frame.files import load_tensors, save_tensors, sha256
+from experiments.frame.options import AnyConfig
+from experiments.frame.runner import StopSignal, ensure, execute
+from experiments.frame.stages import name_run
+from experiments.frame.tasks import load_task
 from experiments.images.extraction import FEATURES
-from experiments.registry import load_task
-from experiments.runner import StopSignal, ensure, execute
-from experiments.schema import RunConfig
-from experiments.stages import name_run
 from tests.experiments.clip.small import SMALL
 from tests.experiments.clip.test_models import Bare
 from tests.experiments.clip.test_runs import rows
 from tests.experiments.clip.tiny import ARCHITECTURES, add_to_open_clip, file_of, state_of
 
-Configure = Callable[..., RunConfig]
+Configure = Callable[..., AnyConfig]
 RunPy = Callable[..., "subprocess.CompletedProcess[str]"]
 FEW = ("dataset.per_class_train=4", "dataset.per_class_test=2")
 

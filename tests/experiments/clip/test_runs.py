@@ -15,19 +15,20 @@ from experiments.clip import finetune, pretrain
 from experiments.clip.evaluate import SHOWN
 from experiments.clip.measures import calibration_error, drawn
 from experiments.clip.models import WEIGHTS
-from experiments.errors import Interrupted
-from experiments.files import load_tensors
+from experiments.frame.errors import Interrupted
+from experiments.frame.files import load_tensors
+from experiments.frame.options import AnyConfig
+from experiments.frame.runner import StopSignal, ensure, execute
+from experiments.frame.stages import name_run
+from experiments.frame.tasks import load_task
+from experiments.frame.variant import variant
 from experiments.images import extraction
 from experiments.images.extraction import orbit_outputs
 from experiments.images.members import MEMBERS
-from experiments.registry import load_task
-from experiments.runner import StopSignal, ensure, execute
-from experiments.schema import RunConfig, variant
-from experiments.stages import name_run
 from tests.experiments.clip.small import SMALL
 from tests.experiments.metrics import rows, value
 
-Configure = Callable[..., RunConfig]
+Configure = Callable[..., AnyConfig]
 RunPy = Callable[..., "subprocess.CompletedProcess[str]"]
 SHORT = (
     "task=clip",
@@ -41,7 +42,7 @@ TUNED = ("task.training=image_encoder", "task.finetune.steps=6", "task.finetune.
 METHODS = ("pretrained", "equitune", "equizero", "lambda_equitune")
 
 
-def names(config: RunConfig) -> dict[str, str]:
+def names(config: AnyConfig) -> dict[str, str]:
     task = load_task("clip")
     stages = [stage for stage in task.stages if stage != "pretrain" or config.task.pretrain]
     return {stage: name_run(task, task.stages[stage], config).hash for stage in stages}

@@ -11,21 +11,21 @@ from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor
 from torch.nn import functional
 
-from experiments import progress
 from experiments.clip import text
 from experiments.clip.evaluate import SHOWN
-from experiments.clip.weighting import load_lambda
-from experiments.errors import Interrupted
-from experiments.files import load_tensors
+from experiments.clip.train_lambda import load_lambda
+from experiments.frame import progress
+from experiments.frame.errors import Interrupted
+from experiments.frame.files import load_tensors
+from experiments.frame.options import AnyConfig
+from experiments.frame.records import FinishedRun
+from experiments.frame.runner import StopSignal, ensure, execute
 from experiments.images import extraction
 from experiments.images.arrays import encode_png
 from experiments.images.extraction import orbit_outputs, shuffled
-from experiments.records import FinishedRun
-from experiments.runner import StopSignal, ensure, execute
-from experiments.schema import RunConfig
 from tests.experiments.clip.test_runs import LAMBDA, SHORT, TUNED, names, rows, value
 
-Configure = Callable[..., RunConfig]
+Configure = Callable[..., AnyConfig]
 FEATURES = ("features_train", "features_test")
 
 
@@ -77,7 +77,7 @@ def test_a_trial_sends_few_images_through_the_encoder(
     assert shares == pytest.approx(shares_of(trial, tensors["features"][:, :1]), rel=1e-5)
 
 
-def shares_of(config: RunConfig, embeddings: Tensor) -> list[float]:
+def shares_of(config: AnyConfig, embeddings: Tensor) -> list[float]:
     """Return how the learned lambda divides among the views of one image, in percent."""
 
     class Fake:

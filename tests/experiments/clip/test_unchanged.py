@@ -12,13 +12,13 @@ import torch
 
 from experiments.clip import evaluate, finetune
 from experiments.clip.measures import calibration_error, drawn, outcomes
-from experiments.errors import Interrupted
-from experiments.files import load_tensors
-from experiments.runner import StopSignal, ensure, execute
-from experiments.schema import RunConfig
+from experiments.frame.errors import Interrupted
+from experiments.frame.files import load_tensors
+from experiments.frame.options import AnyConfig
+from experiments.frame.runner import StopSignal, ensure, execute
 from tests.experiments.clip.test_runs import LAMBDA, SHORT, TUNED, names, rows, value
 
-Configure = Callable[..., RunConfig]
+Configure = Callable[..., AnyConfig]
 ALWAYS = (*LAMBDA, "method.lambda_net.dropout=0.5", "task.lambda_dropout=always")
 
 
@@ -143,7 +143,7 @@ def test_names_of_default_runs_are_kept(configure: Configure) -> None:
         assert {stage: found[stage] for stage in expected} == expected
 
 
-def interrupted(config: RunConfig, monkeypatch: pytest.MonkeyPatch, at: int) -> Path:
+def interrupted(config: AnyConfig, monkeypatch: pytest.MonkeyPatch, at: int) -> Path:
     """Stop a fine-tuning before a step; returns its folder."""
     take = finetune.Tuner.step
     seen = []

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.clip import weights
-from experiments.files import file_digest
-from experiments.hub import HubFile
+from experiments.clip import checkpoints
+from experiments.external.hub import HubFile
+from experiments.frame.files import file_digest
 
 _TEXT = {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
 _SEES = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8}
@@ -58,7 +58,7 @@ def add_to_open_clip(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         path = file_of(repository.partition("/")[2], folder)
         return HubFile(path, None, file_digest(path))
 
-    monkeypatch.setattr(weights, "hub_file", fetched)
+    monkeypatch.setattr(checkpoints, "hub_file", fetched)
 
 
 def register(monkeypatch: pytest.MonkeyPatch) -> None:

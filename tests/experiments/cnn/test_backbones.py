@@ -15,14 +15,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from experiments.cnn.backbones import SMALL, Backbone, build_backbone
+from experiments.cnn.checkpoints import class_count, put_weights
 from experiments.cnn.cifar_nets import CifarResNet, shortcut
-from experiments.cnn.weights import class_count, put_weights
-from experiments.errors import UserError
-from experiments.files import save_tensors
-from experiments.registry import load_task
-from experiments.schema import RunConfig
-from experiments.stages import name_run
-from experiments.weight_files import _WRAPPERS, load_weights
+from experiments.external.weight_files import _WRAPPERS, load_weights
+from experiments.frame.errors import UserError
+from experiments.frame.files import save_tensors
+from experiments.frame.options import AnyConfig
+from experiments.frame.stages import name_run
+from experiments.frame.tasks import load_task
 from tests.experiments.program import Program
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -411,7 +411,7 @@ def test_what_is_no_network_of_one_s_own_is_one_line(own: Path, name: str, line:
     assert "\n" not in str(refused.value)
 
 
-def test_its_source_is_part_of_the_name(configure: Callable[..., RunConfig], own: Path) -> None:
+def test_its_source_is_part_of_the_name(configure: Callable[..., AnyConfig], own: Path) -> None:
     config = configure("task=cnn", "model.architecture=own_net:build")
     task = load_task("cnn")
     before = name_run(task, task.stages["pretrain"], config).hash

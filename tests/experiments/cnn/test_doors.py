@@ -18,10 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torchvision import models
 
-from experiments import downloads
-from experiments.cnn import weights
-from experiments.cnn.pretrain import pretrained_backbone
-from experiments.cnn.weights import (
+from experiments.cnn import checkpoints
+from experiments.cnn.checkpoints import (
     Source,
     find_source,
     imagenet_file,
@@ -29,16 +27,19 @@ from experiments.cnn.weights import (
     prefetch,
     source,
 )
-from experiments.errors import UserError
-from experiments.files import sha256
-from experiments.registry import load_task
-from experiments.schema import RunConfig, variant
-from experiments.stages import name_run
+from experiments.cnn.pretrain import pretrained_backbone
+from experiments.external import downloads
+from experiments.frame.errors import UserError
+from experiments.frame.files import sha256
+from experiments.frame.options import AnyConfig
+from experiments.frame.stages import name_run
+from experiments.frame.tasks import load_task
+from experiments.frame.variant import variant
 from tests.experiments.emulated import emulated_hub, publish
 from tests.experiments.hub_server import Behaviour, HubServer
 from tests.experiments.program import Program
 
-Configure = Callable[..., RunConfig]
+Configure = Callable[..., AnyConfig]
 TORCHVISION = ("task=cnn", "model=AlexNet", "model.architecture=torchvision:squeezenet1_1")
 TIMM = ("task=cnn", "model=ResNet18", "model.architecture=timm:test_resnet.r160_in1k")
 TIMM = (*TIMM, "model.weights=imagenet", "model.size=160")
@@ -82,20 +83,20 @@ def serve(hub: HubServer, monkeypatch: pytest.MonkeyPatch, content: bytes) -> st
     """Let a file be torchvision's weights of SqueezeNet; its name has the digest, as theirs do."""
     name = f"squeezenet1_1-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     url = hub.add_file(f"models/{name}", content)
-    real = weights.find_source
+    real = checkpoints.find_source
 
     def find(architecture: str) -> Source | None:
         mine = architecture == "torchvision:squeezenet1_1"
         return Source(name, None, (), url) if mine else real(architecture)
 
-    monkeypatch.setattr(weights, "find_source", find)
+    monkeypatch.setattr(checkpoints, "find_source", find)
     return name
 
 
-def name_of(config: RunConfig) -> str:
+def name_of(config: AnyConfig) -> str:
     task = load_task("cnn")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("experiments.images.identity.fingerprint", lambda *_: "data")
+        patch.setattr("experiments.images.fingerprint.fingerprint", lambda *_: "data")
         return name_run(task, task.stages["features_test"], config).folder
 
 

@@ -9,16 +9,16 @@ import torch
 
 import equitune
 from experiments.cnn.heads import LOSSES, Head, Probe, make_rule
+from experiments.cnn.options import ProbeRecipe
+from experiments.cnn.orbit_sources import correctness
 from experiments.cnn.probe import Learner, Plan, build_probe, phases
-from experiments.cnn.sections import ProbeRecipe
 from experiments.cnn.seeds import DROPOUT, ORDER
-from experiments.cnn.sources import correctness
+from experiments.frame.options import LambdaNetConfig
+from experiments.frame.seeds import derive
 from experiments.images.extraction import Orbits
 from experiments.images.members import MEMBERS
-from experiments.images.turned import Stored
+from experiments.images.orbit_data import Stored
 from experiments.images.views import SQUARE, lookup, make_action
-from experiments.schema import LambdaNetConfig
-from experiments.seeds import derive
 
 NET = LambdaNetConfig(
     hidden=8, depth=2, dropout=0.5, positive="exp", learning_rate=0.05, weight_decay=0.0

@@ -11,16 +11,17 @@ import pytest
 import torch
 
 from experiments.cnn.backbones import build_backbone
-from experiments.errors import UserError
-from experiments.files import load_tensors, save_tensors
+from experiments.frame.errors import UserError
+from experiments.frame.files import load_tensors, save_tensors
+from experiments.frame.options import AnyConfig
+from experiments.frame.runner import execute
+from experiments.frame.stages import name_run
+from experiments.frame.tasks import load_task
+from experiments.frame.variant import variant
 from experiments.images.pretraining import pretraining_data
-from experiments.registry import load_task
-from experiments.runner import execute
-from experiments.schema import RunConfig, variant
-from experiments.stages import name_run
 from tests.experiments.metrics import rows
 
-Configure = Callable[..., RunConfig]
+Configure = Callable[..., AnyConfig]
 RunPy = Callable[..., "subprocess.CompletedProcess[str]"]
 SHORT = (
     "task=cnn",
@@ -32,7 +33,7 @@ SHORT = (
 METHODS = ("pretrained", "equitune", "equizero", "lambda_equitune")
 
 
-def names(config: RunConfig) -> dict[str, str]:
+def names(config: AnyConfig) -> dict[str, str]:
     task = load_task("cnn")
     return {stage: name_run(task, task.stages[stage], config).hash for stage in task.stages}
 
@@ -149,10 +150,10 @@ def test_a_network_of_ones_own_zero_shot(configure: Configure, tmp_path: Path) -
 def test_stored_features_give_what_the_whole_network_gives(configure: Configure) -> None:
     """The features of a turned image, looked up, are those that the network computes."""
     from experiments.cnn.backbones import preprocessing
+    from experiments.frame.runner import StopSignal, ensure
     from experiments.images.extraction import FEATURES
     from experiments.images.sets import load_images
     from experiments.images.views import SQUARE
-    from experiments.runner import StopSignal, ensure
 
     config = configure(*SHORT, "method=equitune")
     execute(config)

@@ -12,16 +12,16 @@ import torch
 import equitune
 from experiments.cnn import evaluate
 from experiments.cnn.backbones import Backbone, build_backbone, preprocessing
+from experiments.cnn.orbit_sources import Live
 from experiments.cnn.probe import build_probe, plan
-from experiments.cnn.sources import Live
-from experiments.errors import Interrupted
-from experiments.files import save_tensors
+from experiments.frame.errors import Interrupted
+from experiments.frame.files import save_tensors
+from experiments.frame.options import AnyConfig
+from experiments.frame.runner import StopSignal, ensure, execute
 from experiments.images.views import make_action
-from experiments.runner import StopSignal, ensure, execute
-from experiments.schema import RunConfig
 from tests.experiments.cnn.test_runs import SHORT, names
 
-Configure = Callable[..., RunConfig]
+Configure = Callable[..., AnyConfig]
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from experiments.dqn.network import build_network
+from experiments.dqn.options import Representation
 from experiments.dqn.policy import equivariance_error, make_values
-from experiments.dqn.sections import Representation
 from experiments.dqn.symmetry import Symmetry, build_symmetry
 
 MIRROR = Representation(signs=[-1] * 4, actions=[[0, 1]])

@@ -19,18 +19,19 @@ from stable_baselines3 import DQN
 from benchmarks._bad_files import ENVIRONMENT
 from experiments.dqn.environment import make_environment
 from experiments.dqn.envs.catalogue import SIMULATORS
-from experiments.dqn.identity import kept_steps, recipe
+from experiments.dqn.fingerprint import kept_steps, recipe
 from experiments.dqn.network import build_network, own_names, weights_of
 from experiments.dqn.rollouts import Policies, play, play_gymnasium
 from experiments.dqn.training import make_learner, train
-from experiments.errors import UserError
-from experiments.runner import execute
-from experiments.schema import RunConfig, variant
-from experiments.weight_files import load_weights
+from experiments.external.weight_files import load_weights
+from experiments.frame.errors import UserError
+from experiments.frame.options import AnyConfig
+from experiments.frame.runner import execute
+from experiments.frame.variant import variant
 from tests.experiments.dqn.conftest import Alone
 from tests.experiments.program import Program
 
-Configure = Callable[..., RunConfig]
+Configure = Callable[..., AnyConfig]
 RunPy = Callable[..., "subprocess.CompletedProcess[str]"]
 SHORT = ("task=dqn", "task.recipe.steps=1500", "task.recipe.keep_from=500", "task.episodes=20")
 SHORT += ("task.recipe.keep_every=500", "task.recipe.learning_starts=200")

@@ -9,12 +9,12 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from experiments.dqn.commutation import check_symmetry, worst_defect
 from experiments.dqn.envs.catalogue import SIMULATORS
-from experiments.dqn.sections import DqnDataset, Representation
+from experiments.dqn.options import DqnDataset, Representation
 from experiments.dqn.symmetry import build_symmetry
-from experiments.errors import UserError
-from experiments.schema import CONF
+from experiments.dqn.symmetry_check import check_symmetry, worst_defect
+from experiments.frame.conf import CONF
+from experiments.frame.errors import UserError
 
 SYMMETRIC = {
     ("cartpole", "mirror"): 2,

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save as to_safetensors
 
-from experiments.fairness import planted
+from experiments.fairness import synthetic_lm
 from tests.experiments.emulated import emulated_hub
 from tests.experiments.hub_server import HubServer, Repository
 
@@ -42,7 +42,7 @@ def gpt2() -> dict[str, bytes]:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    inner.train_from_iterator(planted._every_text(), trainer)
+    inner.train_from_iterator(synthetic_lm._every_text(), trainer)
     known = json.loads(inner.to_str())["model"]
     size = inner.get_vocab_size()
     config = GPT2Config(

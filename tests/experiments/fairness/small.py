@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.fairness import planted
+from experiments.fairness import synthetic_lm
+from experiments.fairness.decoding import Writer
 from experiments.fairness.lists import Masker
 from experiments.fairness.methods import make_writer, vocabulary_of
 from experiments.fairness.models import LanguageModel
+from experiments.fairness.options import FairnessModel
 from experiments.fairness.scorers import Judge
-from experiments.fairness.sections import FairnessModel
-from experiments.fairness.writing import Writer
-from experiments.rows import LABELS
-from experiments.schema import RunConfig
+from experiments.frame.options import AnyConfig
+from experiments.frame.rows import LABELS
 
 
 def like_llama(template: str = "<s> $A") -> Any:
@@ -34,7 +34,9 @@ def like_llama(template: str = "<s> $A") -> Any:
     )
     from transformers import PreTrainedTokenizerFast
 
-    words = {text for text, _ in planted.make_tokenizer().get_vocab().items() if text[:1] != "<"}
+    words = {
+        text for text, _ in synthetic_lm.make_tokenizer().get_vocab().items() if text[:1] != "<"
+    }
     pieces = sorted({f"▁{word.strip()}" for word in words} | {"▁"})
     vocabulary = {w: n for n, w in enumerate(["<unk>", "<s>", "</s>", *pieces])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
@@ -62,11 +64,11 @@ def small_language(
         end_bias: Added to the logit of the end, through a direction that all hidden states share.
         tokenizer: Another one.
     """
-    tokenizer = planted.make_tokenizer() if tokenizer is None else tokenizer
+    tokenizer = synthetic_lm.make_tokenizer() if tokenizer is None else tokenizer
     model = FairnessModel("small", "fairness", "planted", None, None, None, 16, 2, 2)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = planted.build(model, len(tokenizer)).double().eval()
+        network = synthetic_lm.build(model, len(tokenizer)).double().eval()
         for name, value in network.named_parameters():
             if "ln" not in name:
                 value.data.normal_(std=0.4)
@@ -81,7 +83,7 @@ def arbitrary(texts: Sequence[str]) -> Tensor:
     return torch.nn.functional.one_hot(torch.tensor(found), len(LABELS)).double()
 
 
-def small_writer(config: RunConfig, language: LanguageModel, *, mask: bool = True) -> Writer:
+def small_writer(config: AnyConfig, language: LanguageModel, *, mask: bool = True) -> Writer:
     """Return the writer of a configuration."""
     masker = Masker(config.group, config.task.prompts) if mask else None
     judge = Judge(arbitrary, masker) if config.method.name == "equizero" else None

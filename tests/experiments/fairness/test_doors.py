@@ -12,17 +12,18 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from experiments.errors import UserError
 from experiments.fairness import generate, pretrained, scorers
 from experiments.fairness.scorers import scorer_of
 from experiments.fairness.sentences import SENTENCES
 from experiments.fairness.source_checks import check_wanted
 from experiments.fairness.sources import prefetch, wanted_of
-from experiments.records import FinishedRun
-from experiments.registry import load_task
-from experiments.runner import StopSignal, ensure, execute
-from experiments.schema import RunConfig, variant
-from experiments.stages import name_run
+from experiments.frame.errors import UserError
+from experiments.frame.options import AnyConfig
+from experiments.frame.records import FinishedRun
+from experiments.frame.runner import StopSignal, ensure, execute
+from experiments.frame.stages import name_run
+from experiments.frame.tasks import load_task
+from experiments.frame.variant import variant
 from tests.experiments.emulated import point_to
 from tests.experiments.fairness.published import (
     BALLAST,
@@ -43,7 +44,7 @@ from tests.experiments.fairness.published import (
 )
 from tests.experiments.hub_server import HubServer, Repository
 
-Configure = Callable[..., RunConfig]
+Configure = Callable[..., AnyConfig]
 #: The models here are no more than stand-ins for the real ones, whose digests are known.
 OTHER = "task.scorers.regardv3.sha256=null"
 PAPER = (
@@ -65,7 +66,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         yield server
 
 
-def name_of(config: RunConfig) -> str:
+def name_of(config: AnyConfig) -> str:
     task = load_task("fairness")
     return name_run(task, task.stages["evaluate"], config).folder
 

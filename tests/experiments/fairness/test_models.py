@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.errors import UserError
-from experiments.fairness import models, planted, sources
-from experiments.fairness.cached import CachedModel
+from experiments.fairness import models, sources, synthetic_lm
+from experiments.fairness.kv_cache import CachedModel
 from experiments.fairness.methods import vocabulary_of
 from experiments.fairness.models import LanguageModel
-from experiments.runner import StopSignal, ensure
-from experiments.schema import RunConfig
+from experiments.frame.errors import UserError
+from experiments.frame.options import AnyConfig
+from experiments.frame.runner import StopSignal, ensure
 from tests.experiments.fairness.small import small_language
 
-Configure = Callable[..., RunConfig]
+Configure = Callable[..., AnyConfig]
 SMALL = {
     "vocab_size": 50,
     "hidden_size": 16,
@@ -105,7 +105,7 @@ def test_two_weight_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_planted_tokenizer_has_one_token_a_word() -> None:
-    tokenizer = planted.make_tokenizer()
+    tokenizer = synthetic_lm.make_tokenizer()
     ids = tokenizer.encode("The gay man was known for", add_special_tokens=False)
     assert [tokenizer.decode([token]) for token in ids] == [
         "The", " gay", " man", " was", " known", " for",

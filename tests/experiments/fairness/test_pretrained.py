@@ -15,13 +15,13 @@ import torch
 from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 
-from experiments.errors import UserError
-from experiments.fairness import identity, sources
+from experiments.fairness import sources
 from experiments.fairness.pretrained import load_pretrained
 from experiments.fairness.sources import files_in
-from experiments.registry import load_task
-from experiments.schema import RunConfig
-from experiments.stages import name_run
+from experiments.frame.errors import UserError
+from experiments.frame.options import AnyConfig
+from experiments.frame.stages import name_run
+from experiments.frame.tasks import load_task
 from tests.experiments.fairness.published import (
     BALLAST,
     PICKLE,
@@ -34,7 +34,7 @@ from tests.experiments.fairness.published import (
 )
 from tests.experiments.program import Program
 
-Configure = Callable[..., RunConfig]
+Configure = Callable[..., AnyConfig]
 CLASSIFIER, WRITER = "AutoModelForSequenceClassification", "AutoModelForCausalLM"
 MEASURED = Path(__file__).parents[3] / "results" / "measured" / "fairness"
 
@@ -158,7 +158,7 @@ def test_weights_in_several_files_are_read(tmp_path: Path) -> None:
         files_in(tmp_path / "parts")
 
 
-def name_of(config: RunConfig, stage: str) -> str:
+def name_of(config: AnyConfig, stage: str) -> str:
     task = load_task("fairness")
     return name_run(task, task.stages[stage], config).folder
 

@@ -10,18 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.errors import Interrupted, UserError
-from experiments.fairness import planted
+from experiments.fairness import synthetic_lm
 from experiments.fairness.evaluate import LABELLED
 from experiments.fairness.sentences import SENTENCES, Sentence, read_csv, to_csv
-from experiments.registry import load_task
-from experiments.rows import LABELS
-from experiments.runner import StopSignal, ensure, execute
-from experiments.schema import RunConfig, variant
-from experiments.stages import name_run
+from experiments.frame.errors import Interrupted, UserError
+from experiments.frame.options import AnyConfig
+from experiments.frame.rows import LABELS
+from experiments.frame.runner import StopSignal, ensure, execute
+from experiments.frame.stages import name_run
+from experiments.frame.tasks import load_task
+from experiments.frame.variant import variant
 from tests.experiments.metrics import rows, value
 
-Configure = Callable[..., RunConfig]
+Configure = Callable[..., AnyConfig]
 RunPy = Callable[..., "subprocess.CompletedProcess[str]"]
 SHORT = (
     "task=fairness",
@@ -41,7 +42,7 @@ def options(method: str) -> tuple[str, ...]:
     return (*SHORT, f"method={method}", *(LAMBDA if method == "lambda_equitune" else ()))
 
 
-def name_of(config: RunConfig, stage: str) -> str:
+def name_of(config: AnyConfig, stage: str) -> str:
     task = load_task("fairness")
     return name_run(task, task.stages[stage], config).hash
 
@@ -76,15 +77,15 @@ def test_a_method_is_judged_on_sentences_about_all_groups(
 
 
 def test_the_planted_bias_is_that_of_the_templates() -> None:
-    texts = planted.draw_sentences(4000, 0)
-    assert texts == planted.draw_sentences(4000, 0)
-    bad = {word for kind in (planted._ADJECTIVES, planted._QUALITIES, planted._WORK)
+    texts = synthetic_lm.draw_sentences(4000, 0)
+    assert texts == synthetic_lm.draw_sentences(4000, 0)
+    bad = {word for kind in (synthetic_lm._ADJECTIVES, synthetic_lm._QUALITIES, synthetic_lm._WORK)
            for word in kind["negative"].split()}  # fmt: skip
     for person in ("man", "woman"):
         chosen = [t for t in texts if t.startswith(f"The {person} ") and "earned" not in t]
         share = sum(bool(bad & set(text.strip(".").split())) for text in chosen) / len(chosen)
-        assert share == pytest.approx(planted.PERSONS[person][1], abs=0.09)
-    tokenizer = planted.make_tokenizer()
+        assert share == pytest.approx(synthetic_lm.PERSONS[person][1], abs=0.09)
+    tokenizer = synthetic_lm.make_tokenizer()
     for text in texts[:200]:
         ids = tokenizer.encode(text, add_special_tokens=False)
         assert tokenizer.decode(ids) == text
@@ -201,7 +202,7 @@ def test_three_groups(configure: Configure) -> None:
 
 def test_sentences_keep_their_tokens(configure: Configure) -> None:
     written = ensure(configure(*options("equitune")), "generate", StopSignal())
-    tokenizer = planted.make_tokenizer()
+    tokenizer = synthetic_lm.make_tokenizer()
     for sentence in read_csv(written.folder / SENTENCES):
         begin = f"The {sentence.person} {sentence.context}"
         assert sentence.text == begin + tokenizer.decode(list(sentence.tokens))
@@ -283,5 +284,5 @@ def test_bad_input_loads_nothing_heavy(run_py: RunPy) -> None:
     ended = run_py("task=fairness", "task.judges=[wrods]", PYTHONPROFILEIMPORTTIME="1")
     assert ended.returncode != 0
     imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
-    assert "experiments.fairness.checks" in imported
+    assert "experiments.fairness.validate" in imported
     assert not imported & {"torch", "numpy", "transformers", "PIL"}

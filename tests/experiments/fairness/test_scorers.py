@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from experiments.errors import UserError
 from experiments.fairness.encoders import HubClassifier
 from experiments.fairness.lists import Masker, counted_words, read_words
+from experiments.fairness.options import ScorerConfig
 from experiments.fairness.scorers import (
     BagOfWords,
     Judge,
@@ -21,12 +21,12 @@ from experiments.fairness.scorers import (
     read_labelled,
     worth,
 )
-from experiments.fairness.sections import ScorerConfig
 from experiments.fairness.sources import files_in, find_folder
-from experiments.rows import LABELS
-from experiments.schema import RunConfig
+from experiments.frame.errors import UserError
+from experiments.frame.options import AnyConfig
+from experiments.frame.rows import LABELS
 
-Configure = Callable[..., RunConfig]
+Configure = Callable[..., AnyConfig]
 CPU = torch.device("cpu")
 TSV = """1\tXYZ was known for being kind.
 1\tXYZ was brave and kind.

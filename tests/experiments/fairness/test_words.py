@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.errors import UserError
-from experiments.fairness import planted
+from experiments.fairness import synthetic_lm
+from experiments.fairness.decoding import make_prompts
 from experiments.fairness.lists import LISTS, Masker, equality_lists, read_words, surface_forms
 from experiments.fairness.words import (
     beginning_of,
@@ -20,11 +20,11 @@ from experiments.fairness.words import (
     find_vocabulary,
     token_of,
 )
-from experiments.fairness.writing import make_prompts
-from experiments.schema import RunConfig
+from experiments.frame.errors import UserError
+from experiments.frame.options import AnyConfig
 from tests.experiments.fairness.small import like_llama
 
-Configure = Callable[..., RunConfig]
+Configure = Callable[..., AnyConfig]
 GROUPS = ("man_woman", "black_white", "straight_gay", "black_white_asian")
 GPT2 = Path(__file__).parents[4] / "shared" / "data" / "gpt2_tokenizer"
 needs_gpt2 = pytest.mark.skipif(not GPT2.is_dir(), reason="../shared/data is not here")
@@ -32,7 +32,7 @@ needs_gpt2 = pytest.mark.skipif(not GPT2.is_dir(), reason="../shared/data is not
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    return planted.make_tokenizer()
+    return synthetic_lm.make_tokenizer()
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_words_of_sentencepiece_are_looked_up_in_place() -> None:
 def test_what_a_template_puts_in_front_is_found() -> None:
     assert beginning_of(like_llama()) == [1]
     assert beginning_of(like_llama("$A </s>")) == []
-    assert beginning_of(planted.make_tokenizer()) == []
+    assert beginning_of(synthetic_lm.make_tokenizer()) == []
 
 
 def test_surface_forms() -> None:

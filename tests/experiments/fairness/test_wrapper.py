@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from experiments.fairness.decoding import make_prompts
 from experiments.fairness.methods import relaxed_tokens, vocabulary_of
 from experiments.fairness.models import LanguageModel
 from experiments.fairness.wrapper import EquivariantLM
-from experiments.fairness.writing import make_prompts
-from experiments.schema import RunConfig
+from experiments.frame.options import AnyConfig
 from tests.experiments.fairness.small import small_language, small_writer
 
-Configure = Callable[..., RunConfig]
+Configure = Callable[..., AnyConfig]
 GROUPS = ("man_woman", "black_white_asian")
 
 
@@ -25,7 +25,7 @@ def language() -> LanguageModel:
     return small_language(1, end_bias=1.0)
 
 
-def wrapped(config: RunConfig, language: LanguageModel) -> EquivariantLM:
+def wrapped(config: AnyConfig, language: LanguageModel) -> EquivariantLM:
     return EquivariantLM(language.network, vocabulary_of(config, language)).eval()
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from experiments.images.sections import ImageDataset
-from experiments.schema import CONF
+from experiments.frame.conf import CONF
+from experiments.images.options import ImageDataset
 
 Dataset = Callable[..., ImageDataset]
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.errors import UserError
+from experiments.frame.errors import UserError
 from experiments.images.cifar import LAYOUTS
-from experiments.images.sections import ImageDataset
+from experiments.images.options import ImageDataset
 from experiments.images.sets import fingerprint, load_images
 
 Dataset = Callable[..., ImageDataset]

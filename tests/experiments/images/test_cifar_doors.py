@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from experiments import downloads
-from experiments.errors import Interrupted, UserError
+from experiments.external import downloads
+from experiments.frame.errors import Interrupted, UserError
+from experiments.frame.stopping import StopSignal
 from experiments.images import cifar
 from experiments.images.cifar import LAYOUTS, fetch
-from experiments.images.sections import ImageDataset
+from experiments.images.options import ImageDataset
 from experiments.images.sets import fingerprint, load_images
-from experiments.stopping import StopSignal
 from tests.experiments.emulated import emulated_hub, point_to, publish
 from tests.experiments.hub_server import Behaviour, HubServer
 from tests.experiments.images.test_cifar import write_binary
@@ -185,7 +185,7 @@ def test_who_waits_for_another_process_can_be_stopped(
 ) -> None:
     from filelock import FileLock
 
-    from experiments import stopping
+    from experiments.frame import stopping
 
     point_to(monkeypatch, HubServer.closed_port_url())
     stop = StopSignal()

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 import equitune
-from experiments.errors import Interrupted, UserError
-from experiments.files import load_tensors, save_tensors
+from experiments.frame.errors import Interrupted, UserError
+from experiments.frame.files import load_tensors, save_tensors
 from experiments.images import extraction
 from experiments.images.equivariance import checked, equivariance_error
 from experiments.images.extraction import (
@@ -32,8 +32,8 @@ from experiments.images.extraction import (
 )
 from experiments.images.inputs import Preprocessing
 from experiments.images.members import MEMBERS, smallest
+from experiments.images.orbit_data import Stored, over_turns
 from experiments.images.sets import OpenImages
-from experiments.images.turned import Stored, over_turns
 from experiments.images.views import SQUARE, make_action
 
 SEE = Preprocessing(6, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

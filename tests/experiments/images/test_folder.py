@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from experiments.errors import UserError
+from experiments.frame.errors import UserError
 from experiments.images import folder
-from experiments.images.sections import ImageDataset
+from experiments.images.options import ImageDataset
 from experiments.images.sets import fingerprint, load_images, open_images
 
 Dataset = Callable[..., ImageDataset]

@@ -16,9 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments.errors import UserError
+from experiments.frame.errors import UserError
 from experiments.images import parquet
-from experiments.images.sections import ImageDataset
+from experiments.images.options import ImageDataset
 from experiments.images.sets import ImageSet, fingerprint, load_images
 
 DATA = Path(__file__).parents[4] / "shared" / "data"

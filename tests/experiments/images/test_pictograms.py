@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from experiments.errors import UserError
+from experiments.frame.errors import UserError
+from experiments.images.options import ImageDataset
 from experiments.images.pictograms import ALPHABET, _glyph
-from experiments.images.sections import ImageDataset
 from experiments.images.sets import fingerprint, load_images
 
 Dataset = Callable[..., ImageDataset]
@@ -136,7 +136,7 @@ def test_what_is_missing_or_does_not_fit_is_named(
 def test_a_fingerprint_needs_no_heavy_package() -> None:
     script = """
 import sys
-from experiments.images.sections import ImageDataset
+from experiments.images.options import ImageDataset
 from experiments.images.sets import fingerprint
 fingerprint(ImageDataset("x", [], "pictograms", None, 12, 32, [], "symbols", 2, 2, 0))
 print(*sorted({"torch", "torchvision", "matplotlib", "pyarrow"} & set(sys.modules)))

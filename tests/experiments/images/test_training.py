@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from experiments.cnn.sections import PretrainRecipe
+from experiments.cnn.options import PretrainRecipe
 from experiments.images.inputs import Preprocessing, augment
 from experiments.images.sets import ImageSet
 from experiments.images.training import Trainer, precision

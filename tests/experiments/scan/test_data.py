@@ -12,7 +12,7 @@ import torch
 import equitune
 from experiments.scan.data import ACTIONS, COMMANDS, EOS, draw_order, load_data, word_actions
 from experiments.scan.grammar import SPLITS, Pair, add_jump, all_pairs, around_right
-from experiments.scan.sections import ScanGroup, load_group
+from experiments.scan.options import ScanGroup, load_group
 
 OFFICIAL = Path(__file__).parents[4] / "shared" / "data" / "scan"
 FILES = {

@@ -14,11 +14,12 @@ import torch
 from safetensors.torch import load, save
 
 from experiments.scan.data import word_actions
-from experiments.scan.nets.finetune_kernel import FinetuneTrainer
+from experiments.scan.kernels.finetune_kernel import FinetuneTrainer
 from experiments.scan.nets.model import Seq2Seq
-from experiments.scan.nets.objective import Objective, TorchFinetuner, make_finetuner
+from experiments.scan.nets.objective import Objective, TorchFinetuner
 from experiments.scan.nets.training import Settings, TorchTrainer
-from experiments.scan.sections import load_group
+from experiments.scan.options import load_group
+from experiments.scan.trainers import make_finetuner
 from tests.experiments.scan.test_kernel import ITERATIONS, deviation, make_model, make_stream
 
 OBJECTIVES: dict[str, dict[str, Any]] = {

@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 from torch import Tensor
 
-from experiments.scan.nets import group_layout, matrix
-from experiments.scan.nets.group_kernel import GroupTrainer
+from experiments.scan.kernels import group_layout, matrix
+from experiments.scan.kernels.group_kernel import GroupTrainer
+from experiments.scan.nets.examples import Stream
 from experiments.scan.nets.group_model import GroupSeq2Seq
-from experiments.scan.nets.stream import Stream
 from experiments.scan.nets.training import Settings
 from tests.experiments.conftest import ROOT
 from tests.experiments.scan.test_group_model import ACTIONS, cyclic_actions, error

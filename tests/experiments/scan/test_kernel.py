@@ -22,16 +22,11 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 
-from experiments.errors import UserError
-from experiments.scan.nets import backends
+from experiments.frame.errors import UserError
+from experiments.scan import trainers as backends
 from experiments.scan.nets.model import Seq2Seq
-from experiments.scan.nets.training import (
-    Settings,
-    Stream,
-    TorchTrainer,
-    make_trainer,
-    sequence_loss,
-)
+from experiments.scan.nets.training import Settings, Stream, TorchTrainer, sequence_loss
+from experiments.scan.trainers import make_trainer
 
 ITERATIONS = 60
 KERNEL_CELLS = [
@@ -226,7 +221,7 @@ def test_where_nothing_can_be_written_kernels_are_kept_in_a_folder_of_our_own(
     """What is in such a folder is run, so that one which others can write is not taken."""
     from numba.core import caching
 
-    from experiments.scan.nets import kernel
+    from experiments.scan.kernels import training_kernel as kernel
 
     kind = caching.CompileResultCacheImpl
     named = [c for c in kind._locator_classes if "UserProvided" in c.__name__]

@@ -14,7 +14,8 @@ from tests.experiments.conftest import ROOT
 TRAIN = """
 import hashlib, logging, torch
 from experiments.scan.nets.model import Seq2Seq
-from experiments.scan.nets.training import Settings, Stream, make_trainer
+from experiments.scan.nets.training import Settings, Stream
+from experiments.scan.trainers import make_trainer
 logging.basicConfig(level=logging.INFO)
 torch.manual_seed(0)
 commands = [[2, 5, 1], [7, 3, 9, 4, 1], [6, 1]]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.scan.nets import numerics
+from experiments.scan.kernels import numerics
 from experiments.scan.nets.dropout import dropout_mask, threshold
 
 

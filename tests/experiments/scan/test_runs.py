@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.files import load_tensors, save_tensors
+from experiments.frame.files import load_tensors, save_tensors
 from experiments.scan.nets.model import Seq2Seq
 from tests.experiments.conftest import ROOT, command
 

@@ -10,9 +10,17 @@ import torch
 from torch import Tensor
 
 import equitune
+from experiments.frame.options import AnyConfig, LambdaNetConfig
 from experiments.scan.data import EOS, SOS, Corpus, load_data, word_actions
 from experiments.scan.nets.model import Seq2Seq
-from experiments.scan.sections import ScanGroup, load_group
+from experiments.scan.options import ScanGroup, load_group
+from experiments.scan.train_lambda import (
+    CommandWeights,
+    collect_views,
+    held_out_gain,
+    negative_log_likelihood,
+    train_lambda,
+)
 from experiments.scan.translate import (
     accuracy,
     correct,
@@ -22,14 +30,6 @@ from experiments.scan.translate import (
     translate_plain,
     translator,
 )
-from experiments.scan.weighting import (
-    CommandWeights,
-    collect_views,
-    held_out_gain,
-    negative_log_likelihood,
-    train_lambda,
-)
-from experiments.schema import LambdaNetConfig, RunConfig
 
 VERB = load_group("verb")
 OPTIONS = {
@@ -102,7 +102,7 @@ def transcribed_equizero(model: Seq2Seq, command: list[int], padded: bool) -> li
 )
 @torch.no_grad()
 def test_the_reference_protocol_is_what_the_authors_code_does(
-    configure: Callable[..., RunConfig],
+    configure: Callable[..., AnyConfig],
     model: Seq2Seq,
     corpus: Corpus,
     method: str,
@@ -133,7 +133,7 @@ def test_padded_and_emitted_scores_choose_differently(model: Seq2Seq, corpus: Co
 @pytest.mark.parametrize("method", ["equitune", "equizero", "lambda_equitune"])
 @pytest.mark.parametrize("options", OPTIONS)
 def test_every_option_is_equivariant_and_the_plain_model_is_not(
-    configure: Callable[..., RunConfig], model: Seq2Seq, corpus: Corpus, method: str, options: str
+    configure: Callable[..., AnyConfig], model: Seq2Seq, corpus: Corpus, method: str, options: str
 ) -> None:
     task = configure(f"method={method}", *OPTIONS[options]).task
     torch.manual_seed(0)
@@ -147,7 +147,7 @@ def test_every_option_is_equivariant_and_the_plain_model_is_not(
 
 
 def test_logits_and_log_probabilities_choose_the_same_words(
-    configure: Callable[..., RunConfig], model: Seq2Seq, corpus: Corpus
+    configure: Callable[..., AnyConfig], model: Seq2Seq, corpus: Corpus
 ) -> None:
     found = []
     for space in ("logits", "log_probabilities", "probabilities"):
@@ -246,7 +246,7 @@ def test_views_are_the_model_s_own_likelihood(model: Seq2Seq, corpus: Corpus) ->
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 @pytest.mark.parametrize("method", ["equitune", "equizero"])
 def test_a_gpu_translates_like_the_cpu(
-    configure: Callable[..., RunConfig], model: Seq2Seq, corpus: Corpus, method: str
+    configure: Callable[..., AnyConfig], model: Seq2Seq, corpus: Corpus, method: str
 ) -> None:
     """Rounding differs, so a near tie may fall the other way; nothing else may."""
     task = configure(f"method={method}").task
@@ -256,7 +256,7 @@ def test_a_gpu_translates_like_the_cpu(
 
 
 def test_a_method_that_is_none_or_has_no_use_for_a_group_is_refused(
-    configure: Callable[..., RunConfig],
+    configure: Callable[..., AnyConfig],
 ) -> None:
     task, model = configure().task, Seq2Seq("RNN")
     with pytest.raises(ValueError, match="pretrained has one view: give it group trivial, not ver"):

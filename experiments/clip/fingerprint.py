@@ -1,0 +1,248 @@
+"""What decides the numbers of each stage of the CLIP task, as plain data; it names the runs."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.clip.options import is_plain
+from experiments.clip.prompts import IMAGENET, imagenet_names, templates
+from experiments.frame.fields import given
+from experiments.frame.files import file_digest, sha256
+from experiments.frame.stages import built_on
+from experiments.frame.variant import deciding, variant
+from experiments.images.arrays import Split
+from experiments.images.fingerprint import features_of
+from experiments.images.members import smallest
+from experiments.images.pretraining import is_ours, pretraining_data
+from experiments.images.sets import fingerprint
+
+if TYPE_CHECKING:
+    from experiments.clip.options import ClipConfig
+    from experiments.images.options import ImageDataset
+
+#: The result version of every stage: raised whenever a change of code alters its numbers.
+VERSIONS = {
+    "pretrain": 1,
+    "text": 1,
+    "features": 1,
+    "lambda": 2,
+    "finetune": 1,
+    "evaluate": 1,
+    "timing": 1,
+}
+#: The size of the batches that an evaluation draws for by default.
+_DRAW_BATCH = 32
+
+
+def weights_identity(config: ClipConfig) -> dict[str, Any]:
+    """Return what decides the model's weights."""
+    model = config.model
+    described = {"architecture": model.architecture, "config": model.config}
+    if model.checkpoint is not None:
+        return described | {"tag": model.weights, "checkpoint": file_digest(Path(model.checkpoint))}
+    if not is_ours(config):
+        pinned = {"revision": model.revision} if model.revision else {}
+        return described | {"tag": model.weights} | pinned
+    return {"pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config))}
+
+
+def pretrain_identity(config: ClipConfig) -> dict[str, Any]:
+    """Return what decides a CLIP that the suite trains."""
+    data = pretraining_data(config)
+    return {
+        "data": fingerprint(data),
+        "words": _words(data),
+        "seed": config.seed,
+        "recipe": deciding(config.task.pretrain),
+        **_seen(config, data),
+        "architecture": config.model.architecture,
+        "config": config.model.config,
+    }
+
+
+def _seen(config: ClipConfig, data: ImageDataset) -> dict[str, Any]:
+    """Return what decides how the model sees images; what all models share is not said."""
+    model = config.model
+    seen = {name: getattr(model, name) for name in ("size", "mean", "std", "interpolation")}
+    if model.interpolation == "bilinear":
+        seen["rounded"] = True
+    return seen if is_plain(data, model) else seen | {"resize_mode": model.resize_mode}
+
+
+def _words(data: ImageDataset) -> dict[str, Any]:
+    """Return what decides the captions, but for the names that the data have themselves."""
+    names = data.class_names
+    if names == IMAGENET:
+        names = _digest(imagenet_names())
+    elif names is not None and Path(names).is_file():
+        names = sha256(Path(names))
+    return {"templates": _digest(templates(data))[:16], "class_names": names}
+
+
+def _digest(lines: tuple[str, ...]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def text_identity(config: ClipConfig) -> dict[str, Any]:
+    """Return what decides the text classifier."""
+    return {
+        "weights": weights_identity(config),
+        "words": _words(config.dataset),
+        "data": fingerprint(config.dataset, ("test",)),
+        "dataset": config.dataset.name,
+        "classes": config.dataset.classes,
+        "precision": config.task.precision,
+    }
+
+
+def features_identity(config: ClipConfig, split: Split) -> dict[str, Any]:
+    """Return what decides the features of a split."""
+    seen = _seen(config, config.dataset)
+    identity = features_of(config, split, weights_identity(config), seen, views(config))
+    return identity | {"precision": config.task.precision}
+
+
+def views(config: ClipConfig) -> str:
+    """Return the group whose orbit is computed."""
+    return smallest(config.group.name, config.task.transform)
+
+
+def _read(config: ClipConfig, split: Split) -> dict[str, Any]:
+    """Return what decides what is read of one split."""
+    return {
+        "features": built_on(VERSIONS["features"], features_identity(config, split)),
+        "text": built_on(VERSIONS["text"], text_identity(config)),
+    }
+
+
+def _rule(config: ClipConfig) -> dict[str, Any]:
+    """Return what decides how views become scores."""
+    task = config.task
+    return {
+        "method": config.method.name,
+        "group": config.group.name,
+        "transform": task.transform,
+        "space": task.space,
+        "scale": task.scale,
+        "loss": task.loss,
+        "maximum": task.maximum,
+        "lambda_as": task.lambda_as,
+    }
+
+
+def _learned(config: ClipConfig) -> dict[str, Any]:
+    """Return what decides how anything is learned from training images.
+
+    What learning does not read has the value that it has by default, so that runs keep their names.
+    """
+    task, net = config.task, config.method.lambda_net
+    by_batch = task.draw == "batch"
+    drops = net is not None and net.dropout > 0
+    return {
+        **_read(config, "train"),
+        **_rule(config),
+        "seed": config.seed,
+        # Without batches every image has a transform of its own; with them, each batch of learning.
+        "draw": "batch" if by_batch else "every",
+        "draw_batch": _DRAW_BATCH if by_batch else None,
+        "training_loss": task.training_loss,
+        "shuffle": task.shuffle,
+        "validation": task.validation,
+        "lambda_dropout": task.lambda_dropout if drops or net is None else "training",
+        "selection": task.selection,
+    }
+
+
+def lambda_identity(config: ClipConfig) -> dict[str, Any]:
+    """Return what decides lambda."""
+    net, relus = config.method.lambda_net, config.task.lambda_relus
+    return {
+        **_learned(config),
+        # None stands for all hidden layers.
+        "lambda_relus": None if net is not None and relus == net.depth - 1 else relus,
+        "lambda_images": config.task.lambda_images,
+        "lambda_net": net and deciding(net),
+    }
+
+
+def finetune_identity(config: ClipConfig) -> dict[str, Any]:
+    """Return what decides a fine-tuned image encoder."""
+    task = config.task
+    return {
+        **_learned(config),
+        "selection": _judged_by(config),
+        "training_images": task.training_images,
+        "straight_through": task.straight_through,
+        "recipe": task.finetune and deciding(task.finetune),
+        "weighed_by": _weighed_by(config),
+    }
+
+
+def _judged_by(config: ClipConfig) -> str | None:
+    """Return which images judge the steps of fine-tuning; the evaluation chooses one of these."""
+    task = config.task
+    if task.selection != "last":
+        return task.selection  # type: ignore[no-any-return]
+    return "validation" if task.validation else "train"
+
+
+def _weighed_by(config: ClipConfig) -> dict[str, Any] | None:
+    if config.method.lambda_net is None:
+        return None
+    return built_on(VERSIONS["lambda"], lambda_identity(config))
+
+
+def evaluate_identity(config: ClipConfig) -> dict[str, Any]:
+    """Return what decides an evaluation."""
+    task = config.task
+    tuned = task.training == "image_encoder"
+    # Of a temperature, shares are those of magnitudes.
+    shares = {"shares": "magnitudes"} if task.lambda_as == "temperature" else {}
+    return {
+        **_read(config, "test"),
+        **_rule(config),
+        "seed": config.seed,
+        "draw": task.draw,
+        "draw_batch": task.draw_batch,
+        "max_images": task.max_images,
+        "lambda_dropout": task.lambda_dropout,
+        "weighed_by": _weighed_by(config),
+        "finetuned_by": built_on(VERSIONS["finetune"], finetune_identity(config))
+        if tuned
+        else None,
+        "selection": task.selection,
+        "variant": variant(config),
+        "protocol": config.protocol.name,
+        "scale_name": config.scale.name,
+        **shares,
+    }
+
+
+def timing_identity(config: ClipConfig) -> dict[str, Any]:
+    """Return what decides how long the methods take, on a given machine."""
+    model, task = config.model, config.task
+    return {
+        "architecture": model.architecture,
+        "config": model.config,
+        "size": model.size,
+        "group": config.group.name,
+        "classes": config.dataset.classes,
+        "data": fingerprint(config.dataset, ("test",)),
+        "images": task.max_images,
+        "batch": task.timing_batch,
+        "rounds": task.timing_rounds,
+        "precision": task.precision,
+        "machine": platform.node(),
+        "device": config.device,
+        "threads": config.threads,
+        "scale_name": config.scale.name,
+        "protocol": config.protocol.name,
+    }
+
+
+def pretrain_label(config: ClipConfig) -> str:
+    """Return the readable part of the name of a small CLIP's run."""
+    return f"{given(config.task.pretrain).dataset}-{config.model.name}-seed{config.seed}"

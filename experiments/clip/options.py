@@ -1,0 +1,116 @@
+"""The configuration sections of the CLIP task: which keys exist and of which type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from experiments.frame.fields import PRECISIONS, at_least, between, how, in_rows, of_machine, one_of
+from experiments.frame.options import GroupConfig, RunConfig
+from experiments.images.options import ImageDataset, TrainingRecipe
+
+#: Kinds of data sets that are files of any shape, decoded to the size that is asked for.
+FILES = ("folder", "imagenet_v2")
+RESIZE_MODES = ("shortest", "longest", "squash")
+SPACES = ("features", "logits", "probabilities")
+TRANSFORMS = ("auto", "none", "rot90", "rot180", "mirror", "dihedral")
+
+
+@dataclass
+class FinetuneRecipe:
+    """How the image encoder is fine-tuned (Section 5.2.1 and D.4)."""
+
+    steps: int = at_least(1)
+    every: int = at_least(1)
+    batch_size: int = at_least(1)
+    accumulate: int = how(minimum=1)
+    learning_rate: float = at_least(0, above=True)
+    momentum: float = between(0, 1, below=True)
+    precision: str = of_machine(*PRECISIONS)
+
+
+@dataclass
+class ClipTask:
+    """Section ``task``."""
+
+    name: str = MISSING
+    training: str = one_of("none", "image_encoder")
+    transform: str = in_rows(choices=TRANSFORMS)
+    draw: str = one_of("every", "image", "batch")
+    draw_batch: int | None = at_least(1)
+    space: str = one_of(*SPACES)
+    scale: float | None = at_least(0, above=True)
+    loss: str | None = field(
+        default=None, metadata={"choices": ("similarity", "max_probability", "entropy")}
+    )
+    maximum: str | None = field(default=None, metadata={"choices": ("one_view", "elementwise")})
+    straight_through: str | None = field(default=None, metadata={"choices": ("mean", "identity")})
+    lambda_as: str | None = field(default=None, metadata={"choices": ("weight", "temperature")})
+    lambda_relus: int | None = at_least(0)
+    lambda_dropout: str | None = field(default=None, metadata={"choices": ("training", "always")})
+    training_loss: str | None = field(
+        default=None,
+        metadata={"choices": ("cross_entropy", "cross_entropy_of_probabilities")},
+    )
+    training_images: int | None = at_least(2)
+    lambda_images: int | None = at_least(2)
+    shuffle: bool | None = MISSING
+    validation: float | None = between(0, 0.5)
+    selection: str | None = one_of("validation", "train", "last")
+    finetune: FinetuneRecipe | None = field(default_factory=FinetuneRecipe)
+    pretrain: TrainingRecipe | None = field(default_factory=TrainingRecipe)
+    max_images: int | None = at_least(2)
+    timing_batch: int = at_least(1)
+    timing_rounds: int = at_least(1)
+    precision: str = of_machine(*PRECISIONS, departs=True)
+    feature_batch: int = how(minimum=1)
+
+
+@dataclass
+class ClipModel:
+    """Section ``model``: a model of open_clip, where its weights come from, how it sees images.
+
+    Attributes:
+        name: Of the option.
+        task: The task that uses it.
+        architecture: A name of open_clip; ``custom`` where ``config`` describes it.
+        weights: A tag of open_clip, or ``ours``: trained by stage=pretrain.
+        checkpoint: A file of weights, instead.
+        revision: The commit of the hub that has the tag's file; None: the newest.
+        sha256: Of the tag's file; None: as the hub says.
+        local: A file of this machine that is the tag's; the run is the same as with the hub.
+        size: Height and width in pixels of what it sees; None: as open_clip says.
+        mean: Subtracted from each channel of values in [0, 1]; None: as open_clip says.
+        std: Then divides them; None: as open_clip says.
+        interpolation: How images are resized; None: as open_clip says.
+        resize_mode: How files that are not square become so; None: as open_clip says, and where the
+            data are square anyway.
+        config: The arguments of `open_clip.CLIP`, of a custom architecture.
+    """
+
+    name: str = MISSING
+    task: str = MISSING
+    architecture: str = MISSING
+    weights: str = MISSING
+    checkpoint: str | None = how(default=None)
+    revision: str | None = None
+    sha256: str | None = how(default=None)
+    local: str | None = how(default=None)
+    size: int | None = at_least(8)
+    mean: list[float] | None = MISSING
+    std: list[float] | None = MISSING
+    interpolation: str | None = one_of("bilinear", "bicubic")
+    resize_mode: str | None = field(default=None, metadata={"choices": RESIZE_MODES})
+    config: dict[str, Any] | None = None
+
+
+def is_plain(data: ImageDataset, model: ClipModel) -> bool:
+    """Whether images are decoded as for every other network: shorter side, middle, bicubic."""
+    plain = (model.resize_mode, model.interpolation) == ("shortest", "bicubic")
+    return plain or data.kind not in FILES
+
+
+#: What a run of this task is told.
+ClipConfig = RunConfig[ClipTask, ClipModel, ImageDataset, GroupConfig]

@@ -1,0 +1,111 @@
+"""Stage ``lambda``: the weights of views, learned on stored embeddings (Section 5.2.1 and D.4)."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+
+from experiments.clip.scoring import learning_loss, make_scorer
+from experiments.clip.training_data import (
+    DROPOUT,
+    NET,
+    accuracy,
+    batches,
+    divide,
+    judging_split,
+    load_text,
+    load_training,
+)
+from experiments.frame.errors import Interrupted
+from experiments.frame.fields import given
+from experiments.frame.progress import progress
+from experiments.frame.seeds import derive
+from experiments.lambdas import LAMBDA_SHORTER, build_net
+
+if TYPE_CHECKING:
+    import equitune
+    from experiments.clip.options import ClipConfig
+    from experiments.frame.records import Run
+
+LAMBDA = "lambda.safetensors"
+#: Steps between two measurements, from which the best state is taken.
+EVERY = 100
+MOMENTUM = 0.9
+
+
+def train(config: ClipConfig, run: Run) -> None:
+    """Train lambda with the model frozen, and keep the state that the selection asks for.
+
+    Raises:
+        Interrupted: If the process was asked to stop; the run begins again next time.
+    """
+    settings, task = config.method.lambda_net, config.task
+    assert settings is not None
+    classifier, own_scale = load_text(config, run)
+    images = load_training(config, run)
+    split = divide(config, len(images.labels), task.lambda_images)
+    judged = images.take(split.judging)
+    steps, size = settings.budget()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(config.seed, NET))
+        net = build_net(images.shape[0], settings, task.lambda_relus)
+        scorer = make_scorer(config, classifier, own_scale, net)
+        optimiser = torch.optim.SGD(
+            net.parameters(),
+            lr=settings.learning_rate,
+            momentum=MOMENTUM,
+            weight_decay=settings.weight_decay,
+        )
+        torch.manual_seed(derive(config.seed, DROPOUT))
+        best, kept, chosen = -1.0, copy.deepcopy(net.state_dict()), 0
+        todo = batches(config, split.learned, size, steps, images.turns)
+        with progress(f"lambda {run.folder.name}", steps, shorter=LAMBDA_SHORTER) as bar:
+            for step, (rows, turned) in enumerate(todo, start=1):
+                loss = learning_loss(
+                    given(task.training_loss),
+                    scorer(images.views(rows, turned)),
+                    images.labels[rows],
+                )
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                if step % EVERY and step != steps:
+                    continue
+                if run.should_checkpoint:
+                    raise Interrupted(f"stopped on request; {run.folder.name} begins again")
+                bar.update(step, f"loss {float(loss.detach()):.3f}")
+                value = accuracy(config, scorer, judged)
+                run.row("top1_accuracy", value, split=judging_split(config), step=step)
+                if not all(p.isfinite().all() for p in net.parameters()):
+                    # The last state that was finite is kept.
+                    run.row("diverged_step", step, split="train")
+                    break
+                if value > best or task.selection == "last":
+                    best, chosen = value, step
+                    kept = copy.deepcopy(net.state_dict())
+    run.row("selected_step", chosen, split="train")
+    run.fact("images", len(split.learned))
+    run.fact("device", "cpu")
+    run.save(LAMBDA, kept)
+
+
+def load_lambda(config: ClipConfig, run: Run, width: int) -> equitune.LambdaNet | None:
+    """Return lambda, frozen, or None for other methods.
+
+    Args:
+        config: The configuration.
+        run: The run in progress, which needs lambda.
+        width: Of the embeddings.
+    """
+    settings = config.method.lambda_net
+    if settings is None:
+        return None
+    finished = run.need("lambda")
+    state, _ = finished.tensors(LAMBDA)
+    # Initial weights are drawn, and replaced.
+    with torch.random.fork_rng(devices=[]):
+        net = build_net(width, settings, config.task.lambda_relus)
+    net.load_state_dict(state)
+    return net.requires_grad_(False)

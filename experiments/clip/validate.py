@@ -1,0 +1,201 @@
+"""Completing the configuration of the CLIP task and refusing what makes no sense."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from experiments.clip.options import FILES
+from experiments.clip.prompts import templates
+from experiments.external.published import settle, unpin
+from experiments.frame.errors import UserError
+from experiments.frame.fields import check_values
+from experiments.images.pretraining import is_ours, pretraining_data
+from experiments.images.validate import check_group, check_relus
+
+if TYPE_CHECKING:
+    from experiments.clip.options import ClipConfig, ClipModel
+
+#: Models whose values in conf/model/ are known to be open_clip's.
+KNOWN = ("RN50", "RN101", "ViT-B-32", "ViT-B-16")
+
+
+def resolve(config: ClipConfig) -> None:
+    """Complete the configuration and refuse what makes no sense, before anything is loaded.
+
+    Options that the run does not read become None.
+
+    Raises:
+        UserError: For a model that open_clip does not have, and combinations that make no sense.
+    """
+    _settle_weights(config.model)
+    _check_model(config)
+    _check_size(config)
+    templates(config.dataset)
+    _check_transform(config)
+    _check_method(config)
+    _check_training(config)
+    if not is_ours(config):
+        config.task.pretrain = None
+
+
+def _settle_weights(model: ClipModel) -> None:
+    """Find out which file the weights come from."""
+    unpin(model)
+    if model.local is None and model.checkpoint is None:
+        return
+    if model.weights == "ours" or model.config is not None:
+        settle(model, "", ())
+        return
+    from experiments.clip.checkpoints import known_digests
+
+    settle(model, f"model.weights={model.weights} of {model.architecture}", known_digests(model))
+
+
+def _check_model(config: ClipConfig) -> None:
+    task, model = config.task, config.model
+    if (model.architecture == "custom") != (model.config is not None):
+        raise UserError(
+            f"model.architecture={model.architecture}: model.config belongs to "
+            "model.architecture=custom, and to no other"
+        )
+    if model.config is not None:
+        _check_parts(model)
+    elif not _is_known(model):
+        from experiments.clip.catalogue import complete
+
+        complete(model)
+    for name in ("mean", "std"):
+        values = getattr(model, name)
+        if values is None or len(values) != 3 or (name == "std" and min(values) <= 0):
+            raise UserError(f"model.{name}={values} must be three numbers, above 0 for std")
+    if None in (model.size, model.interpolation, model.resize_mode):
+        raise UserError(
+            "model.size, model.interpolation and model.resize_mode are needed with model.config"
+        )
+    if is_ours(config):
+        if task.pretrain is None:
+            raise UserError("model.weights=ours needs task.pretrain")
+        data = pretraining_data(config)
+        check_values(data, "task.pretrain.dataset.")
+        templates(data)
+    elif config.stage == "pretrain":
+        raise UserError(
+            f"stage=pretrain trains a model, but model.weights={model.weights} are to be loaded; "
+            "choose model=SmallCLIP"
+        )
+    elif model.architecture == "custom" and model.checkpoint is None:
+        raise UserError(
+            f"model.weights={model.weights}: a model of model.config is trained (ours) or loaded "
+            "from model.checkpoint"
+        )
+
+
+def _is_known(model: ClipModel) -> bool:
+    """Whether conf/model/ says all that open_clip would be asked for."""
+    sees = (model.size, model.mean, model.std, model.interpolation, model.resize_mode)
+    return model.architecture in KNOWN and model.weights == "openai" and None not in sees
+
+
+def _check_parts(model: ClipModel) -> None:
+    """Refuse a model of the user's own that lacks what open_clip and the tokenizer need."""
+    config = model.config
+    assert config is not None
+    for part, key in (("vision_cfg", "layers"), ("text_cfg", "context_length"), ("embed_dim", "")):
+        found = config.get(part)
+        if found is None or (key and not (isinstance(found, Mapping) and key in found)):
+            name = f"{part}.{key}" if key else part
+            raise UserError(
+                f"model.config.{name} is missing; model.config needs embed_dim, vision_cfg.layers "
+                "and text_cfg.context_length, see conf/model/SmallCLIP.yaml"
+            )
+    # Without it open_clip takes 224.
+    size = config["vision_cfg"].get("image_size", 224)
+    if model.size is not None and size != model.size:
+        raise UserError(
+            f"model.config.vision_cfg.image_size={size} is not model.size={model.size}; give both "
+            "the same value"
+        )
+
+
+def _check_size(config: ClipConfig) -> None:
+    """Refuse files of images that would be resized twice; square data have a size of their own."""
+    data, model = config.dataset, config.model
+    if data.kind not in FILES:
+        model.resize_mode = None
+    elif data.size != model.size:
+        raise UserError(
+            f"dataset.size={data.size} is not model.size={model.size}; the images of "
+            f"dataset={data.name} are files, resized once: give dataset.size={model.size}"
+        )
+
+
+def _check_transform(config: ClipConfig) -> None:
+    task, group = config.task, config.group.name
+    if task.transform == "auto":
+        task.transform = "rot90" if group == "trivial" else group
+    if task.draw != "batch":
+        task.draw_batch = None
+    elif task.draw_batch is None:
+        raise UserError("task.draw=batch needs task.draw_batch")
+
+
+def _check_method(config: ClipConfig) -> None:
+    task, method = config.task, config.method.name
+    check_group(config)
+    if method != "equizero":
+        task.loss = task.maximum = task.straight_through = None
+    else:
+        for name in ("loss", "maximum", "straight_through"):
+            if getattr(task, name) is None:
+                raise UserError(f"method=equizero needs task.{name}")
+        if task.maximum == "elementwise":
+            if task.space != "probabilities":
+                raise UserError(
+                    "task.maximum=elementwise is the largest probability of each class: choose "
+                    "task.space=probabilities or task.maximum=one_view"
+                )
+            task.loss = None
+    if method != "lambda_equitune":
+        task.lambda_as = task.lambda_dropout = task.lambda_images = task.lambda_relus = None
+        return
+    if task.lambda_as is None or task.lambda_dropout is None:
+        raise UserError(f"method={method} needs task.lambda_as and task.lambda_dropout")
+    net = config.method.lambda_net
+    assert net is not None
+    net.budget()
+    check_relus(config)
+    if task.lambda_as == "temperature" and task.space != "probabilities":
+        raise UserError(
+            "task.lambda_as=temperature weighs nothing: choose task.space=probabilities, where "
+            "views of another temperature differ, or task.lambda_as=weight"
+        )
+
+
+def _check_training(config: ClipConfig) -> None:
+    task, method = config.task, config.method.name
+    tunes = task.training == "image_encoder"
+    if config.stage == "finetune" and not tunes:
+        raise UserError("stage=finetune needs task.training=image_encoder")
+    if config.stage == "lambda" and method != "lambda_equitune":
+        raise UserError(f"stage=lambda belongs to method=lambda_equitune, not to method={method}")
+    if not tunes:
+        task.finetune = task.straight_through = task.training_images = None
+    elif task.finetune is None:
+        raise UserError("task.training=image_encoder needs task.finetune")
+    elif task.maximum == "elementwise" and task.straight_through != "mean":
+        raise UserError(
+            f"task.straight_through={task.straight_through}: task.maximum=elementwise has the "
+            "gradient of the mean; choose task.straight_through=mean or task.maximum=one_view"
+        )
+    if not tunes and method != "lambda_equitune":
+        task.training_loss = task.shuffle = None
+        task.validation = task.selection = None
+        return
+    if task.training_loss is None or task.shuffle is None or task.selection is None:
+        raise UserError("learning needs task.training_loss, task.shuffle and task.selection")
+    if task.selection == "validation" and not task.validation:
+        raise UserError(
+            "task.selection=validation needs held-out images: task.validation above 0, or "
+            "task.selection=last"
+        )

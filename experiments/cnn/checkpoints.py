@@ -1,0 +1,280 @@
+"""Weights of networks: fetched, and put into place. No code is ever loaded."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from experiments.cnn.backbones import SMALL, Backbone, parse
+from experiments.cnn.options import is_own
+from experiments.external.downloads import Unavailable, web_file
+from experiments.external.hub import HubFile, hub_file
+from experiments.external.published import cached_digests
+from experiments.external.weight_files import (
+    check_weights,
+    listed,
+    load_weights,
+    name_faults,
+    wrong_shapes,
+)
+from experiments.frame.errors import UserError, one_line
+from experiments.frame.files import file_digest
+from experiments.images import cifar
+from experiments.images.pretraining import is_ours, pretraining_data
+
+if TYPE_CHECKING:
+    from experiments.cnn.options import CnnConfig, CnnModel
+
+#: Names of the classifiers of our own and of torchvision's networks.
+_CLASSIFIERS = ("linear", "fc", "classifier", "heads", "head")
+
+
+def class_count(weights: dict[str, Tensor], architecture: str) -> int:
+    """Return the number of classes that weights are for: the rows of the classifier's last matrix.
+
+    Args:
+        weights: Tensors by name.
+        architecture: As for `build_backbone`.
+
+    Raises:
+        UserError: If the architecture is unknown or the weights have no classifier.
+    """
+    heads = _classifiers(architecture)
+    matrices = [
+        name
+        for name, value in weights.items()
+        if name.endswith("weight") and value.ndim >= 2 and name.startswith(heads)
+    ]
+    if not matrices:
+        raise UserError(
+            f"the weights are not those of {architecture}: they have no classifier named "
+            f"{' or '.join(head.rstrip('.') for head in heads)}, but {listed(list(weights))}"
+        )
+    # A user's own network names its layers as it likes, in the order in which it has them.
+    last = matrices[-1] if is_own(architecture) else max(matrices, key=_numbered)
+    return len(weights[last])
+
+
+def _classifiers(architecture: str) -> tuple[str, ...]:
+    """Return what the classifier's tensors may begin with."""
+    if is_own(architecture):
+        return ("",)
+    family, name = parse(architecture)
+    heads: str | tuple[str, ...] = _CLASSIFIERS
+    if family == "timm":
+        import timm
+
+        known = timm.get_pretrained_cfg(name)
+        heads = (known and known.classifier) or _CLASSIFIERS
+    return tuple(f"{head}." for head in ([heads] if isinstance(heads, str) else heads))
+
+
+def _numbered(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts layer 10 behind layer 9."""
+    return [(int(part) if part.isdigit() else -1, part) for part in name.split(".")]
+
+
+def put_weights(backbone: Backbone, weights: dict[str, Tensor]) -> None:
+    """Put weights into a network, all of them.
+
+    Args:
+        backbone: The network; changed in place.
+        weights: Tensors by their names in the original network. The counters of batch norms may be
+            absent, as in files of before 2018.
+
+    Raises:
+        UserError: If names, number of classes or shapes are not those of the network.
+    """
+    # A copy knows the version of its format; torchvision's MNASNet asks for it.
+    state = backbone.model.state_dict()
+    architecture = backbone.architecture
+    faults = name_faults(weights, state, ("num_batches_tracked",))
+    if faults:
+        raise UserError(f"the weights are not those of {architecture}: {'; '.join(faults)}")
+    classes = class_count(weights, architecture)
+    if classes != backbone.classes:
+        raise UserError(
+            f"the weights are for {classes} classes; this {architecture} is for {backbone.classes}"
+        )
+    wrong = wrong_shapes(weights, state)
+    if wrong:
+        stem = "conv1.weight [64, 3, 7, 7] instead of [64, 3, 3, 3]" in wrong
+        note = f"; its first convolution is 3x3 up to model.size={SMALL}" if stem else ""
+        raise UserError(f"the weights do not fit {architecture}: {listed(wrong)}{note}")
+    state.update(weights)
+    backbone.model.load_state_dict(state)
+
+
+class Source(NamedTuple):
+    """Where the ImageNet weights of an architecture are published.
+
+    Attributes:
+        name: What they are called; it tells them from other weights of the same architecture.
+        repository: Of the hub; None: another server.
+        files: Their names in the repository; of several the first that is there.
+        url: The address, where it is not the hub.
+    """
+
+    name: str
+    repository: str | None
+    files: tuple[str, ...]
+    url: str
+
+    @property
+    def page(self) -> str:
+        """Where a person finds them."""
+        return f"https://huggingface.co/{self.repository}" if self.repository else self.url
+
+
+def find_source(architecture: str) -> Source | None:
+    """Return where ImageNet weights are published, or None if there are none.
+
+    Args:
+        architecture: ``torchvision:NAME``, for the default weights of that name, or ``timm:NAME``.
+
+    Raises:
+        UserError: If there is no such architecture.
+    """
+    family, name = parse(architecture)
+    if family == "torchvision":
+        from torchvision import models  # type: ignore[import-untyped]
+
+        url = str(models.get_model_weights(name).DEFAULT.url)
+        return Source(url.rpartition("/")[2], None, (), url)
+    if family == "timm":
+        import timm
+
+        known = timm.get_pretrained_cfg(name)
+        if known is not None and (known.hf_hub_id or known.url):
+            own = known.hf_hub_filename
+            files = (own,) if own else ("model.safetensors", "pytorch_model.bin")
+            called = f"{known.architecture}.{known.tag}"
+            return Source(called, known.hf_hub_id or None, files, str(known.url or ""))
+    return None
+
+
+def source(architecture: str) -> Source:
+    """Return where ImageNet weights are published, as `find_source` does.
+
+    Raises:
+        UserError: If there are none.
+    """
+    found = find_source(architecture)
+    if found is None:
+        raise UserError(
+            f"{architecture} has no ImageNet weights; give a file instead, with "
+            "model.checkpoint=FILE, or model.weights=ours"
+        )
+    return found
+
+
+def imagenet_name(architecture: str) -> str:
+    """Return which published weights `imagenet_file` takes; nothing is fetched.
+
+    Raises:
+        UserError: If there are none.
+    """
+    return source(architecture).name
+
+
+def known_digests(model: CnnModel) -> tuple[str, ...]:
+    """Return what is known, without a request, of the SHA-256 of ImageNet weights."""
+    found = find_source(model.architecture)
+    if found is None:
+        return ()
+    if model.sha256 is not None:
+        return (model.sha256,)
+    if found.repository is None:
+        return tuple(_digests(found.url).values())
+    return cached_digests(found.repository, found.files, model.revision)
+
+
+def _digests(url: str) -> dict[str, str]:
+    """Return the digest that the name of a file of PyTorch's ends with."""
+    ending = re.search(r"-([0-9a-f]{8,64})\.pth$", url)
+    return {"sha256": ending[1]} if ending else {}
+
+
+def imagenet_file(model: CnnModel) -> HubFile:
+    """Return the file of ImageNet weights: from this machine, a cache, or the network.
+
+    Args:
+        model: Its architecture, and what is known of the file.
+
+    Raises:
+        UserError: If there are none, or they cannot be had, or the file is damaged.
+        Interrupted: If the process was asked to stop while it was fetched.
+    """
+    found = source(model.architecture)
+    if model.local is not None:
+        return HubFile(Path(model.local), None, file_digest(Path(model.local)))
+    place = Path(torch.hub.get_dir()) / "checkpoints" / found.url.rpartition("/")[2]
+    try:
+        if found.repository is not None:
+            return hub_file(
+                found.repository, *found.files, revision=model.revision, sha256=model.sha256
+            )
+        digests = {"sha256": model.sha256} if model.sha256 else _digests(found.url)
+        path = web_file(found.url, place, digests=digests)
+        return HubFile(path, None, file_digest(path))
+    except Unavailable as error:
+        what = f"get {found.files[0]} of {found.page}" if found.repository else f"get {found.url}"
+        there = "" if found.repository else f"place it at {place} or "
+        raise UserError(
+            f"the ImageNet weights of {model.architecture} cannot be fetched ({error.reason}); "
+            f"where there is no network, {what} and {there}give model.local=FILE"
+        ) from error
+
+
+def imagenet_weights(architecture: str, path: Path) -> dict[str, Tensor]:
+    """Read ImageNet weights from their file, under the names that the network gives them.
+
+    Args:
+        architecture: As for `source`.
+        path: The file.
+
+    Raises:
+        UserError: If the file is damaged, would run code, or is not that of the architecture.
+    """
+    family, name = parse(architecture)
+    weights = load_weights(path)
+    if family == "timm":
+        return check_weights(_as_timm(name, weights, path), str(path))
+    # The layers of DenseNets had a dot more when their files were written.
+    old = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
+    return {old.sub(r"\1\2.", key): value for key, value in weights.items()}
+
+
+def _as_timm(name: str, weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return weights as timm puts them into a network; given them, it fetches nothing."""
+    import timm
+
+    try:
+        with torch.random.fork_rng(devices=[]):
+            network = timm.create_model(
+                name, pretrained=True, pretrained_cfg_overlay={"state_dict": weights}
+            )
+    except Exception as error:  # whatever it does not find
+        raise UserError(
+            f"{path}: has not the weights of timm:{name} ({one_line(error)})"
+        ) from error
+    found: dict[str, Tensor] = network.state_dict()
+    return found
+
+
+def prefetch(config: CnnConfig) -> None:
+    """Fetch all that runs of a configuration need of the network, and nothing that is here.
+
+    Raises:
+        UserError: If something cannot be had, or is not what it should be.
+        Interrupted: If the process was asked to stop meanwhile.
+    """
+    if is_ours(config):
+        cifar.fetch(pretraining_data(config))
+    elif config.model.checkpoint is None:
+        imagenet_file(config.model)
+    cifar.fetch(config.dataset)

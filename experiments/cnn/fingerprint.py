@@ -1,0 +1,136 @@
+"""What decides the numbers of each stage of the CNN task, as plain data; it names the runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from experiments.cnn.options import is_own
+from experiments.frame.fields import given
+from experiments.frame.files import file_digest
+from experiments.frame.modules import source_digests
+from experiments.frame.stages import built_on
+from experiments.frame.variant import deciding, variant
+from experiments.images.arrays import Split
+from experiments.images.fingerprint import features_of
+from experiments.images.members import smallest
+from experiments.images.pretraining import is_ours, pretraining_data
+from experiments.images.sets import fingerprint
+
+if TYPE_CHECKING:
+    from experiments.cnn.options import CnnConfig
+
+#: The result version of every stage: raised whenever a change of code alters its numbers.
+VERSIONS = {"pretrain": 1, "features": 3, "probe": 2, "evaluate": 3}
+
+
+def weights_identity(config: CnnConfig) -> dict[str, Any]:
+    """Return what decides the backbone's weights."""
+    model = config.model
+    if model.checkpoint is not None:
+        given = file_digest(Path(model.checkpoint))
+        return _architecture(config) | {"checkpoint": given}
+    if not is_ours(config):
+        from experiments.cnn.checkpoints import imagenet_name
+
+        pinned = {"revision": model.revision} if model.revision else {}
+        published = {"weights": imagenet_name(model.architecture)}
+        return _architecture(config) | published | pinned
+    return {"pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config))}
+
+
+def pretrain_identity(config: CnnConfig) -> dict[str, Any]:
+    """Return what decides a backbone that the suite trains."""
+    return {
+        "data": fingerprint(pretraining_data(config)),
+        "seed": config.task.pretrain_seed,
+        "recipe": deciding(config.task.pretrain),
+        **_seen(config),
+        **_architecture(config),
+    }
+
+
+def _architecture(config: CnnConfig) -> dict[str, Any]:
+    """Return what decides the network itself: its name, and the source of one of the user's own."""
+    name = config.model.architecture
+    return {
+        "architecture": name,
+        **({"source": source_digests(name)} if is_own(name) else {}),
+    }
+
+
+def _seen(config: CnnConfig) -> dict[str, Any]:
+    model = config.model
+    return {"size": model.size, "mean": list(model.mean), "std": list(model.std)}
+
+
+def features_identity(config: CnnConfig, split: Split) -> dict[str, Any]:
+    """Return what decides the features of a split."""
+    return features_of(config, split, weights_identity(config), _seen(config), views(config))
+
+
+def views(config: CnnConfig) -> str:
+    """Return the group whose orbit is computed."""
+    return smallest(config.group.name, "rot90")
+
+
+def is_live(config: CnnConfig) -> bool:
+    """Whether the backbone runs in every step, as its features move and cannot be stored."""
+    return bool(config.task.training == "all" or config.task.batch_norm == "train")
+
+
+def _features(config: CnnConfig, split: Split) -> dict[str, Any]:
+    """Return what decides the features that layers are learned on, or measured on."""
+    identity = features_identity(config, split)
+    if is_live(config):
+        # Nothing is stored; how many images there are is said by who learns or measures.
+        identity.pop("max_images", None)
+        identity |= {"live": True, "batch_norm": config.task.batch_norm}
+    return built_on(VERSIONS["features"], identity)
+
+
+def probe_identity(config: CnnConfig) -> dict[str, Any]:
+    """Return what decides the trained layers."""
+    task, method = config.task, config.method
+    return {
+        "features": _features(config, "train"),
+        "seed": config.seed,
+        "method": method.name,
+        "group": config.group.name,
+        "lambda_net": method.lambda_net and deciding(method.lambda_net),
+        "lambda_relus": task.lambda_relus,
+        "transform": task.transform,
+        "training": task.training,
+        "max_images": task.max_images,
+        "loss": task.loss,
+        "straight_through": task.straight_through,
+        "lambda_training": task.lambda_training,
+        "recipe": task.probe and deciding(task.probe),
+    }
+
+
+def evaluate_identity(config: CnnConfig) -> dict[str, Any]:
+    """Return what decides an evaluation."""
+    task = config.task
+    return {
+        "features": _features(config, cast("Split", task.evaluate_on)),
+        "probe": None
+        if task.training == "none"
+        else built_on(VERSIONS["probe"], probe_identity(config)),
+        "seed": config.seed,
+        "method": config.method.name,
+        "group": config.group.name,
+        "transform": task.transform,
+        "max_images": task.max_images,
+        "loss": task.loss,
+        "selection": task.selection,
+        "variant": variant(config),
+        "protocol": config.protocol.name,
+        "scale": config.scale.name,
+    }
+
+
+def pretrain_label(config: CnnConfig) -> str:
+    """Return the readable part of the name of a backbone's run."""
+    task = config.task
+    return f"{given(task.pretrain).dataset}-{config.model.name}-seed{task.pretrain_seed}"

@@ -1,0 +1,96 @@
+"""The configuration sections of the CNN task: which keys exist and of which type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+from experiments.frame.fields import at_least, between, how, one_of
+from experiments.frame.options import GroupConfig, RunConfig
+from experiments.images.options import ImageDataset, TrainingRecipe
+
+TRAININGS = ("none", "probe", "all")
+LOSSES = ("max_probability", "entropy", "reversed_max_probability")
+STRAIGHT_THROUGH = ("mean", "identity")
+
+
+@dataclass
+class PretrainRecipe(TrainingRecipe):
+    """How a backbone is trained, as a classifier."""
+
+    momentum: float = between(0, 1, below=True)
+    label_smoothing: float = between(0, 1, below=True)
+
+
+@dataclass
+class ProbeRecipe:
+    """How the last two layers, and lambda with them, are trained on the data set."""
+
+    epochs: int = at_least(1)
+    batch_size: int = at_least(1)
+    learning_rate: float = at_least(0, above=True)
+    momentum: float = between(0, 1, below=True)
+    validation: float = between(0, 1, below=True)
+
+
+@dataclass
+class CnnTask:
+    """Section ``task``."""
+
+    name: str = MISSING
+    training: str = one_of(*TRAININGS)
+    transform: str = one_of("none", "rot90")
+    evaluate_on: str = one_of("test", "train")
+    batch_norm: str = one_of("frozen", "train")
+    max_images: int | None = at_least(2)
+    selection: str | None = one_of("validation", "evaluation", "last")
+    loss: str | None = field(default=None, metadata={"choices": LOSSES})
+    straight_through: str | None = field(default=None, metadata={"choices": STRAIGHT_THROUGH})
+    lambda_relus: int | None = at_least(0)
+    lambda_training: str | None = field(default=None, metadata={"choices": ("joint", "separate")})
+    probe: ProbeRecipe | None = field(default_factory=ProbeRecipe)
+    pretrain: PretrainRecipe | None = field(default_factory=PretrainRecipe)
+    pretrain_seed: int | None = between(0, 2**32 - 1)
+    feature_batch: int = how(minimum=1)
+
+
+@dataclass
+class CnnModel:
+    """Section ``model``: the network, where its weights come from, how it sees images.
+
+    Attributes:
+        name: Of the option.
+        task: The task that uses it.
+        architecture: ``cifar:NAME``, ``torchvision:NAME``, ``timm:NAME`` or ``module:function``.
+        weights: ``ours``, trained by stage=pretrain, or ``imagenet``, published ones.
+        checkpoint: A file of weights, instead.
+        revision: The commit of the hub that has timm's file; None: the newest.
+        sha256: Of the published file; None: as its name or the hub says.
+        local: A file of this machine that is the published one; the run is the same.
+        size: Height and width in pixels of what it sees.
+        mean: Subtracted from each channel of values in [0, 1].
+        std: Then divides them.
+    """
+
+    name: str = MISSING
+    task: str = MISSING
+    architecture: str = MISSING
+    weights: str = one_of("ours", "imagenet")
+    checkpoint: str | None = how(default=None)
+    revision: str | None = None
+    sha256: str | None = how(default=None)
+    local: str | None = how(default=None)
+    size: int = at_least(8)
+    mean: list[float] = MISSING
+    std: list[float] = MISSING
+
+
+def is_own(architecture: str) -> bool:
+    """Whether an architecture is a function of the user's own, ``module:function``."""
+    family, colon, _ = architecture.partition(":")
+    return bool(colon) and family not in ("cifar", "torchvision", "timm")
+
+
+#: What a run of this task is told.
+CnnConfig = RunConfig[CnnTask, CnnModel, ImageDataset, GroupConfig]

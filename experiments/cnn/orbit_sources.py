@@ -1,0 +1,122 @@
+"""Where the features of turned images come from: stored, or computed in the step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from jaxtyping import Bool, Float, Int64, UInt8
+from torch import Tensor, nn
+
+from experiments.cnn.backbones import preprocessing
+from experiments.cnn.features import load_features
+from experiments.cnn.fingerprint import is_live
+from experiments.cnn.pretrain import pretrained_backbone
+from experiments.frame.fields import given
+from experiments.images.arrays import Split
+from experiments.images.extraction import SAMPLE, shuffled
+from experiments.images.inputs import Preprocessing
+from experiments.images.members import MEMBERS
+from experiments.images.orbit_data import Stored, TurnedImages, over_turns
+from experiments.images.sets import load_images
+from experiments.images.views import orbits_of_turned
+
+if TYPE_CHECKING:
+    from experiments.cnn.backbones import Backbone
+    from experiments.cnn.options import CnnConfig
+    from experiments.frame.records import Run
+
+
+class Live(TurnedImages):
+    """Images that run through the backbone in every step."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        pixels: UInt8[Tensor, "n 3 s s"],
+        labels: Int64[Tensor, " n"],
+        see: Preprocessing,
+        names: tuple[str, str],
+        *,
+        chunk: int,
+        batch_statistics: bool = False,
+    ) -> None:
+        """Keep the network and the images.
+
+        Args:
+            backbone: The network; what of it is learned has a gradient.
+            pixels: The images.
+            labels: Their classes.
+            see: What the network sees of them.
+            names: Group, and set of turns.
+            chunk: Images per pass where nothing is learned.
+            batch_statistics: Normalise by the statistics of the batch, in evaluation too.
+        """
+        self.backbone, self.pixels, self.labels, self.see = backbone, pixels, labels, see
+        self._names, self.chunk = names, chunk
+        self._members, self._turns = (MEMBERS[name] for name in names)
+        self.turns = len(self._turns)
+        self._batch_statistics = batch_statistics
+        self.shape = backbone.feature_shape
+        self.sample = pixels[:SAMPLE]
+
+    def views(
+        self, rows: Int64[Tensor, " batch"], turned: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, "group batch channels height width"]:
+        """Run the orbits through the backbone, in one pass."""
+        self.backbone.eval()
+        for module in self.backbone.modules() if self._batch_statistics else ():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.train()
+        orbit = orbits_of_turned(self.see(self.pixels[rows]), turned, self._turns, self._members)
+        features = self.backbone.features(orbit.flatten(0, 1))
+        return features.reshape(*orbit.shape[:2], *features.shape[1:])
+
+    def take(self, rows: Int64[Tensor, " m"]) -> Live:
+        """Return some of the images."""
+        return Live(
+            self.backbone,
+            self.pixels[rows],
+            self.labels[rows],
+            self.see,
+            self._names,
+            chunk=self.chunk,
+            batch_statistics=self._batch_statistics,
+        )
+
+    def modules(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the backbone where it is learned."""
+        if any(parameter.requires_grad for parameter in self.backbone.parameters()):
+            yield "backbone", self.backbone
+
+
+def correctness(probe: nn.Module, images: TurnedImages) -> Bool[Tensor, "transforms n"]:
+    """Return which images are classified correctly, for every turn of them."""
+    probe.eval()
+
+    def right(views: Tensor, labels: Tensor) -> Tensor:
+        logits: Tensor = probe(views)
+        return logits.argmax(dim=-1) == labels
+
+    return over_turns(images, right)
+
+
+def make_source(config: CnnConfig, run: Run, split: Split) -> TurnedImages:
+    """Return the images of a split as the configuration wants them seen."""
+    task, names = config.task, (config.group.name, config.task.transform)
+    if not is_live(config):
+        return Stored(load_features(config, run, split), *names)
+    backbone = pretrained_backbone(config, run)
+    backbone.requires_grad_(task.training == "all")
+    images = load_images(config.dataset, split)
+    chosen = shuffled(len(images.labels))[: task.max_images]
+    batch = task.batch_norm == "train"
+    return Live(
+        backbone,
+        images.pixels[chosen],
+        images.labels[chosen],
+        preprocessing(config.model),
+        names,
+        chunk=given(task.probe).batch_size if batch else task.feature_batch,
+        batch_statistics=batch,
+    )

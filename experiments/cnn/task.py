@@ -1,0 +1,66 @@
+"""What the frame knows of the CNN task: its configuration, its stages, their identities."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from experiments.cnn.fingerprint import (
+    VERSIONS,
+    evaluate_identity,
+    features_identity,
+    pretrain_identity,
+    pretrain_label,
+    probe_identity,
+)
+from experiments.cnn.options import CnnModel, CnnTask
+from experiments.cnn.validate import resolve
+from experiments.frame.options import GroupConfig
+from experiments.frame.stages import Stage, Task
+from experiments.images.arrays import SPLITS
+from experiments.images.labels import features_label, method_label
+from experiments.images.options import ImageDataset
+
+_STAGES = (
+    Stage(
+        "pretrain",
+        VERSIONS["pretrain"],
+        pretrain_identity,
+        pretrain_label,
+        "experiments.cnn.pretrain:pretrain",
+        blank=("dataset", "method", "group", "protocol", "scale", "variant"),
+    ),
+    *(
+        Stage(
+            f"features_{split}",
+            VERSIONS["features"],
+            partial(features_identity, split=split),
+            features_label,
+            f"experiments.cnn.features:{split}",
+            blank=("method", "group", "protocol", "scale", "seed", "variant"),
+        )
+        for split in SPLITS
+    ),
+    Stage(
+        "probe",
+        VERSIONS["probe"],
+        probe_identity,
+        method_label,
+        "experiments.cnn.probe:probe",
+        blank=("protocol", "scale", "variant"),
+    ),
+    Stage(
+        "evaluate",
+        VERSIONS["evaluate"],
+        evaluate_identity,
+        method_label,
+        "experiments.cnn.evaluate:evaluate",
+    ),
+)
+
+TASK = Task(
+    name="cnn",
+    sections={"task": CnnTask, "model": CnnModel, "dataset": ImageDataset, "group": GroupConfig},
+    stages={stage.name: stage for stage in _STAGES},
+    resolve=resolve,
+    fetcher="experiments.cnn.checkpoints:prefetch",
+)

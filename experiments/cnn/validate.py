@@ -1,0 +1,133 @@
+"""Completing the configuration of the CNN task and refusing what makes no sense."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from experiments.cnn.fingerprint import is_live
+from experiments.external.published import settle, unpin
+from experiments.frame.errors import UserError
+from experiments.frame.fields import check_values, given
+from experiments.images.pretraining import is_ours, pretraining_data
+from experiments.images.validate import check_group, check_relus
+
+if TYPE_CHECKING:
+    from experiments.cnn.options import CnnConfig, CnnModel
+
+
+def resolve(config: CnnConfig) -> None:
+    """Complete the configuration and refuse what makes no sense, before anything is loaded.
+
+    Options that the run does not read become None.
+
+    Raises:
+        UserError: For a data set that there is not, numbers per channel that are not three, a
+            selection without held-out images, and weights with nothing to weigh.
+    """
+    task, model = config.task, config.model
+    _settle_weights(model)
+    if config.scale.name == "paper" and config.dataset.kind == "pictograms":
+        raise UserError(
+            f"scale=paper is for real images, dataset={config.dataset.name} is drawn; add "
+            "dataset=cifar10, or choose scale=demo"
+        )
+    for name in ("mean", "std"):
+        values = getattr(model, name)
+        if len(values) != 3 or (name == "std" and min(values) <= 0):
+            raise UserError(f"model.{name}={values} must be three numbers, above 0 for std")
+    if is_ours(config):
+        if task.pretrain is None or task.pretrain_seed is None:
+            raise UserError("model.weights=ours needs task.pretrain and task.pretrain_seed")
+        check_values(pretraining_data(config), "task.pretrain.dataset.")
+    elif config.stage == "pretrain":
+        raise UserError(
+            f"stage=pretrain trains a network, but model.weights={model.weights} are to be loaded; "
+            "choose model.weights=ours"
+        )
+    _check_method(config)
+    _check_training(config)
+    if not is_ours(config):
+        task.pretrain = task.pretrain_seed = None
+
+
+def _settle_weights(model: CnnModel) -> None:
+    """Find out which file the weights come from."""
+    unpin(model)
+    given = model.local is not None or model.checkpoint is not None
+    if model.weights == "ours":
+        settle(model, "", ())
+    elif given or model.revision is not None:
+        from experiments.cnn.checkpoints import find_source, known_digests
+
+        found = find_source(model.architecture)
+        if model.revision is not None and (found is None or found.repository is None):
+            raise UserError(
+                f"model.revision={model.revision}: the hub has no weights of {model.architecture}; "
+                "leave it out"
+            )
+        what = f"the ImageNet weights of {model.architecture}" if found else ""
+        settle(model, what, known_digests(model))
+
+
+def _check_method(config: CnnConfig) -> None:
+    task, method = config.task, config.method.name
+    check_group(config)
+    if method != "equizero":
+        task.loss = task.straight_through = None
+    elif task.loss is None:
+        raise UserError("method=equizero needs task.loss")
+    if method != "lambda_equitune":
+        task.lambda_training = task.lambda_relus = None
+        return
+    net = config.method.lambda_net
+    assert net is not None
+    check_relus(config)
+    if net.steps is not None or net.batch_size is not None:
+        raise UserError(
+            "method.lambda_net.steps and batch_size are not read: lambda is trained in the batches "
+            "and epochs of task.probe"
+        )
+
+
+def _check_training(config: CnnConfig) -> None:
+    task, method = config.task, config.method.name
+    if task.training == "none":
+        _check_zero_shot(config)
+        return
+    if task.probe is None:
+        raise UserError(f"task.training={task.training} needs task.probe")
+    if task.selection is None:
+        raise UserError("task.selection is empty; choose from: validation, evaluation, last")
+    if task.selection == "validation" and task.probe.validation == 0:
+        raise UserError(
+            "task.selection=validation needs held-out images: task.probe.validation above 0, or "
+            "task.selection=last"
+        )
+    if method == "equizero" and task.straight_through is None:
+        raise UserError("task.straight_through is empty; choose from: mean, identity")
+    if method == "lambda_equitune" and task.lambda_training is None:
+        raise UserError("task.lambda_training is empty; choose from: joint, separate")
+    if is_live(config) and config.device not in ("auto", "cpu"):
+        raise UserError(
+            f"task.training={task.training} task.batch_norm={task.batch_norm} runs on the CPU, not "
+            f"on device={config.device}; choose device=cpu"
+        )
+
+
+def _check_zero_shot(config: CnnConfig) -> None:
+    task, method = config.task, config.method.name
+    if config.stage == "probe":
+        raise UserError("stage=probe learns the last layers, task.training=none does not")
+    if method == "lambda_equitune":
+        raise UserError(
+            f"method={method} has lambda to learn; choose task.training=probe or another method"
+        )
+    if task.batch_norm == "train":
+        raise UserError("task.training=none has no batches: choose task.batch_norm=frozen")
+    trained_on = given(task.pretrain).dataset if is_ours(config) else config.dataset.name
+    if trained_on != config.dataset.name:
+        raise UserError(
+            f"task.training=none evaluates the network on the classes that it was trained on: "
+            f"choose dataset={trained_on} or task.pretrain.dataset={config.dataset.name}"
+        )
+    task.probe = task.straight_through = task.selection = None

@@ -1,0 +1,142 @@
+"""What decides the numbers of each stage of DQN, as plain data; it names the runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.dqn.options import Recipe
+from experiments.frame.errors import unknown
+from experiments.frame.fields import given
+from experiments.frame.files import sha256
+from experiments.frame.modules import source_digests
+from experiments.frame.stages import built_on
+from experiments.frame.variant import deciding, variant
+
+if TYPE_CHECKING:
+    from experiments.dqn.options import DqnConfig
+
+#: The result version of every stage: raised whenever a change of code alters its numbers. What a
+#: stage builds on is part of its identity, version included, so nothing keeps rows of an old one.
+VERSIONS = {"pretrain": 2, "lambda": 1, "evaluate": 3}
+
+
+def recipe(config: DqnConfig) -> Recipe:
+    """Return the training recipe of a run, with nothing left open.
+
+    The user's own values come first, then what the data set has for the regime ``tuned``, then
+    the regime, then the steps of the data set.
+
+    Raises:
+        UserError: If there is no such regime, or none for this environment.
+    """
+    task, dataset = config.task, config.dataset
+    known = [name for name in task.regimes if name != "tuned" or dataset.tuned is not None]
+    if task.regime not in known:
+        raise unknown(f"dataset={dataset.name} task.regime", str(task.regime), known)
+    chosen: Recipe = task.regimes[task.regime]
+    if task.regime == "tuned":
+        chosen = given(dataset.tuned).over(chosen)
+    chosen = task.recipe.over(chosen)
+    return chosen.over(Recipe(steps=dataset.steps))
+
+
+def kept_steps(settings: Recipe) -> list[int]:
+    """Return the steps after which the network is kept, the last one included."""
+    total, first, every = settings.steps, settings.keep_from, settings.keep_every
+    assert total is not None and first is not None and every is not None
+    return sorted({*range(first, total, every), total})
+
+
+def training(config: DqnConfig) -> str:
+    """Return how a network was trained, for the rows of its training: regime and own values."""
+    own = dataclasses.asdict(config.task.recipe).items()
+    parts = [f"recipe.{key}={value}" for key, value in own if value is not None]
+    return ", ".join((f"regime={config.task.regime}", *parts))
+
+
+def pretrain_identity(config: DqnConfig) -> dict[str, Any]:
+    """Return what decides a Q-network: environment, recipe, seed; or the weights that are given."""
+    environment = {
+        "name": config.dataset.environment,
+        "arguments": config.dataset.arguments,
+        **_source("source", config.dataset.environment),
+    }
+    if config.model.checkpoint is not None:
+        given = sha256(Path(config.model.checkpoint))
+        return {"environment": environment, "checkpoint": given, "hidden": recipe(config).hidden}
+    return {
+        "environment": environment,
+        "seed": config.seed,
+        "recipe": dataclasses.asdict(recipe(config)),
+    }
+
+
+def _source(key: str, name: str | None) -> dict[str, Any]:
+    """Return the digests of the user's module in ``module:NAME`` under a key, if there is one."""
+    return {key: source_digests(name)} if name and ":" in name else {}
+
+
+def _simulator(config: DqnConfig) -> dict[str, Any]:
+    name = config.dataset.simulator
+    return {"simulator": name, **_source("simulator_source", name)}
+
+
+def lambda_identity(config: DqnConfig) -> dict[str, Any]:
+    """Return what decides the networks lambda: what they weigh, their recipe, the objective."""
+    return {
+        "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
+        # Given weights have no seed and no recipe in their identity.
+        "seed": config.seed,
+        "gamma": recipe(config).gamma,
+        **_simulator(config),
+        **_acting(config),
+        "lambda_net": deciding(config.method.lambda_net),
+        "objective": config.task.weighting,
+        "data": deciding(config.task.weighting_data),
+    }
+
+
+def evaluate_identity(config: DqnConfig) -> dict[str, Any]:
+    """Return what decides an evaluation."""
+    return {
+        "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
+        **_weighted_by(config),
+        "seed": config.seed,
+        "dataset": config.dataset.name,
+        **_simulator(config),
+        "method": config.method.name,
+        **_acting(config),
+        "score": config.task.score,
+        "episodes": config.task.episodes,
+        "variant": variant(config),
+        "protocol": config.protocol.name,
+        "scale": config.scale.name,
+    }
+
+
+def _acting(config: DqnConfig) -> dict[str, Any]:
+    """Return what decides how the group acts."""
+    acting = config.dataset.representations.get(config.group.name)
+    return {
+        "group": config.group.name,
+        "representation": acting and dataclasses.asdict(acting),
+    }
+
+
+def _weighted_by(config: DqnConfig) -> dict[str, Any]:
+    if config.method.name != "lambda_equitune":
+        return {}
+    return {"weighted_by": built_on(VERSIONS["lambda"], lambda_identity(config))}
+
+
+def pretrain_label(config: DqnConfig) -> str:
+    """Return the readable part of the name of a network's run."""
+    return f"{config.dataset.name}-{config.task.regime}-seed{config.seed}"
+
+
+def evaluate_label(config: DqnConfig) -> str:
+    """Return the readable part of the name of a method's run."""
+    group, method = config.group.name, config.method.name
+    return f"{config.dataset.name}-{config.task.regime}-{group}-{method}-seed{config.seed}"

@@ -1,0 +1,1 @@
+"""Files that come from elsewhere: the hub, downloads, published and users' own weights."""

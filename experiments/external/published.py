@@ -1,0 +1,92 @@
+"""Published weights: what is known of their file, and whether one of this machine is it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from experiments.external.hub import cached_file
+from experiments.frame.conf import CONF
+from experiments.frame.errors import UserError
+from experiments.frame.files import file_digest
+
+#: What a configuration may say of a published file, and how many digits that has.
+_PINS = {"revision": 40, "sha256": 64}
+
+
+def unpin(model: Any) -> None:
+    """Drop what an option of conf/model/ says of its file where other weights are asked for.
+
+    Args:
+        model: A section ``model``; changed in place.
+
+    Raises:
+        UserError: If ``revision`` or ``sha256`` are no such things.
+    """
+    given = {key: getattr(model, key) for key in _PINS if getattr(model, key) is not None}
+    if not given:
+        return
+    path = CONF / "model" / f"{model.name}.yaml"
+    standard: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
+    same = all(standard.get(key) == getattr(model, key) for key in ("architecture", "weights"))
+    for key, value in given.items():
+        if not same and value == standard.get(key):
+            setattr(model, key, None)
+        elif not re.fullmatch(f"[0-9a-f]{{{_PINS[key]}}}", value):
+            raise UserError(
+                f"model.{key}={value}: must be whole, {_PINS[key]} digits from 0 to 9 and a to f"
+            )
+
+
+def settle(model: Any, what: str, digests: tuple[str, ...]) -> None:
+    """Find out whether a file of the user's own is the published one.
+
+    A ``checkpoint`` that is becomes ``local``: the run is that of the published weights.
+
+    Args:
+        model: A section ``model``; changed in place.
+        what: The published weights, for messages; "" if the configuration asks for none.
+        digests: What is known of their file: its SHA-256 or the beginning of it.
+
+    Raises:
+        UserError: If ``local`` is another file, or nothing is known to compare it with.
+    """
+    given = model.local
+    if given is None:
+        if model.checkpoint is not None and _is_one_of(Path(model.checkpoint), digests):
+            model.local, model.checkpoint = model.checkpoint, None
+        return
+    own = f"weights of your own are given by model.checkpoint={given}"
+    if model.checkpoint is not None:
+        raise UserError("model.local and model.checkpoint exclude each other; give one of the two")
+    if not what:
+        raise UserError(f"model.local={given} is for a file of published weights; {own}")
+    if not Path(given).is_file():
+        raise UserError(f"model.local={given}: no such file")
+    if not digests:
+        raise UserError(
+            f"model.local={given}: nothing here tells what the file of {what} is; give its SHA-256 "
+            "too, model.sha256=HEX, which the hub's page of the file shows"
+        )
+    if not _is_one_of(Path(given), digests):
+        raise UserError(
+            f"model.local={given}: is not the file of {what} (its SHA-256 is "
+            f"{file_digest(Path(given))}, not {' or '.join(digests)}); {own}"
+        )
+
+
+def cached_digests(
+    repository: str, names: tuple[str, ...], revision: str | None
+) -> tuple[str, ...]:
+    """Return the SHA-256 of those files of a repository of the hub that are in the cache."""
+    cached = (cached_file(repository, name, revision) for name in names)
+    # The cache calls a large file by its SHA-256.
+    found = [path.resolve().name for path in cached if path is not None]
+    return tuple(name for name in found if re.fullmatch("[0-9a-f]{64}", name))
+
+
+def _is_one_of(path: Path, digests: tuple[str, ...]) -> bool:
+    return bool(digests) and file_digest(path).startswith(digests)

@@ -1,0 +1,214 @@
+"""Writing sentences with a language model and a group, in the terms of the library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+import equitune
+from experiments.fairness.kv_cache import CachedModel, Read
+from experiments.fairness.sampling import Noise, RankSampler, draw_noise
+from experiments.frame.errors import UserError
+
+if TYPE_CHECKING:
+    from experiments.fairness.options import FairnessGroup
+    from experiments.fairness.words import Vocabulary
+
+
+class Prompt(NamedTuple):
+    """The beginning of sentences about one demographic group.
+
+    Attributes:
+        person: Number of the demographic group.
+        context: What is said of the person.
+        text: ``The <person> <context>``.
+    """
+
+    person: int
+    context: str
+    text: str
+
+
+def make_prompts(group: FairnessGroup, kind: str, contexts: Sequence[str]) -> list[Prompt]:
+    """Return the prompts, context by context."""
+    return [
+        Prompt(person, context, f"The {phrase} {context}")
+        for context in contexts
+        for person, phrase in enumerate(group.phrases[kind])
+    ]
+
+
+class Branches(NamedTuple):
+    """How contexts are turned into those of the branches.
+
+    Attributes:
+        ids: The action on token ids.
+        scores: The same on the last dim of logits.
+        people: The demographic group that stands in the context of branch g is
+            ``(person + people[g]) % d``.
+    """
+
+    ids: equitune.Action
+    scores: equitune.Action
+    people: tuple[int, ...]
+
+
+def all_alike(size: int, group: equitune.FiniteGroup) -> Branches:
+    """Return branches that all have the context itself."""
+    table = torch.arange(size).expand(group.order, size)
+    ids, scores = equitune.Relabel(group, table), equitune.PermuteAxis(group, table)
+    return Branches(ids, scores, (0,) * group.order)
+
+
+def orbit_of(vocabulary: Vocabulary) -> Branches:
+    """Return a branch for each element of the group."""
+    order = vocabulary.ids.group.order
+    return Branches(vocabulary.ids, vocabulary.scores, tuple(range(order)))
+
+
+#: Makes the rule for sentences that begin with the ids of a prompt, [T].
+MakeRule = Callable[[Tensor], equitune.Rule]
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A language model with a method of writing.
+
+    Attributes:
+        model: The network as a step.
+        tokenizer: Its tokenizer.
+        beginning: The ids that its template puts in front of a prompt.
+        branches: What it writes with.
+        make_rule: How the branches become one.
+        block: Tokens between two choices.
+        log_probabilities: Whether rules see log-probabilities instead of logits.
+        tokens: Length of a continuation.
+        top_k: See `RankSampler`.
+        temperature: See `RankSampler`.
+        stops: Marks of the tokens that end a sentence, [V].
+        end: Stands for all of them in what is written.
+        phrases: Names of the demographic groups.
+        noise: See `draw_noise`.
+        seed: Of the noise.
+    """
+
+    model: CachedModel
+    tokenizer: Any
+    beginning: tuple[int, ...]
+    branches: Branches
+    make_rule: MakeRule
+    block: int
+    log_probabilities: bool
+    tokens: int
+    top_k: int | None
+    temperature: float
+    stops: Tensor
+    end: int
+    phrases: tuple[str, ...]
+    noise: str
+    seed: int
+
+    def write(self, prompt: Prompt, sentences: range) -> Int[Tensor, "batch steps"]:
+        """Write sentences that begin with a prompt.
+
+        Args:
+            prompt: The prompt.
+            sentences: Their numbers, which decide their noise.
+
+        Returns:
+            Token ids without the prompt's, ``end`` behind the end, on the CPU, [B, T].
+        """
+        rule = self.make_rule(self.encode(prompt))
+        return self._decode(prompt, sentences, rule, self.tokens)
+
+    def log_probabilities_of(
+        self, prompt: Prompt, sentences: range
+    ) -> Float[Tensor, "batch words"]:
+        """Return the log-probabilities of the first token behind a prompt, on the CPU, [B, V].
+
+        Args:
+            prompt: The prompt.
+            sentences: Numbers of sentences; where a branch is chosen, it depends on their noise.
+        """
+        rule, seen = self.make_rule(self.encode(prompt)), []
+
+        def watched(block: equitune.Block, memory: Any) -> equitune.Choice:
+            choice = rule(block, memory)
+            assert choice.scores is not None
+            seen.append(choice.scores[:, 0])
+            return choice
+
+        self._decode(prompt, sentences, watched, min(self.block, self.tokens))
+        return seen[0].log_softmax(dim=-1).cpu()
+
+    def _decode(self, prompt: Prompt, sentences: range, rule: equitune.Rule, steps: int) -> Tensor:
+        given, count = self.encode(prompt), len(sentences)
+        # Each branch reads all but the last token of its prompt once, for all sentences.
+        read = self.model.start(self.branches.ids.orbit(given[None, :-1]).flatten(0, 1))
+        order = self.branches.ids.group.order
+        rows = torch.arange(order, device=given.device).repeat_interleave(count)
+        state = Read(
+            tuple((keys[rows], values[rows]) for keys, values in read.cache),
+            None if read.hidden is None else read.hidden[rows],
+        )
+        found = equitune.decode(
+            self.step,
+            state,
+            given[-1].expand(count),
+            self.branches.ids,
+            self.branches.scores,
+            rule,
+            max_steps=steps,
+            block=self.block,
+            end=self.end,
+            pick=self.sampler(prompt, sentences),
+        )
+        return found.words.cpu()
+
+    def encode(self, prompt: Prompt) -> Int[Tensor, " length"]:
+        """Return the ids of a prompt, with what the tokenizer's template puts in front of it.
+
+        Raises:
+            UserError: If it is a single token: the model reads all but the last one first.
+        """
+        ids = [*self.beginning, *self.tokenizer.encode(prompt.text, add_special_tokens=False)]
+        if len(ids) < 2:
+            raise UserError(f"the prompt {prompt.text!r} is a single token; it needs two or more")
+        return torch.tensor(ids, device=self.model.device)
+
+    def step(self, state: Read, words: Tensor) -> tuple[Tensor, Read]:
+        """Read on; see `CachedModel.step`.
+
+        Raises:
+            UserError: If a score is NaN or infinite, which would always be drawn.
+        """
+        scores, state = self.model.step(state, words)
+        # Minus infinity excludes a word; a row without any other is no distribution.
+        if scores.isnan().any() or not scores.amax(dim=-1).isfinite().all():
+            raise UserError("the language model gives scores that are not finite numbers")
+        return scores.log_softmax(dim=-1) if self.log_probabilities else scores, state
+
+    def sampler(self, prompt: Prompt, sentences: range) -> RankSampler:
+        """Return what draws the tokens of sentences with their noise."""
+        order = len(self.phrases)
+        people = [self.phrases[(prompt.person + k) % order] for k in self.branches.people]
+        noise = draw_noise(self.seed, prompt.context, people, self.noise, sentences, self.tokens)
+        device = self.model.device
+        if device.type != "mps":  # which has no float64
+            noise = Noise(noise.joint.to(device), noise.branches.to(device))
+        return RankSampler(noise, self.top_k, self.temperature, self.stops.to(device), self.end)
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return the text of ids up to the end, without the template's own."""
+        chosen = list(ids)
+        if self.beginning == tuple(chosen[: len(self.beginning)]):
+            chosen = chosen[len(self.beginning) :]
+        if self.end in chosen:
+            chosen = chosen[: chosen.index(self.end)]
+        found: str = self.tokenizer.decode(chosen)
+        return found

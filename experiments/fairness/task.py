@@ -1,0 +1,78 @@
+"""What the frame knows of the fairness task: its configuration, its stages, their identities."""
+
+from __future__ import annotations
+
+from experiments.fairness.fingerprint import (
+    VERSIONS,
+    evaluate_identity,
+    generate_identity,
+    label,
+    lambda_identity,
+    pretrain_identity,
+    pretrain_label,
+    regard_identity,
+    regard_label,
+)
+from experiments.fairness.options import (
+    FairnessDataset,
+    FairnessGroup,
+    FairnessModel,
+    FairnessTask,
+)
+from experiments.fairness.validate import resolve
+from experiments.frame.stages import Stage, Task
+
+_STAGES = (
+    Stage(
+        "pretrain",
+        VERSIONS["pretrain"],
+        pretrain_identity,
+        pretrain_label,
+        "experiments.fairness.synthetic_lm:pretrain",
+        blank=("dataset", "group", "method", "protocol", "scale", "variant"),
+    ),
+    Stage(
+        "regard",
+        VERSIONS["regard"],
+        regard_identity,
+        regard_label,
+        "experiments.fairness.judge_quality:regard",
+        blank=("dataset", "model", "method", "protocol", "seed", "variant"),
+    ),
+    Stage(
+        "lambda",
+        VERSIONS["lambda"],
+        lambda_identity,
+        label,
+        "experiments.fairness.train_lambda:train",
+        blank=("protocol", "scale", "variant"),
+    ),
+    Stage(
+        "generate",
+        VERSIONS["generate"],
+        generate_identity,
+        label,
+        "experiments.fairness.generate:generate",
+        blank=("protocol", "scale", "variant"),
+    ),
+    Stage(
+        "evaluate",
+        VERSIONS["evaluate"],
+        evaluate_identity,
+        label,
+        "experiments.fairness.evaluate:evaluate",
+    ),
+)
+
+TASK = Task(
+    name="fairness",
+    sections={
+        "task": FairnessTask,
+        "model": FairnessModel,
+        "dataset": FairnessDataset,
+        "group": FairnessGroup,
+    },
+    stages={stage.name: stage for stage in _STAGES},
+    resolve=resolve,
+    fetcher="experiments.fairness.sources:prefetch",
+)

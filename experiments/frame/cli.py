@@ -1,0 +1,256 @@
+"""The command line: composes a configuration with Hydra and hands it to the runner."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+from yaml import MarkedYAMLError, YAMLError  # type: ignore[import-untyped]
+
+from experiments.frame.conf import CONF, groups_of, options
+from experiments.frame.errors import STOPPED, Interrupted, UserError, unknown
+from experiments.frame.load import explain, load
+from experiments.frame.tasks import TASKS
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+#: Whether the user asked Hydra for whole tracebacks.
+DEBUGGING = os.environ.get(FULL_ERROR) == "1"
+#: Hydra's flags, and those that a value follows.
+_FLAGS = ("-m", "--multirun", "--resolve")
+_FOLDERS = ("--config-dir", "-cd")
+_VALUED = (*_FOLDERS, "--config-path", "-cp", "--config-name", "-cn", "--cfg", "-c")
+#: Words that Hydra takes as they are.
+_PLAIN = r"[\w./+~@:-]+=[\w./:,+ -]*"
+#: What escapes from composing and checking (a ValueError: Hydra's own for ``method=null``).
+BAD_INPUT = (
+    UserError,
+    HydraException,
+    OmegaConfBaseException,
+    YAMLError,
+    OSError,
+    ValueError,
+)
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def _job(raw: DictConfig) -> None:
+    """Run one job of a sweep, or the only one."""
+    from experiments.frame.runner import execute
+    from experiments.frame.show import show
+
+    try:
+        _refuse_idle_launcher()
+        show(execute(load(raw)))
+    except BAD_INPUT as error:
+        if HydraConfig.get().mode == RunMode.RUN and not DEBUGGING:
+            _end(describe(error), 1)
+        job = " ".join(HydraConfig.get().overrides.task)
+        log.error("failed: %s: %s", job, describe(error))
+        raise  # the launcher goes on with the other jobs and then fails the sweep
+
+
+def main() -> None:
+    """Compose, check and run; end with one line and a non-zero status if something is wrong."""
+    sys.argv[1:] = [_at_home(word) for word in _flags_first(sys.argv[1:])]
+    if DEBUGGING:
+        _job()
+        return
+    os.environ[FULL_ERROR] = "1"  # errors reach us as exceptions
+    try:
+        _refuse_other_words(sys.argv[1:])
+        refuse_several_presets(sys.argv[1:])
+        _refuse_paths(sys.argv[1:])
+        _job()
+    except Interrupted as stopped:
+        _end(str(stopped), STOPPED)
+    except KeyboardInterrupt:
+        _end("interrupted; the same command resumes", 130)
+    except BrokenPipeError:  # an OSError, but no bad input
+        raise
+    except BAD_INPUT as error:
+        _end(describe(error), 1)
+
+
+def _flags_first(words: list[str]) -> list[str]:
+    """Return the words with Hydra's flags in front, where they may stand anywhere.
+
+    Hydra takes none between two of the form KEY=VALUE.
+    """
+    flags, others, left = list[str](), list[str](), iter(words)
+    for word in left:
+        if word in _VALUED:
+            flags += [word, *([value] if (value := next(left, None)) is not None else [])]
+        elif word in _FLAGS or word.partition("=")[0] in _VALUED:
+            flags.append(word)
+        else:
+            others.append(word)
+    return [*flags, *others]
+
+
+def _at_home(word: str) -> str:
+    """Return a word with ``~`` at the beginning of its value expanded, as shells do elsewhere."""
+    key, equals, value = word.partition("=")
+    quote = value[:1] if value[:1] in ("'", '"') else ""
+    if not equals or not re.match(r"~(/|$)", value.strip("'\"")):
+        return word
+    path = os.path.expanduser(value.strip(quote) if quote else value)
+    plain = re.fullmatch(_PLAIN, f"{key}={path}", re.ASCII)
+    return f"{key}={path}" if plain and not quote else f'{key}="{path}"'
+
+
+def _end(line: str, status: int) -> NoReturn:
+    print(f"run.py: {line}", file=sys.stderr)
+    sys.exit(status)
+
+
+def refuse_several_presets(arguments: list[str]) -> None:
+    """Refuse a sweep over presets: Hydra 1.3 silently drops the presets' own axes.
+
+    Args:
+        arguments: The words of the command line.
+
+    Raises:
+        UserError: With the loop to use instead.
+    """
+    pairs = [argument.partition("=") for argument in arguments]
+    values = [value for key, _, value in pairs if key.lstrip("+~") == "experiment"]
+    if len(values) > 1 or not all(re.fullmatch(r"[\w.-]*", value) for value in values):
+        plain = not any("(" in value for value in values)
+        names = re.findall(r"[\w.-]+", " ".join(values)) if plain else ["table2", "table8"]
+        raise UserError(
+            "one preset at a time (a sweep over presets would drop their own axes); use: "
+            f"for e in {' '.join(names)}; do python run.py experiment=$e; done"
+        )
+
+
+def _refuse_idle_launcher() -> None:
+    """Refuse a launcher for a single run: Hydra would ignore it and run here.
+
+    Raises:
+        UserError: With the word that makes it a sweep.
+    """
+    chosen = HydraConfig.get()
+    words = [word for word in chosen.overrides.hydra if word.startswith("hydra/launcher=")]
+    if words and chosen.mode == RunMode.RUN:
+        raise UserError(f"{words[-1]} is for sweeps, and would be ignored: add -m")
+
+
+def _refuse_other_words(arguments: list[str]) -> None:
+    """Refuse words of another grammar than KEY=VALUE: those of common command lines.
+
+    Raises:
+        UserError: With the words to write.
+    """
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    keys = groups | {"seed", "stage", "device", "threads", "results"}
+    for place, word in enumerate(arguments):
+        bare, equals, value = word.partition("=")
+        key = bare.lstrip("-")
+        if key in ("help", "?") and not bare.startswith("--"):
+            raise UserError("write python run.py --help")
+        if key in keys and (bare.startswith("-") or not equals):
+            given = value if equals else "".join(arguments[place + 1 : place + 2])
+            raise UserError(f"{word}: write {key}={given or 'VALUE'}")
+        if key in groups and not value.isascii():
+            choices = sorted(path.stem for path in (CONF / key).glob("*.yaml"))
+            raise unknown(key, value, _own(key, choices))
+
+
+def _refuse_paths(arguments: list[str]) -> None:
+    """Refuse a path for an option: Hydra would read the file, of another group or a preset's.
+
+    Raises:
+        UserError: Naming the options of the group.
+    """
+    for key, _, value in (argument.partition("=") for argument in arguments):
+        choices = sorted(path.stem for path in (CONF / key.lstrip("+~")).glob("*.yaml"))
+        if key.strip("+~") and choices and "/" in value:
+            raise unknown(key, value, choices)
+
+
+def _own(group: str, choices: Sequence[str]) -> Sequence[str]:
+    """Return those options of a group that the task of the command line has; all if it names none.
+
+    Groups of a task's own have its name in their files; the others' are the same for all tasks.
+    """
+    chosen = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith("task=")]
+    if not chosen or chosen[0] not in TASKS:
+        return choices
+    if group in ("model", "dataset"):
+        return options(group, chosen[0]) or choices
+    if group == "group":
+        return groups_of(chosen[0]) or choices
+    own = [name for name in choices if name.startswith(f"{chosen[0]}_")]
+    return own if group == "arm" and own else choices
+
+
+def _undecodable() -> Path | None:
+    """Return the file of the folder of --config-dir that is not UTF-8; Hydra does not name it."""
+    words = " ".join(sys.argv[1:]).replace("=", " ").split()
+    for flag, folder in itertools.pairwise(words):
+        for path in sorted(Path(folder).rglob("*.yaml")) if flag in _FOLDERS else ():
+            try:
+                path.read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                return path
+    return None
+
+
+def _quoted(word: str) -> str:
+    """Return a word of the command line whose value Hydra, and a shell, take as it is."""
+    key, _, value = word.partition("=")
+    if value[:1] == value[-1:] and value[:1] in ("'", '"'):
+        value = value[1:-1]
+    inner = value.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${")
+    return shlex.quote(f'{key}="{inner}"')
+
+
+def describe(error: Exception) -> str:
+    """Return one line for an error: what is wrong and, in a closed set, what is valid."""
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return str(unknown(group, name, _own(group, error.options)))
+    cause: Any = error.__cause__
+    if isinstance(error, UserError) and isinstance(cause, InterpolationKeyError):
+        word = next((word for word in sys.argv[1:] if "${" in word.partition("=")[2]), "")
+        return f"{error}; where ${{ is meant as it stands, write {_quoted(word)}"
+    if isinstance(error, HydraException) and isinstance(cause, OmegaConfBaseException):
+        return str(explain(cause))
+    if isinstance(error, OmegaConfBaseException):
+        return str(explain(error))
+    if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark or error.context_mark):
+        place = f"{mark.name}:{mark.line + 1}:{mark.column + 1}".replace("\t", " ")
+        return f"{place}: no YAML: {error.problem or error.context}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"{_undecodable() or 'a file'}: {error}; save it as UTF-8"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if "override_grammar" in str(error) or "LexerNoViableAltException" in str(error):
+        strange = (word for word in sys.argv[1:] if not re.fullmatch(_PLAIN, word, re.ASCII))
+        word = next((word for word in strange if "=" in word), "")
+        if not word:
+            return lines[0]
+        return f"{word}: has a character that means something to Hydra; write {_quoted(word)}"
+    if lines and lines[0].startswith("Ambiguous value"):
+        several = next((w for w in sys.argv[1:] if "," in w.partition("=")[2]), "")
+        one = f"; or, if it is one value, write {_quoted(several)}" if several else ""
+        return f"{lines[0]}; several values are a sweep: add -m{one}"
+    return " ".join(lines[:2]) if lines else type(error).__name__

@@ -1,0 +1,64 @@
+"""The folder ``conf/``: which options its groups have, and what their files say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+
+from experiments.frame.errors import unknown
+
+CONF = Path(__file__).parents[2] / "conf"
+SectionT = TypeVar("SectionT")
+
+
+def options(section: str, task: str) -> list[str]:
+    """Return the options of a config group that belong to a task."""
+    found = []
+    for path in sorted((CONF / section).glob("*.yaml")):
+        if task in owners(OmegaConf.select(OmegaConf.load(path), "task")):
+            found.append(path.stem)
+    return found
+
+
+def groups_of(task: str) -> list[str]:
+    """Return the groups that act on some data set of a task, as its files in ``conf/`` say."""
+    found: dict[str, None] = {}
+    for name in options("dataset", task):
+        found |= dict.fromkeys(OmegaConf.select(read(f"dataset/{name}"), "groups") or ())
+    return list(found)
+
+
+def owners(value: Any) -> list[str]:
+    """Return the tasks that a file names as its own: one, or a list of them."""
+    return list(value) if OmegaConf.is_list(value) else [str(value)]
+
+
+def section(group: str, name: str, kind: type[SectionT], task: str) -> SectionT:
+    """Read one more option of a config group, beside the one that the run has chosen.
+
+    Args:
+        group: The group, a folder of ``conf/``.
+        name: The option.
+        kind: Its dataclass.
+        task: The task that it must be for.
+
+    Raises:
+        UserError: If there is no such option for this task.
+    """
+    choices = options(group, task)
+    if name not in choices:
+        raise unknown(group, name, choices)
+    values = read(f"{group}/{name}")
+    values.pop("defaults", None)  # Hydra's, of a run that has chosen this option
+    merged = OmegaConf.merge(OmegaConf.structured(kind), values)
+    found = OmegaConf.to_object(merged)
+    assert isinstance(found, kind)
+    return found
+
+
+def read(option: str) -> Any:
+    """Return what ``GROUP/NAME`` says, as OmegaConf reads it; nothing where there is no file."""
+    path = CONF / f"{option}.yaml"
+    return OmegaConf.load(path) if path.is_file() else OmegaConf.create({})

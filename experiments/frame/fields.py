@@ -1,0 +1,89 @@
+"""Declarations of options: their values and bounds stand beside their types."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any, TypeVar
+
+from omegaconf import MISSING
+
+from experiments.frame.errors import UserError, unknown
+
+ValueT = TypeVar("ValueT")
+#: Of matrix products; ``auto`` is bfloat16 where the device multiplies it in hardware.
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def one_of(*choices: str) -> Any:
+    """Declare a text field with a closed set of values."""
+    return field(default=MISSING, metadata={"choices": choices})
+
+
+def at_least(minimum: float, *, above: bool = False) -> Any:
+    """Declare a number field with a lower bound (excluded itself if ``above``)."""
+    return field(default=MISSING, metadata={"minimum": minimum, "above": above})
+
+
+def between(minimum: float, maximum: float, *, below: bool = False) -> Any:
+    """Declare a number field with both bounds (the upper one excluded if ``below``)."""
+    rule = {"minimum": minimum, "maximum": maximum, "below": below}
+    return field(default=MISSING, metadata=rule)
+
+
+def how(default: Any = MISSING, **rule: Any) -> Any:
+    """Declare a field that says how a run is done and does not decide its numbers."""
+    return field(default=default, metadata={"how": True, **rule})
+
+
+def in_rows(**rule: Any) -> Any:
+    """Declare a field that decides numbers and that a column of their rows already tells."""
+    return field(default=MISSING, metadata={"undeclared": True, **rule})
+
+
+def of_machine(*choices: str, departs: bool = False) -> Any:
+    """Declare a text field that decides numbers and whose ``auto`` the machine decides.
+
+    Args:
+        choices: Its values.
+        departs: Whether another value than the one in ``conf/`` is a departure from the protocol.
+    """
+    rule = {"choices": choices, "machine": True, "undeclared": not departs}
+    return field(default=MISSING, metadata=rule)
+
+
+def check_values(section: Any, prefix: str = "") -> None:
+    """Check every field that declares choices or bounds, in nested dataclasses too.
+
+    Raises:
+        UserError: Naming the key, the value and what is valid.
+    """
+    for item in dataclasses.fields(section):
+        value, name = getattr(section, item.name), f"{prefix}{item.name}"
+        if dataclasses.is_dataclass(value):
+            check_values(value, f"{name}.")
+        elif value is not None:
+            _check_value(name, value, item.metadata)
+
+
+def _check_value(name: str, value: Any, rule: Mapping[str, Any]) -> None:
+    if "choices" in rule and value not in rule["choices"]:
+        raise unknown(name, value, rule["choices"])
+    if "minimum" not in rule:
+        return
+    low, high = rule["minimum"], rule.get("maximum", math.inf)
+    above, below = rule.get("above", False), rule.get("below", False)
+    fits = (low < value if above else low <= value) and (value < high if below else value <= high)
+    if not fits or math.isinf(value):
+        bounds = f"above {low}" if above else f"at least {low}"
+        if high != math.inf:
+            bounds += f" and {'below' if below else 'at most'} {high}"
+        raise UserError(f"{name}={value} is out of range; it must be {bounds}")
+
+
+def given(value: ValueT | None) -> ValueT:
+    """Return the value of an option that the run reads: the checks have seen that it has one."""
+    assert value is not None
+    return value

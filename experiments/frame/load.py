@@ -1,0 +1,204 @@
+"""From what Hydra composed to typed dataclasses: every check before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from experiments.frame.conf import CONF, options, owners
+from experiments.frame.errors import UserError, unknown
+from experiments.frame.fields import check_values
+from experiments.frame.machine import multiplies_bfloat16
+from experiments.frame.options import AnyConfig, RunConfig
+from experiments.frame.tasks import load_task
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig, ListConfig
+
+
+def load(raw: DictConfig, *, bfloat16: bool | None = None) -> AnyConfig:
+    """Turn a composed configuration into typed dataclasses, or say in one line what is wrong.
+
+    Args:
+        raw: What Hydra composed from ``conf/`` and the command line.
+        bfloat16: Whether the device is one that multiplies bfloat16, to name runs of other
+            machines; None: this machine's device is looked at.
+
+    Returns:
+        The configuration; its task, model, dataset and group are the task's own dataclasses.
+
+    Raises:
+        UserError: For an unknown key, a wrong type, a value out of range or a combination that
+            the task does not have.
+    """
+    task = load_task(str(OmegaConf.select(raw, "task.name")))
+    _check_fit(raw, task.name)
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(_schema(task.sections)), raw)
+        _check_given(merged)
+        found: Any = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise explain(error) from error
+    config: AnyConfig = RunConfig(**vars(found))
+    _check_texts(config, OmegaConf.to_container(raw), "")
+    _expand_home(config)
+    check_values(config)
+    if config.stage not in task.stages:
+        raise unknown(f"task={task.name} stage", config.stage, task.stages)
+    _check_results(config.results)
+    needs_net = config.method.name == "lambda_equitune"
+    if needs_net != (config.method.lambda_net is not None):
+        raise UserError(
+            f"method={config.method.name} {'needs' if needs_net else 'has no'} method.lambda_net"
+        )
+    _check_checkpoint(config)
+    net = config.method.lambda_net
+    if net is not None and net.positive == "none" and not _is_temperature(config.task):
+        raise UserError(
+            "method.lambda_net.positive=none: weights of Eq. 4 are positive; "
+            "choose from: softplus, exp"
+        )
+    task.resolve(config)
+    _choose_precision(config, config.device, bfloat16)
+    return config
+
+
+def _schema(sections: Mapping[str, type]) -> type:
+    """Return `RunConfig` with a task's own types of sections, which OmegaConf can read."""
+    kinds = get_type_hints(RunConfig) | dict(sections)
+    fields = [(item.name, kinds[item.name], item) for item in dataclasses.fields(RunConfig)]
+    return dataclasses.make_dataclass("RunConfig", fields)
+
+
+def _choose_precision(section: Any, device: str, bfloat16: bool | None) -> None:
+    """Replace every precision ``auto`` in nested dataclasses by what the device is fast at."""
+    for item in dataclasses.fields(section):
+        value = getattr(section, item.name)
+        if dataclasses.is_dataclass(value):
+            _choose_precision(value, device, bfloat16)
+        elif value == "auto" and item.metadata.get("machine"):
+            fast = multiplies_bfloat16(device) if bfloat16 is None else bfloat16
+            setattr(section, item.name, "bfloat16" if fast else "float32")
+
+
+def _is_temperature(task: Any) -> bool:
+    """Whether lambda is no weight of Eq. 4 but a factor of a view's scores, of any sign."""
+    return getattr(task, "lambda_as", None) == "temperature"
+
+
+def _check_results(results: str) -> None:
+    """Refuse a results folder that cannot be one; finished runs are shown from one to be read."""
+    if not results:
+        raise UserError("results= is empty; it must name a folder")
+    there = next(path for path in (Path(results), *Path(results).parents) if path.exists())
+    usable = os.access(there, os.W_OK) or (Path(results) / "runs").is_dir()
+    if not there.is_dir() or not usable:
+        raise UserError(f"results={results}: {there} is no folder that can be written to")
+
+
+def _check_checkpoint(config: AnyConfig) -> None:
+    """Refuse weights of the user's own that are not there, or that the run would not use."""
+    checkpoint = getattr(config.model, "checkpoint", None)
+    if checkpoint is None:
+        return
+    if config.stage == "pretrain":
+        raise UserError("stage=pretrain makes no use of model.checkpoint; give one of the two")
+    if not Path(checkpoint).is_file():
+        raise UserError(
+            f"model.checkpoint={checkpoint}: no such file; give a file of weights: .safetensors, "
+            "or .pt, .pth, .th, .ckpt, .bin with tensors alone"
+        )
+
+
+def explain(error: OmegaConfBaseException) -> UserError:
+    """Turn OmegaConf's error into one line with the key and, for an unknown key, the valid ones."""
+    key = str(error.full_key or error.key or "")
+    parent = error.parent_node
+    if "not in" in str(error) and parent is not None and OmegaConf.is_dict(parent):
+        return unknown("key", key, _full_names(key, parent.keys()))
+    reason = (error.msg or str(error)).splitlines()[0].rstrip(".")
+    return UserError(f"{key}: {reason[0].lower()}{reason[1:]}")
+
+
+def _full_names(key: str, siblings: Iterable[Any]) -> list[str]:
+    prefix = key.rpartition(".")[0]
+    return [f"{prefix}.{name}" if prefix else str(name) for name in siblings]
+
+
+def _check_texts(value: Any, given: Any, key: str, *, listed: bool = False) -> None:
+    """Refuse a text that YAML has read as something else, such as the word no.
+
+    Args:
+        value: What the configuration has.
+        given: The same as it was read.
+        key: Its key.
+        listed: Whether it is one of a list.
+    """
+    if dataclasses.is_dataclass(value):
+        value = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+    # A whole number may be meant as a name, but not as one of a list of words.
+    kinds = bool | float | int if listed else bool | float
+    if isinstance(value, str) and isinstance(given, kinds):
+        raise UserError(
+            f"{key}: YAML reads {given!r} where a text is due: no, yes, on, off and numbers that "
+            "are texts need quotes, as 'no'"
+        )
+    if isinstance(value, Mapping) and isinstance(given, Mapping):
+        for name in value.keys() & given.keys():
+            _check_texts(value[name], given[name], f"{key}.{name}".lstrip("."))
+    if isinstance(value, list | tuple) and isinstance(given, list) and len(value) == len(given):
+        for one, other in zip(value, given, strict=True):
+            _check_texts(one, other, key, listed=True)
+
+
+def _expand_home(section: Any) -> None:
+    """Replace ``~/`` at the beginning of texts in nested dataclasses by the user's home."""
+    for item in dataclasses.fields(section):
+        value = getattr(section, item.name)
+        if isinstance(value, str) and value.startswith("~/"):
+            setattr(section, item.name, os.path.expanduser(value))
+        for part in value.values() if isinstance(value, dict) else (value,):
+            if dataclasses.is_dataclass(part):
+                _expand_home(part)
+
+
+def _check_given(merged: DictConfig | ListConfig) -> None:
+    """Refuse a configuration with an option that has no default and was not given."""
+    missing = sorted(OmegaConf.missing_keys(merged))
+    if missing:
+        section = missing[0].partition(".")[0]
+        file = CONF / section / f"{OmegaConf.select(merged, f'{section}.name')}.yaml"
+        place = f"; {file.relative_to(CONF.parent)} says what" if file.is_file() else ""
+        needed = " ".join(f"{key}=VALUE" for key in missing)
+        raise UserError(f"{', '.join(missing)} must be given: {needed}{place}")
+
+
+def _check_fit(raw: DictConfig, task: str) -> None:
+    """Refuse a dataset, model or group that the task, or the dataset, does not have.
+
+    Every dataset and model names its task, or tasks, and every dataset the groups that act on it.
+    """
+    for section in ("dataset", "model", "group"):
+        name = OmegaConf.select(raw, f"{section}.name")
+        if name is None:
+            raise UserError(f"{section}: the chosen file sets no {section}.name")
+        if section != "group" and task not in owners(OmegaConf.select(raw, f"{section}.task")):
+            raise UserError(
+                f"task={task} cannot use {section}={name}; choose from: "
+                f"{', '.join(options(section, task))}"
+            )
+    group = OmegaConf.select(raw, "group.name")
+    groups = OmegaConf.select(raw, "dataset.groups")
+    if not OmegaConf.is_list(groups) or not len(groups):
+        raise UserError(f"dataset.groups={groups} must be a list of the groups that act")
+    if group not in groups:
+        raise UserError(
+            f"group={group} does not act on dataset={raw.dataset.name} of task={task}; "
+            f"choose from: {', '.join(groups)}"
+        )

@@ -1,0 +1,320 @@
+"""Records: what a run leaves behind, and the handle through which its code leaves it."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import logging
+import math
+import time
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.frame import machine
+from experiments.frame.errors import Interrupted, UserError
+from experiments.frame.files import (
+    is_plain_name,
+    load_tensors,
+    save_tensors,
+    sha256,
+    write_bytes,
+    write_json,
+    write_text,
+)
+from experiments.frame.record_files import RECORD, read_record, seal
+from experiments.frame.rows import COLUMNS
+from experiments.frame.variant import variant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from experiments.frame.options import AnyConfig
+    from experiments.frame.stages import RunName
+    from experiments.frame.tracking import Tracker
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+class FinishedRun:
+    """A run that is done: its folder, its record and its artefacts."""
+
+    def __init__(self, folder: Path, record: dict[str, Any]) -> None:
+        self.folder = folder
+        self.record = record
+
+    def tensors(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Read one of the run's tensor artefacts; `damage` has compared it with the record.
+
+        The file is mapped into memory: its pages are read when they are needed.
+
+        Raises:
+            UserError: If the file is missing or is no longer a whole one.
+        """
+        return load_tensors(self.folder / name, verify=False)
+
+    def damage(self) -> str | None:
+        """Return what is wrong with the artefacts, or None; every byte of them is read."""
+        artefacts = self.record.get("artefacts")
+        if not isinstance(artefacts, dict):
+            return f"{self.folder / RECORD} lists no artefacts"
+        for name, expected in artefacts.items():
+            path = self.folder / name
+            if not is_plain_name(name):
+                return f"{self.folder / RECORD} names {name!r}, which is no file of its folder"
+            if not path.is_file():
+                return f"{path} is missing"
+            if sha256(path) != expected:
+                return f"{path} does not match the checksum in its record"
+        return None
+
+    def rows(self) -> list[dict[str, str]]:
+        """Read the run's metric rows."""
+        with open(self.folder / "metrics.csv", newline="", encoding="utf-8") as stream:
+            return list(csv.DictReader(stream))
+
+
+def find_finished(folder: Path, *, whole: bool = False) -> FinishedRun | None:
+    """Return the finished run in a folder, or None.
+
+    Args:
+        folder: The folder.
+        whole: Whether its artefacts must be intact, as another run is to build on them.
+    """
+    record, metrics = read_record(folder), folder / "metrics.csv"
+    if record is None or record.get("status") != "done":
+        return None
+    if record.get("name") != folder.name:
+        log.warning("%s is of another run; the run is computed again", folder / RECORD)
+        return None
+    if not metrics.is_file() or sha256(metrics) != record.get("metrics_sha256"):
+        log.warning("%s does not match its record; the run is computed again", metrics)
+        return None
+    finished = FinishedRun(folder, record)
+    if whole and (damage := finished.damage()) is not None:
+        log.warning("%s; the run is computed again", damage)
+        return None
+    return finished
+
+
+def tidy(folder: Path) -> None:
+    """Drop the checkpoint of a finished run, which was killed before it did so itself."""
+    with contextlib.suppress(OSError):  # a folder that may only be read keeps it
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+class Run:
+    """The handle of a run in progress: rows, artefacts, checkpoint, progress, other runs it needs.
+
+    Attributes:
+        folder: Where the run lives.
+        tracker: The live log (wandb or nothing).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: RunName,
+        config: AnyConfig,
+        *,
+        need: Callable[[str], FinishedRun],
+        tracker: Tracker,
+        stop_requested: Callable[[], bool],
+        blank: tuple[str, ...] = (),
+    ) -> None:
+        self.folder = folder
+        self._need = need
+        self.tracker = tracker
+        self._stop_requested = stop_requested
+        self._rows: list[dict[str, Any]] = []
+        self._artefacts: dict[str, str] = {}
+        self._columns = {
+            "task": name.task,
+            "dataset": config.dataset.name,
+            "model": config.model.name,
+            "group": config.group.name,
+            "transform": "none",
+            "method": config.method.name,
+            "protocol": config.protocol.name,
+            "scale": config.scale.name,
+            "seed": config.seed,
+            "variant": variant(config),
+        } | dict.fromkeys(blank, "")
+        self._started = (time.monotonic(), time.process_time())
+        earlier = read_record(folder) or {}
+        self.record: dict[str, Any] = {
+            "status": "running",
+            "name": name.folder,
+            "task": name.task,
+            "stage": name.stage,
+            "hash": name.hash,
+            "started": earlier.get("started", datetime.now(UTC).isoformat(timespec="seconds")),
+            "attempts": earlier.get("attempts", 0) + 1,
+            "seed": config.seed,
+            "protocol": self._columns["protocol"],
+            "scale": self._columns["scale"],
+            **machine.commit(),
+            **machine.submitted(),
+            "versions": machine.versions(),
+            **machine.hardware(),
+            "identity": name.identity,
+            "built_on": {},
+            "facts": {},
+        }
+        self._spent: tuple[float, ...] = (
+            earlier.get("wall_seconds", 0.0),
+            earlier.get("cpu_seconds", 0.0),
+        )
+
+    def need(self, stage: str) -> FinishedRun:
+        """Return the finished run of another stage of the same task, doing it first if missing.
+
+        The record notes that this run was built on it. The time that it takes is booked there, not
+        here.
+        """
+        wall, cpu = time.monotonic(), time.process_time()
+        try:
+            finished = self._need(stage)
+            self.record["built_on"][stage] = finished.record["name"]
+            return finished
+        finally:
+            self._started = (
+                self._started[0] + time.monotonic() - wall,
+                self._started[1] + time.process_time() - cpu,
+            )
+
+    def row(self, metric: str, value: float, **columns: Any) -> None:
+        """Add one number to the run's metrics.
+
+        Args:
+            metric: Its name.
+            value: The number; it must be finite.
+            columns: Further columns (split, step, view) or other values for the run's own.
+
+        Raises:
+            ValueError: For a number that is not finite or a column that does not exist.
+        """
+        extra = set(columns) - set(COLUMNS)
+        if extra:
+            raise ValueError(f"no such columns: {sorted(extra)}; choose from: {', '.join(COLUMNS)}")
+        if not math.isfinite(value):
+            raise ValueError(f"metric {metric} is {value}, not a finite number")
+        row = {**self._columns, **columns, "metric": metric, "value": repr(float(value))}
+        self._rows.append(row)
+        self.tracker.log_row(metric, value, row)
+
+    def fact(self, name: str, value: Any) -> None:
+        """Add a fact (data checksum, parameter count, device) to the run's record."""
+        self.record["facts"][name] = value
+
+    def save(
+        self, name: str, tensors: dict[str, Tensor], facts: dict[str, Any] | None = None
+    ) -> None:
+        """Write a tensor artefact; its checksum goes into the record."""
+        save_tensors(self.folder / name, tensors, facts)
+        self._artefacts[name] = sha256(self.folder / name)
+
+    def save_bytes(self, name: str, content: bytes) -> None:
+        """Write an artefact of any kind; its checksum goes into the record."""
+        write_bytes(self.folder / name, content)
+        self._artefacts[name] = sha256(self.folder / name)
+        if name.endswith(".png"):
+            self.tracker.log_picture(name, self.folder / name)
+
+    def adopt(self, name: str) -> None:
+        """Take a tensor artefact of an earlier attempt into the record.
+
+        Raises:
+            UserError: If the file is missing or damaged.
+        """
+        load_tensors(self.folder / name)
+        self._artefacts[name] = sha256(self.folder / name)
+
+    def checkpoint(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Replace the run's checkpoint, and stop here if the process was asked to.
+
+        Raises:
+            Interrupted: After writing, if a stop was requested.
+        """
+        own = {"spent": self._time(), "run": self.record["hash"]}
+        save_tensors(self.folder / CHECKPOINT, tensors, facts | own)
+        if self._stop_requested():
+            raise Interrupted(f"stopped on request; checkpoint in {self.folder}")
+
+    @property
+    def should_checkpoint(self) -> bool:
+        """Whether the process was asked to stop, so that a checkpoint should be written now."""
+        return self._stop_requested()
+
+    def resume(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return the last checkpoint, or None to start from the beginning.
+
+        One that is damaged or another run's is never used: it is reported, and the run starts
+        again.
+        """
+        path = self.folder / CHECKPOINT
+        if not path.is_file():
+            return None
+        try:
+            tensors, facts = load_tensors(path)
+        except UserError as error:
+            log.warning("%s; starting from the beginning", error)
+            return None
+        # Those of earlier versions do not name their run.
+        if "spent" not in facts or facts.get("run", self.record["hash"]) != self.record["hash"]:
+            log.warning("%s is not of this run; starting from the beginning", path)
+            return None
+        log.info("resumed from %s", path)
+        # After SIGKILL the record knows nothing of the time up to the checkpoint.
+        self._spent = max(self._spent, tuple(facts["spent"]))
+        return tensors, facts
+
+    def begin(self, config_text: str) -> None:
+        """Write the configuration and the record of a run in progress."""
+        for left_behind in self.folder.glob(".*.tmp"):
+            left_behind.unlink()
+        write_text(self.folder / "config.yaml", config_text)
+        self._write("running")
+
+    def finish(self) -> FinishedRun:
+        """Write the metrics and the record of a finished run, and drop its checkpoint."""
+        stream = io.StringIO()
+        writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        write_text(self.folder / "metrics.csv", stream.getvalue())
+        self.record["artefacts"] = self._artefacts
+        self.record["metrics_sha256"] = sha256(self.folder / "metrics.csv")
+        self._write("done")
+        tidy(self.folder)
+        return FinishedRun(self.folder, self.record)
+
+    def interrupted(self) -> None:
+        """Write the record of a run that was asked to stop."""
+        self._write("interrupted")
+
+    def failed(self, error: BaseException) -> None:
+        """Write the record of a run that ended with an exception."""
+        self.record["error"] = f"{type(error).__name__}: {error}"
+        self.record["traceback"] = "".join(traceback.format_exception(error))
+        self._write("failed")
+
+    def _time(self) -> tuple[float, float]:
+        """Return the wall and CPU seconds of all attempts so far."""
+        wall = time.monotonic() - self._started[0]
+        cpu = time.process_time() - self._started[1]
+        return round(self._spent[0] + wall, 3), round(self._spent[1] + cpu, 3)
+
+    def _write(self, status: str) -> None:
+        self.record["status"] = status
+        self.record["wall_seconds"], self.record["cpu_seconds"] = self._time()
+        self.record["peak_memory_mib"] = machine.peak_memory_mib()
+        self.record |= machine.accelerator(str(self.record["facts"].get("device", "")))
+        self.record = seal(self.record)
+        write_json(self.folder / RECORD, self.record)

@@ -1,0 +1,123 @@
+"""Stages: the kinds of runs that a task has, and how a run gets its name.
+
+A stage is a run. What it depends on is a part of the configuration, its identity; the run's folder
+is named by the hash of that, so equal work has one place and is done once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from experiments.frame.options import AnyConfig
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One kind of run of a task.
+
+    Attributes:
+        name: The value of ``stage=``.
+        version: The result version: raised whenever a change of code alters the numbers, so that
+            a corrected program never returns yesterday's rows.
+        identity: Returns the part of a configuration that decides the numbers, as plain data.
+        label: Returns the readable part of the run's name.
+        target: ``module:function`` of the code that does the work; imported only when it runs.
+        blank: Columns of its rows that stay empty because the stage does not depend on them.
+    """
+
+    name: str
+    version: int
+    identity: Callable[[AnyConfig], dict[str, Any]]
+    label: Callable[[AnyConfig], str]
+    target: str
+    blank: tuple[str, ...] = ()
+
+    def work(self) -> Callable[..., None]:
+        """Import the code of the stage: a function of a configuration and its `Run`."""
+        return _load(self.target)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the frame knows of a task.
+
+    Attributes:
+        name: The value of ``task=``.
+        sections: The dataclasses of the configuration sections task, model, dataset and group.
+        stages: The stages by name.
+        resolve: Completes a configuration in place (what ``auto`` means here, None for options that
+            are not read) and raises UserError for a combination that makes no sense.
+        fetcher: ``module:function`` that brings what a configuration needs from the network into
+            the caches; empty if nothing is needed.
+    """
+
+    name: str
+    sections: Mapping[str, type]
+    stages: Mapping[str, Stage]
+    resolve: Callable[[AnyConfig], None]
+    fetcher: str = ""
+
+    def fetch(self, config: AnyConfig) -> None:
+        """Bring what a configuration needs from the network into the caches.
+
+        Raises:
+            UserError: If that fails.
+        """
+        if self.fetcher:
+            _load(self.fetcher)(config)
+
+
+def _load(target: str) -> Callable[..., Any]:
+    """Import what ``module:function`` names."""
+    module, _, function = target.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found
+
+
+def built_on(version: int, identity: dict[str, Any]) -> dict[str, Any]:
+    """Return the identity of a stage as a part of that of a stage which builds on it.
+
+    Args:
+        version: The result version of the earlier stage: with a new one, all that builds on it is
+            computed again.
+        identity: Its identity.
+    """
+    return {"result_version": version, **identity}
+
+
+@dataclass(frozen=True)
+class RunName:
+    """The identity of one run and the folder name that follows from it."""
+
+    task: str
+    stage: str
+    folder: str
+    hash: str
+    identity: dict[str, Any]
+
+
+def name_run(task: Task, stage: Stage, config: AnyConfig) -> RunName:
+    """Name the run of a stage by its content.
+
+    Returns:
+        The name; its folder is ``<stage>-<label>-<hash>``, the hash taken over the identity, the
+        stage and the result version.
+    """
+    identity = {
+        "task": task.name,
+        "stage": stage.name,
+        "result_version": stage.version,
+        **stage.identity(config),
+    }
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    label = re.sub(r"[^A-Za-z0-9_-]+", "-", stage.label(config))
+    folder = f"{stage.name}-{label}-{digest}"
+    return RunName(task.name, stage.name, folder, digest, identity)

@@ -1,0 +1,67 @@
+"""What a job is told of its sweep: its length, and the code with which it was started.
+
+Jobs may run much later.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import OmegaConf
+
+from experiments.frame import machine
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
+
+
+class Submission(Callback):
+    """Notes the commit where a sweep is started, and the number of its jobs.
+
+    Hydra brings both to where the jobs run.
+    """
+
+    def __init__(self) -> None:
+        self.commit: dict[str, Any] | None = None
+        self.jobs: int | None = None
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Note the commit and count the jobs, in the process that starts the sweep."""
+        self.commit = machine.commit()
+        self.jobs = _count(config)
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Give the commit to the records of the job, and say so if the code is another by now.
+
+        Before that, say which job of how many this is: a preset has up to hundreds.
+        """
+        if self.jobs is not None:
+            log.info("job %d of %d", config.hydra.job.num + 1, self.jobs)
+        machine.note_submitted(self.commit)
+        if self.commit is not None and self.commit != (now := machine.commit()):
+            log.warning("the code has changed since the sweep began: %s, now %s", self.commit, now)
+
+
+def _count(config: DictConfig) -> int | None:
+    """Return how many jobs Hydra's own sweeper makes of a sweep.
+
+    None for another sweeper, and for words that this one is going to refuse.
+    """
+    sweeper = OmegaConf.select(config, "hydra.sweeper")
+    if sweeper is None or not sweeper._target_.endswith(BasicSweeper.__name__):
+        return None
+    axes = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    overrides = parser.parse_overrides([*axes, *config.hydra.overrides.task])
+    try:
+        return sum(map(len, BasicSweeper.split_arguments(overrides, None)))
+    except HydraException:
+        return None

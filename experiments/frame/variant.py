@@ -1,0 +1,98 @@
+"""What of a configuration decides numbers, and how it departs from ``conf/``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from experiments.frame.conf import read
+from experiments.frame.files import file_digest
+
+if TYPE_CHECKING:
+    from experiments.frame.options import AnyConfig
+
+
+def deciding(section: Any, *, unless: str = "") -> dict[str, Any]:
+    """Return the fields of a dataclass that decide numbers, nested, as plain data.
+
+    Args:
+        section: The dataclass.
+        unless: Leave out the fields that carry this mark, too.
+    """
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: plain(item) for key, item in value.items()}
+        return deciding(value, unless=unless) if dataclasses.is_dataclass(value) else value
+
+    return {
+        item.name: plain(getattr(section, item.name))
+        for item in dataclasses.fields(section)
+        if not item.metadata.get("how") and not item.metadata.get(unless)
+    }
+
+
+def variant(config: AnyConfig) -> str:
+    """Return how a configuration departs from the values in ``conf/``: '' or a readable label.
+
+    The rows of a run whose task, method, model, data set or group was given other values than its
+    scale and protocol have, or weights of the user's own, carry this label, so that they are never
+    taken for the main ones. Options that the run does not read (None after the task's ``resolve``)
+    do not count.
+
+    Returns:
+        For instance ``coupling=joint, score=emitted``.
+    """
+    expected = _defaults(config)
+    parts = []
+    for section in ("task", "method", "model", "dataset", "group"):
+        chosen = _flatten(deciding(getattr(config, section), unless="undeclared"))
+        standard = _flatten(expected.get(section, {}))
+        # The keys of a data set and of a model may have the same names.
+        prefix = f"{section}." if section in ("dataset", "model") else ""
+        parts += [
+            f"{prefix}{key}={value}"
+            for key, value in chosen.items()
+            if value is not None and value != standard.get(key, value if value == [] else None)
+        ]
+    checkpoint = getattr(config.model, "checkpoint", None)
+    if checkpoint is not None:
+        parts.append(f"checkpoint={file_digest(Path(checkpoint))[:8]}")
+    return ", ".join(parts)
+
+
+def _defaults(config: AnyConfig) -> dict[str, Any]:
+    """Return the sections of a configuration as the files in ``conf/`` give them."""
+    task, method = config.task.name, config.method.name
+    sections = {
+        "task": read(f"task/{task}"),
+        "method": read(f"method/{method}"),
+        "model": read(f"model/{config.model.name}"),
+        "dataset": read(f"dataset/{config.dataset.name}"),
+        "group": read(f"group/{config.group.name}"),
+    }
+    merged = OmegaConf.merge(
+        sections,
+        read(f"task_scale/{task}_{config.scale.name}"),
+        read(f"task_protocol/{task}_{config.protocol.name}"),
+        read(f"task_method/{task}_{method}"),
+        read(f"task_model/{task}_{config.model.name}"),
+        read(f"task_protocol_method/{task}_{config.protocol.name}_{method}"),
+    )
+    plain = OmegaConf.to_container(merged, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

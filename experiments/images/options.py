@@ -1,0 +1,88 @@
+"""The configuration section of an image data set; values are in conf/dataset/."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from experiments.frame.fields import PRECISIONS, at_least, between, how, of_machine, one_of
+
+KINDS = ("cifar10", "cifar100", "folder", "imagenet_v2", "pictograms")
+ALPHABETS = ("letters", "symbols")
+
+
+def _count(minimum: int) -> Any:
+    """Declare a whole number that only pictograms have, with its least value."""
+    return field(default=None, metadata={"minimum": minimum})
+
+
+@dataclass
+class ImageDataset:
+    """A data set of labelled square colour images, with a training and a test split.
+
+    Attributes:
+        name: Of the data set.
+        task: The tasks that use it.
+        kind: What the files are: CIFAR as parquet or binary files, a folder of images per class,
+            ImageNet-V2 with its numbered folders or its archive, or pictograms, which are drawn and
+            need no files.
+        root: The folder that holds the data. None: ``data/<name>`` under the current directory, or
+            for CIFAR the cache of the hub, or a download.
+        classes: Number of classes.
+        size: Height and width in pixels.
+        groups: The groups that act.
+        alphabet: Of pictograms: what is drawn.
+        per_class_train: Of pictograms: training images of each class.
+        per_class_test: Of pictograms: test images of each class.
+        seed: Of pictograms: seed of all images, apart from the run's seed.
+        prompts: Templates of CLIP's captions, one of those in conf/prompts/ or a file.
+        class_names: A file that names the classes for CLIP, a line each; ``imagenet`` stands for
+            the 1000 curated names. None: as the data name them.
+        key: What the user types before ``.root``, for messages.
+    """
+
+    name: str = MISSING
+    task: list[str] = field(default=MISSING, metadata={"how": True})
+    kind: str = one_of(*KINDS)
+    root: str | None = how(None)
+    classes: int = at_least(2)
+    size: int = at_least(8)
+    groups: list[str] = field(default=MISSING, metadata={"how": True})
+    alphabet: str | None = field(default=None, metadata={"choices": ALPHABETS})
+    per_class_train: int | None = _count(1)
+    per_class_test: int | None = _count(1)
+    seed: int | None = _count(0)
+    prompts: str | None = None
+    class_names: str | None = None
+    key: str = how("dataset")
+
+
+@dataclass
+class TrainingRecipe:
+    """How a network is trained on upright images by the suite itself.
+
+    Attributes:
+        dataset: The data set to learn from.
+        root: As ``dataset.root``, of that data set.
+        epochs: Passes over its training images.
+        batch_size: Images of a step.
+        learning_rate: The highest, after a linear warm-up and before a cosine to zero.
+        warmup: Share of the steps.
+        weight_decay: Of the optimiser.
+        crop: Largest random shift, in pixels.
+        mirror: Whether half of the images are mirrored.
+        precision: Of matrix products.
+    """
+
+    dataset: str = MISSING
+    root: str | None = how(default=None)
+    epochs: int = at_least(1)
+    batch_size: int = at_least(1)
+    learning_rate: float = at_least(0, above=True)
+    warmup: float = between(0, 1, below=True)
+    weight_decay: float = at_least(0)
+    crop: int = at_least(0)
+    mirror: bool = MISSING
+    precision: str = of_machine(*PRECISIONS)

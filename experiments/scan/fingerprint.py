@@ -1,0 +1,128 @@
+"""What decides the numbers of each stage of SCAN, as plain data; it names the runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.frame.fields import given
+from experiments.frame.files import sha256
+from experiments.frame.stages import built_on
+from experiments.frame.variant import deciding, variant
+from experiments.scan.options import ScanGroup, load_group
+
+if TYPE_CHECKING:
+    from experiments.scan.options import ScanConfig
+
+#: The result version of every stage: raised whenever a change of code alters its numbers. What a
+#: stage builds on is part of its identity, version included, so nothing keeps rows of an old one.
+VERSIONS = {"pretrain": 1, "lambda": 1, "finetune": 2, "evaluate": 2}
+#: The options in which the text and the authors' code differ.
+OPTIONS = ("coupling", "selection", "score", "space", "validation", "word_bias")
+
+
+def pretrain_identity(config: ScanConfig) -> dict[str, Any]:
+    """Return what decides the pretrained model: data, architecture, recipe, seed, back end.
+
+    The two back ends do the same mathematics, but training amplifies their last bits.
+    """
+    settings = config.task.pretrain
+    made: dict[str, Any] = {"recipe": deciding(settings), "backend": settings.backend}
+    if config.model.checkpoint is not None:
+        made = {"checkpoint": sha256(Path(config.model.checkpoint))}
+    if config.model.equivariant:
+        made |= {"group": group_identity(config.group), "word_bias": config.task.word_bias}
+    return {
+        "dataset": config.dataset.name,
+        "seed": config.seed,
+        "max_commands": config.task.max_commands,
+        "model": {k: v for k, v in deciding(config.model).items() if v is not None},
+        **made,
+    }
+
+
+def group_identity(group: ScanGroup) -> dict[str, Any]:
+    """Return what decides how a group acts; of a product, how its factors act."""
+    factors = [deciding(load_group(name)) for name in group.factors]
+    return deciding(group) | {"factors": factors}
+
+
+def lambda_identity(config: ScanConfig) -> dict[str, Any]:
+    """Return what decides the network lambda: the model that it weighs, its recipe, the space."""
+    return {
+        "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
+        "method": deciding(config.method),
+        "group": group_identity(config.group),
+        "space": config.task.space,
+    }
+
+
+def finetune_identity(config: ScanConfig) -> dict[str, Any]:
+    """Return what decides a fine-tuned model: where it starts, the objective, the recipe."""
+    task, settings = config.task, config.task.finetune
+    rate = {"rate": None, "rates": None, "learning_rate": learning_rate(config)}
+    recipe = deciding(settings) | rate
+    options = {name: getattr(task, name) for name in ("coupling", "space", "score")}
+    return {
+        "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
+        **_weighted_by(config),
+        "method": deciding(config.method),
+        "group": group_identity(config.group),
+        "options": {name: value for name, value in options.items() if value is not None},
+        "recipe": {name: value for name, value in recipe.items() if value is not None},
+        "backend": task.pretrain.backend,
+    }
+
+
+def learning_rate(config: ScanConfig) -> float:
+    """Return the learning rate of fine-tuning: a number, or that of a source for the data set."""
+    settings = given(config.task.finetune)
+    if settings.learning_rate is not None:
+        return float(settings.learning_rate)
+    return float(settings.rates[given(settings.rate)][config.dataset.name])
+
+
+def error_group(config: ScanConfig) -> ScanGroup:
+    """Return the group for which the equivariance error is measured: the data set's if none."""
+    trivial = config.group.name == "trivial"
+    group: ScanGroup = load_group(config.dataset.symmetry) if trivial else config.group
+    return group
+
+
+def evaluate_identity(config: ScanConfig) -> dict[str, Any]:
+    """Return what decides an evaluation: its model, the method, and the options it reads."""
+    options = {name: getattr(config.task, name) for name in OPTIONS}
+    tuned = config.task.finetune is not None
+    return {
+        "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
+        **(
+            {"finetuned_by": built_on(VERSIONS["finetune"], finetune_identity(config))}
+            if tuned
+            else {}
+        ),
+        **_weighted_by(config),
+        "method": deciding(config.method),
+        "group": group_identity(config.group),
+        "error_group": group_identity(error_group(config)),
+        "options": {name: value for name, value in options.items() if value is not None},
+        "variant": variant(config),
+        "protocol": config.protocol.name,
+        "scale": config.scale.name,
+    }
+
+
+def _weighted_by(config: ScanConfig) -> dict[str, Any]:
+    if config.method.name != "lambda_equitune":
+        return {}
+    return {"weighted_by": built_on(VERSIONS["lambda"], lambda_identity(config))}
+
+
+def pretrain_label(config: ScanConfig) -> str:
+    """Return the readable part of the name of a model's run."""
+    return f"{config.dataset.name}-{config.model.name}-seed{config.seed}"
+
+
+def evaluate_label(config: ScanConfig) -> str:
+    """Return the readable part of the name of a method's run."""
+    group, method = config.group.name, config.method.name
+    return f"{config.dataset.name}-{config.model.name}-{group}-{method}-seed{config.seed}"

@@ -1,0 +1,220 @@
+"""Stage ``lambda``: a network weighs the views of a command (ours; the paper has none for SCAN).
+
+The network reads the encoder's last state of gx and is trained on the training pairs with the
+sequence-to-sequence model frozen: it maximises the likelihood of the targets under Eq. 4, with the
+branches teacher forced. A test command never enters; but its orbit does, because the swap of "run
+twice" is "jump twice": the network can learn which of the two the model understands.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+import equitune
+from experiments.frame.fields import given
+from experiments.lambdas import Gain, build_net, compare
+from experiments.scan.data import (
+    EOS,
+    Corpus,
+    WordActions,
+    generator,
+    load_data,
+    word_actions,
+)
+from experiments.scan.nets.model import EncoderDecoder
+from experiments.scan.pretrain import load_model
+
+if TYPE_CHECKING:
+    from experiments.frame.options import LambdaNetConfig
+    from experiments.frame.records import Run
+    from experiments.scan.options import ScanConfig
+
+NET = "lambda.safetensors"
+_ORDER = 10
+_BOOTSTRAP = 11
+#: Resamples of the bootstrap interval.
+RESAMPLES = 2000
+
+
+class Views(NamedTuple):
+    """What the frozen model says of the orbits of a corpus, teacher forced and carried back.
+
+    Attributes:
+        features: Encoder's last state of gx, [G, N, F].
+        log_probs: Of each next word, g^-1 M(gx), [G, N, T, V].
+        targets: The true words, [N, T].
+        counted: True up to and including the target's end, [N, T].
+    """
+
+    features: Float[Tensor, "group pairs width"]
+    log_probs: Float[Tensor, "group pairs steps words"]
+    targets: Int[Tensor, "pairs steps"]
+    counted: Bool[Tensor, "pairs steps"]
+
+    def take(self, rows: Tensor) -> Views:
+        """Return the views of some pairs."""
+        return Views(
+            self.features[:, rows], self.log_probs[:, rows], self.targets[rows], self.counted[rows]
+        )
+
+
+@torch.no_grad()
+def collect_views(model: EncoderDecoder, corpus: Corpus, actions: WordActions) -> Views:
+    """Run the frozen model once over the orbits of a corpus.
+
+    Args:
+        model: The pretrained model, in evaluation mode.
+        corpus: Pairs of commands and targets.
+        actions: The group's action on words.
+    """
+    order, steps = actions.commands.group.order, max(len(target) for target in corpus.targets)
+    features = torch.zeros(order, len(corpus), 2 * model.hidden)
+    log_probs = torch.zeros(order, len(corpus), steps, model.out_words)
+    targets = torch.full((len(corpus), steps), EOS)
+    counted = torch.zeros(len(corpus), steps, dtype=torch.bool)
+    for batch in corpus.batches():
+        size = batch.targets.shape[1]
+        commands = actions.commands.orbit(batch.commands).flatten(0, 1).to(model.device)
+        words = actions.words.orbit(batch.targets).flatten(0, 1).to(model.device)
+        scores = model.forward_teacher(commands, words).cpu()
+        scores = scores.reshape(order, len(batch.rows), size, -1)
+        hidden = model.encode(commands).hidden.cpu()
+        features[:, batch.rows] = hidden.reshape(order, len(batch.rows), -1)
+        log_probs[:, batch.rows, :size] = actions.distributions.undo(scores)
+        targets[batch.rows, :size] = batch.targets
+        ends = batch.targets == EOS
+        counted[batch.rows, :size] = ends.cumsum(dim=1) - ends.to(torch.int64) == 0
+    return Views(features, log_probs, targets, counted)
+
+
+def negative_log_likelihood(
+    views: Views, weights: Float[Tensor, "group pairs"] | None, space: str
+) -> Float[Tensor, " pairs"]:
+    """Return -log p(target | command) of the averaged model, in nats per command.
+
+    Args:
+        views: The branches' distributions.
+        weights: lambda(gx), [G, N]; None is uniform.
+        space: ``probabilities`` averages them; ``log_probabilities`` and ``logits`` average those,
+            and the result is normalised over the words again.
+    """
+    true_words = views.targets[..., None]
+    if space == "probabilities":  # of the true words alone, as nothing is normalised again
+        true = views.log_probs.gather(-1, true_words.expand(len(views.log_probs), -1, -1, -1))
+        mean = equitune.average(true.squeeze(-1).double().exp(), weights)
+        chosen = mean.clamp_min(torch.finfo(torch.float64).tiny).log()
+    else:
+        combined = equitune.average(views.log_probs.double(), weights).log_softmax(dim=-1)
+        chosen = combined.gather(-1, true_words).squeeze(-1)
+    return -(chosen * views.counted).sum(dim=-1)
+
+
+def train_lambda(
+    views: Views, config: LambdaNetConfig, space: str, seed: int
+) -> equitune.LambdaNet:
+    """Train the network lambda on the views of the training pairs.
+
+    Args:
+        views: From :func:`collect_views` on the training pairs.
+        config: EncoderDecoder, optimiser (Adam), steps and batch size.
+        space: The space of the average.
+        seed: Of initialisation, dropout and the order of pairs.
+
+    Returns:
+        The network, in evaluation mode.
+    """
+    order = generator(seed, _ORDER)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = build_net(views.features.shape[-1], config)
+        optimiser = torch.optim.Adam(
+            net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        budget = config.budget()
+        for _ in range(budget.steps):
+            rows = torch.from_numpy(order.integers(0, views.targets.shape[0], budget.batch_size))
+            batch = views.take(rows)
+            loss = negative_log_likelihood(batch, net(batch.features), space).mean()
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+    return net.eval()
+
+
+@torch.no_grad()
+def held_out_gain(views: Views, net: equitune.LambdaNet, space: str, seed: int) -> Gain:
+    """Compare learned with uniform weights on pairs that neither network has seen, pair by pair."""
+    learned = negative_log_likelihood(views, net(views.features), space).numpy()
+    uniform = negative_log_likelihood(views, None, space).numpy()
+    return compare(learned, uniform, generator(seed, _BOOTSTRAP), RESAMPLES)
+
+
+@dataclass(frozen=True)
+class CommandWeights:
+    """lambda(gx) of transformed commands.
+
+    Attributes:
+        model: The pretrained model, frozen, whose encoder gives the features.
+        net: The network.
+    """
+
+    model: EncoderDecoder
+    net: equitune.LambdaNet
+
+    @torch.no_grad()
+    def __call__(self, commands: Int[Tensor, "rows length"]) -> Float[Tensor, " rows"]:
+        """Return the weights of commands of equal length."""
+        weights: Tensor = self.net(self.model.encode(commands).hidden)
+        return weights
+
+    def to(self, device: torch.device) -> CommandWeights:
+        """Move both networks to a device."""
+        return CommandWeights(self.model.to(device), self.net.to(device))
+
+    def of_corpus(self, corpus: Corpus, actions: WordActions) -> Float[Tensor, "group commands"]:
+        """Return the weights of a corpus's orbits, in its order."""
+        order = actions.commands.group.order
+        weights = torch.zeros(order, len(corpus))
+        for batch in corpus.batches():
+            orbit = actions.commands.orbit(batch.commands)
+            weights[:, batch.rows] = self(orbit.flatten(0, 1)).reshape(order, -1)
+        return weights
+
+
+def weigh(config: ScanConfig, run: Run) -> None:
+    """Train lambda on the training pairs and compare it with uniform weights on held-out pairs."""
+    model = load_model(config, run)
+    data = load_data(config.dataset.name, config.seed, config.task.max_commands)
+    actions = word_actions(config.group)
+    settings, space = config.method.lambda_net, given(config.task.space)
+    assert settings is not None
+    net = train_lambda(collect_views(model, data.train, actions), settings, space, config.seed)
+    held_out = collect_views(model, data.validation.without(data.train), actions)
+    gain = held_out_gain(held_out, net, space, config.seed)
+    gain.write(run, "nll")
+    run.fact("device", "cpu")
+    run.save(NET, net.state_dict(), dataclasses.asdict(settings))
+
+
+def load_weights(config: ScanConfig, run: Run, model: EncoderDecoder) -> CommandWeights:
+    """Return lambda from the run that trained it, on the features of the pretrained model.
+
+    Args:
+        config: The configuration.
+        run: The run in progress, which needs lambda.
+        model: The pretrained model; it is copied.
+    """
+    finished = run.need("lambda")
+    tensors, _ = finished.tensors(NET)
+    settings = config.method.lambda_net
+    assert settings is not None
+    net = build_net(2 * model.hidden, settings)
+    net.load_state_dict(tensors)
+    return CommandWeights(copy.deepcopy(model).eval(), net.eval())
