@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from experiments.frame.rows import METHODS, PROTOCOLS, SCALES
+from experiments.frame.methods import METHODS
+from experiments.frame.rows import PROTOCOLS, SCALES
 from scripts._claims import KINDS, Choice, Claim, Comparison, Filter, Paper, Term
 from scripts._claims_statistics import UNITS
 from scripts._rows import KEY_COLUMNS
@@ -239,7 +240,7 @@ def _check_columns(names: Any, place: str) -> None:
     _check_names([name for name in names if name], COLUMNS, "column", place)
 
 
-def _check_names(names: Sequence[str], allowed: Sequence[str], what: str, place: str) -> None:
+def _check_names(names: Sequence[str], allowed: Collection[str], what: str, place: str) -> None:
     for name in names:
         if name not in allowed:
             raise ValueError(f"{place}: unknown {what} {name!r}; choose from {', '.join(allowed)}")

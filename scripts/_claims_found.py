@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from experiments.frame.methods import EQUITUNE
 from scripts._claims import Claim, Comparison, Term
 from scripts._claims_rows import Key, Number, claim_rows, numbers, term_rows
 from scripts._claims_statistics import UNPAIRED, Found, paired
 
-_EQUITUNE = ("equitune",)
+_EQUITUNE = (EQUITUNE,)
 
 
 class Differences:

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from experiments.frame.methods import LAMBDA_EQUITUNE, METHODS, PAPERS
 from scripts._cells import NOT_REPORTED, format_reported
 from scripts._measures import NUMBER_HEADERS
 from scripts._options import Options
-from scripts._panels import BLACK, BLUE, GREEN, ORANGE
-from scripts._results import Results, select
+from scripts._results import Results, own_groups, select
 
 ACCURACY = "top1_accuracy"
-PRETRAINED, LAMBDA = "pretrained", "lambda_equitune"
+LAMBDA = LAMBDA_EQUITUNE
 # The paper's models, in its order, and ours.
 MODELS = ("RN50", "RN101", "ViT-B-32", "ViT-B-16")
 OURS = "SmallCLIP"
@@ -36,7 +36,7 @@ OURS_NOTE = (
     "training images"
 )
 # Of the methods; pretrained bars have further ones.
-COLOURS = {PRETRAINED: BLACK, "equitune": BLUE, "equizero": ORANGE, LAMBDA: GREEN}
+COLOURS = {name: METHODS[name].colour for name in PAPERS}
 _TRAINED = r"(?:^|, )training=image_encoder(?=, |$)"
 
 
@@ -67,8 +67,7 @@ def in_own_group(rows: pd.DataFrame) -> pd.Series[bool]:
     Returns:
         Whether `group` is `trivial` for pretrained, else `transform`.
     """
-    group = rows["transform"].where(rows["method"] != PRETRAINED, "trivial")
-    return rows["group"] == group
+    return rows["group"] == own_groups(rows, rows["transform"])
 
 
 def reported_rows(results: Results, artefacts: str | Sequence[str]) -> pd.DataFrame:

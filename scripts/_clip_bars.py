@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.frame.rows import METHODS
+from experiments.frame.methods import EQUITUNE, EQUIZERO, PAPERS, PRETRAINED, own_group
 from scripts._clip import (
     ACCURACY,
     COLOURS,
     LAMBDA,
     MODELS,
-    PRETRAINED,
     in_order,
     in_own_group,
     reported_rows,
@@ -44,7 +43,7 @@ class Way(NamedTuple):
     @property
     def group(self) -> str:
         """The group, as rows name it."""
-        return "trivial" if self.method == PRETRAINED else self.transform
+        return own_group(self.method, self.transform)
 
     @property
     def label(self) -> str:
@@ -59,14 +58,12 @@ BAR_COLOURS = {
     **dict(
         zip((way.label for way in _DROPS), (PURPLE, VERMILION, COLOURS[PRETRAINED]), strict=True)
     ),
-    **{Way(method, "rot90").label: COLOURS[method] for method in METHODS if method != PRETRAINED},
+    **{Way(method, "rot90").label: COLOURS[method] for method in PAPERS if method != PRETRAINED},
 }
 
 
 def _compared(transform: str, *methods: str) -> tuple[Way, ...]:
-    return tuple(
-        Way(method, transform) for method in (PRETRAINED, "equitune", "equizero", *methods)
-    )
+    return tuple(Way(method, transform) for method in (PRETRAINED, EQUITUNE, EQUIZERO, *methods))
 
 
 class Study(NamedTuple):
@@ -106,7 +103,7 @@ STUDIES = {
         "Figure 7: zero-shot pretrained CLIP on transformed CIFAR-100",
         Preset(MODELS),
         ("figure7",),
-        {"pretrained": _DROPS},
+        {PRETRAINED: _DROPS},
     ),
     "figure8": Study(
         "Figure 8: zero-shot CLIP on transformed CIFAR-100",

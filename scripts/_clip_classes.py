@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from experiments.frame.methods import EQUIZERO
 from scripts._captions import commands
 from scripts._cells import EN_DASH, MISSING, format_number, over_seeds, span
 from scripts._clip import (
@@ -32,7 +33,7 @@ from scripts._tables import Block, ColumnGroup, Table
 
 NAME = "clip_classes"
 METRIC = "class_over_equitune"
-COMPARED = ("equizero", LAMBDA)
+COMPARED = (EQUIZERO, LAMBDA)
 SHOWN = 5
 # Decimal fractions are inexact in binary: a mean this near to zero is even.
 _SLACK = 1e-9

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from experiments.frame.rows import METHODS
+from experiments.frame.methods import PAPERS
 from scripts._bars import Bar, BarLook, BarPanel, draw_bars
 from scripts._captions import commands
 from scripts._cells import EN_DASH, MISSING, span
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
 UNITS = "Top-1 accuracy in percent, mean (spread) [interval] over n seeds"
-BEYOND_NOTE = "lambda_equitune stands in no such figure of the paper; it is shown where it has rows"
+BEYOND_NOTE = f"{LAMBDA} stands in no such figure of the paper; it is shown where it has rows"
 BARS_NOTE = (
     "error bars: one spread to each side, and for a single seed the interval; diamonds: the number "
     "of the same bar in the paper"
@@ -119,7 +119,7 @@ def _digest(name: str, arms: Sequence[Arm], rows: pd.DataFrame, options: Options
 
 def _lines(study: Study, arm: Arm) -> Iterator[tuple[str, ...]]:
     """Make the lines of a model, one per method; what no panel has is a dash."""
-    for method in METHODS:
+    for method in PAPERS:
         ways = [Way(method, transform) for transform in study.transforms]
         found = [arm.bars.get(way) for way in ways]
         wanted = [way in study.ways for way in ways]

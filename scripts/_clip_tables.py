@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.frame.rows import METHODS
+from experiments.frame.methods import EQUITUNE, PAPERS, own_group
 from scripts._captions import commands
 from scripts._cells import EN_DASH, MISSING, format_summary, span
 from scripts._clip import (
@@ -18,7 +18,6 @@ from scripts._clip import (
     LAMBDA,
     OURS,
     OURS_NOTE,
-    PRETRAINED,
     in_order,
     in_own_group,
     result_rows,
@@ -83,7 +82,7 @@ class Way(NamedTuple):
     @property
     def is_own(self) -> bool:
         """Whether the transforms are those of the group; pretrained has none of its own."""
-        return self.group == ("trivial" if self.method == PRETRAINED else self.transform)
+        return self.group == own_group(self.method, self.transform)
 
 
 def own_ways(transform: str, dataset: str) -> list[Way]:
@@ -97,8 +96,8 @@ def own_ways(transform: str, dataset: str) -> list[Way]:
         The methods, pretrained first.
     """
     return [
-        Way(transform, "trivial" if method == PRETRAINED else transform, method)
-        for method in METHODS
+        Way(transform, own_group(method, transform), method)
+        for method in PAPERS
         if method != LAMBDA or dataset not in TEST_ONLY
     ]
 
@@ -210,7 +209,7 @@ def _line(way: Way, rows: pd.DataFrame, options: Options) -> tuple[str, ...]:
         *way,
         _plain(upright),
         format_measure(accuracy),
-        EN_DASH if way.method == "equitune" else format_measure(over, signed=True),
+        EN_DASH if way.method == EQUITUNE else format_measure(over, signed=True),
         span(number.summary.seeds if number else 0 for number in (upright, accuracy)),
         _plain(find(TOP5, way.transform)),
         _plain(find(CALIBRATION, way.transform)),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from experiments.frame.methods import EQUITUNE, EQUIZERO
 from scripts._captions import commands
 from scripts._cells import EN_DASH, MISSING, NOT_REPORTED, format_number
 from scripts._clip import LAMBDA, MODELS, in_order, reported_rows
@@ -19,7 +20,7 @@ NAME = "table1"
 # The paper's.
 TIMED = (MODELS[0], MODELS[2])
 SECOND = "second encoder"
-WAYS = (("equitune", ""), ("equizero", ""), (LAMBDA, ""), (LAMBDA, SECOND))
+WAYS = ((EQUITUNE, ""), (EQUIZERO, ""), (LAMBDA, ""), (LAMBDA, SECOND))
 SECONDS, RATIO, MEMORY = "inference_seconds", "relative_seconds", "peak_memory_mib"
 _PAPERS = {SECONDS: "inference_seconds_a100_batch32", MEMORY: "gpu_memory_mb_a100_batch32"}
 _UNITS = "Seconds for so many images, and memory in MiB"
@@ -87,7 +88,7 @@ def _line(
         ratio = f"{format_number(found[RATIO], decimals=3)} {format_interval(ends, 3)}"
     # The authors' lambda runs a second encoder.
     theirs = _numbers(select(paper, method=method)) if variant or method != LAMBDA else {}
-    base = _numbers(select(paper, method="equitune")).get(_PAPERS[SECONDS])
+    base = _numbers(select(paper, method=EQUITUNE)).get(_PAPERS[SECONDS])
     seconds = theirs.get(_PAPERS[SECONDS])
     return (
         model,

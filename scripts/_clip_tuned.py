@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.frame.rows import METHODS
+from experiments.frame.methods import PAPERS, PRETRAINED
 from scripts._cells import Summary, over_seeds
-from scripts._clip import ACCURACY, MODELS, OURS, PRETRAINED, in_order, reported_rows, result_rows
+from scripts._clip import ACCURACY, MODELS, OURS, in_order, reported_rows, result_rows
 from scripts._clip_presets import Preset, expected_models, of_data, protocols
 from scripts._options import Options
 from scripts._results import Results, select, step_numbers
 
-TUNED = tuple(method for method in METHODS if method != PRETRAINED)
+TUNED = tuple(method for method in PAPERS if method != PRETRAINED)
 DIVERGED = "diverged_step"
 _CHOSEN = "selected_step"
 # Departures that a figure shows, in panels of their own.

@@ -7,18 +7,15 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from experiments.frame.methods import EQUITUNE, EQUIZERO, LAMBDA_EQUITUNE, METHODS, PRETRAINED
 from scripts._cells import Summary
 from scripts._curves import DASHED, DOTTED, SOLID, LineStyle
 from scripts._options import Options
-from scripts._panels import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION
-from scripts._results import Results, select
+from scripts._panels import PURPLE, VERMILION
+from scripts._results import Results, own_groups, select
 
 ACCURACY = "top1_accuracy"
-EQUIZERO = "equizero"
-GROUPS = {
-    "pretrained": "trivial",
-    **dict.fromkeys(("equitune", EQUIZERO, "lambda_equitune"), "rot90"),
-}
+GROUP = "rot90"
 # Of the figures, by scale; the presets have the first.
 DATASETS = {"paper": "cifar10", "demo": "symbols"}
 # By protocol: equizero's loss where a row names none, and the images that are evaluated.
@@ -61,11 +58,13 @@ class Way(NamedTuple):
 REVERSED, ENTROPY = Way(EQUIZERO, "reversed_max_probability"), Way(EQUIZERO, "entropy")
 # In the order of the legend.
 WAYS = (
-    *(Way("lambda_equitune"), Way("equitune"), Way(EQUIZERO, "max_probability")),
-    *(ENTROPY, REVERSED, Way("pretrained")),
+    *(Way(LAMBDA_EQUITUNE), Way(EQUITUNE), Way(EQUIZERO, "max_probability")),
+    *(ENTROPY, REVERSED, Way(PRETRAINED)),
 )
 _LABELS = [way.label for way in WAYS]
-COLOURS = dict(zip(_LABELS, (GREEN, BLUE, ORANGE, VERMILION, PURPLE, BLACK), strict=True))
+# Of equizero's losses the first has the method's colour.
+COLOURS = {way.label: METHODS[way.method].colour for way in WAYS}
+COLOURS |= {ENTROPY.label: VERMILION, REVERSED.label: PURPLE}
 STYLES: dict[str, LineStyle] = dict(
     zip(_LABELS, (SOLID, SOLID, SOLID, DASHED, DOTTED, DASHED), strict=True)
 )
@@ -128,7 +127,7 @@ def result_rows(results: Results, options: Options, *, trained: bool) -> pd.Data
     """
     rows = select(results.ours, task="cnn", scale=options.scales)
     untrained = rows["variant"].str.contains(_UNTRAINED)
-    rows = rows[(rows["group"] == rows["method"].map(GROUPS)) & (untrained != trained)]
+    rows = rows[(rows["group"] == own_groups(rows, GROUP)) & (untrained != trained)]
     loss = rows["variant"].str.extract(_LOSS, expand=False)
     loss = loss.fillna(rows["protocol"].map(LOSSES)).where(rows["method"] == EQUIZERO, "")
     said = (_LOSS,) if trained else (_LOSS, _UNTRAINED)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from experiments.frame.methods import EQUIZERO
 from experiments.frame.rows import PROTOCOLS
 from scripts._cells import Summary, over_seeds
 from scripts._cnn import (
@@ -14,7 +15,6 @@ from scripts._cnn import (
     COLOURS,
     DATASETS,
     ENTROPY,
-    EQUIZERO,
     IMAGES,
     REVERSED,
     STUDIES,

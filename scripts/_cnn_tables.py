@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from experiments.frame.methods import EQUITUNE
 from scripts._captions import commands
 from scripts._cells import (
     EN_DASH,
@@ -220,7 +221,7 @@ def _zero_shot_line(way: Way, rows: pd.DataFrame) -> tuple[str, ...]:
         _number(numbers.get((ACCURACY, "none", ""))),
         *(_number(numbers.get((ACCURACY, "rot90", view))) for view in _TURNS),
         _estimate(numbers, ACCURACY),
-        EN_DASH if way.method == "equitune" else _estimate(numbers, "over_equitune", signed=True),
+        EN_DASH if way.method == EQUITUNE else _estimate(numbers, "over_equitune", signed=True),
         MISSING if error is None else f"{error:.2g}",
     )
 

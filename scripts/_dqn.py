@@ -6,14 +6,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.frame.rows import METHODS
+from experiments.frame.methods import EQUITUNE, EQUIZERO, METHODS, PAPERS, PRETRAINED
 from scripts._options import Options
-from scripts._panels import BLACK, BLUE, GREEN, ORANGE
-from scripts._results import Results, select, step_numbers
+from scripts._results import Results, own_groups, select, step_numbers
 
-COLOURS = dict(zip(METHODS, (BLACK, BLUE, ORANGE, GREEN), strict=True))
+COLOURS = {name: METHODS[name].colour for name in PAPERS}
 # The methods of the paper, from the worst to the best in its order.
-PAPERS_METHODS = ("pretrained", "equitune", "equizero")
+PAPERS_METHODS = (PRETRAINED, EQUITUNE, EQUIZERO)
 # Scale to the regimes of training that are wanted; rows of the first carry no label.
 REGIMES = {"paper": ("reference", "modern"), "demo": ("demo",)}
 # Seeds of the experiments at the paper's scale in these regimes.
@@ -80,7 +79,7 @@ def result_rows(results: Results, options: Options, departure: str = "") -> pd.D
     chosen = {"scale": options.scales, "dataset": tuple(DATASETS)}
     rows = select(results.ours, **common, **chosen)
     data = {name: rows["dataset"].map(_column(name)) for name in ("group", "metric")}
-    group = data["group"].where(rows["method"] != "pretrained", "trivial")
+    group = own_groups(rows, data["group"])
     label = rows["variant"].str.extract(_VARIANT)
     unnamed = rows["scale"].map({scale: names[0] for scale, names in REGIMES.items()})
     rows = rows.assign(regime=label["regime"].fillna(unnamed))

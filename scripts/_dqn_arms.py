@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 import pandas as pd
 
-from experiments.frame.rows import METHODS
+from experiments.frame.methods import METHODS
 from scripts._captions import commands
 from scripts._cells import MISSING, by_seed
 from scripts._dqn import DATASETS, PAPERS_METHODS, REGIMES, SEEDS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from experiments.frame.methods import EQUITUNE, EQUIZERO, PRETRAINED
 from scripts._cells import summarise
 from scripts._comparison import notes
 from scripts._dots import DotPanel, Dots, draw_dots
@@ -33,7 +34,7 @@ from scripts._statistics import bootstrap_interval
 from scripts._tables import Block, ColumnGroup, Table
 
 # First method minus second.
-DIFFERENCES = (("equitune", "pretrained"), ("equizero", "equitune"), ("equizero", "pretrained"))
+DIFFERENCES = ((EQUITUNE, PRETRAINED), (EQUIZERO, EQUITUNE), (EQUIZERO, PRETRAINED))
 _NOTES = (
     *(ORDER_NOTE, REGIME_NOTE, STEP_NOTE, IDENTITY_NOTE),
     "the paper prints Figure 2 as a picture without numbers, so none stand beside ours",

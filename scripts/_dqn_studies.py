@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from experiments.frame.methods import EQUIZERO
 from scripts._comparison import notes
 from scripts._dqn import REGIME_NOTE, REGIMES, RETURNS, result_rows
 from scripts._dqn_arms import STEP_NOTE, Arm, find_arms, missing_commands, shown_rows
@@ -12,7 +13,7 @@ from scripts._options import Options
 from scripts._results import Results, select
 from scripts._tables import Block, ColumnGroup, Table
 
-METHOD = "equizero"
+METHOD = EQUIZERO
 # How the table names equizero's score, and what of a row's label tells it.
 SCORES = {"softmax": "", "raw": "score=raw"}
 

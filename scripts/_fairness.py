@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.frame.rows import METHODS
+from experiments.frame.methods import EQUITUNE, EQUIZERO, LAMBDA_EQUITUNE, PRETRAINED
 from scripts._cells import EN_DASH
 from scripts._options import Options
 from scripts._results import Results, select
@@ -108,17 +108,16 @@ class Way(NamedTuple):
 WAYS = tuple(
     Way(method, option, short, f"fairness_{arm}")
     for method, option, short, arm in (
-        ("pretrained", "", "pretrained", "plain"),
-        ("equitune", "", "Equi", "equi"),
-        ("equitune", "relaxed", "R-Equi", "r_equi"),
-        ("equizero", "", "Equizero", "equizero"),
-        ("equizero", "relaxed", "R-Equizero", "r_equizero"),
-        ("equizero", "samples", "best of {}", "best_of"),
-        ("lambda_equitune", "", "lambda-Equi", "lambda"),
+        (PRETRAINED, "", PRETRAINED, "plain"),
+        (EQUITUNE, "", "Equi", "equi"),
+        (EQUITUNE, "relaxed", "R-Equi", "r_equi"),
+        (EQUIZERO, "", "Equizero", "equizero"),
+        (EQUIZERO, "relaxed", "R-Equizero", "r_equizero"),
+        (EQUIZERO, "samples", "best of {}", "best_of"),
+        (LAMBDA_EQUITUNE, "", "lambda-Equi", "lambda"),
     )
 )
 PLAIN, LAMBDA = WAYS[0], WAYS[-1]
-assert {way.method for way in WAYS} == {*METHODS}
 
 
 def model_of(name: str) -> Model:

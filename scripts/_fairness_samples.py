@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from experiments.frame.methods import PRETRAINED
 from scripts._cells import MISSING
 from scripts._comparison import notes
 from scripts._fairness import (
@@ -44,7 +45,7 @@ _BY_SHORT = {way.short: way for way in WAYS}
 STUDIES = {
     "table3": Study("EquizeroGPT2", _BY_SHORT["Equizero"]),
     "table4": Study("R-EquizeroGPT2", _BY_SHORT["R-Equizero"]),
-    "table5": Study("GPT2", _BY_SHORT["pretrained"]),
+    "table5": Study("GPT2", _BY_SHORT[PRETRAINED]),
     "table6": Study("EquiGPT2", _BY_SHORT["Equi"]),
     "table7": Study("R-EquiGPT2", _BY_SHORT["R-Equi"]),
 }

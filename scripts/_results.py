@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from experiments.frame.files import sha256
+from experiments.frame.methods import METHODS
 from experiments.frame.record_files import parse_record
 from experiments.frame.rows import COLUMNS, RESULTS, SCALES
 from scripts import _checksums
@@ -184,6 +185,21 @@ def _reported_frame(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(records, columns=list(REPORTED_COLUMNS)).astype(
         {"value": float, "std": float}
     )
+
+
+def own_groups(rows: pd.DataFrame, group: pd.Series[str] | str) -> pd.Series[str]:
+    """Return the group that each row must name to count: the trivial one where a method has none.
+
+    Args:
+        rows: Any rows.
+        group: For each, or for all, the group of the methods that have one.
+
+    Returns:
+        One name per row.
+    """
+    alone = [name for name, method in METHODS.items() if not method.uses_group]
+    groups = pd.Series(group, rows.index) if isinstance(group, str) else group
+    return groups.where(~rows["method"].isin(alone), "trivial")
 
 
 def select(frame: pd.DataFrame, **wanted: str | Sequence[str]) -> pd.DataFrame:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.frame.rows import COLUMNS, METHODS, PROTOCOLS, SCALES
+from experiments.frame.methods import METHODS
+from experiments.frame.rows import COLUMNS, PROTOCOLS, SCALES
 
 # Facts of records before they had `built_on`, that name a run which theirs was built on.
 _BUILT_ON = (
@@ -141,7 +142,7 @@ def read_cells(path: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, s
             raise ValueError(f"{path}:{reader.line_num + 1}: not CSV in UTF-8 ({error})") from None
 
 
-def check_name(text: str, column: str, names: Sequence[str], where: str) -> None:
+def check_name(text: str, column: str, names: Collection[str], where: str) -> None:
     """Refuse a text outside a closed set.
 
     Args:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from experiments.frame.methods import EQUITUNE, EQUIZERO, LAMBDA_EQUITUNE
 from experiments.frame.rows import PROTOCOLS
 from scripts._captions import commands
 from scripts._cells import EN_DASH, MISSING, Summary, format_summary, over_seeds
@@ -34,9 +35,9 @@ DIGEST_STEPS = (0, 1000, 2000, 3000)
 PAPERS_DATASET = "add_jump"
 # Legend, and method of the rows.
 METHODS = {
-    "equizero": "equizero",
-    "equitune": "equitune",
-    "lambda_equitune (ours)": "lambda_equitune",
+    EQUIZERO: EQUIZERO,
+    EQUITUNE: EQUITUNE,
+    f"{LAMBDA_EQUITUNE} (ours)": LAMBDA_EQUITUNE,
 }
 LOOK = Look(
     colours=dict(zip(MODELS, (BLUE, ORANGE, GREEN), strict=True)),

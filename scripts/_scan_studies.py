@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from experiments.frame.rows import METHODS
+from experiments.frame.methods import EQUIZERO, METHODS, PRETRAINED
 from scripts._captions import commands
 from scripts._cells import (
     Summary,
@@ -114,7 +114,7 @@ def groups_table(results: Results, options: Options) -> Table:
 
 def _group_lines(rows: pd.DataFrame, options: Options) -> Iterator[tuple[str, ...]]:
     def order(pair: tuple[str, str]) -> tuple[float, ...]:
-        return METHODS.index(pair[0]), GROUP_SIZES.get(pair[1], math.inf)
+        return [*METHODS].index(pair[0]), GROUP_SIZES.get(pair[1], math.inf)
 
     pairs = [pair for pair, _ in rows.groupby(["method", "group"])]
     for method, group in sorted(pairs, key=order):
@@ -135,7 +135,7 @@ def lengths_table(results: Results, options: Options) -> Table:
         One block per scale; per data set and model one row for each score and one for their
         difference, seed by seed.
     """
-    common = {"protocol": "reference", "method": "equizero"}
+    common = {"protocol": "reference", "method": EQUIZERO}
     rows = select(
         result_rows(results, options, LENGTH_METRICS),
         **common,
@@ -197,7 +197,7 @@ def rates_table(results: Results, options: Options) -> Table:
     """
     rows = select(result_rows(results, options), protocol="reference", dataset=tuple(GROUPS))
     rows = rows[rows["group"] == rows["dataset"].map(GROUPS)]
-    rows = select(rows, method=[method for method in METHODS if method != "pretrained"])
+    rows = select(rows, method=[method for method in METHODS if method != PRETRAINED])
     rows = pd.concat([at_step(select(rows, scale=scale), FINETUNED) for scale in options.scales])
     blocks, shown = [], [rows[:0]]
     for labels, arm in _arms(rows, ("scale", "protocol", "dataset", "model")):

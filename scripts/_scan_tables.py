@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.frame.rows import METHODS, PROTOCOLS
+from experiments.frame.methods import METHODS, PAPERS, PRETRAINED
+from experiments.frame.rows import PROTOCOLS
 from scripts._captions import commands
 from scripts._cells import MISSING
 from scripts._comparison import OUR_HEADERS, PAPER_HEADERS, compared_cells, notes
@@ -86,8 +87,9 @@ def zero_shot_table(name: str, results: Results, options: Options) -> Table:
     """
     model = ZERO_SHOT_MODELS[name]
     lines = [
-        Line((method,), model, method, TRIVIAL if method == "pretrained" else GROUPS, ZERO_SHOT)
-        for method in METHODS
+        Line((method,), model, method, GROUPS if known.uses_group else TRIVIAL, ZERO_SHOT)
+        for method, known in METHODS.items()
+        if method in PAPERS
     ]
     title = f"{_number(name)}: zero-shot accuracy of the {model} on SCAN"
     layout = Layout(name, title, ("method",), lambda protocol: lines)
@@ -110,15 +112,15 @@ def finetuned_table(name: str, results: Results, options: Options) -> Table:
     built_in = f"G-{model}"
     tuned = [
         Line((model, method), model, method, GROUPS, FINETUNED)
-        for method in METHODS
-        if method != "pretrained"
+        for method in PAPERS
+        if method != PRETRAINED
     ]
 
     def lines(protocol: str) -> list[Line]:
         groups = BUILT_IN_GROUPS[protocol]
         return [
-            Line((model, "pretrained"), model, "pretrained", TRIVIAL, ZERO_SHOT),
-            Line((built_in, "pretrained"), built_in, "pretrained", groups, ZERO_SHOT),
+            Line((model, PRETRAINED), model, PRETRAINED, TRIVIAL, ZERO_SHOT),
+            Line((built_in, PRETRAINED), built_in, PRETRAINED, groups, ZERO_SHOT),
             *tuned,
         ]
 

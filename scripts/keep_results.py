@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.frame.files import is_plain_name
+from experiments.frame.methods import METHODS
 from experiments.frame.record_files import parse_record
-from experiments.frame.rows import COLUMNS, METHODS, PROTOCOLS, SCALES
+from experiments.frame.rows import COLUMNS, PROTOCOLS, SCALES
 from experiments.frame.terminal import run_program
 from scripts import _checksums
 from scripts._results import finished_runs

@@ -18,6 +18,7 @@ from experiments.clip.train_lambda import load_lambda
 from experiments.clip.training_data import as_evaluated, load_text
 from experiments.estimates import estimate
 from experiments.frame.machine import choose_device, ieee_float32
+from experiments.frame.methods import EQUITUNE
 from experiments.images.arrays import encode_png
 from experiments.images.equivariance import checked, equivariance_error
 from experiments.images.extraction import Orbits, shuffled
@@ -68,7 +69,7 @@ def evaluate(config: ClipConfig, run: Run) -> None:
         run.row("selected_step", tuned.chosen, split="test")
         after = tuned.at(tuned.chosen)
         _measure(config, run, scorer, chosen)
-    if config.method.name == "lambda_equitune":
+    if config.method.entry.needs_net:
         _write_shares(config, run, scorer, Stored(features, config.group.name, "none"))
     device = choose_device(config.device)
     whole = _Whole(after, before, make_action(config.group.name), scorer).to(device)
@@ -87,7 +88,7 @@ def _measure(config: ClipConfig, run: Run, scorer: Scorer, features: Orbits) -> 
     with as_evaluated(config, scorer):
         found = outcomes(scorer, images)
     shown, transform = _average(config, found), config.task.transform
-    learns = config.method.name == "lambda_equitune" or config.task.training != "none"
+    learns = config.method.entry.needs_net or config.task.training != "none"
     if not learns or transform == config.group.name:
         # What was learned depends on the transform, which this row does not tell.
         upright = found.top1[0]
@@ -101,7 +102,7 @@ def _measure(config: ClipConfig, run: Run, scorer: Scorer, features: Orbits) -> 
     error = calibration_error(found.confidence.flatten(), found.top1.flatten())
     run.row("calibration_error", error, **columns)
     run.row("cross_entropy", float(shown.cross_entropy.mean()), **columns)
-    if config.method.name != "equitune":
+    if config.method.name != EQUITUNE:
         _compare(config, run, scorer, features, shown)
 
 

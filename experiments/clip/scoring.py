@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import equitune
-from experiments.frame.fields import given
-from experiments.frame.rows import check_method
+from experiments.frame.methods import Parts
 from experiments.images.views import make_action
 
 if TYPE_CHECKING:
@@ -140,31 +139,23 @@ def make_scorer(
         config: The configuration, checked.
         classifier: The captions' embeddings.
         own_scale: The model's own scale.
-        net: Of lambda_equitune, lambda.
+        net: Lambda, of a method that has one.
 
     Raises:
-        ValueError: If there is no such method.
+        ValueError: If the method needs a part that is not given.
     """
-    task, method = config.task, config.method.name
-    check_method(method)
+    task, method = config.task, config.method.entry
     group = make_action(config.group.name).group
     scale = own_scale if task.scale is None else task.scale
     make = partial(Scorer, classifier=classifier, scale=scale, space=task.space)
-    if method == "pretrained":
-        return make(equitune.Identity(group))
-    if method == "equitune":
-        return make(equitune.Uniform())
-    if method == "lambda_equitune":
-        assert net is not None
-        if task.lambda_as == "temperature":
-            return make(equitune.Uniform(), temperature=net)
-        return make(equitune.Learned(net))
+    if task.lambda_as == "temperature":
+        return make(equitune.Uniform(), temperature=net)
     if task.maximum == "elementwise":
         return make(Elementwise())
     # Outside fine-tuning no gradient is asked for, and the choice is left empty.
     through = cast("Literal['identity', 'mean'] | None", task.straight_through)
-    rule = equitune.Select(LOSSES[given(task.loss)], straight_through=through, group=group)
-    return make(rule)
+    loss = None if task.loss is None else LOSSES[task.loss]
+    return make(method.weighting(Parts(group, loss, net, straight_through=through)))
 
 
 def learning_loss(

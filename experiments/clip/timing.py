@@ -20,6 +20,7 @@ from experiments.clip.scoring import LOSSES, Scorer
 from experiments.frame.errors import Interrupted
 from experiments.frame.fields import given
 from experiments.frame.machine import choose_device, ieee_float32
+from experiments.frame.methods import LAMBDA_EQUITUNE, METHODS, Parts
 from experiments.frame.progress import progress
 from experiments.images.training import precision
 from experiments.images.views import make_action
@@ -77,13 +78,14 @@ def contenders(config: ClipConfig, device: torch.device) -> list[Contender]:
 
         return classify
 
-    learned = equitune.Learned(net)
-    return [
-        Contender("equitune", "", partial(through, equitune.Uniform())),
-        Contender("equizero", "", partial(through, equitune.Select(LOSSES["similarity"]))),
-        Contender("lambda_equitune", "", partial(through, learned)),
-        Contender("lambda_equitune", SECOND, partial(through, learned, second=True)),
+    parts = Parts(action.group, LOSSES["similarity"], net)
+    once = [
+        Contender(name, "", partial(through, method.weighting(parts)))
+        for name, method in METHODS.items()
+        if method.uses_group
     ]
+    learned = METHODS[LAMBDA_EQUITUNE].weighting(parts)
+    return [*once, Contender(LAMBDA_EQUITUNE, SECOND, partial(through, learned, second=True))]
 
 
 @torch.no_grad()

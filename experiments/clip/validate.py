@@ -10,6 +10,7 @@ from experiments.clip.prompts import templates
 from experiments.external.published import settle, unpin
 from experiments.frame.errors import UserError
 from experiments.frame.fields import check_values
+from experiments.frame.methods import no_lambda
 from experiments.images.pretraining import is_ours, pretraining_data
 from experiments.images.validate import check_group, check_relus
 
@@ -141,14 +142,14 @@ def _check_transform(config: ClipConfig) -> None:
 
 
 def _check_method(config: ClipConfig) -> None:
-    task, method = config.task, config.method.name
+    task, method = config.task, config.method.entry
     check_group(config)
-    if method != "equizero":
+    if not method.needs_loss:
         task.loss = task.maximum = task.straight_through = None
     else:
         for name in ("loss", "maximum", "straight_through"):
             if getattr(task, name) is None:
-                raise UserError(f"method=equizero needs task.{name}")
+                raise UserError(f"method={method.name} needs task.{name}")
         if task.maximum == "elementwise":
             if task.space != "probabilities":
                 raise UserError(
@@ -156,11 +157,11 @@ def _check_method(config: ClipConfig) -> None:
                     "task.space=probabilities or task.maximum=one_view"
                 )
             task.loss = None
-    if method != "lambda_equitune":
+    if not method.needs_net:
         task.lambda_as = task.lambda_dropout = task.lambda_images = task.lambda_relus = None
         return
     if task.lambda_as is None or task.lambda_dropout is None:
-        raise UserError(f"method={method} needs task.lambda_as and task.lambda_dropout")
+        raise UserError(f"method={method.name} needs task.lambda_as and task.lambda_dropout")
     net = config.method.lambda_net
     assert net is not None
     net.budget()
@@ -173,12 +174,12 @@ def _check_method(config: ClipConfig) -> None:
 
 
 def _check_training(config: ClipConfig) -> None:
-    task, method = config.task, config.method.name
+    task, method = config.task, config.method.entry
     tunes = task.training == "image_encoder"
     if config.stage == "finetune" and not tunes:
         raise UserError("stage=finetune needs task.training=image_encoder")
-    if config.stage == "lambda" and method != "lambda_equitune":
-        raise UserError(f"stage=lambda belongs to method=lambda_equitune, not to method={method}")
+    if config.stage == "lambda" and not method.needs_net:
+        raise no_lambda(method)
     if not tunes:
         task.finetune = task.straight_through = task.training_images = None
     elif task.finetune is None:
@@ -188,7 +189,7 @@ def _check_training(config: ClipConfig) -> None:
             f"task.straight_through={task.straight_through}: task.maximum=elementwise has the "
             "gradient of the mean; choose task.straight_through=mean or task.maximum=one_view"
         )
-    if not tunes and method != "lambda_equitune":
+    if not tunes and not method.needs_net:
         task.training_loss = task.shuffle = None
         task.validation = task.selection = None
         return

@@ -15,6 +15,7 @@ from experiments.cnn.pretrain import pretrained_backbone
 from experiments.cnn.probe import HEADS, build_probe, load_state, plan
 from experiments.estimates import estimate
 from experiments.frame.errors import Interrupted, UserError
+from experiments.frame.methods import EQUITUNE
 from experiments.frame.progress import progress
 from experiments.images.equivariance import Remembering, checked, equivariance_error
 from experiments.images.members import MEMBERS
@@ -100,7 +101,7 @@ def _zero_shot(
     probe = Probe(OwnHead(backbone), make_rule(asked.method, group, asked.loss))
     correct = correctness(probe, source).double()
     _write_turns(run, asked.transform, correct, split)
-    if asked.method != "equitune":
+    if asked.method != EQUITUNE:
         # Pretrained has no group of its own: it is compared with the orbit that is stored.
         wide = asked.group if asked.group != "trivial" else source.features.views
         even = Probe(probe.head, equitune.Uniform())

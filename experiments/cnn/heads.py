@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Literal, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 import equitune
-from experiments.frame.rows import check_method
+from experiments.frame.methods import Parts, find_method
 
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
     # The largest probability is increasing in its log-odds, which do not saturate.
@@ -55,29 +56,19 @@ def make_rule(
     """Return how a method combines the views.
 
     Args:
-        method: ``pretrained``, ``equitune``, ``equizero`` or ``lambda_equitune``.
+        method: Its name.
         group: The group.
-        loss: Of equizero, a key of `LOSSES`.
-        straight_through: Of equizero in training, ``mean`` or ``identity``.
-        net: Of lambda_equitune, lambda; it reads the flattened features.
+        loss: A key of `LOSSES`; None for a method that reads no loss.
+        straight_through: Gradients of a choice in training, ``mean`` or ``identity``.
+        net: Lambda, of a method that has one; it reads the flattened features.
 
     Raises:
-        ValueError: If there is no such method.
+        UserError: If there is no such method.
+        ValueError: If the method needs a part that is not given.
     """
-    check_method(method)
-    if method == "pretrained":
-        return equitune.Identity(group)
-    if method == "equitune":
-        return equitune.Uniform()
-    if method == "equizero":
-        assert loss is not None
-        return equitune.Select(
-            LOSSES[loss],
-            straight_through=straight_through,  # type: ignore[arg-type]  # checked by the schema
-            group=group,
-        )
-    assert net is not None
-    return equitune.Learned(net)
+    through = cast("Literal['identity', 'mean'] | None", straight_through)
+    chosen = None if loss is None else LOSSES[loss]
+    return find_method(method).weighting(Parts(group, chosen, net, straight_through=through))
 
 
 class Probe(nn.Module):

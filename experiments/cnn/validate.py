@@ -70,13 +70,13 @@ def _settle_weights(model: CnnModel) -> None:
 
 
 def _check_method(config: CnnConfig) -> None:
-    task, method = config.task, config.method.name
+    task, method = config.task, config.method.entry
     check_group(config)
-    if method != "equizero":
+    if not method.needs_loss:
         task.loss = task.straight_through = None
     elif task.loss is None:
-        raise UserError("method=equizero needs task.loss")
-    if method != "lambda_equitune":
+        raise UserError(f"method={method.name} needs task.loss")
+    if not method.needs_net:
         task.lambda_training = task.lambda_relus = None
         return
     net = config.method.lambda_net
@@ -90,7 +90,7 @@ def _check_method(config: CnnConfig) -> None:
 
 
 def _check_training(config: CnnConfig) -> None:
-    task, method = config.task, config.method.name
+    task, method = config.task, config.method.entry
     if task.training == "none":
         _check_zero_shot(config)
         return
@@ -103,9 +103,9 @@ def _check_training(config: CnnConfig) -> None:
             "task.selection=validation needs held-out images: task.probe.validation above 0, or "
             "task.selection=last"
         )
-    if method == "equizero" and task.straight_through is None:
+    if method.needs_loss and task.straight_through is None:
         raise UserError("task.straight_through is empty; choose from: mean, identity")
-    if method == "lambda_equitune" and task.lambda_training is None:
+    if method.needs_net and task.lambda_training is None:
         raise UserError("task.lambda_training is empty; choose from: joint, separate")
     if is_live(config) and config.device not in ("auto", "cpu"):
         raise UserError(
@@ -115,12 +115,13 @@ def _check_training(config: CnnConfig) -> None:
 
 
 def _check_zero_shot(config: CnnConfig) -> None:
-    task, method = config.task, config.method.name
+    task, method = config.task, config.method.entry
     if config.stage == "probe":
         raise UserError("stage=probe learns the last layers, task.training=none does not")
-    if method == "lambda_equitune":
+    if method.needs_net:
         raise UserError(
-            f"method={method} has lambda to learn; choose task.training=probe or another method"
+            f"method={method.name} has lambda to learn; choose task.training=probe or another "
+            "method"
         )
     if task.batch_norm == "train":
         raise UserError("task.training=none has no batches: choose task.batch_norm=frozen")

@@ -77,7 +77,7 @@ class Evaluation:
             actions = greedy(values)(self.table.observations)
             exact = expected_return(actions, self.table, self.simulator.max_steps)
             row("expected_return", exact, split="test", **columns)
-        if self.config.method.name != "pretrained":
+        if self.config.method.entry.uses_group:
             met = torch.from_numpy(episodes.observations)
             error = equivariance_error(values, self.symmetry, met)
             # NaN: every observation is left as it is by some element, and none counts.
@@ -89,7 +89,7 @@ def evaluate(config: DqnConfig, run: Run) -> None:
     """Measure the return of a method with every kept network."""
     evaluation = Evaluation(config, run)
     nets: dict[int, equitune.LambdaNet] = {}
-    if config.method.name == "lambda_equitune":
+    if config.method.entry.needs_net:
         nets = load_nets(config, run)
         copy_rows(run, "lambda")
     loaded = {step: evaluation.load(weights) for step, weights in networks(config, run).items()}

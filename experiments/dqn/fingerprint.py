@@ -126,7 +126,7 @@ def _acting(config: DqnConfig) -> dict[str, Any]:
 
 
 def _weighted_by(config: DqnConfig) -> dict[str, Any]:
-    if config.method.name != "lambda_equitune":
+    if not config.method.entry.needs_net:
         return {}
     return {"weighted_by": built_on(VERSIONS["lambda"], lambda_identity(config))}
 

@@ -25,6 +25,7 @@ from experiments.dqn.orbits import Orbits, Rows, look, spread
 from experiments.dqn.policy import make_values
 from experiments.dqn.symmetry import Symmetry
 from experiments.dqn.transitions import Visits, action_returns, numpy_values, visit
+from experiments.frame.methods import EQUITUNE
 
 if TYPE_CHECKING:
     from experiments.dqn.options import WeightingData
@@ -155,7 +156,7 @@ class Source:
 
     def uniform(self) -> nn.Module:
         """Return the Q-values of equitune."""
-        return make_values(self.network, self.symmetry, "equitune", None)
+        return make_values(self.network, self.symmetry, EQUITUNE, None)
 
     @torch.no_grad()
     def look(self, states: Float64[np.ndarray, "states state"]) -> Orbits:

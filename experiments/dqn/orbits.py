@@ -56,6 +56,11 @@ def look(
     return Orbits(features.reshape(*shape, -1), symmetry.values.undo(values.reshape(*shape, -1)))
 
 
+def last_hidden(network: nn.Sequential, observations: Float[Tensor, "batch ..."]) -> Tensor:
+    """Return the features that lambda reads, the last hidden layer, [B, F]."""
+    return with_features(network, observations)[0]
+
+
 class LearnedValues(nn.Module):
     """Q-values by lambda-equitune, [B, ...] to [B, A].
 

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 import equitune
 from experiments.dqn.network import build_network
-from experiments.dqn.orbits import LearnedValues
+from experiments.dqn.orbits import LearnedValues, last_hidden
 from experiments.dqn.symmetry import Symmetry
 from experiments.external.weight_files import listed, name_faults, wrong_shapes
 from experiments.frame.errors import UserError
-from experiments.frame.rows import check_method
+from experiments.frame.methods import Kind, Parts, find_method
 
 if TYPE_CHECKING:
     from torch import Tensor as Weights
@@ -39,32 +39,31 @@ def make_values(
     """Make a Q-network equivariant.
 
     Args:
-        network: M, maps observations [B, ...] to Q-values [B, A]; `joined.join` makes one of
+        network: M, maps observations [B, ...] to Q-values [B, A]; `ensemble.join` makes one of
             several.
         symmetry: The group's actions.
-        method: ``pretrained``, ``equitune``, ``equizero`` or ``lambda_equitune``.
-        score: Of equizero, a key of `LOSSES`.
-        net: Of lambda_equitune, lambda, or `joined.Joined` of several; M is then from
-            `network.build_network` or `joined.join`.
+        method: Its name.
+        score: A key of `LOSSES`; None for a method that reads no loss.
+        net: Lambda, or `ensemble.Joined` of several; M is then from
+            `network.build_network` or `ensemble.join`.
 
     Returns:
         A module of the same kind.
 
     Raises:
-        ValueError: If there is no such method.
+        UserError: If there is no such method.
+        ValueError: If the method needs a part that is not given.
     """
-    check_method(method)
-    if method == "lambda_equitune":
+    entry = find_method(method)
+    if entry.kind is Kind.LEARNED_MEAN:
         assert isinstance(network, nn.Sequential) and net is not None
         return LearnedValues(network, symmetry, net).eval()
-    weighting: equitune.Weighting
-    if method == "pretrained":
-        weighting = equitune.Identity(symmetry.group)
-    elif method == "equitune":
-        weighting = equitune.Uniform()
-    else:
-        assert method == "equizero" and score is not None
-        weighting = equitune.Select(LOSSES[score])
+    features = None
+    if entry.needs_net:
+        assert isinstance(network, nn.Sequential)
+        features = partial(last_hidden, network)
+    loss = None if score is None else LOSSES[score]
+    weighting = entry.weighting(Parts(symmetry.group, loss, net, features))
     return equitune.Equivariant(network, symmetry.observations, symmetry.values, weighting).eval()
 
 

@@ -10,6 +10,7 @@ from experiments.dqn.fingerprint import recipe
 from experiments.dqn.options import DqnGroup, Representation
 from experiments.frame.errors import UserError
 from experiments.frame.fields import given
+from experiments.frame.methods import no_lambda, one_view
 
 if TYPE_CHECKING:
     from experiments.dqn.options import DqnConfig
@@ -31,12 +32,12 @@ def resolve(config: DqnConfig) -> None:
             f"protocol={config.protocol.name}: the authors published no code for task=dqn; "
             f"choose protocol={PROTOCOL}"
         )
-    if config.method.name == "pretrained":
+    if not config.method.entry.uses_group:
         config.group = DqnGroup(name="trivial")
     elif config.group.name != "trivial":
         _check_representation(config.group.name, config.dataset.representations)
     _check_recipe(config)
-    if config.method.name != "equizero":
+    if not config.method.entry.needs_loss:
         config.task.score = None
     _check_weighting(config)
     if config.device not in ("auto", "cpu"):
@@ -47,21 +48,19 @@ def resolve(config: DqnConfig) -> None:
 
 def _check_weighting(config: DqnConfig) -> None:
     """Check and complete the settings of lambda-equitune; None where there is none."""
-    task, method = config.task, config.method.name
-    if method != "lambda_equitune":
+    task, method = config.task, config.method.entry
+    if not method.needs_net:
         if config.stage == "lambda":
-            raise UserError(f"stage=lambda needs method=lambda_equitune, not {method}")
+            raise no_lambda(method)
         task.weighting = task.weighting_data = None
         return
     if config.group.name == "trivial":
-        raise UserError(
-            f"method={method} has one view to weigh in group=trivial; choose method=pretrained"
-        )
+        raise one_view(method)
     assert config.method.lambda_net is not None
     config.method.lambda_net.budget()
     for name in ("weighting", "weighting_data"):
         if getattr(task, name) is None:
-            raise UserError(f"method={method} needs task.{name}")
+            raise UserError(f"method={method.name} needs task.{name}")
     data = given(task.weighting_data)
     if task.weighting != "advantage":
         data.horizon = None

@@ -38,7 +38,7 @@ def evaluate(config: FairnessConfig, run: Run) -> None:
     run.need("regard")
     sentences = read_csv(written.folder / SENTENCES)
     copy_rows(run, "regard")
-    if config.method.name == "lambda_equitune":
+    if config.method.entry.needs_net:
         copy_rows(run, "lambda")
     phrases = config.group.phrases[task.prompts]
     table: list[list[Any]] = []

@@ -129,7 +129,7 @@ def generate_identity(config: FairnessConfig) -> dict[str, Any]:
     }
     if task.lists is not None:
         found |= _lists(config) | {"space": task.space}
-    if method == "equizero":
+    if config.method.entry.needs_loss:
         found |= {
             "block": task.block,
             "branches": task.branches,
@@ -138,7 +138,7 @@ def generate_identity(config: FairnessConfig) -> dict[str, Any]:
             "scorer": scorer_identity(config, given(task.scorer)),
             **_masking(config),
         }
-    if method == "lambda_equitune":
+    if config.method.entry.needs_net:
         found["weighed_by"] = built_on(VERSIONS["lambda"], lambda_identity(config))
     return found
 

@@ -18,6 +18,7 @@ from experiments.fairness.train_lambda import load_lambda
 from experiments.fairness.words import Vocabulary, words_without_token
 from experiments.frame.errors import UserError
 from experiments.frame.fields import given
+from experiments.frame.methods import Kind
 from experiments.frame.progress import progress
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _written(config: FairnessConfig, run: Run, prompts: list[Prompt], each: int)
     vocabulary = vocabulary_of(config, language)
     run.fact("moved", [" ".join(map(repr, words)) for words in vocabulary.moved])
     run.fact("dropped", [" ".join(map(repr, words)) for words in vocabulary.dropped])
-    if config.task.relaxed and config.method.name == "equitune":
+    if config.task.relaxed and config.method.entry.kind is Kind.MEAN:
         _note_words_without_token(config, run, language)
     writer = prepared_writer(config, run, language, vocabulary)
     kept, facts = run.resume() or ({}, {"done": 0})
@@ -127,8 +128,8 @@ def prepared_writer(
         judge: The one that equizero asks, where it is at hand.
     """
     options: dict[str, Any] = {}
-    if config.method.name == "equizero":
+    if config.method.entry.needs_loss:
         options["judge"] = judge or judge_of(config, given(config.task.scorer), run)
-    elif config.method.name == "lambda_equitune":
+    elif config.method.entry.needs_net:
         options["net"] = load_lambda(config, run)
     return make_writer(config, language, vocabulary, **options)

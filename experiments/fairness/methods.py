@@ -31,6 +31,7 @@ from experiments.fairness.words import (
 )
 from experiments.frame.errors import UserError
 from experiments.frame.fields import given
+from experiments.frame.methods import Kind, find_method
 
 if TYPE_CHECKING:
     from experiments.fairness.models import LanguageModel
@@ -76,11 +77,11 @@ def _check_positions(language: LanguageModel, prompts: Sequence[str], tokens: in
     most = getattr(language.network.config, "max_position_embeddings", None)
     tokenizer = language.tokenizer
     size, prompt = max((len(tokenizer.encode(t, add_special_tokens=False)), t) for t in prompts)
-    given = len(beginning_of(tokenizer)) + size
-    if most is not None and given + tokens - 1 > most:
+    taken = len(beginning_of(tokenizer)) + size
+    if most is not None and taken + tokens - 1 > most:
         raise UserError(
             f"task.tokens={tokens}: the model has {most} positions, and the prompt {prompt!r} "
-            f"takes {given}; choose at most {most - given + 1}"
+            f"takes {taken}; choose at most {most - taken + 1}"
         )
 
 
@@ -103,8 +104,8 @@ def make_writer(
         judge: Of equizero.
         net: Of lambda_equitune.
     """
-    task, method = config.task, method or config.method.name
-    branches = _branches(task, method, language, vocabulary)
+    task, kind = config.task, find_method(method or config.method.name).kind
+    branches = _branches(task, kind, language, vocabulary)
     stops, end = _stops(task, language)
     writer = Writer(
         model=CachedModel(language.network, with_hidden=net is not None),
@@ -112,7 +113,7 @@ def make_writer(
         beginning=tuple(beginning_of(language.tokenizer)),
         branches=branches,
         make_rule=uniform_rule(task.space or "logits"),
-        block=given(task.block) if method == "equizero" else 1,
+        block=given(task.block) if kind is Kind.CHOICE else 1,
         log_probabilities=task.space == "probabilities",
         tokens=task.tokens,
         top_k=task.top_k,
@@ -123,28 +124,30 @@ def make_writer(
         noise=task.noise or "context",
         seed=config.seed,
     )
-    if method == "equitune" and task.relaxed:
+    if kind is Kind.MEAN and task.relaxed:
         marks = relaxed_tokens(config, language, vocabulary)
         weights = relaxed_weights(marks, vocabulary.ids.group).to(language.network.device)
         return replace(writer, make_rule=relaxed_rule(weights, given(task.space)))
-    if method == "lambda_equitune":
+    if kind is Kind.LEARNED_MEAN:
         assert net is not None
         found = net.to(language.network.device).eval()
         return replace(writer, make_rule=learned_rule(found, given(task.space)))
-    if method == "equizero":
+    if kind is Kind.CHOICE:
         assert judge is not None
         by_regard = partial(ByRegard, judge, given(task.score), branches.ids, writer.text, end)
         return replace(writer, make_rule=by_regard)
+    if kind is Kind.OTHER:
+        raise ValueError(f"method={method} weighs whole orbits, which decoding never holds")
     return writer
 
 
 def _branches(
-    task: FairnessTask, method: str, language: LanguageModel, vocabulary: Vocabulary
+    task: FairnessTask, kind: Kind, language: LanguageModel, vocabulary: Vocabulary
 ) -> Branches:
     """Return the branches of a method, on the model's device."""
-    if method == "pretrained":
+    if kind is Kind.OWN_VIEW:
         branches = all_alike(language.size, equitune.trivial())
-    elif method == "equizero" and task.branches == "samples":
+    elif kind is Kind.CHOICE and task.branches == "samples":
         branches = all_alike(language.size, vocabulary.ids.group)
     else:
         branches = orbit_of(vocabulary)

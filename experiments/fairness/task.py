@@ -20,6 +20,7 @@ from experiments.fairness.options import (
     FairnessTask,
 )
 from experiments.fairness.validate import resolve
+from experiments.frame.methods import Kind
 from experiments.frame.stages import Stage, Task
 
 _STAGES = (
@@ -65,6 +66,7 @@ _STAGES = (
 )
 
 TASK = Task(
+    serves=frozenset(Kind) - {Kind.OTHER},
     name="fairness",
     sections={
         "task": FairnessTask,

@@ -24,6 +24,7 @@ from experiments.fairness.methods import make_writer, vocabulary_of
 from experiments.fairness.models import load_model
 from experiments.frame.errors import UserError
 from experiments.frame.fields import given
+from experiments.frame.methods import PRETRAINED
 from experiments.frame.progress import progress
 from experiments.frame.seeds import derive
 from experiments.lambdas import LAMBDA_SHORTER, Gain, build_net, compare
@@ -142,7 +143,7 @@ def _read_sentences(
 ) -> Tokens:
     """Have the pretrained model write sentences, and read them in all contexts."""
     task = config.task
-    plain = make_writer(config, language, vocabulary, method="pretrained")
+    plain = make_writer(config, language, vocabulary, method=PRETRAINED)
     plain = replace(plain, seed=derive(config.seed, _SENTENCES))
     each = -(-given(task.lambda_sentences) // len(config.dataset.contexts))
     parts: list[Tokens] = []

@@ -11,6 +11,7 @@ from experiments.fairness.source_checks import check_source, check_wanted, unpin
 from experiments.fairness.sources import NETWORKS, wanted_of
 from experiments.frame.errors import UserError, unknown
 from experiments.frame.fields import check_values, given
+from experiments.frame.methods import PRETRAINED, Kind, named, no_lambda
 
 if TYPE_CHECKING:
     from experiments.fairness.options import FairnessConfig
@@ -55,44 +56,43 @@ def _check_prompts(config: FairnessConfig) -> None:
 
 
 def _check_method(config: FairnessConfig) -> None:
-    task, method = config.task, config.method.name
-    if config.model.kind == "sentences" and method != "pretrained":
+    task, method = config.task, config.method.entry
+    if config.model.kind == "sentences" and method.uses_group:
         raise UserError(
-            f"model={config.model.name} has sentences and no network: choose method=pretrained"
+            f"model={config.model.name} has sentences and no network: choose method={PRETRAINED}"
         )
-    if config.protocol.name == "reference" and method in ("equizero", "lambda_equitune"):
+    if config.protocol.name == "reference" and (method.needs_loss or method.needs_net):
         raise UserError(
-            f"protocol=reference: the authors' code has no {method} for language; choose "
+            f"protocol=reference: the authors' code has no {method.name} for language; choose "
             "protocol=paper"
         )
-    if config.stage == "lambda" and method != "lambda_equitune":
-        raise UserError(f"stage=lambda belongs to method=lambda_equitune, not to method={method}")
-    if task.relaxed and method not in ("equitune", "equizero"):
-        raise UserError(
-            f"task.relaxed=true belongs to method=equitune and method=equizero, not to {method}"
-        )
-    if task.relaxed and task.branches == "samples" and method == "equizero":
+    if config.stage == "lambda" and not method.needs_net:
+        raise no_lambda(method)
+    if task.relaxed and (method.needs_net or not method.uses_group):
+        relaxable = named(lambda known: known.uses_group and not known.needs_net)
+        raise UserError(f"task.relaxed=true belongs to method={relaxable}, not to {method.name}")
+    if task.relaxed and task.branches == "samples" and method.needs_loss:
         raise UserError("task.branches=samples has no group, so task.relaxed=true means nothing")
-    if not (task.relaxed and method == "equitune"):
+    if not (task.relaxed and method.kind is Kind.MEAN):
         task.neutral = task.averaged = None
     if task.neutral == "listed":
         read_words(config.dataset.neutral)
-    if method == "pretrained":
+    if not method.uses_group:
         task.forms = task.lists = task.relaxed = task.space = None
-    if method != "equizero":
+    if not method.needs_loss:
         task.block = task.branches = task.score = task.scorer = task.noise = None
     else:
         task.space = None
         for name in ("block", "branches", "score", "scorer", "noise"):
             if getattr(task, name) is None:
-                raise UserError(f"method=equizero needs task.{name}")
+                raise UserError(f"method={method.name} needs task.{name}")
         if task.branches == "samples":
             task.noise = "context"
             task.forms = task.lists = task.relaxed = None
-    if method != "lambda_equitune":
+    if not method.needs_net:
         task.lambda_sentences = None
     elif task.lambda_sentences is None or task.space is None:
-        raise UserError("method=lambda_equitune needs task.lambda_sentences and task.space")
+        raise UserError(f"method={method.name} needs task.lambda_sentences and task.space")
     else:
         assert config.method.lambda_net is not None
         config.method.lambda_net.budget()

@@ -15,6 +15,7 @@ from experiments.frame.conf import CONF, options, owners
 from experiments.frame.errors import UserError, unknown
 from experiments.frame.fields import check_values
 from experiments.frame.machine import multiplies_bfloat16
+from experiments.frame.methods import cannot_serve
 from experiments.frame.options import AnyConfig, RunConfig
 from experiments.frame.tasks import load_task
 
@@ -52,7 +53,10 @@ def load(raw: DictConfig, *, bfloat16: bool | None = None) -> AnyConfig:
     if config.stage not in task.stages:
         raise unknown(f"task={task.name} stage", config.stage, task.stages)
     _check_results(config.results)
-    needs_net = config.method.name == "lambda_equitune"
+    method = config.method.entry
+    if method.kind not in task.serves:
+        raise cannot_serve(task.name, method, task.serves)
+    needs_net = method.needs_net
     if needs_net != (config.method.lambda_net is not None):
         raise UserError(
             f"method={config.method.name} {'needs' if needs_net else 'has no'} method.lambda_net"

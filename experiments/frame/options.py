@@ -15,7 +15,7 @@ from omegaconf import MISSING, OmegaConf
 
 from experiments.frame.errors import UserError
 from experiments.frame.fields import at_least, between, one_of
-from experiments.frame.rows import METHODS
+from experiments.frame.methods import Method, find_method
 
 TaskT = TypeVar("TaskT")
 ModelT = TypeVar("ModelT")
@@ -58,8 +58,13 @@ class LambdaNetConfig:
 class MethodConfig:
     """How the views of an orbit are weighted (Eq. 4)."""
 
-    name: str = one_of(*METHODS)
+    name: str = MISSING
     lambda_net: LambdaNetConfig | None = None
+
+    @property
+    def entry(self) -> Method:
+        """What the suite knows of the method."""
+        return find_method(self.name)
 
 
 @dataclass

@@ -20,16 +20,9 @@ COLUMNS = (
     "metric",
     "value",
 )
-METHODS = ("pretrained", "equitune", "equizero", "lambda_equitune")
 PROTOCOLS = ("reference", "paper")
 SCALES = ("paper", "demo")
 #: The stages whose rows are results; the rows of other stages are curves of what they build on.
 RESULTS = ("evaluate", "timing")
 #: Labels of regard, as metrics of the fairness task name them, in the order of stacked bars.
 LABELS = ("positive", "neutral", "other", "negative")
-
-
-def check_method(method: str) -> None:
-    """Raise ValueError unless there is such a method."""
-    if method not in METHODS:
-        raise ValueError(f"method={method!r} is not known: choose from {', '.join(METHODS)}")

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from experiments.frame.methods import Kind
+
 if TYPE_CHECKING:
     from experiments.frame.options import AnyConfig
 
@@ -56,6 +58,7 @@ class Task:
             are not read) and raises UserError for a combination that makes no sense.
         fetcher: ``module:function`` that brings what a configuration needs from the network into
             the caches; empty if nothing is needed.
+        serves: The kinds of methods that it has code for; by default all.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Task:
     stages: Mapping[str, Stage]
     resolve: Callable[[AnyConfig], None]
     fetcher: str = ""
+    serves: frozenset[Kind] = frozenset(Kind)
 
     def fetch(self, config: AnyConfig) -> None:
         """Bring what a configuration needs from the network into the caches.

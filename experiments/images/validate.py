@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from experiments.frame.errors import UserError
+from experiments.frame.methods import one_view
 from experiments.frame.options import GroupConfig
 
 if TYPE_CHECKING:
@@ -12,18 +13,16 @@ if TYPE_CHECKING:
 
 
 def check_group(config: AnyConfig) -> None:
-    """Give ``pretrained`` the trivial group, which it has whatever was asked for.
+    """Give a method of one view the trivial group, which it has whatever was asked for.
 
     Raises:
         UserError: If lambda has a single view to weigh.
     """
-    method = config.method.name
-    if method == "pretrained":
+    method = config.method.entry
+    if not method.uses_group:
         config.group = GroupConfig(name="trivial")
-    elif config.group.name == "trivial" and method == "lambda_equitune":
-        raise UserError(
-            f"method={method} has one view to weigh in group=trivial; choose method=pretrained"
-        )
+    elif config.group.name == "trivial" and method.needs_net:
+        raise one_view(method)
 
 
 def check_relus(config: AnyConfig) -> None:

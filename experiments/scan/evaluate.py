@@ -41,7 +41,7 @@ def evaluate(config: ScanConfig, run: Run) -> None:
     model = load_model(config, run).to(device)
     data = load_data(config.dataset.name, config.seed, config.task.max_commands)
     weigh = None
-    if config.method.name == "lambda_equitune":
+    if config.method.entry.needs_net:
         weigh = load_weights(config, run, model).to(device)
     # A model that is equivariant by itself is run as it is.
     group = ScanGroup("trivial") if config.model.equivariant else config.group

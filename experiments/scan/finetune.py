@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from experiments.frame.fields import given
+from experiments.frame.methods import Kind
 from experiments.scan.data import ScanData, WordActions, load_data, word_actions
 from experiments.scan.fingerprint import learning_rate
 from experiments.scan.loop import TrainingLoop, draw_stream, part
@@ -73,13 +74,13 @@ def _objective(
 ) -> Objective:
     """Return the objective of a method."""
     space = given(config.task.space)
-    if config.method.name == "equizero":
+    if config.method.entry.kind is Kind.CHOICE:
         score = given(config.task.score)
         return Objective(
             actions.commands, actions.words, combine="select", space=space, score=score
         )
     weights = None
-    if config.method.name == "lambda_equitune":
+    if config.method.entry.needs_net:
         # Lambda stays as it was trained on the frozen model (Section 5.2.1).
         weights = load_weights(config, run, model).of_corpus(data.train, actions)
     return Objective(

@@ -112,7 +112,7 @@ def evaluate_identity(config: ScanConfig) -> dict[str, Any]:
 
 
 def _weighted_by(config: ScanConfig) -> dict[str, Any]:
-    if config.method.name != "lambda_equitune":
+    if not config.method.entry.needs_net:
         return {}
     return {"weighted_by": built_on(VERSIONS["lambda"], lambda_identity(config))}
 

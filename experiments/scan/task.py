@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from experiments.frame.methods import Kind
 from experiments.frame.stages import Stage, Task
 from experiments.scan.fingerprint import (
     VERSIONS,
@@ -18,6 +19,7 @@ from experiments.scan.validate import resolve
 _MODEL_ONLY = ("protocol", "scale", "variant")
 
 TASK = Task(
+    serves=frozenset(Kind) - {Kind.OTHER},
     name="scan",
     sections={"task": ScanTask, "model": ScanModel, "dataset": ScanDataset, "group": ScanGroup},
     stages={

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 import equitune
-from experiments.frame.rows import check_method
+from experiments.frame.methods import Kind, find_method
 from experiments.scan.data import EOS, SOS, Corpus, WordActions, word_actions
 from experiments.scan.nets.model import EncoderDecoder
 from experiments.scan.options import ScanGroup
@@ -91,23 +91,27 @@ def translator(
     Args:
         model: The pretrained model.
         group: The group and its action on words.
-        method: ``pretrained``, ``equitune``, ``equizero`` or ``lambda_equitune``.
+        method: Its name; decoding serves all kinds but `Kind.OTHER`.
         options: Coupling, selection, score and space.
-        weigh: lambda(gx); needed by ``lambda_equitune``.
+        weigh: lambda(gx); of a method that has it.
 
     Raises:
-        ValueError: If there is no such method, or ``pretrained`` is given a group: it has one view.
+        UserError: If there is no such method.
+        ValueError: If it is of another kind, has no lambda where it needs one, or has one view and
+            is given a group.
     """
-    check_method(method)
-    if method == "pretrained" and group.name != "trivial":
-        raise ValueError(f"method=pretrained has one view: give it group trivial, not {group.name}")
-    if method == "lambda_equitune" and weigh is None:
-        raise ValueError("method=lambda_equitune needs lambda, weigh=")
+    entry = find_method(method)
+    if entry.kind is Kind.OTHER:
+        raise ValueError(f"method={method} weighs whole orbits, which decoding never holds")
+    if not entry.uses_group and group.name != "trivial":
+        raise ValueError(f"method={method} has one view: give it group trivial, not {group.name}")
+    if entry.needs_net and weigh is None:
+        raise ValueError(f"method={method} needs lambda, weigh=")
     actions = word_actions(group).to(model.device)
-    if method == "equizero":
+    if entry.kind is Kind.CHOICE:
         return Translator(model, actions, _selection(options), _selection_block(options))
     space = "probabilities" if options.space == "probabilities" else "logits"
-    whole = options.coupling == "apart" and method != "pretrained"
+    whole = options.coupling == "apart" and entry.uses_group
     return Translator(
         model,
         actions,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from experiments.frame.errors import UserError, unknown
 from experiments.frame.fields import given
+from experiments.frame.methods import PRETRAINED, named, no_lambda
 from experiments.scan.fingerprint import OPTIONS
 from experiments.scan.grammar import ACTION_WORDS, COMMAND_WORDS
 from experiments.scan.options import ScanGroup, ScanTask, load_group
@@ -31,7 +32,7 @@ def resolve(config: ScanConfig) -> None:
     _check_pretraining(config)
     if config.model.equivariant:
         config.group = _built_in_group(config)
-    elif config.method.name == "pretrained":
+    elif not config.method.entry.uses_group:
         config.group = ScanGroup(name="trivial")
     _check_group(config.group)
     _check_finetuning(config)
@@ -40,9 +41,9 @@ def resolve(config: ScanConfig) -> None:
 
 def _check_finetuning(config: ScanConfig) -> None:
     """Check and complete the settings of fine-tuning; None where there is none."""
-    settings, method = given(config.task.finetune), config.method.name
-    if config.stage == "lambda" and method != "lambda_equitune":
-        raise UserError(f"stage=lambda needs method=lambda_equitune, not {method}")
+    settings, method = given(config.task.finetune), config.method.entry
+    if config.stage == "lambda" and not method.needs_net:
+        raise no_lambda(method)
     if config.method.lambda_net is not None:
         config.method.lambda_net.budget()
     if settings.iterations == 0:
@@ -50,17 +51,17 @@ def _check_finetuning(config: ScanConfig) -> None:
             raise UserError("stage=finetune needs task.finetune.iterations above 0")
         config.task.finetune = None
         return
-    if method == "pretrained":
+    if not method.uses_group:
         raise UserError(
-            "task.finetune.iterations: method=pretrained is not fine-tuned; choose "
-            "method=equitune, equizero or lambda_equitune"
+            f"task.finetune.iterations: method={method.name} is not fine-tuned; choose from "
+            f"method={named(lambda known: known.uses_group)}"
         )
-    if method == "equizero" and config.task.selection != "sequence":
+    if method.needs_loss and config.task.selection != "sequence":
         raise UserError(
             f"task.selection={config.task.selection} cannot be fine-tuned; "
             "choose task.selection=sequence"
         )
-    if method != "equizero":
+    if not method.needs_loss:
         settings.equizero_steps = None
     if settings.learning_rate is not None:
         settings.rate = None
@@ -76,10 +77,10 @@ def _check_finetuning(config: ScanConfig) -> None:
 def _built_in_group(config: ScanConfig) -> ScanGroup:
     """Return the group that an equivariant model is built on."""
     model = config.model
-    if config.method.name != "pretrained":
+    if config.method.entry.uses_group:
         raise UserError(
             f"model={model.name} is equivariant by itself and cannot be averaged by "
-            f"method={config.method.name}; choose method=pretrained"
+            f"method={config.method.name}; choose method={PRETRAINED}"
         )
     if model.dropout:
         raise UserError(f"model={model.name} has no dropout; set model.dropout=0")
@@ -160,14 +161,12 @@ def _check_cycles(name: str, cycles: list[list[str]], words: tuple[str, ...]) ->
 
 def _drop_unread(config: ScanConfig) -> None:
     """Set the options that the method does not read to None, so that they name no run."""
-    task, method = config.task, config.method.name
-    reads = {
-        "pretrained": {"validation"},
-        "equitune": {"coupling", "space"},
-        "lambda_equitune": {"coupling", "space"},
-        "equizero": {"selection", "score"},
-    }[method]
-    if method == "equizero" and task.selection != "sequence":
+    task, method = config.task, config.method.entry
+    if not method.uses_group:
+        reads = {"validation"}
+    else:
+        reads = {"selection", "score"} if method.needs_loss else {"coupling", "space"}
+    if method.needs_loss and task.selection != "sequence":
         reads.add("coupling")
     if task.finetune is not None:
         reads.add("space")

@@ -31,17 +31,22 @@ class Watcher:
         self.values: dict[str, set[Keys]] = {}
         self.files: dict[str, set[Path]] = {}
         self._stage: str | None = None
-        execute, ensure = Stage.execute, runner.ensure
+        work_of, ensure = Stage.work, runner.ensure
 
-        def watched(stage: Stage, config: Any, run: Any) -> None:
-            with self._within(stage.name):
-                execute(stage, config, run)
+        def watched(stage: Stage) -> Any:
+            work = work_of(stage)
+
+            def execute(config: Any, run: Any) -> None:
+                with self._within(stage.name):
+                    work(config, run)
+
+            return execute
 
         def unwatched(*given: Any, **options: Any) -> Any:
             with self._within(None):
                 return ensure(*given, **options)
 
-        monkeypatch.setattr(Stage, "execute", watched)
+        monkeypatch.setattr(Stage, "work", watched)
         monkeypatch.setattr(runner, "ensure", unwatched)
         _watchers.append(self)
 

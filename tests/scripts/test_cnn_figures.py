@@ -9,7 +9,8 @@ import pytest
 from matplotlib.colors import to_hex
 from omegaconf import OmegaConf
 
-from scripts._cnn import COLOURS, DATASETS, GROUPS, IMAGES, LOSSES, STUDIES, WAYS, Way
+from experiments.frame.methods import own_group
+from scripts._cnn import COLOURS, DATASETS, GROUP, IMAGES, LOSSES, STUDIES, WAYS, Way
 from scripts._figures import Figure
 from tests.scripts.conftest import build_figure, drawn, lines_of
 
@@ -36,7 +37,11 @@ def probed(tree: Any, way: Way, base: float, seeds: int = 3, **changes: Any) -> 
     default = way.loss in ("", LOSSES[protocol])
     common = {
         **{"task": "cnn", "dataset": "cifar10", "model": "ResNet20", "transform": "rot90"},
-        **{"method": way.method, "group": GROUPS[way.method], "split": IMAGES[protocol].split()[0]},
+        **{
+            "method": way.method,
+            "group": own_group(way.method, GROUP),
+            "split": IMAGES[protocol].split()[0],
+        },
         "variant": "" if default else f"loss={way.loss}",
     } | changes
     accuracy = common | {"metric": "top1_accuracy"}

@@ -7,7 +7,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from scripts._cnn import GROUPS, Way
+from experiments.frame.methods import own_group
+from scripts._cnn import GROUP, Way
 from scripts._cnn_tables import MODELS, PROTOCOL, SOURCES, UNTRAINED
 from scripts._tables import Table
 from tests.scripts.conftest import build_table, lines_of
@@ -42,7 +43,7 @@ def evaluated(
     loss = "" if way.loss in ("", "max_probability") else f"loss={way.loss}"
     common = {
         **{"task": "cnn", "dataset": "cifar100", "model": "ResNet20", "transform": "rot90"},
-        **{"method": way.method, "group": GROUPS[way.method]},
+        **{"method": way.method, "group": own_group(way.method, GROUP)},
         "variant": ", ".join(part for part in ("training=none", loss, rest) if part),
     } | changes
     accuracy = common | {"metric": "top1_accuracy"}

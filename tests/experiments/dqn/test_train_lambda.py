@@ -268,7 +268,7 @@ def test_only_lambda_equitune_has_an_objective(configure: Configure) -> None:
 
 
 BAD = {
-    ("stage=lambda", "method=equizero"): "stage=lambda needs method=lambda_equitune",
+    ("stage=lambda", "method=equizero"): "stage=lambda belongs to method=lambda_equitune, not to",
     ("method=lambda_equitune", "group=trivial"): "one view to weigh in group=trivial",
     ("method=lambda_equitune", "task.weighting=dt"): "advantage, td",
     ("method=lambda_equitune", "task.weighting=null"): "needs task.weighting",

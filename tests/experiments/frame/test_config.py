@@ -17,8 +17,8 @@ from experiments.frame import load as loading
 from experiments.frame.conf import CONF
 from experiments.frame.errors import UserError, unknown
 from experiments.frame.load import load
+from experiments.frame.methods import METHODS
 from experiments.frame.options import AnyConfig
-from experiments.frame.rows import METHODS
 from experiments.frame.stages import name_run
 from experiments.frame.tasks import TASKS, load_task
 from experiments.frame.variant import variant
@@ -349,7 +349,7 @@ BAD = {
     "model=G-LSTM model.group=verbs": ["model.group=verbs", "verb4"],
     "method=pretrained task.finetune.iterations=5": ["method=pretrained is not fine-tuned"],
     "stage=finetune": ["task.finetune.iterations above 0"],
-    "stage=lambda": ["stage=lambda needs method=lambda_equitune"],
+    "stage=lambda": ["stage=lambda belongs to method=lambda_equitune, not to method=equitune"],
     "task.finetune.iterations=5 task.finetune.rate=guess": ["rate=guess", "text, default"],
     "protocol=paper task.selection=step task.finetune.iterations=5": ["task.selection=sequence"],
     "method=equitune task.finetune.iterations=5 +task.finetune.rates.own={around_right:1e-4} "

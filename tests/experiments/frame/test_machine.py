@@ -69,7 +69,7 @@ def test_the_processor_is_named_where_the_system_names_it() -> None:
 
 def test_versions_are_told_without_an_import() -> None:
     code = (
-        "import sys; from experiments.frame import environment; found = machine.versions(); "
+        "import sys; from experiments.frame import machine; found = machine.versions(); "
         "names = ['open_clip_torch', 'timm', 'transformers', 'torchvision', 'Pillow']; "
         "assert all(found[name] for name in names), found; "
         "assert not {'open_clip', 'timm', 'transformers', 'torchvision', 'PIL'} & set(sys.modules)"

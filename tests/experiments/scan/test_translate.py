@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import equitune
+from experiments.frame.errors import UserError
 from experiments.frame.options import AnyConfig, LambdaNetConfig
 from experiments.scan.data import EOS, SOS, Corpus, load_data, word_actions
 from experiments.scan.nets.model import Seq2Seq
@@ -261,7 +262,7 @@ def test_a_method_that_is_none_or_has_no_use_for_a_group_is_refused(
     task, model = configure().task, Seq2Seq("RNN")
     with pytest.raises(ValueError, match="pretrained has one view: give it group trivial, not ver"):
         translator(model, VERB, "pretrained", task)
-    with pytest.raises(ValueError, match="method='equi' is not known: choose from pretrained, equ"):
+    with pytest.raises(UserError, match=r"method=equi is not known .*choose from: pretrained, equ"):
         translator(model, VERB, "equi", task)
     with pytest.raises(ValueError, match="needs lambda"):
         translator(model, VERB, "lambda_equitune", task)
