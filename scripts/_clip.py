@@ -10,7 +10,7 @@ from experiments.frame.methods import LAMBDA_EQUITUNE, METHODS, PAPERS
 from scripts._cells import NOT_REPORTED, format_reported
 from scripts._measures import NUMBER_HEADERS
 from scripts._options import Options
-from scripts._results import Results, own_groups, select
+from scripts._results import Results, departing, option, own_groups, select
 
 ACCURACY = "top1_accuracy"
 LAMBDA = LAMBDA_EQUITUNE
@@ -37,7 +37,6 @@ OURS_NOTE = (
 )
 # Of the methods; pretrained bars have further ones.
 COLOURS = {name: METHODS[name].colour for name in PAPERS}
-_TRAINED = r"(?:^|, )training=image_encoder(?=, |$)"
 
 
 def result_rows(results: Results, options: Options, *, trained: bool) -> pd.DataFrame:
@@ -53,9 +52,8 @@ def result_rows(results: Results, options: Options, *, trained: bool) -> pd.Data
         what the protocol defines.
     """
     rows = select(results.ours, task="clip", scale=options.scales)
-    rows = rows[rows["variant"].str.contains(_TRAINED) == trained]
-    departure = rows["variant"].str.replace(_TRAINED, "", regex=True)
-    return rows.assign(departure=departure.str.removeprefix(", "))
+    rows = rows[(option(rows, "training") == "image_encoder") == trained]
+    return rows.assign(departure=departing(rows, *(["training"] * trained)))
 
 
 def in_own_group(rows: pd.DataFrame) -> pd.Series[bool]:

@@ -12,13 +12,13 @@ from scripts._cells import Summary, over_seeds
 from scripts._clip import ACCURACY, MODELS, OURS, in_order, reported_rows, result_rows
 from scripts._clip_presets import Preset, expected_models, of_data, protocols
 from scripts._options import Options
-from scripts._results import Results, select, step_numbers
+from scripts._results import Results, departing, select, step_numbers
 
 TUNED = tuple(method for method in PAPERS if method != PRETRAINED)
 DIVERGED = "diverged_step"
 _CHOSEN = "selected_step"
 # Departures that a figure shows, in panels of their own.
-_RECIPE = r"finetune\.\w+=[^,]+(?:, finetune\.\w+=[^,]+)*"
+_RECIPE = "finetune."
 
 
 class Study(NamedTuple):
@@ -85,7 +85,8 @@ def shown_rows(study: Study, results: Results, options: Options) -> pd.DataFrame
     """
     rows = of_data(result_rows(results, options, trained=True), study.preset)
     rows = select(rows, model=study.models, group="rot90", method=TUNED, view="")
-    rows = rows[(rows["departure"] == "") | rows["departure"].str.fullmatch(_RECIPE)]
+    known = {name for found in rows["departures"] for name in found if name.startswith(_RECIPE)}
+    rows = rows[departing(rows, "training", *known) == ""]
     accurate = (rows["metric"] == ACCURACY) & (rows["transform"] == "rot90")
     return rows[accurate | rows["metric"].isin([_CHOSEN, DIVERGED])]
 

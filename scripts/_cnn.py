@@ -12,7 +12,7 @@ from scripts._cells import Summary
 from scripts._curves import DASHED, DOTTED, SOLID, LineStyle
 from scripts._options import Options
 from scripts._panels import PURPLE, VERMILION
-from scripts._results import Results, own_groups, select
+from scripts._results import Results, departing, option, own_groups, select
 
 ACCURACY = "top1_accuracy"
 GROUP = "rot90"
@@ -26,8 +26,6 @@ LOSS_NOTE = (
     "reversed: max probability with the sign of the authors' code, which takes the least confident "
     "view"
 )
-_LOSS = r"(?:^|, )loss=(\w+)(?=, |$)"
-_UNTRAINED = r"(?:^|, )training=none(?=, |$)"
 # A table has less room than a legend.
 _SHORT = {"reversed_max_probability": "reversed"}
 
@@ -126,13 +124,11 @@ def result_rows(results: Results, options: Options, *, trained: bool) -> pd.Data
         `variant` says beyond loss and training: empty for what the protocol defines.
     """
     rows = select(results.ours, task="cnn", scale=options.scales)
-    untrained = rows["variant"].str.contains(_UNTRAINED)
+    untrained = option(rows, "training") == "none"
     rows = rows[(rows["group"] == own_groups(rows, GROUP)) & (untrained != trained)]
-    loss = rows["variant"].str.extract(_LOSS, expand=False)
-    loss = loss.fillna(rows["protocol"].map(LOSSES)).where(rows["method"] == EQUIZERO, "")
-    said = (_LOSS,) if trained else (_LOSS, _UNTRAINED)
-    departure = rows["variant"].str.replace("|".join(said), "", regex=True)
-    return rows.assign(loss=loss, departure=departure.str.removeprefix(", "))
+    loss = option(rows, "loss").fillna(rows["protocol"].map(LOSSES))
+    departure = departing(rows, "loss", *(["training"] * (not trained)))
+    return rows.assign(loss=loss.where(rows["method"] == EQUIZERO, ""), departure=departure)
 
 
 def of_way(rows: pd.DataFrame, way: Way) -> pd.DataFrame:

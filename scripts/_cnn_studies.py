@@ -11,13 +11,13 @@ from scripts._cnn import ACCURACY, IMAGES_NOTE
 from scripts._comparison import notes
 from scripts._measures import format_measure, measure
 from scripts._options import Options
-from scripts._results import Results, select
+from scripts._results import Results, option, select
 from scripts._tables import Block, ColumnGroup, Table
 
 NAME = "cnn_studies"
 # Shown elsewhere.
 _GROUPS = ("trivial", "rot90")
-_REDUCED = "max_images="
+_REDUCED = "max_images"
 _BLOCK = ("scale", "protocol", "dataset", "model")
 _LINE = ("group", "method", "variant")
 _HEADERS = ("upright", "mean over turns", "over equitune", "n")
@@ -48,7 +48,7 @@ def studies_table(results: Results, options: Options) -> Table:
         One block per scale, protocol, data set and model; one row per group, method and variant.
     """
     ours = select(results.ours, task="cnn", scale=options.scales, step="", view="")
-    reduced = ours["variant"].str.contains(_REDUCED, regex=False)
+    reduced = option(ours, _REDUCED).notna()
     larger = ~ours["group"].isin(_GROUPS)
     rows = ours[reduced | larger]
     blocks = []

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
 import pandas as pd
 
+from experiments.frame.rows import label_of
 from scripts._artefacts import Entry
 from scripts._figures import Figure
 from scripts._options import Options
@@ -17,8 +17,6 @@ from scripts._results import Results
 from scripts._rows import KEY_COLUMNS
 from scripts._tables import Table
 
-#: Between two parts of the text that says how a run departs; values may hold commas.
-_PARTS = re.compile(r", (?=[\w.]+=)")
 #: Of more parts, which of them an artefact knows is not tried out.
 _TRIED = 3
 
@@ -27,13 +25,13 @@ class LeftOut(NamedTuple):
     """Rows that an artefact would show if it were not for their departure.
 
     Attributes:
-        variant: How they depart.
-        known: What remains of that with which the artefact would show them.
+        variant: How they depart, as a label.
+        known: The options of that with which the artefact would show them.
         rows: Their indices.
     """
 
     variant: str
-    known: str
+    known: Mapping[str, object]
     rows: pd.Index
 
 
@@ -74,9 +72,9 @@ def left_out(
         others = replace(results, ours=ours.drop(index=rows))
         if numbers(_built(entry, others, options)) != before:
             continue  # it shows them
-        parts = _PARTS.split(str(variant))
+        parts = [*ours.loc[rows[0], "departures"].items()]
         sizes = range(len(parts) - 1, -1, -1) if len(parts) <= _TRIED else (0,)
-        for known in (", ".join(kept) for size in sizes for kept in combinations(parts, size)):
+        for known in (dict(kept) for size in sizes for kept in combinations(parts, size)):
             tried = LeftOut(str(variant), known, rows)
             if numbers(_built(entry, taking(results, [tried]), options)) != before:
                 yield tried
@@ -87,7 +85,8 @@ def taking(results: Results, chosen: list[LeftOut]) -> Results:
     """Return the results with rows as if they did not depart, instead of others for the same."""
     ours = results.ours.copy()
     for each in chosen:
-        ours.loc[each.rows, "variant"] = each.known
+        ours.loc[each.rows, "variant"] = label_of(each.known)
+        ours.loc[each.rows, "departures"] = pd.Series([each.known] * len(each.rows), each.rows)
     taken = ours.index.isin([row for each in chosen for row in each.rows])
     twice = ours.duplicated(list(KEY_COLUMNS), keep=False)
     return replace(results, ours=ours[taken | ~twice])

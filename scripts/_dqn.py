@@ -8,7 +8,7 @@ import pandas as pd
 
 from experiments.frame.methods import EQUITUNE, EQUIZERO, METHODS, PAPERS, PRETRAINED
 from scripts._options import Options
-from scripts._results import Results, own_groups, select, step_numbers
+from scripts._results import Results, departing, option, own_groups, select, step_numbers
 
 COLOURS = {name: METHODS[name].colour for name in PAPERS}
 # The methods of the paper, from the worst to the best in its order.
@@ -17,8 +17,6 @@ PAPERS_METHODS = (PRETRAINED, EQUITUNE, EQUIZERO)
 REGIMES = {"paper": ("reference", "modern"), "demo": ("demo",)}
 # Seeds of the experiments at the paper's scale in these regimes.
 SEEDS = 16
-# An option of the method that the label of a row names after the regime, if any.
-_VARIANT = r"^(?:regime=(?P<regime>[^,]+)(?:, |$))?(?P<departure>.*)$"
 
 RETURNS = (
     "Return: on gridworld the expectation, computed exactly (expected_return); else the mean over "
@@ -66,7 +64,7 @@ def result_rows(results: Results, options: Options, departure: str = "") -> pd.D
     Args:
         results: All rows.
         options: Scales to show.
-        departure: The label of a row but for its regime.
+        departure: The label of a row without its regime.
 
     Returns:
         Rows of the paper's environments and groups, one per method, regime, step and seed; further
@@ -80,11 +78,10 @@ def result_rows(results: Results, options: Options, departure: str = "") -> pd.D
     rows = select(results.ours, **common, **chosen)
     data = {name: rows["dataset"].map(_column(name)) for name in ("group", "metric")}
     group = own_groups(rows, data["group"])
-    label = rows["variant"].str.extract(_VARIANT)
     unnamed = rows["scale"].map({scale: names[0] for scale, names in REGIMES.items()})
-    rows = rows.assign(regime=label["regime"].fillna(unnamed))
+    rows = rows.assign(regime=option(rows, "regime").fillna(unnamed))
     counts = (rows["metric"] == data["metric"]) & (rows["group"] == group)
-    rows = rows[counts & (label["departure"] == departure)]
+    rows = rows[counts & (departing(rows, "regime") == departure)]
     return rows.assign(iteration=step_numbers(rows))
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from experiments.frame.methods import EQUITUNE, EQUIZERO, LAMBDA_EQUITUNE, PRETRAINED
 from scripts._cells import EN_DASH
 from scripts._options import Options
-from scripts._results import Results, select
+from scripts._results import Results, departing, option, select
 
 PAIRS = ("man_woman", "black_white", "straight_gay")
 # Data sets, and the preset that runs each.
@@ -22,8 +22,7 @@ BETWEEN = " - "
 EACH = "each"
 # The model that rows tell from others of its kind by where it is from.
 _SOURCED = "causal_lm"
-_SOURCE = r"(?:^|, )model\.source=([^,]+)(?=, |$)"
-_OPTION = r"(?:^|, )(relaxed=[Tt]rue|branches=samples)(?=, |$)"
+_SOURCE = "model.source"
 
 
 class Model(NamedTuple):
@@ -157,18 +156,15 @@ def result_rows(results: Results, options: Options) -> pd.DataFrame:
     """
     rows = select(results.ours, task="fairness", scale=options.scales, dataset=[*EXPERIMENTS])
     sourced = rows["model"] == _SOURCED
-    source = rows["variant"].str.extract(_SOURCE, expand=False).where(sourced, None)
-    departure = rows["variant"].where(
-        source.isna(), rows["variant"].str.replace(_SOURCE, "", regex=True)
-    )
-    option = departure.str.extract(_OPTION, expand=False).fillna("")
-    departure = departure.str.replace(_OPTION, "", n=1, regex=True)
-    option = option.str.replace("branches=", "").str.replace("relaxed=.*", "relaxed", regex=True)
+    source = option(rows, _SOURCE).where(sourced, None)
+    # Of a model that its name does not tell, the source is a part of that and no departure.
+    departure = departing(rows).where(source.isna(), departing(rows, _SOURCE))
+    chosen = departure.map({"": "", "relaxed=True": "relaxed", "branches=samples": "samples"})
     model = rows["model"].where(source.isna(), rows["model"] + " " + source.fillna(""))
     known = {(way.method, way.option) for way in WAYS}
-    shown = [way in known for way in zip(rows["method"], option, strict=True)]
-    kept = (departure == "") & (rows["step"] == "") & pd.Series(shown, rows.index, dtype=bool)
-    return rows.assign(option=option, model=model)[kept]
+    shown = [way in known for way in zip(rows["method"], chosen, strict=True)]
+    kept = (rows["step"] == "") & pd.Series(shown, rows.index, dtype=bool)
+    return rows.assign(option=chosen, model=model)[kept]
 
 
 def of_way(rows: pd.DataFrame, way: Way) -> pd.DataFrame:

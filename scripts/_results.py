@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import pandas as pd
 
 from experiments.frame.files import sha256
 from experiments.frame.methods import METHODS
-from experiments.frame.record_files import parse_record
-from experiments.frame.rows import COLUMNS, RESULTS, SCALES
+from experiments.frame.record_files import RECORD, parse_record
+from experiments.frame.rows import COLUMNS, RESULTS, SCALES, label_of
 from scripts import _checksums
 from scripts._rows import (
     REPORTED_COLUMNS,
@@ -23,6 +24,7 @@ from scripts._rows import (
     read_metrics,
     read_reported,
     unique_rows,
+    with_departures,
 )
 from scripts._sentences import SUFFIX
 
@@ -36,9 +38,10 @@ class Results:
     """All rows that tables and figures are made of.
 
     Attributes:
-        ours: Our rows, columns `COLUMNS` (text, `value` float) plus `where` (`file:line`) and
+        ours: Our rows, columns `COLUMNS` (text, `value` float) plus `where` (`file:line`),
             `origin`: `measured` (committed), `fresh` (only in results/runs) or `replaced` (in both
-            with different values: the fresh one is here).
+            with different values: the fresh one is here), and `departures`: option to value, where
+            its run departs from the protocol; the column `variant` is their label.
         reported: The paper's rows, columns `REPORTED_COLUMNS`; `value` and `std` are floats
             (`std` NaN where the paper gives none).
         skipped: How many run folders were skipped, by reason.
@@ -91,8 +94,8 @@ def load_results(
         for path in sorted(committed.glob("*.csv")):
             if not path.stem.endswith(SUFFIX):
                 measured += read_measured(path)
-        for path in finished_runs(results / "runs" / task, skipped):
-            fresh += read_metrics(path)
+        for path, record in finished_runs(results / "runs" / task, skipped):
+            fresh += with_departures(read_metrics(path), {"": record}, path.with_name(RECORD))
     kept = [[row for row in rows if row.cells["scale"] in scales] for rows in (measured, fresh)]
     theirs = read_reported(reported) if reported.is_file() else []
     named = [_GAP.format(path=path, lost=lost) for path, lost in gaps]
@@ -122,13 +125,13 @@ def merge(measured: Iterable[Row], fresh: Iterable[Row]) -> pd.DataFrame:
         else:
             assert new is not None
             row, origin = new, "fresh" if old is None else "replaced"
-        records.append((*key, row.value, row.where, origin))
+        records.append((*key, row.value, row.where, origin, row.departures))
     # Of object, not of pandas' own text: rows are selected many times, all columns at once.
-    frame = pd.DataFrame(records, columns=[*COLUMNS, "where", "origin"], dtype=object)
+    frame = pd.DataFrame(records, columns=[*COLUMNS, "where", "origin", "departures"], dtype=object)
     return frame.astype({"value": float})
 
 
-def finished_runs(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
+def finished_runs(folder: Path, skipped: Counter[str]) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Find the metrics of finished runs.
 
     Args:
@@ -137,10 +140,10 @@ def finished_runs(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
 
     Yields:
         The path of each `metrics.csv` whose `record.json` says `done` and has its checksum, if it
-        has one. The runs that others build on (a pretraining) are no results of their own: they are
-        not read and not counted.
+        has one; and that record. The runs that others build on (a pretraining) are no results of
+        their own: they are not read and not counted.
     """
-    newest: dict[str, tuple[str, Path]] = {}
+    newest: dict[str, tuple[str, Path, dict[str, Any]]] = {}
     for run in sorted(path for path in folder.glob("*") if path.is_dir()):
         try:
             record = parse_record((run / "record.json").read_text(encoding="utf-8"))
@@ -160,11 +163,11 @@ def finished_runs(folder: Path, skipped: Counter[str]) -> Iterator[Path]:
                 continue
             # Of runs that differ by what their machines are fast at the last one counts.
             asked = json.dumps(_without_precision(record.get("identity", run.name)), sort_keys=True)
-            found = (str(record.get("started", "")), metrics)
+            found = (str(record.get("started", "")), metrics, record)
             if asked in newest:
                 skipped["done again on a machine of another precision"] += 1
-            newest[asked] = max(found, newest.get(asked, found))
-    yield from (metrics for _, metrics in newest.values())
+            newest[asked] = max(found, newest.get(asked, found), key=itemgetter(0, 1))
+    yield from ((metrics, record) for _, metrics, record in newest.values())
 
 
 def _without_precision(identity: Any, of: str = "") -> Any:
@@ -200,6 +203,18 @@ def own_groups(rows: pd.DataFrame, group: pd.Series[str] | str) -> pd.Series[str
     alone = [name for name, method in METHODS.items() if not method.uses_group]
     groups = pd.Series(group, rows.index) if isinstance(group, str) else group
     return groups.where(~rows["method"].isin(alone), "trivial")
+
+
+def option(rows: pd.DataFrame, name: str) -> pd.Series[Any]:
+    """Return the value of an option by which rows depart; None where they do not."""
+    return rows["departures"].map(lambda known: known.get(name)).astype(object)
+
+
+def departing(rows: pd.DataFrame, *known: str) -> pd.Series[str]:
+    """Return the label of what rows depart by, beside some options."""
+    return rows["departures"].map(
+        lambda found: label_of({name: value for name, value in found.items() if name not in known})
+    )
 
 
 def select(frame: pd.DataFrame, **wanted: str | Sequence[str]) -> pd.DataFrame:

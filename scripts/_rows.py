@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from experiments.frame.methods import METHODS
@@ -45,11 +46,13 @@ class Row(NamedTuple):
         cells: Column name to text, as written in the file.
         value: The number in column `value`.
         where: `file:line`, for messages.
+        departures: The options by which its run departs from the protocol, with their values.
     """
 
     cells: dict[str, str]
     value: float
     where: str
+    departures: Mapping[str, object] = MappingProxyType({})
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -199,6 +202,35 @@ def read_metrics(path: Path, columns: Sequence[str] = COLUMNS) -> list[Row]:
     return rows
 
 
+def with_departures(rows: Iterable[Row], records: Mapping[str, Any], path: Path) -> list[Row]:
+    """Give rows the options by which they depart, which the records of their runs tell.
+
+    Args:
+        rows: Rows; a cell `run` names the run, where the file has that column.
+        records: Name to record; of a run's own file, the one record under its name "".
+        path: The file that holds the records, for messages.
+
+    Returns:
+        The rows. What a row says of itself, and not its run, is no option: it stands under "".
+
+    Raises:
+        ValueError: The records are of an earlier version; one line.
+    """
+    found = []
+    for row in rows:
+        variant, record = row.cells["variant"], records[row.cells.get("run", "")]
+        if variant:
+            known = record.get("departures")
+            if not isinstance(known, dict):
+                raise ValueError(
+                    f"{path}: the record of {row.where} does not tell the options of "
+                    f"{variant!r}; python scripts/migrate_results.py adds them"
+                )
+            row = row._replace(departures=dict(known.get(variant, [("", variant)])))
+        found.append(row)
+    return found
+
+
 def read_measured(path: Path) -> list[Row]:
     """Read a committed file of our own numbers, with the records of its runs beside it.
 
@@ -215,25 +247,25 @@ def read_measured(path: Path) -> list[Row]:
     rows = read_metrics(path, MEASURED_COLUMNS)
     sibling = path.with_suffix(".json")
     try:
-        done = committed_runs(sibling)
+        records = committed_records(sibling)
     except FileNotFoundError:
         raise ValueError(f"{path}: its runs' records are missing; expected {sibling}") from None
     for row in rows:
-        if row.cells["run"] not in done:
+        if row.cells["run"] not in records:
             raise ValueError(
                 f"{row.where}: run {row.cells['run']!r} has no record with status done in {sibling}"
             )
-    return rows
+    return with_departures(rows, records, sibling)
 
 
-def committed_runs(path: Path) -> set[str]:
-    """Read which runs have a committed record of a finished run.
+def committed_records(path: Path) -> dict[str, dict[str, Any]]:
+    """Read the committed records of finished runs.
 
     Args:
         path: `results/measured/<task>/<name>.json`.
 
     Returns:
-        The names of the runs.
+        Name of the run to its record.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -245,7 +277,7 @@ def committed_runs(path: Path) -> set[str]:
         raise ValueError(f"{path}: not JSON ({error})") from None
     found = records.items() if isinstance(records, dict) else ()
     return {
-        name
+        name: record
         for name, record in found
         if isinstance(record, dict) and record.get("status") == "done"
     }

@@ -24,7 +24,7 @@ from experiments.frame.records import find_finished
 from experiments.frame.runner import run_folder
 from experiments.frame.stages import name_run
 from experiments.frame.tasks import load_task
-from scripts._rows import committed_runs
+from scripts._rows import committed_records
 from scripts._run_list import find
 
 COMMITTED = "done (committed)"
@@ -175,4 +175,4 @@ def _known(config: AnyConfig, committed: Callable[[str, str], set[str]]) -> tupl
 
 def _committed(results: str, task: str) -> set[str]:
     paths = (Path(results) / "measured" / task).glob("*.json")
-    return set().union(*map(committed_runs, paths))
+    return set().union(*map(committed_records, paths))

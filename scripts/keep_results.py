@@ -150,7 +150,7 @@ def keep(results: Path, task: str, name: str, conditions: Sequence[Condition]) -
 
 def _matching(runs: Path, conditions: Sequence[Condition]) -> dict[str, list[Row]]:
     chosen = {}
-    for path in finished_runs(runs, Counter()):
+    for path, _ in finished_runs(runs, Counter()):
         rows = read_metrics(path)
         if rows and all(each.met_by(row.cells) for row in rows for each in conditions):
             chosen[path.parent.name] = rows

@@ -14,15 +14,15 @@ log = logging.getLogger(__name__)
 
 RECORD = "record.json"
 #: Its key in a record: the checksum of all others.
-_SEAL = "record_sha256"
+SEAL = "record_sha256"
 
 
 def seal(record: dict[str, Any]) -> dict[str, Any]:
     """Return a record with the checksum of its content, whatever the order of its keys."""
-    content = {key: value for key, value in record.items() if key != _SEAL}
+    content = {key: value for key, value in record.items() if key != SEAL}
     # As it is read back: keys are text then, and tuples are lists.
     plain = json.dumps(json.loads(json.dumps(content)), sort_keys=True)
-    return content | {_SEAL: hashlib.sha256(plain.encode()).hexdigest()}
+    return content | {SEAL: hashlib.sha256(plain.encode()).hexdigest()}
 
 
 def parse_record(text: str) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def parse_record(text: str) -> dict[str, Any]:
     record = json.loads(text)
     if not isinstance(record, dict):
         raise ValueError("not an object")
-    if record.get(_SEAL, "") not in ("", seal(record)[_SEAL]):
+    if record.get(SEAL, "") not in ("", seal(record)[SEAL]):
         raise ValueError("it does not match its checksum: it was changed")
     return record
 

@@ -25,8 +25,8 @@ from experiments.frame.files import (
     write_text,
 )
 from experiments.frame.record_files import RECORD, read_record, seal
-from experiments.frame.rows import COLUMNS
-from experiments.frame.variant import variant
+from experiments.frame.rows import COLUMNS, label_of
+from experiments.frame.variant import departures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,6 +134,7 @@ class Run:
         self._stop_requested = stop_requested
         self._rows: list[dict[str, Any]] = []
         self._artefacts: dict[str, str] = {}
+        departing = {} if "variant" in blank else departures(config)
         self._columns = {
             "task": name.task,
             "dataset": config.dataset.name,
@@ -144,7 +145,7 @@ class Run:
             "protocol": config.protocol.name,
             "scale": config.scale.name,
             "seed": config.seed,
-            "variant": variant(config),
+            "variant": label_of(departing),
         } | dict.fromkeys(blank, "")
         self._started = (time.monotonic(), time.process_time())
         earlier = read_record(folder) or {}
@@ -164,6 +165,8 @@ class Run:
             "versions": machine.versions(),
             **machine.hardware(),
             "identity": name.identity,
+            # Pairs, in the order of the label: files of records have their keys sorted.
+            "departures": {label_of(departing): [*departing.items()]} if departing else {},
             "built_on": {},
             "facts": {},
         }

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from experiments.frame.conf import read
 from experiments.frame.files import file_digest
+from experiments.frame.rows import label_of
 
 if TYPE_CHECKING:
     from experiments.frame.options import AnyConfig
@@ -36,33 +37,38 @@ def deciding(section: Any, *, unless: str = "") -> dict[str, Any]:
     }
 
 
-def variant(config: AnyConfig) -> str:
-    """Return how a configuration departs from the values in ``conf/``: '' or a readable label.
+def departures(config: AnyConfig) -> dict[str, Any]:
+    """Return the options in which a configuration departs from ``conf/``, as plain data.
 
     The rows of a run whose task, method, model, data set or group was given other values than its
-    scale and protocol have, or weights of the user's own, carry this label, so that they are never
-    taken for the main ones. Options that the run does not read (None after the task's ``resolve``)
-    do not count.
+    scale and protocol have, or weights of the user's own, are never taken for the main ones.
+    Options that the run does not read (None after the task's ``resolve``) do not count.
 
     Returns:
-        For instance ``coupling=joint, score=emitted``.
+        For instance ``{"coupling": "joint", "score": "emitted"}``; a ``checkpoint`` is told by the
+        first digits of its SHA-256.
     """
     expected = _defaults(config)
-    parts = []
+    found: dict[str, Any] = {}
     for section in ("task", "method", "model", "dataset", "group"):
         chosen = _flatten(deciding(getattr(config, section), unless="undeclared"))
         standard = _flatten(expected.get(section, {}))
         # The keys of a data set and of a model may have the same names.
         prefix = f"{section}." if section in ("dataset", "model") else ""
-        parts += [
-            f"{prefix}{key}={value}"
+        found |= {
+            f"{prefix}{key}": value
             for key, value in chosen.items()
             if value is not None and value != standard.get(key, value if value == [] else None)
-        ]
+        }
     checkpoint = getattr(config.model, "checkpoint", None)
     if checkpoint is not None:
-        parts.append(f"checkpoint={file_digest(Path(checkpoint))[:8]}")
-    return ", ".join(parts)
+        found["checkpoint"] = file_digest(Path(checkpoint))[:8]
+    return found
+
+
+def variant(config: AnyConfig) -> str:
+    """Return the label of the rows of a configuration: its `departures` for people to read."""
+    return label_of(departures(config))
 
 
 def _defaults(config: AnyConfig) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from scripts._figures import Figure, house_style
 from scripts._options import Options
 from scripts._results import load_results
 from scripts._tables import Table
+from scripts.migrate_results import departures_of
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -27,6 +28,13 @@ COLUMNS = [
     *("task", "dataset", "model", "group", "transform", "method", "protocol", "scale"),
     *("seed", "split", "step", "view", "variant", "metric", "value"),
 ]
+
+
+def told(rows: Sequence[Mapping[str, object]]) -> dict[str, object]:
+    """What a record tells of the options by which its rows depart."""
+    labels = {str(row["variant"]) for row in rows} - {""}
+    found = {label: [*departures_of(label).items()] for label in sorted(labels)}
+    return {"departures": {label: pairs for label, pairs in found.items() if pairs}}
 
 
 class ResultsTree:
@@ -81,7 +89,7 @@ class ResultsTree:
         """A run's folder, with further items of its record; returns its metrics file."""
         folder = self.path / "runs" / task / name
         folder.mkdir(parents=True, exist_ok=True)
-        record = {"status": status, "stage": stage, "facts": dict(facts), **further}
+        record = {"status": status, "stage": stage, "facts": dict(facts), **told(rows), **further}
         (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
         return self._write(folder / "metrics.csv", COLUMNS, rows)
 
@@ -100,7 +108,7 @@ class ResultsTree:
         """A committed file with its records; returns it."""
         path = self.path / "measured" / task / f"{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
-        records = {"some-run": {"status": status}}
+        records = {"some-run": {"status": status, **told(rows)}}
         path.with_suffix(".json").write_text(json.dumps(records), encoding="utf-8")
         return self._write(path, [*COLUMNS, "run"], [{**row, "run": "some-run"} for row in rows])
 
