@@ -7,7 +7,16 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from experiments.frame.fields import PRECISIONS, at_least, between, how, in_rows, of_machine, one_of
+from experiments.frame.fields import (
+    PRECISIONS,
+    at_least,
+    between,
+    how,
+    in_rows,
+    of_machine,
+    one_of,
+    only_for,
+)
 from experiments.frame.options import GroupConfig, RunConfig
 from experiments.images.options import ImageDataset, TrainingRecipe
 
@@ -42,20 +51,18 @@ class ClipTask:
     draw_batch: int | None = at_least(1)
     space: str = one_of(*SPACES)
     scale: float | None = at_least(0, above=True)
-    loss: str | None = field(
-        default=None, metadata={"choices": ("similarity", "max_probability", "entropy")}
-    )
-    maximum: str | None = field(default=None, metadata={"choices": ("one_view", "elementwise")})
-    straight_through: str | None = field(default=None, metadata={"choices": ("mean", "identity")})
-    lambda_as: str | None = field(default=None, metadata={"choices": ("weight", "temperature")})
-    lambda_relus: int | None = at_least(0)
-    lambda_dropout: str | None = field(default=None, metadata={"choices": ("training", "always")})
+    loss: str | None = only_for("needs_loss", one_of("similarity", "max_probability", "entropy"))
+    maximum: str | None = only_for("needs_loss", one_of("one_view", "elementwise"))
+    straight_through: str | None = only_for("needs_loss", one_of("mean", "identity"))
+    lambda_as: str | None = only_for("needs_net", one_of("weight", "temperature"))
+    lambda_relus: int | None = only_for("needs_net", at_least(0), required=False)
+    lambda_dropout: str | None = only_for("needs_net", one_of("training", "always"))
     training_loss: str | None = field(
         default=None,
         metadata={"choices": ("cross_entropy", "cross_entropy_of_probabilities")},
     )
     training_images: int | None = at_least(2)
-    lambda_images: int | None = at_least(2)
+    lambda_images: int | None = only_for("needs_net", at_least(2), required=False)
     shuffle: bool | None = MISSING
     validation: float | None = between(0, 0.5)
     selection: str | None = one_of("validation", "train", "last")

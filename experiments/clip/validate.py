@@ -144,24 +144,15 @@ def _check_transform(config: ClipConfig) -> None:
 def _check_method(config: ClipConfig) -> None:
     task, method = config.task, config.method.entry
     check_group(config)
-    if not method.needs_loss:
-        task.loss = task.maximum = task.straight_through = None
-    else:
-        for name in ("loss", "maximum", "straight_through"):
-            if getattr(task, name) is None:
-                raise UserError(f"method={method.name} needs task.{name}")
-        if task.maximum == "elementwise":
-            if task.space != "probabilities":
-                raise UserError(
-                    "task.maximum=elementwise is the largest probability of each class: choose "
-                    "task.space=probabilities or task.maximum=one_view"
-                )
-            task.loss = None
+    if task.maximum == "elementwise":
+        if task.space != "probabilities":
+            raise UserError(
+                "task.maximum=elementwise is the largest probability of each class: choose "
+                "task.space=probabilities or task.maximum=one_view"
+            )
+        task.loss = None
     if not method.needs_net:
-        task.lambda_as = task.lambda_dropout = task.lambda_images = task.lambda_relus = None
         return
-    if task.lambda_as is None or task.lambda_dropout is None:
-        raise UserError(f"method={method.name} needs task.lambda_as and task.lambda_dropout")
     net = config.method.lambda_net
     assert net is not None
     net.budget()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from experiments.frame.fields import at_least, between, how, one_of
+from experiments.frame.fields import at_least, between, how, one_of, only_for
 from experiments.frame.options import GroupConfig, RunConfig
 from experiments.images.options import ImageDataset, TrainingRecipe
 
@@ -45,10 +45,10 @@ class CnnTask:
     batch_norm: str = one_of("frozen", "train")
     max_images: int | None = at_least(2)
     selection: str | None = one_of("validation", "evaluation", "last")
-    loss: str | None = field(default=None, metadata={"choices": LOSSES})
-    straight_through: str | None = field(default=None, metadata={"choices": STRAIGHT_THROUGH})
-    lambda_relus: int | None = at_least(0)
-    lambda_training: str | None = field(default=None, metadata={"choices": ("joint", "separate")})
+    loss: str | None = only_for("needs_loss", one_of(*LOSSES))
+    straight_through: str | None = only_for("needs_loss", one_of(*STRAIGHT_THROUGH), required=False)
+    lambda_relus: int | None = only_for("needs_net", at_least(0), required=False)
+    lambda_training: str | None = only_for("needs_net", one_of("joint", "separate"), required=False)
     probe: ProbeRecipe | None = field(default_factory=ProbeRecipe)
     pretrain: PretrainRecipe | None = field(default_factory=PretrainRecipe)
     pretrain_seed: int | None = between(0, 2**32 - 1)

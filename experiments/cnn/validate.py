@@ -70,14 +70,9 @@ def _settle_weights(model: CnnModel) -> None:
 
 
 def _check_method(config: CnnConfig) -> None:
-    task, method = config.task, config.method.entry
+    method = config.method.entry
     check_group(config)
-    if not method.needs_loss:
-        task.loss = task.straight_through = None
-    elif task.loss is None:
-        raise UserError(f"method={method.name} needs task.loss")
     if not method.needs_net:
-        task.lambda_training = task.lambda_relus = None
         return
     net = config.method.lambda_net
     assert net is not None

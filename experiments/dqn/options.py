@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from experiments.frame.fields import at_least, between, how, one_of
+from experiments.frame.fields import at_least, between, how, one_of, only_for
 from experiments.frame.options import GroupConfig, RunConfig
 
 SCORES = ("softmax", "raw")
@@ -96,9 +96,11 @@ class DqnTask:
 
     name: str = MISSING
     regime: str = MISSING
-    score: str | None = one_of(*SCORES)
-    weighting: str | None = one_of(*OBJECTIVES)
-    weighting_data: WeightingData | None = None
+    score: str | None = only_for("needs_loss", one_of(*SCORES))
+    weighting: str | None = only_for("needs_net", one_of(*OBJECTIVES))
+    weighting_data: WeightingData | None = field(
+        default=None, metadata={"only_for": "needs_net", "required": True}
+    )
     recipe: Recipe = field(default_factory=Recipe)
     regimes: dict[str, Recipe] = field(default_factory=dict)
     episodes: int = at_least(1)

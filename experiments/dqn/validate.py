@@ -37,8 +37,6 @@ def resolve(config: DqnConfig) -> None:
     elif config.group.name != "trivial":
         _check_representation(config.group.name, config.dataset.representations)
     _check_recipe(config)
-    if not config.method.entry.needs_loss:
-        config.task.score = None
     _check_weighting(config)
     if config.device not in ("auto", "cpu"):
         raise UserError(
@@ -52,15 +50,11 @@ def _check_weighting(config: DqnConfig) -> None:
     if not method.needs_net:
         if config.stage == "lambda":
             raise no_lambda(method)
-        task.weighting = task.weighting_data = None
         return
     if config.group.name == "trivial":
         raise one_view(method)
     assert config.method.lambda_net is not None
     config.method.lambda_net.budget()
-    for name in ("weighting", "weighting_data"):
-        if getattr(task, name) is None:
-            raise UserError(f"method={method.name} needs task.{name}")
     data = given(task.weighting_data)
     if task.weighting != "advantage":
         data.horizon = None

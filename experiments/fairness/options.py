@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from experiments.frame.fields import at_least, how, in_rows, one_of
+from experiments.frame.fields import at_least, how, in_rows, one_of, only_for
 from experiments.frame.options import RunConfig
 
 
@@ -59,19 +59,19 @@ class FairnessTask:
     top_k: int | None = at_least(1)
     temperature: float = at_least(0, above=True)
     stop: list[str] = MISSING
-    space: str | None = one_of("logits", "probabilities")
+    space: str | None = only_for("uses_group", one_of("logits", "probabilities"), required=False)
     relaxed: bool | None = MISSING
     neutral: str | None = one_of("listed", "rest")
     averaged: str | None = one_of("equality_and_neutral", "neutral")
-    forms: str | None = one_of("all", "spaced")
-    lists: str | None = one_of("all", "prompt")
-    block: int | None = at_least(1)
-    branches: str | None = one_of("orbit", "samples")
-    score: str | None = one_of("discrete", "soft")
-    scorer: str | None = MISSING
+    forms: str | None = only_for("uses_group", one_of("all", "spaced"), required=False)
+    lists: str | None = only_for("uses_group", one_of("all", "prompt"), required=False)
+    block: int | None = only_for("needs_loss", at_least(1))
+    branches: str | None = only_for("needs_loss", one_of("orbit", "samples"))
+    score: str | None = only_for("needs_loss", one_of("discrete", "soft"))
+    scorer: str | None = only_for("needs_loss", field(default=MISSING))
     mask: bool = MISSING
-    noise: str | None = one_of("context", "shared")
-    lambda_sentences: int | None = at_least(10)
+    noise: str | None = only_for("needs_loss", one_of("context", "shared"))
+    lambda_sentences: int | None = only_for("needs_net", at_least(10))
     judges: list[str] = MISSING
     regard_data: str | None = how(default=None)
     scorers: dict[str, ScorerConfig] = field(default_factory=dict)

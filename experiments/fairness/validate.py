@@ -78,24 +78,16 @@ def _check_method(config: FairnessConfig) -> None:
     if task.neutral == "listed":
         read_words(config.dataset.neutral)
     if not method.uses_group:
-        task.forms = task.lists = task.relaxed = task.space = None
-    if not method.needs_loss:
-        task.block = task.branches = task.score = task.scorer = task.noise = None
-    else:
+        task.relaxed = None
+    if method.needs_loss:
         task.space = None
-        for name in ("block", "branches", "score", "scorer", "noise"):
-            if getattr(task, name) is None:
-                raise UserError(f"method={method.name} needs task.{name}")
         if task.branches == "samples":
             task.noise = "context"
             task.forms = task.lists = task.relaxed = None
-    if not method.needs_net:
-        task.lambda_sentences = None
-    elif task.lambda_sentences is None or task.space is None:
-        raise UserError(f"method={method.name} needs task.lambda_sentences and task.space")
-    else:
-        assert config.method.lambda_net is not None
-        config.method.lambda_net.budget()
+    if method.needs_net:
+        if task.space is None:
+            raise UserError(f"method={method.name} needs task.space")
+        given(config.method.lambda_net).budget()
 
 
 def _check_scorers(config: FairnessConfig) -> None:

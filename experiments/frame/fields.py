@@ -54,6 +54,20 @@ def of_machine(*choices: str, departs: bool = False) -> Any:
     return field(default=MISSING, metadata=rule)
 
 
+def only_for(need: str, declared: Any, *, required: bool = True) -> Any:
+    """Declare an option that some methods alone read; for the others it becomes None.
+
+    Args:
+        need: The property of those methods: an attribute of `experiments.frame.methods.Method`.
+        declared: The option as it is declared otherwise.
+        required: Whether these methods need a value.
+    """
+    rule = {**declared.metadata, "only_for": need, "required": required}
+    if declared.default_factory is not dataclasses.MISSING:
+        return field(default_factory=declared.default_factory, metadata=rule)
+    return field(default=declared.default, metadata=rule)
+
+
 def check_values(section: Any, prefix: str = "") -> None:
     """Check every field that declares choices or bounds, in nested dataclasses too.
 

@@ -61,6 +61,7 @@ def load(raw: DictConfig, *, bfloat16: bool | None = None) -> AnyConfig:
         raise UserError(
             f"method={config.method.name} {'needs' if needs_net else 'has no'} method.lambda_net"
         )
+    _drop_unread(config)
     _check_checkpoint(config)
     net = config.method.lambda_net
     if net is not None and net.positive == "none" and not _is_temperature(config.task):
@@ -71,6 +72,21 @@ def load(raw: DictConfig, *, bfloat16: bool | None = None) -> AnyConfig:
     task.resolve(config)
     _choose_precision(config, config.device, bfloat16)
     return config
+
+
+def _drop_unread(config: AnyConfig) -> None:
+    """Set the options that the method does not read to None, so that they name no run.
+
+    Raises:
+        UserError: If one that it needs has no value.
+    """
+    method = config.method.entry
+    for item in dataclasses.fields(config.task):
+        need = item.metadata.get("only_for")
+        if need and not getattr(method, need):
+            setattr(config.task, item.name, None)
+        elif need and item.metadata["required"] and getattr(config.task, item.name) is None:
+            raise UserError(f"method={method.name} needs task.{item.name}")
 
 
 def _schema(sections: Mapping[str, type]) -> type:
