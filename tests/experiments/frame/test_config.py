@@ -349,7 +349,7 @@ BAD = {
     "model=G-LSTM model.group=verbs": ["model.group=verbs", "verb4"],
     "method=pretrained task.finetune.iterations=5": ["method=pretrained is not fine-tuned"],
     "stage=finetune": ["task.finetune.iterations above 0"],
-    "stage=lambda": ["stage=lambda belongs to method=lambda_equitune, not to method=equitune"],
+    "stage=lambda": ["stage=lambda belongs to method=lambda_equitune, not to method=equizero"],
     "task.finetune.iterations=5 task.finetune.rate=guess": ["rate=guess", "text, default"],
     "protocol=paper task.selection=step task.finetune.iterations=5": ["task.selection=sequence"],
     "method=equitune task.finetune.iterations=5 +task.finetune.rates.own={around_right:1e-4} "
