@@ -62,7 +62,9 @@ def variants_table(results: Results, options: Options) -> Table:
         Choices of fine-tuning are in `rates_table`.
     """
     rows = select(result_rows(results, options), step=ZERO_SHOT)
-    tuning = rows["departures"].map(lambda known: any("finetune." in name for name in known))
+    tuning = rows["departures"].map(
+        lambda known: any(name.startswith("finetune.") for name in known)
+    )
     rows = rows[(rows["variant"] != "") & ~tuning]
     stub = ("dataset", "group", "method", "variant")
     blocks = []
