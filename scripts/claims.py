@@ -21,8 +21,8 @@ from rich.text import Text
 
 from experiments.frame.rows import SCALES
 from experiments.frame.terminal import run_program
-from scripts._claims_report import make_report
-from scripts._options import figures_folder
+from report.claims.verdicts import make_report
+from report.options import figures_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 # Where the output is a file or a pipe there is no screen to fit.

@@ -29,11 +29,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.frame.cli import BAD_INPUT
 from experiments.frame.terminal import run_program
-from scripts._claims_file import read_claims
-from scripts._claims_report import FILE
+from report.claims.file import read_claims
+from report.claims.verdicts import FILE
+from report.options import figures_folder
+from report.runs.jobs import count, quoted
 from scripts._demo_display import DONE, FAILED, RUNNING, Display
-from scripts._options import figures_folder
-from scripts._run_jobs import count, quoted
 
 ROOT = Path(__file__).resolve().parents[1]
 _SHOWN_LINES = 8

@@ -23,7 +23,7 @@ from experiments.frame.errors import STOPPED, Interrupted
 from experiments.frame.stopping import catch_signals
 from experiments.frame.tasks import load_task
 from experiments.frame.terminal import run_program
-from scripts._run_jobs import configurations
+from report.runs.jobs import configurations
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -22,10 +22,10 @@ from experiments.frame.methods import METHODS
 from experiments.frame.record_files import parse_record
 from experiments.frame.rows import COLUMNS, PROTOCOLS, SCALES
 from experiments.frame.terminal import run_program
-from scripts import _checksums
-from scripts._results import finished_runs
-from scripts._rows import KEY_COLUMNS, Row, bases, read_metrics
-from scripts._sentences import FOREIGN, SUFFIX, write_sentences
+from report import checksums
+from report.results import finished_runs
+from report.rows import KEY_COLUMNS, Row, bases, read_metrics
+from report.sentences import FOREIGN, SUFFIX, write_sentences
 
 # Columns that can be asked for; the task and the scale are chosen otherwise.
 WHERE_COLUMNS = tuple(column for column in KEY_COLUMNS if column not in ("task", "scale"))
@@ -144,7 +144,7 @@ def keep(results: Path, task: str, name: str, conditions: Sequence[Condition]) -
     write_sentences(folder / f"{name}{SUFFIX}.csv", [runs / run for run in own])
     endings = (".csv", ".json", f"{SUFFIX}.csv")
     written = (folder / f"{name}{ending}" for ending in endings)
-    _checksums.note(folder.parent, [path for path in written if path.is_file()])
+    checksums.note(folder.parent, [path for path in written if path.is_file()])
     return folder / f"{name}.csv", len(chosen)
 
 

@@ -22,7 +22,7 @@ from experiments.frame.errors import one_line
 from experiments.frame.files import write_json, write_text
 from experiments.frame.record_files import RECORD, SEAL, parse_record, seal
 from experiments.frame.rows import label_of
-from scripts import _checksums
+from report import checksums
 
 #: Between two options of the text; values may hold commas.
 _PARTS = re.compile(r", (?=[\w.]+=)")
@@ -94,7 +94,7 @@ def migrate(results: Path, *, write: bool) -> Iterator[Path]:
             changed.append(beside)
         yield beside
     if changed:
-        _checksums.note(results / "measured", changed)
+        checksums.note(results / "measured", changed)
 
 
 def _labels(path: Path) -> Iterator[tuple[str, str]]:

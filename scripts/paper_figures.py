@@ -21,11 +21,11 @@ from rich.text import Text
 from experiments.frame.errors import unknown
 from experiments.frame.rows import SCALES
 from experiments.frame.terminal import run_program
-from scripts._artefacts import ARTEFACTS
-from scripts._cells import SPREADS
-from scripts._departures import build
-from scripts._options import Options, figures_folder
-from scripts._results import load_results
+from report.artefacts.catalogue import ARTEFACTS
+from report.cells import SPREADS
+from report.departures import build
+from report.options import Options, figures_folder
+from report.results import load_results
 
 # Where the output is a file or a pipe there is no screen to fit.
 _FILE_WIDTH = 120

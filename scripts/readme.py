@@ -19,14 +19,14 @@ from tempfile import TemporaryDirectory
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.frame.terminal import run_program
-from scripts._artefacts import ARTEFACTS
-from scripts._cells import EN_DASH, NOT_REPORTED
-from scripts._claims_report import Report, make_report
-from scripts._claims_statistics import NOT_RUN, REPRODUCED, TESTED, overall
-from scripts._claims_tables import grouped
-from scripts._figures import Figure
-from scripts._options import Options
-from scripts._results import load_results
+from report.artefacts.catalogue import ARTEFACTS
+from report.cells import EN_DASH, NOT_REPORTED
+from report.claims.statistics import NOT_RUN, REPRODUCED, TESTED, overall
+from report.claims.tables import grouped
+from report.claims.verdicts import Report, make_report
+from report.figures import Figure
+from report.options import Options
+from report.results import load_results
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = "figure10"

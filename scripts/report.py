@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.frame.files import write_text
 from experiments.frame.terminal import run_program
-from scripts._report_page import write_page
+from report.page.page import write_page
 
 ROOT = Path(__file__).resolve().parents[1]
 _NAMES = {"paper": "report.html", "demo": "report_demo.html"}

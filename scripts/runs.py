@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.frame.tasks import TASKS
 from experiments.frame.terminal import run_program
-from scripts._run_list import STATES, count, find_all, lines
+from report.runs.listing import STATES, count, find_all, lines
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -92,7 +92,7 @@ def show_missing(chosen: argparse.Namespace) -> int:
         Exit status: 0, or 2 with one line on stderr where run.py would refuse the words.
     """
     from experiments.frame.cli import BAD_INPUT, describe  # Hydra: not for a list
-    from scripts._run_jobs import COMMITTED, jobs
+    from report.runs.jobs import COMMITTED, jobs
 
     words = [f"experiment={chosen.preset}", *chosen.words]
     own = [] if chosen.config_dir is None else ["--config-dir", str(chosen.config_dir)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from experiments.frame.files import file_digest
 
 #: This suite: its changes of numbers raise a version, and do not rename runs.
-_OWN = {"equitune", "experiments", "scripts", "benchmarks", "hydra_plugins", "tests"}
+_OWN = {"equitune", "experiments", "report", "scripts", "benchmarks", "hydra_plugins", "tests"}
 
 
 def source_digests(name: str) -> dict[str, str]:

@@ -16,12 +16,12 @@ from experiments.frame.load import load
 from experiments.frame.methods import METHODS, PAPERS, Kind, Method, Parts
 from experiments.frame.options import AnyConfig
 from experiments.frame.runner import execute
-from scripts._artefacts import ARTEFACTS
-from scripts._options import Options
-from scripts._results import load_results
-from scripts._tables import Table
+from report.artefacts.catalogue import ARTEFACTS
+from report.options import Options
+from report.results import load_results
+from report.tables import Table
 from tests.experiments.metrics import rows, value
-from tests.scripts.conftest import ResultsTree
+from tests.report.conftest import ResultsTree
 
 NAME = "soft_choice"
 TINY = {

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from scripts._claims_cells import Cell
-from scripts._claims_report import Report, make_report
+from report.claims.cells import Cell
+from report.claims.verdicts import Report, make_report
 from scripts.claims import main
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,10 +17,10 @@ import pytest
 from rich.console import Console
 
 from experiments.frame.tasks import TASKS
+from report.artefacts.catalogue import ARTEFACTS
+from report.runs.jobs import jobs
 from scripts import demo
-from scripts._artefacts import ARTEFACTS
 from scripts._demo_display import DONE, FAILED, RUNNING, Display
-from scripts._run_jobs import jobs
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = (

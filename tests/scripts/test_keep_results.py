@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from scripts._results import load_results
+from report.results import load_results
 from scripts.keep_results import Condition, keep, main, parse_condition, with_needed
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from experiments.frame.record_files import SEAL, parse_record, seal
-from scripts import _checksums
-from scripts._results import departing, load_results, option
+from report import checksums
+from report.results import departing, load_results, option
 from scripts.migrate_results import departures_of, main
 
 LABEL = "draw=batch, judges=['a', 'b'], finetune.rate=0.01, mask=False, checkpoint=12345678"
@@ -45,7 +45,7 @@ def test_runs_and_committed_rows_are_brought_up_to_date(tree: Any, capsys: Any) 
     records = json.loads(kept.with_suffix(".json").read_text())
     del records["some-run"]["departures"]
     kept.with_suffix(".json").write_text(json.dumps(records))
-    _checksums.note(tree.path / "measured", [kept, kept.with_suffix(".json")])
+    checksums.note(tree.path / "measured", [kept, kept.with_suffix(".json")])
     before = {path: path.read_bytes() for path in tree.path.rglob("*.*")}
     with pytest.raises(ValueError, match=r"does not tell the options of 'score=emitted'; python s"):
         load_results(tree.path)

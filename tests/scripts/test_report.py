@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
+from report.artefacts.catalogue import ARTEFACTS
+from report.figures import Figure
+from report.options import Options
+from report.results import load_results
+from report.sentences import SUFFIX
+from report.tables import Table
 from scripts import claims, paper_figures
-from scripts._artefacts import ARTEFACTS
-from scripts._figures import Figure
-from scripts._options import Options
-from scripts._results import load_results
-from scripts._sentences import SUFFIX
-from scripts._tables import Table
 from scripts.report import main
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -86,7 +86,7 @@ def test_a_thousand_runs_are_listed_in_two_seconds(tmp_path: Path) -> None:
 
 def test_neither_command_loads_torch_or_pandas() -> None:
     code = (
-        "import sys; import scripts.runs, scripts._run_jobs; "
+        "import sys; import scripts.runs, report.runs.jobs; "
         "sys.exit(bool({'torch', 'pandas', 'rich'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

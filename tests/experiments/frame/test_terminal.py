@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts._run_jobs import quoted
+from report.runs.jobs import quoted
 from tests.experiments.conftest import ROOT, command
 
 PROGRAMS = ("claims", "demo", "fetch", "keep_results", "paper_figures", "readme", "report", "runs")

@@ -1,0 +1,1 @@
+"""The paper's tables and figures and our own, a folder per task."""

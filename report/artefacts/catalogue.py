@@ -1,0 +1,26 @@
+"""The list of artefacts, by name: what the folder of each task adds to it as `ARTEFACTS`.
+
+A new table or figure is a module in the folder of its task and a line in its ``__init__.py``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from report.artefacts.entry import Entry
+
+#: In the order of the paper's sections.
+_TASKS = ("scan", "dqn", "cnn", "clip", "fairness")
+
+
+def _folders() -> list[str]:
+    found = [path.parent.name for path in sorted(Path(__file__).parent.glob("*/__init__.py"))]
+    return [*_TASKS, *(name for name in found if name not in _TASKS)]
+
+
+ARTEFACTS: dict[str, Entry] = {
+    name: entry
+    for task in _folders()
+    for name, entry in import_module(f"report.artefacts.{task}").ARTEFACTS.items()
+}

@@ -1,0 +1,133 @@
+"""The CLIP task: what its tables and figures share: models, which rows count, means over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from experiments.frame.methods import LAMBDA_EQUITUNE, METHODS, PAPERS
+from report.cells import NOT_REPORTED, format_reported
+from report.measures import NUMBER_HEADERS
+from report.options import Options
+from report.results import Results, departing, option, own_groups, select
+
+ACCURACY = "top1_accuracy"
+LAMBDA = LAMBDA_EQUITUNE
+# The paper's models, in its order, and ours.
+MODELS = ("RN50", "RN101", "ViT-B-32", "ViT-B-16")
+OURS = "SmallCLIP"
+# The paper's name for a group, and what the authors' code does.
+_TURNS = {"flip": "rot180"}
+FLIP_NOTE = (
+    'rot180: the "flip" of the paper; the authors\' code reverses both axes of the image, which is '
+    "a turn by 180 degrees and no mirror image"
+)
+IMAGES_NOTE = (
+    "protocol paper: the mean over all transforms of every test image; protocol reference: one "
+    "random transform for each batch of 32"
+)
+INTERVAL_NOTE = "[interval]: 95 % over images; with several seeds the mean of theirs"
+SOURCE_NOTE = (
+    "the paper's numbers: those in the authors' plotting script, of one seed and without spread"
+)
+OURS_NOTE = (
+    f"{OURS} is no model of the paper: this suite trains it on captions of the data set's own "
+    "training images"
+)
+# Of the methods; pretrained bars have further ones.
+COLOURS = {name: METHODS[name].colour for name in PAPERS}
+
+
+def result_rows(results: Results, options: Options, *, trained: bool) -> pd.DataFrame:
+    """Select the rows that tables and figures of the CLIP task are made of.
+
+    Args:
+        results: All rows.
+        options: Scales to show.
+        trained: Whether the image encoder was fine-tuned, or is as it was.
+
+    Returns:
+        Rows with a further column `departure`, what `variant` says beyond that training: empty for
+        what the protocol defines.
+    """
+    rows = select(results.ours, task="clip", scale=options.scales)
+    rows = rows[(option(rows, "training") == "image_encoder") == trained]
+    return rows.assign(departure=departing(rows, *(["training"] * trained)))
+
+
+def in_own_group(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Tell which rows ask a method for the transforms that its group has.
+
+    Args:
+        rows: Our rows, or the paper's.
+
+    Returns:
+        Whether `group` is `trivial` for pretrained, else `transform`.
+    """
+    return rows["group"] == own_groups(rows, rows["transform"])
+
+
+def reported_rows(results: Results, artefacts: str | Sequence[str]) -> pd.DataFrame:
+    """Select the paper's rows, groups and transforms named after what they are.
+
+    Args:
+        results: All rows.
+        artefacts: Names of the paper's figures, as its rows have them.
+
+    Returns:
+        The rows.
+    """
+    rows = select(results.reported, task="clip", artefact=artefacts)
+    return rows.assign(**{name: rows[name].replace(_TURNS) for name in ("group", "transform")})
+
+
+def reported_cells(number: float) -> tuple[str, ...]:
+    """Write a number of the paper, which has neither spread nor interval.
+
+    Args:
+        number: The number.
+
+    Returns:
+        The cells `NUMBER_HEADERS`.
+    """
+    return (repr(number), *[""] * (len(NUMBER_HEADERS) - 1))
+
+
+def format_papers(number: float | None) -> str:
+    """Print a number of the paper.
+
+    Args:
+        number: The number, None where it gives none.
+
+    Returns:
+        The cell's text.
+    """
+    return NOT_REPORTED if number is None else format_reported(number, float("nan"))
+
+
+def in_order(models: Iterable[str]) -> list[str]:
+    """Sort models: the paper's, ours, then any other by name.
+
+    Args:
+        models: Names.
+
+    Returns:
+        Each name once.
+    """
+    known = (*MODELS, OURS)
+    return sorted(
+        set(models), key=lambda name: (known.index(name) if name in known else len(known), name)
+    )
+
+
+def label(model: str) -> str:
+    """Name a model in a picture.
+
+    Args:
+        model: Its name, as rows have it.
+
+    Returns:
+        The name; below ours it says so.
+    """
+    return f"{model}\n(ours)" if model == OURS else model

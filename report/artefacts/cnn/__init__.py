@@ -1,0 +1,17 @@
+"""Tables and figures of task cnn."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from report.artefacts.cnn.common import STUDIES
+from report.artefacts.cnn.figures import probing_figure
+from report.artefacts.cnn.studies import studies_table
+from report.artefacts.cnn.tables import zero_shot_table
+from report.artefacts.entry import Entry
+
+ARTEFACTS: dict[str, Entry] = {
+    **{name: Entry("cnn", partial(probing_figure, name), (name,)) for name in STUDIES},
+    "cnn_zero_shot": Entry("cnn", zero_shot_table, ("zero_shot",)),
+    "cnn_studies": Entry("cnn", studies_table, ("groups", "reduced")),
+}

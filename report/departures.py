@@ -1,0 +1,113 @@
+"""Rows of fresh runs that an artefact leaves out, because they depart from the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import combinations
+from typing import NamedTuple
+
+import pandas as pd
+
+from experiments.frame.rows import label_of
+from report.artefacts.entry import Entry
+from report.figures import Figure
+from report.options import Options
+from report.results import Results
+from report.rows import KEY_COLUMNS
+from report.tables import Table
+
+#: Of more parts, which of them an artefact knows is not tried out.
+_TRIED = 3
+
+
+class LeftOut(NamedTuple):
+    """Rows that an artefact would show if it were not for their departure.
+
+    Attributes:
+        variant: How they depart, as a label.
+        known: The options of that with which the artefact would show them.
+        rows: Their indices.
+    """
+
+    variant: str
+    known: Mapping[str, object]
+    rows: pd.Index
+
+
+def build(entry: Entry, results: Results, options: Options) -> Table | Figure:
+    """Build an artefact, with a note of the rows that it leaves out or, if wished, takes in.
+
+    Args:
+        entry: Its line in the list.
+        results: All rows.
+        options: Choices of the user.
+
+    Raises:
+        ValueError: As the builder does.
+    """
+    built = _built(entry, results, options)
+    found = list(left_out(entry, results, options, numbers(built)))
+    if not found:
+        return built
+    named = ", ".join(f"{each.variant} ({_counted(len(each.rows))})" for each in found)
+    if not options.variants:
+        return _noted(built, f"left out as departures: {named}; --variants takes them in")
+    taken = _built(entry, taking(results, found), options)
+    return _noted(taken, f"taken in although they depart from the protocol: {named}")
+
+
+def left_out(
+    entry: Entry, results: Results, options: Options, before: tuple[object, ...]
+) -> Iterator[LeftOut]:
+    """Find the fresh rows that an artefact would show if they did not depart.
+
+    It is built without them and with parts of their departure removed, and compared with what it
+    shows.
+    """
+    ours = results.ours
+    mine = ours["origin"].isin(("fresh", "replaced")) & (ours["task"] == entry.task)
+    mine &= (ours["variant"] != "") & ours["scale"].isin(options.scales)
+    for variant, rows in ours[mine].groupby("variant", sort=True).groups.items():
+        others = replace(results, ours=ours.drop(index=rows))
+        if numbers(_built(entry, others, options)) != before:
+            continue  # it shows them
+        parts = [*ours.loc[rows[0], "departures"].items()]
+        sizes = range(len(parts) - 1, -1, -1) if len(parts) <= _TRIED else (0,)
+        for known in (dict(kept) for size in sizes for kept in combinations(parts, size)):
+            tried = LeftOut(str(variant), known, rows)
+            if numbers(_built(entry, taking(results, [tried]), options)) != before:
+                yield tried
+                break
+
+
+def taking(results: Results, chosen: list[LeftOut]) -> Results:
+    """Return the results with rows as if they did not depart, instead of others for the same."""
+    ours = results.ours.copy()
+    for each in chosen:
+        ours.loc[each.rows, "variant"] = label_of(each.known)
+        ours.loc[each.rows, "departures"] = pd.Series([each.known] * len(each.rows), each.rows)
+    taken = ours.index.isin([row for each in chosen for row in each.rows])
+    twice = ours.duplicated(list(KEY_COLUMNS), keep=False)
+    return replace(results, ours=ours[taken | ~twice])
+
+
+def numbers(built: Table | Figure) -> tuple[object, ...]:
+    """Return what an artefact shows."""
+    return built.rows if isinstance(built, Figure) else built.blocks
+
+
+def _built(entry: Entry, results: Results, options: Options) -> Table | Figure:
+    built = entry.build(results, options)
+    assert isinstance(built, Table | Figure)
+    return built
+
+
+def _counted(rows: int) -> str:
+    return f"{rows} row" if rows == 1 else f"{rows} rows"
+
+
+def _noted(built: Table | Figure, note: str) -> Table | Figure:
+    if isinstance(built, Figure):
+        return replace(built, digest=replace(built.digest, notes=(*built.digest.notes, note)))
+    return replace(built, notes=(*built.notes, note))

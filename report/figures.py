@@ -1,0 +1,179 @@
+"""A figure: a drawing, the numbers that it shows, and a small table of them for the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from report.captions import escape_latex, latex_box, latex_commands
+from report.tables import Table, to_markdown, write_faces
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+_DPI = 200
+_STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.5,
+    "legend.frameon": False,
+    # Room for the last tick label, in inches.
+    "figure.constrained_layout.w_pad": 0.1,
+    # Text stays text in a PDF. In an SVG it is drawn: not every machine has the font.
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "equitune",
+}
+# Neither the time nor the program's version belongs to the content: the same rows, the same bytes.
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None},
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure, independent of the library that draws it: an artefact, with `show` and `write`.
+
+    Attributes:
+        digest: Its name, title, notes and commands, and a few of its numbers as a table.
+        headers: Headers of all numbers.
+        rows: All numbers that are drawn, as text.
+        draw: Draws them; called only where there are rows. It imports matplotlib itself, so that
+            tables stay fast, and makes a `matplotlib.figure.Figure` without pyplot.
+    """
+
+    digest: Table
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    draw: Callable[[], Drawing]
+
+    @property
+    def name(self) -> str:
+        """File name without ending, and LaTeX label."""
+        return self.digest.name
+
+    def show(self, console: Console) -> None:
+        """Print the digest.
+
+        Args:
+            console: Where to print.
+        """
+        self.digest.show(console)
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write the numbers as CSV, the caption as Markdown and LaTeX, the drawing as pictures.
+
+        Without rows there is nothing to draw: pictures that an earlier call left are removed.
+
+        Args:
+            folder: Where to; made if absent.
+
+        Returns:
+            The files written.
+        """
+        faces = {".csv": to_csv(self), ".md": to_image_markdown(self), ".tex": to_graphics(self)}
+        paths = write_faces(folder, self.name, faces)
+        pictures = {kind: folder / f"{self.name}.{kind}" for kind in _METADATA}
+        if not self.rows:
+            for path in pictures.values():
+                path.unlink(missing_ok=True)
+            return paths
+        for kind, picture in self.pictures(*pictures).items():
+            pictures[kind].write_bytes(picture)
+        return [*paths, *pictures.values()]
+
+    def pictures(self, *kinds: str) -> dict[str, bytes]:
+        """Draw.
+
+        Args:
+            *kinds: File types: `png`, `pdf`, `svg`.
+
+        Returns:
+            Type to the content of such a file.
+        """
+        files = {kind: io.BytesIO() for kind in kinds}
+        with house_style():
+            drawing = self.draw()
+            for kind, file in files.items():
+                drawing.savefig(file, format=kind, dpi=_DPI, metadata=_METADATA[kind])
+        return {kind: file.getvalue() for kind, file in files.items()}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw as all figures here are drawn; the user's own settings of matplotlib do not count.
+
+    Yields:
+        Nothing; the settings before it are restored at its end.
+    """
+    # Here and not above: importing it takes longer than building all tables.
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        yield
+
+
+def to_csv(figure: Figure) -> str:
+    """Render all numbers as CSV.
+
+    Args:
+        figure: The figure.
+
+    Returns:
+        The text, lines ending with a line feed.
+    """
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows([figure.headers, *figure.rows])
+    return stream.getvalue()
+
+
+def to_image_markdown(figure: Figure) -> str:
+    """Render as Markdown: the picture, then the digest with its notes.
+
+    Args:
+        figure: The figure.
+
+    Returns:
+        The text.
+    """
+    image = f"![{figure.name}]({figure.name}.png)\n\n" if figure.rows else ""
+    return image + to_markdown(figure.digest)
+
+
+def to_graphics(figure: Figure) -> str:
+    r"""Render as a LaTeX figure that needs `\usepackage{graphicx}`.
+
+    Args:
+        figure: The figure.
+
+    Returns:
+        The text.
+    """
+    lines = [r"% needs \usepackage{graphicx}", r"\begin{figure}", r"\centering"]
+    if figure.rows:
+        size = r"width=\linewidth,height=0.7\textheight,keepaspectratio"
+        lines.append(rf"\includegraphics[{size}]{{{figure.name}.pdf}}")
+    lines += [
+        rf"\caption{{{escape_latex(figure.digest.title)}.}}",
+        rf"\label{{fig:{figure.name}}}",
+        *latex_box(figure.digest.notes),
+        r"\end{figure}",
+    ]
+    return "\n".join([*lines, *latex_commands(figure.digest.commands)]) + "\n"

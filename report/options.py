@@ -1,0 +1,32 @@
+"""What the user chooses for all artefacts at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from report.cells import Spread
+
+
+class Options(NamedTuple):
+    """Choices that every builder receives.
+
+    Attributes:
+        scales: Scales shown, each in blocks of its own.
+        spread: How the spread over seeds is computed.
+        variants: Whether rows of fresh runs that depart from the protocol are taken in.
+    """
+
+    scales: tuple[str, ...] = ("paper",)
+    spread: Spread = "sample"
+    variants: bool = False
+
+
+def figures_folder(results: Path, scale: str) -> Path:
+    """Return where artefacts are written: those of full-scale runs apart from all others.
+
+    Args:
+        results: The results folder.
+        scale: Of the rows: ``paper``, ``demo`` or ``all``.
+    """
+    return results / "figures" if scale == "paper" else results / scale / "figures"

@@ -1,0 +1,161 @@
+"""Draw grouped bars: panels in a grid, error bars, the paper's number of a bar as a marker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from report.plots.panels import draw_grid
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
+    from numpy.typing import NDArray
+
+# Of the one unit that a group has on the x axis, what its bars take.
+_FILLED = 0.8
+# Few groups would have bars as broad as the panel.
+_LEAST_GROUPS = 3
+# What pictures add to the height of a panel.
+_PICTURES = 0.25
+_MARKER: dict[str, Any] = {
+    **{"linestyle": "none", "marker": "D"},
+    **{"markerfacecolor": "white", "markeredgecolor": "0.1"},
+}
+
+
+class Bar(NamedTuple):
+    """One bar.
+
+    Attributes:
+        height: Its height.
+        low: Lower end of its error bar; as `height` for none.
+        high: Upper end.
+        reported: The paper's number of the same bar; None where it gives none.
+    """
+
+    height: float
+    low: float
+    high: float
+    reported: float | None = None
+
+
+class BarPanel(NamedTuple):
+    """One pair of axes.
+
+    Attributes:
+        title: What it shows.
+        groups: Name below a group to its bars, by their labels in the legend.
+        pictures: Small pictures at the top of bars, red, green, blue from 0 to 255, [h, w, 3].
+    """
+
+    title: str
+    groups: Mapping[str, Mapping[str, Bar]]
+    pictures: Mapping[str, Mapping[str, NDArray[np.uint8]]] = {}
+
+
+class BarLook(NamedTuple):
+    """How the bars of a figure look.
+
+    Attributes:
+        colours: Label to colour, in the order of the bars and of the legend.
+        y_label: What is left of each row, with its unit.
+        y_limits: Lowest and highest value.
+        marker: The name of the paper's numbers in the legend.
+        baseline: Height of a thin line across each panel; None for no line.
+        columns: Of the legend; None: as many as it has entries.
+    """
+
+    colours: Mapping[str, str]
+    y_label: str
+    y_limits: tuple[float, float]
+    marker: str = "the paper's number"
+    baseline: float | None = None
+    columns: int | None = None
+
+
+def draw_bars(grid: Sequence[Sequence[BarPanel | None]], look: BarLook) -> Drawing:
+    """Draw panels in rows, with one legend below them.
+
+    Args:
+        grid: As in `draw_grid`.
+        look: Colours, limits and labels.
+
+    Returns:
+        The drawing, without a window.
+    """
+    drawing = draw_grid(grid, lambda axes, panel: _draw_panel(axes, panel, look), look.y_label)
+    handles = _handles([panel for row in grid for panel in row if panel], look)
+    columns = look.columns or len(handles)
+    drawing.legend(handles=handles, loc="outside lower center", ncols=columns)
+    return drawing
+
+
+def _draw_panel(axes: Axes, panel: BarPanel, look: BarLook) -> None:
+    labels = [label for label in look.colours if any(label in bars for bars in _all_bars(panel))]
+    width = _FILLED / len(labels)
+    if look.baseline is not None:
+        axes.axhline(look.baseline, color="0.5", linewidth=0.8, zorder=3)
+    for place, (name, bars) in enumerate(panel.groups.items()):
+        pictures = panel.pictures.get(name, {})
+        for slot, label in enumerate(labels):
+            if label in bars:
+                middle = place + width * (slot - (len(labels) - 1) / 2)
+                _draw_bar(axes, middle, width, bars[label], look.colours[label])
+            if label in pictures:
+                _draw_picture(axes, middle, width, pictures[label])
+    count = len(panel.groups)
+    axes.set_xticks(range(count), [*panel.groups])
+    half = max(count, _LEAST_GROUPS) / 2
+    axes.set_xlim((count - 1) / 2 - half, (count - 1) / 2 + half)
+    low, high = look.y_limits
+    axes.set_ylim(low, high)
+    ticks = [tick for tick in axes.get_yticks() if low <= tick <= high]
+    # Pictures stand above the highest bar.
+    above = _PICTURES * (high - low) if panel.pictures else 0.0
+    axes.set_ylim(low, high + above)
+    axes.set_yticks(ticks)
+    axes.tick_params(axis="x", length=0)
+    axes.grid(visible=False, axis="x")
+    axes.set_title(panel.title)
+
+
+def _all_bars(panel: BarPanel) -> Sequence[Mapping[str, Bar]]:
+    return [*panel.groups.values()]
+
+
+def _draw_bar(axes: Axes, middle: float, width: float, bar: Bar, colour: str) -> None:
+    axes.bar(middle, bar.height, 0.92 * width, color=colour)
+    if (bar.low, bar.high) != (bar.height, bar.height):
+        # Rounding may put the mean of equal values a little beside them.
+        ends = [[max(bar.height - bar.low, 0.0)], [max(bar.high - bar.height, 0.0)]]
+        # In a grey that is seen on every colour and on white.
+        axes.errorbar(middle, bar.height, yerr=ends, fmt="none", ecolor="0.55", capsize=2)
+    if bar.reported is not None:
+        axes.plot(middle, bar.reported, markersize=4, zorder=4, **_MARKER)
+
+
+def _draw_picture(axes: Axes, middle: float, width: float, picture: NDArray[np.uint8]) -> None:
+    """Draw a picture as broad as a bar, below the upper edge of the panel."""
+    # In shares of the panel's height; the picture keeps its shape.
+    size = _PICTURES / (1 + _PICTURES)
+    bounds = (middle - 0.46 * width, 1 - size, 0.92 * width, 0.95 * size)
+    place = axes.inset_axes(bounds, transform=axes.get_xaxis_transform())
+    place.imshow(picture)
+    place.set_axis_off()
+
+
+def _handles(panels: Sequence[BarPanel], look: BarLook) -> list[Artist]:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    groups = [bars for panel in panels for bars in _all_bars(panel)]
+    used = {label for bars in groups for label in bars}
+    handles: list[Artist] = [
+        Patch(color=colour, label=label) for label, colour in look.colours.items() if label in used
+    ]
+    if any(bar.reported is not None for bars in groups for bar in bars.values()):
+        handles.append(Line2D([], [], markersize=5, label=look.marker, **_MARKER))
+    return handles

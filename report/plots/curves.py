@@ -1,0 +1,177 @@
+"""Draw curves over iterations: panels in a grid, lines of means, bands around them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from report.cells import Summary
+from report.plots.panels import draw_grid
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
+
+# Lengths of dashes and gaps are in line widths.
+LineStyle = Literal["solid"] | tuple[float, tuple[float, ...]]
+SOLID: LineStyle = "solid"
+DASHED: LineStyle = (0, (4.5, 1.6))
+DOTTED: LineStyle = (0, (1, 1.3))
+
+
+class Band(NamedTuple):
+    """One point of a line.
+
+    Attributes:
+        middle: Height of the line.
+        low: Lower edge of the band around it.
+        high: Upper edge.
+    """
+
+    middle: float
+    low: float
+    high: float
+
+
+def spread_band(summary: Summary) -> Band:
+    """Make a band of one spread to each side.
+
+    Args:
+        summary: A mean; without a spread its band has no width.
+
+    Returns:
+        The point.
+    """
+    spread = summary.spread or 0.0
+    return Band(summary.mean, summary.mean - spread, summary.mean + spread)
+
+
+class Curve(NamedTuple):
+    """One line.
+
+    Attributes:
+        colour: Label of its colour in the legend.
+        style: Label of its line style in the legend.
+        points: Place on the x axis to the point there, in order.
+    """
+
+    colour: str
+    style: str
+    points: Mapping[float, Band]
+
+
+class Panel(NamedTuple):
+    """One pair of axes.
+
+    Attributes:
+        title: What it shows.
+        curves: Its lines.
+    """
+
+    title: str
+    curves: Sequence[Curve]
+
+
+class Look(NamedTuple):
+    """How the curves of a figure look.
+
+    Attributes:
+        colours: Label to colour, in the order of the legend.
+        styles: Label to line style, in the order of the legend. With the labels of the colours,
+            the legend has each label once, in its colour and style.
+        x_label: What is below each column, with its unit.
+        y_label: What is left of each row, with its unit.
+        y_limits: Lowest and highest value; bands are cut there. None: each panel's own.
+        baseline: Height of a thin line across each panel; None for no line.
+        columns: Of the legend; None: as many as it has colours or styles.
+    """
+
+    colours: Mapping[str, str]
+    styles: Mapping[str, LineStyle]
+    x_label: str
+    y_label: str
+    y_limits: tuple[float, float] | None = None
+    baseline: float | None = None
+    columns: int | None = None
+
+
+def common_limits(grid: Sequence[Sequence[Panel | None]], tick: int) -> tuple[float, float]:
+    """Find one axis for all panels, so that heights can be compared.
+
+    Args:
+        grid: As in `draw_curves`, with one point at least.
+        tick: The axis begins and ends at a multiple of this.
+
+    Returns:
+        Lowest and highest value.
+    """
+    panels = [panel for row in grid for panel in row if panel]
+    bands = [band for p in panels for curve in p.curves for band in curve.points.values()]
+    low, high = min(band.low for band in bands), max(band.high for band in bands)
+    return tick * math.floor(low / tick), tick * math.ceil(high / tick)
+
+
+def draw_curves(grid: Sequence[Sequence[Panel | None]], look: Look) -> Drawing:
+    """Draw panels in rows, with one legend of colours and styles below them.
+
+    Args:
+        grid: As in `draw_grid`.
+        look: Colours, styles and labels.
+
+    Returns:
+        The drawing, without a window.
+    """
+    drawing = draw_grid(grid, lambda axes, panel: _draw_panel(axes, panel, look), look.y_label)
+    _add_legend(drawing, grid, look)
+    return drawing
+
+
+def _draw_panel(axes: Axes, panel: Panel, look: Look) -> None:
+    if look.baseline is not None:
+        axes.axhline(look.baseline, color="0.5", linewidth=0.8)
+    for curve in panel.curves:
+        colour = look.colours[curve.colour]
+        x, points = [*curve.points], curve.points.values()
+        below, above = [point.low for point in points], [point.high for point in points]
+        axes.fill_between(x, below, above, color=colour, alpha=0.14, linewidth=0)
+        # A line of one point would not be seen.
+        marker = "o" if len(x) == 1 else ""
+        heights = [point.middle for point in points]
+        axes.plot(x, heights, color=colour, linestyle=look.styles[curve.style], marker=marker)
+    if look.y_limits is not None:
+        low, high = look.y_limits
+        margin = 0.02 * (high - low)
+        axes.set_ylim(low - margin, high + margin)
+    axes.margins(x=0.02)
+    axes.set_title(panel.title)
+    axes.set_xlabel(look.x_label)
+
+
+def _add_legend(drawing: Drawing, grid: Sequence[Sequence[Panel | None]], look: Look) -> None:
+    from matplotlib.lines import Line2D
+
+    curves = [curve for row in grid for panel in row if panel for curve in panel.curves]
+    used = {curve.colour for curve in curves} | {curve.style for curve in curves}
+    together = look.colours.keys() == look.styles.keys()
+    colours = [
+        Line2D([], [], color=colour, linestyle=look.styles[label], label=label)
+        if together
+        else Line2D([], [], color=colour, linewidth=3, label=label)
+        for label, colour in look.colours.items()
+        if label in used
+    ]
+    styles = [
+        Line2D([], [], color="0.2", linestyle=style, label=label)
+        for label, style in look.styles.items()
+        if label in used and not together
+    ]
+    # A legend is filled column by column: colours make its first row, styles its second.
+    columns = max(len(colours), len(styles))
+    blank = Line2D([], [], color="none", label=" ")
+    rows = [row for row in (colours, styles) if row]
+    filled = [[*row, *[blank] * (columns - len(row))] for row in rows]
+    handles = [handle for pair in zip(*filled, strict=True) for handle in pair]
+    drawing.legend(
+        handles=handles, loc="outside lower center", ncols=look.columns or columns, handlelength=2.6
+    )

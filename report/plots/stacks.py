@@ -1,0 +1,132 @@
+"""Draw stacked bars side by side: shares of a whole, with error bars at both of their ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from report.cells import MISSING
+from report.plots.panels import draw_grid
+from report.statistics import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
+
+_WHOLE = 100.0
+# Of bars that are one apart: their width, and what is between groups, and beside those set aside.
+_WIDTH, _GAP, _ASIDE = 0.86, 0.9, 0.5
+# Where the two error bars of a bar are, so that they do not cover each other.
+_BESIDE = 0.14
+_SMALL = 7.5
+_INCHES = (8.0, 3.0)
+_ERROR: dict[str, Any] = {"fmt": "none", "ecolor": "0.1", "elinewidth": 0.9, "capsize": 1.5}
+
+
+class Stack(NamedTuple):
+    """One bar.
+
+    Attributes:
+        parts: Label in the legend to share in percent, from bottom to top.
+        first: Ends of the error bar of the first part, in percent.
+        last: Ends of the error bar of the last part.
+    """
+
+    parts: Mapping[str, float]
+    first: Interval
+    last: Interval
+
+
+class StackPanel(NamedTuple):
+    """One pair of axes.
+
+    Attributes:
+        title: What it shows.
+        sections: Side by side with a line between them: name above a group to its bars, by the
+            names below them; a group may be empty.
+    """
+
+    title: str
+    sections: Sequence[Mapping[str, Mapping[str, Stack]]]
+
+
+def draw_stacks(
+    grid: Sequence[Sequence[StackPanel | None]],
+    colours: Mapping[str, str],
+    y_label: str,
+    errors: str,
+) -> Drawing:
+    """Draw panels in rows, with one legend below them.
+
+    Args:
+        grid: As in `draw_grid`.
+        colours: Label of a part to its colour.
+        y_label: What is left of each row, with its unit.
+        errors: Name of the error bars in the legend.
+
+    Returns:
+        The drawing, without a window.
+    """
+    drawing = draw_grid(
+        grid, lambda axes, panel: _draw_panel(axes, panel, colours), y_label, _INCHES
+    )
+    handles = _handles(colours, errors)
+    drawing.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return drawing
+
+
+def _draw_panel(axes: Axes, panel: StackPanel, colours: Mapping[str, str]) -> None:
+    start, ticks = 0.0, {}
+    for number, groups in enumerate(panel.sections):
+        if number:
+            axes.axvline(start + (_ASIDE - _GAP - 1) / 2, color="0.5", linewidth=0.8)
+            start += _ASIDE
+        for name, bars in groups.items():
+            # An empty group has the room of two bars.
+            last = start + (len(bars) or 2) - 1
+            for slot, (label, bar) in enumerate(bars.items()):
+                _draw_stack(axes, start + slot, bar, colours)
+                ticks[start + slot] = label
+            middle = (start + last) / 2
+            if not bars:
+                axes.text(middle, _WHOLE / 2, MISSING, **_text("center"), rotation=90, color="0.4")
+            axes.text(middle, _WHOLE + 3, name, **_text("baseline"))
+            start = last + 1 + _GAP
+    axes.set_xticks([*ticks], [*ticks.values()], rotation=90, fontsize=_SMALL)
+    axes.set_xlim(-0.9, start - _GAP - 0.1)
+    axes.set_ylim(0, _WHOLE)
+    axes.tick_params(axis="x", length=0)
+    axes.grid(visible=False, axis="x")
+    # Above the names of the groups, of which some have two lines.
+    lines = max(name.count("\n") for groups in panel.sections for name in groups)
+    axes.set_title(panel.title, pad=16 + 9 * lines)
+
+
+def _text(vertical: str) -> dict[str, Any]:
+    return {"horizontalalignment": "center", "verticalalignment": vertical, "fontsize": _SMALL}
+
+
+def _draw_stack(axes: Axes, place: float, bar: Stack, colours: Mapping[str, str]) -> None:
+    bottom = 0.0
+    for label, share in bar.parts.items():
+        axes.bar(place, share, _WIDTH, bottom=bottom, color=colours[label])
+        bottom += share
+    shares = [*bar.parts.values()]
+    _draw_error(axes, place - _BESIDE, shares[0], bar.first)
+    last = Interval(_WHOLE - bar.last.high, _WHOLE - bar.last.low)
+    _draw_error(axes, place + _BESIDE, _WHOLE - shares[-1], last)
+
+
+def _draw_error(axes: Axes, place: float, height: float, ends: Interval) -> None:
+    # Rounding may put the mean of equal values a little beside them.
+    lengths = [[max(height - ends.low, 0.0)], [max(ends.high - height, 0.0)]]
+    axes.errorbar(place, height, yerr=lengths, **_ERROR)
+
+
+def _handles(colours: Mapping[str, str], errors: str) -> list[Artist]:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    parts: list[Artist] = [Patch(color=colour, label=label) for label, colour in colours.items()]
+    return [*parts, Line2D([], [], color="0.1", linewidth=0.9, label=errors)]

@@ -1,0 +1,255 @@
+"""All rows under `results/`: which runs count, and which of two rows for the same number wins."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from experiments.frame.files import sha256
+from experiments.frame.methods import METHODS
+from experiments.frame.record_files import RECORD, parse_record
+from experiments.frame.rows import COLUMNS, RESULTS, SCALES, label_of
+from report import checksums
+from report.rows import (
+    REPORTED_COLUMNS,
+    Row,
+    read_measured,
+    read_metrics,
+    read_reported,
+    unique_rows,
+    with_departures,
+)
+from report.sentences import SUFFIX
+
+FOLDERS = ("paper", "measured", "runs")
+_EDITED = "{path} is not as it was kept ({sums}): its numbers count as they are now"
+_GAP = "{path} is missing: {lost}; git checkout restores it"
+
+
+@dataclass(frozen=True)
+class Results:
+    """All rows that tables and figures are made of.
+
+    Attributes:
+        ours: Our rows, columns `COLUMNS` (text, `value` float) plus `where` (`file:line`),
+            `origin`: `measured` (committed), `fresh` (only in results/runs) or `replaced` (in both
+            with different values: the fresh one is here), and `departures`: option to value, where
+            its run departs from the protocol; the column `variant` is their label.
+        reported: The paper's rows, columns `REPORTED_COLUMNS`; `value` and `std` are floats
+            (`std` NaN where the paper gives none).
+        skipped: How many run folders were skipped, by reason.
+        gaps: A sentence for each file that is missing: that of the paper's rows, and committed ones
+            whose records are there; and for each committed file that was changed since.
+    """
+
+    ours: pd.DataFrame
+    reported: pd.DataFrame
+    skipped: Counter[str]
+    gaps: tuple[str, ...] = ()
+
+    @property
+    def skips(self) -> str:
+        """How many run folders were skipped, by reason, as text; empty if none."""
+        return ", ".join(f"{count} {reason}" for reason, count in sorted(self.skipped.items()))
+
+
+def load_results(
+    results: Path, tasks: Sequence[str] = ("scan",), scales: Sequence[str] = SCALES
+) -> Results:
+    """Load our rows of some tasks and the paper's rows.
+
+    Args:
+        results: The results folder, with `paper/`, and where present `measured/` and `runs/`.
+        tasks: Tasks whose rows are loaded; the others' files are not opened.
+        scales: Scales that are kept. Rows are validated before they are left out.
+
+    Returns:
+        The rows, de-duplicated; see results/README.md for which one wins.
+
+    Raises:
+        ValueError: A file holds an invalid row, two committed rows or two runs contradict each
+            other, or this is no results folder. The message is one line.
+    """
+    if not any((results / name).is_dir() for name in FOLDERS):
+        raise ValueError(f"{results}: no folder with {', '.join(FOLDERS)}; --results names it")
+    reported = results / "paper" / "reported.csv"
+    skipped: Counter[str] = Counter()
+    measured: list[Row] = []
+    fresh: list[Row] = []
+    edited: list[Path] = []
+    gaps = [] if reported.is_file() else [(reported, "none of the paper's numbers is shown")]
+    for task in tasks:
+        committed = results / "measured" / task
+        records = sorted(committed.glob("*.json"))
+        lost = (path.with_suffix(".csv") for path in records)
+        gaps += [(path, "its rows are not counted") for path in lost if not path.is_file()]
+        edited += checksums.changed(results / "measured", task)
+        for path in sorted(committed.glob("*.csv")):
+            if not path.stem.endswith(SUFFIX):
+                measured += read_measured(path)
+        for path, record in finished_runs(results / "runs" / task, skipped):
+            fresh += with_departures(read_metrics(path), {"": record}, path.with_name(RECORD))
+    kept = [[row for row in rows if row.cells["scale"] in scales] for rows in (measured, fresh)]
+    theirs = read_reported(reported) if reported.is_file() else []
+    named = [_GAP.format(path=path, lost=lost) for path, lost in gaps]
+    named += [_EDITED.format(path=path, sums=checksums.NAME) for path in edited]
+    return Results(merge(kept[0], kept[1]), _reported_frame(theirs), skipped, tuple(named))
+
+
+def merge(measured: Iterable[Row], fresh: Iterable[Row]) -> pd.DataFrame:
+    """Join committed and fresh rows; where their values for a key differ the fresh one wins.
+
+    Args:
+        measured: Rows of `results/measured`.
+        fresh: Rows of finished runs under `results/runs`.
+
+    Returns:
+        One row per key, columns as in `Results.ours`.
+
+    Raises:
+        ValueError: Two rows of the same side have the same key and different values.
+    """
+    committed, runs = unique_rows(measured), unique_rows(fresh)
+    records = []
+    for key in committed | runs:
+        old, new = committed.get(key), runs.get(key)
+        if old is not None and (new is None or new.value == old.value):
+            row, origin = old, "measured"
+        else:
+            assert new is not None
+            row, origin = new, "fresh" if old is None else "replaced"
+        records.append((*key, row.value, row.where, origin, row.departures))
+    # Of object, not of pandas' own text: rows are selected many times, all columns at once.
+    frame = pd.DataFrame(records, columns=[*COLUMNS, "where", "origin", "departures"], dtype=object)
+    return frame.astype({"value": float})
+
+
+def finished_runs(folder: Path, skipped: Counter[str]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Find the metrics of finished runs.
+
+    Args:
+        folder: `results/runs/<task>`; may be absent.
+        skipped: Counts, by reason, the run folders that are left out. Changed in place.
+
+    Yields:
+        The path of each `metrics.csv` whose `record.json` says `done` and has its checksum, if it
+        has one; and that record. The runs that others build on (a pretraining) are no results of
+        their own: they are not read and not counted.
+    """
+    newest: dict[str, tuple[str, Path, dict[str, Any]]] = {}
+    for run in sorted(path for path in folder.glob("*") if path.is_dir()):
+        try:
+            record = parse_record((run / "record.json").read_text(encoding="utf-8"))
+            status, stage = str(record["status"]), str(record["stage"])
+        except FileNotFoundError:
+            status, stage = "without record", RESULTS[0]
+        except (ValueError, KeyError, TypeError):
+            status, stage = "unreadable record", RESULTS[0]
+        if stage not in RESULTS:
+            continue
+        if status != "done":
+            skipped[status] += 1
+        elif (metrics := run / "metrics.csv").is_file():
+            expected = record.get("metrics_sha256")
+            if expected is not None and sha256(metrics) != expected:
+                skipped["metrics changed"] += 1
+                continue
+            # Of runs that differ by what their machines are fast at the last one counts.
+            asked = json.dumps(_without_precision(record.get("identity", run.name)), sort_keys=True)
+            found = (str(record.get("started", "")), metrics, record)
+            if asked in newest:
+                skipped["done again on a machine of another precision"] += 1
+            newest[asked] = max(found, newest.get(asked, found), key=itemgetter(0, 1))
+    yield from ((metrics, record) for _, metrics, record in newest.values())
+
+
+def _without_precision(identity: Any, of: str = "") -> Any:
+    """Return an identity without the precision of trainings, which the machine may choose."""
+    if not isinstance(identity, dict):
+        return identity
+    return {
+        key: _without_precision(value, key)
+        for key, value in identity.items()
+        if (of, key) != ("recipe", "precision")
+    }
+
+
+def _reported_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    records = [
+        {**row.cells, "value": row.value, "std": float(row.cells["std"] or "nan")} for row in rows
+    ]
+    return pd.DataFrame(records, columns=list(REPORTED_COLUMNS)).astype(
+        {"value": float, "std": float}
+    )
+
+
+def own_groups(rows: pd.DataFrame, group: pd.Series[str] | str) -> pd.Series[str]:
+    """Return the group that each row must name to count: the trivial one where a method has none.
+
+    Args:
+        rows: Any rows.
+        group: For each, or for all, the group of the methods that have one.
+
+    Returns:
+        One name per row.
+    """
+    alone = [name for name, method in METHODS.items() if not method.uses_group]
+    groups = pd.Series(group, rows.index) if isinstance(group, str) else group
+    return groups.where(~rows["method"].isin(alone), "trivial")
+
+
+def option(rows: pd.DataFrame, name: str) -> pd.Series[Any]:
+    """Return the value of an option by which rows depart; None where they do not."""
+    return rows["departures"].map(lambda known: known.get(name)).astype(object)
+
+
+def departing(rows: pd.DataFrame, *known: str) -> pd.Series[str]:
+    """Return the label of what rows depart by, beside some options."""
+    return rows["departures"].map(
+        lambda found: label_of({name: value for name, value in found.items() if name not in known})
+    )
+
+
+def select(frame: pd.DataFrame, **wanted: str | Sequence[str]) -> pd.DataFrame:
+    """Keep the rows whose columns have the wanted texts.
+
+    Args:
+        frame: Rows.
+        **wanted: Column name to its text, or to several of which any will do.
+
+    Returns:
+        The rows that match all columns, in order.
+    """
+    if frame.empty:
+        return frame
+    # One mask: copying the frame for each column takes longer than all comparisons.
+    mask = pd.Series(True, index=frame.index)
+    for column, texts in wanted.items():
+        mask &= frame[column].isin([texts] if isinstance(texts, str) else list(texts))
+    return frame[mask]
+
+
+def step_numbers(rows: pd.DataFrame) -> pd.Series[int]:
+    """Read the column `step` as numbers.
+
+    Args:
+        rows: Rows with a `step` that is not empty.
+
+    Returns:
+        Training iterations, with the index of `rows`.
+
+    Raises:
+        ValueError: A step is no whole number; one line with the row's place.
+    """
+    strange = rows[~rows["step"].str.fullmatch("[0-9]+")]
+    if len(strange):
+        first = strange.iloc[0]
+        raise ValueError(f"{first['where']}: step {first['step']!r} is not a whole number")
+    return rows["step"].astype(int)

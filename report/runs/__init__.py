@@ -1,0 +1,1 @@
+"""Runs of presets: which there are and which are missing."""

@@ -1,0 +1,178 @@
+"""The jobs of a preset: which runs they would do, and what is known of these."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+
+from experiments.frame.cli import refuse_several_presets
+from experiments.frame.conf import CONF
+from experiments.frame.errors import UserError
+from experiments.frame.load import load
+from experiments.frame.options import AnyConfig
+from experiments.frame.records import find_finished
+from experiments.frame.runner import run_folder
+from experiments.frame.stages import name_run
+from experiments.frame.tasks import load_task
+from report.rows import committed_records
+from report.runs.listing import find
+
+COMMITTED = "done (committed)"
+
+
+class Job(NamedTuple):
+    """One job of a preset.
+
+    Attributes:
+        words: What tells it from the other jobs, as on the command line.
+        folder: The folder of its run.
+        state: `done`, `done (committed)`, `planned`, `damaged` (its metrics are not those of its
+            record) or a state of a run folder.
+        reason: Why its run failed, in one line; else empty.
+    """
+
+    words: tuple[str, ...]
+    folder: Path
+    state: str
+    reason: str
+
+    @property
+    def done(self) -> bool:
+        """Whether its numbers are there."""
+        return self.state in ("done", COMMITTED)
+
+
+def jobs(words: Sequence[str], config_dir: Path | None = None) -> Iterator[Job]:
+    """Find the jobs of a command line and what is known of their runs.
+
+    Images are read to name a run, since their checksum is a part of its identity.
+
+    Args:
+        words: What follows `python run.py`, with `experiment=PRESET`.
+        config_dir: run.py's `--config-dir`, a folder of further configuration groups.
+
+    Yields:
+        Each job, in the order of the sweep.
+
+    Raises:
+        UserError: The words are refused; one line, as are Hydra's and OmegaConf's errors by
+            `experiments.frame.cli.describe`.
+    """
+    with _composing(words, config_dir) as (shared, sweep):
+        common = set(sweep[0]).intersection(*sweep)
+        committed = cache(_committed)
+        for job in sweep:
+            own = tuple(word for word in job if word not in common)
+            folder, state, reason = _look([*shared, *job], committed)
+            yield Job(own, folder, state, reason)
+
+
+def configurations(words: Sequence[str], config_dir: Path | None = None) -> Iterator[AnyConfig]:
+    """Compose and check the jobs of a command line; nothing is read and nothing is named.
+
+    Args:
+        words: As for `jobs`.
+        config_dir: As for `jobs`.
+
+    Yields:
+        The configuration of each job, in the order of the sweep.
+
+    Raises:
+        UserError: As from `jobs`.
+    """
+    with _composing(words, config_dir) as (shared, sweep):
+        for job in sweep:
+            yield load(compose("config", [*shared, *job]))
+
+
+@contextmanager
+def _composing(
+    words: Sequence[str], config_dir: Path | None
+) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """Give Hydra's own words and those of each job, while it can compose them."""
+    refuse_several_presets(list(words))
+    if config_dir is not None:
+        if not config_dir.is_dir():
+            raise UserError(f"--config-dir {config_dir}: no such folder")
+        words = [f"hydra.searchpath=[{quoted(f'file://{config_dir.resolve()}')}]", *words]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield _sweep(words)
+
+
+def count(words: Sequence[str]) -> int:
+    """Count the jobs of a command line, without composing each.
+
+    Args:
+        words: What follows `python run.py`, with `experiment=PRESET`.
+
+    Returns:
+        How many there are.
+    """
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return len(_sweep(words)[1])
+
+
+def quoted(value: str | Path) -> str:
+    """Write a value so that Hydra takes it for text.
+
+    Args:
+        value: A path, for instance.
+
+    Returns:
+        It, in quotes where it has characters that mean something on Hydra's command line.
+    """
+    text = str(value)
+    if re.fullmatch(r"[A-Za-z0-9_./-]+", text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _sweep(words: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Return Hydra's own words and those of each job, as its sweeper makes them."""
+    loader = GlobalHydra.instance().config_loader()
+    raw = loader.load_configuration("config", list(words), RunMode.MULTIRUN, from_shell=False)
+    axes = [f"{key}={value}" for key, value in raw.hydra.sweeper.params.items()]
+    parser = OverridesParser.create(config_loader=loader)
+    overrides = parser.parse_overrides([*axes, *raw.hydra.overrides.task])
+    (sweep,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    return list(raw.hydra.overrides.hydra), sweep
+
+
+def _look(words: list[str], committed: Callable[[str, str], set[str]]) -> tuple[Path, str, str]:
+    """Find the run of a job; one of a machine with another fast precision will do as well."""
+    raw = compose("config", words)
+    here = _known(load(raw), committed)
+    if here[1] == "planned":
+        for bfloat16 in (True, False):
+            there = _known(load(raw, bfloat16=bfloat16), committed)
+            if there[1] in ("done", COMMITTED):
+                return there
+    return here
+
+
+def _known(config: AnyConfig, committed: Callable[[str, str], set[str]]) -> tuple[Path, str, str]:
+    task = load_task(config.task.name)
+    folder = run_folder(config, name_run(task, task.stages[config.stage], config))
+    found = find(folder)
+    state = found.state
+    if state == "done" and find_finished(folder) is None:
+        state = "damaged"
+    if state not in ("done", "running") and folder.name in committed(config.results, task.name):
+        return folder, COMMITTED, ""
+    return folder, "planned" if state == "empty" else state, found.reason
+
+
+def _committed(results: str, task: str) -> set[str]:
+    paths = (Path(results) / "measured" / task).glob("*.json")
+    return set().union(*map(committed_records, paths))

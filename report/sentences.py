@@ -1,0 +1,128 @@
+"""Sentences that runs have written, with their labels: beside a run's rows, and committed."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.frame.record_files import is_as_recorded
+from report.rows import MEASURED_COLUMNS, read_cells, read_rows
+
+LABELLED = "labels.csv"
+# What the committed file of `<name>.csv` is called.
+SUFFIX = "_sentences"
+COLUMNS = ("judge", "person", "context", "number", "label", "text")
+# Of each person and context, what is committed.
+KEPT = 2
+# Models whose texts belong to somebody else: they are never copied.
+FOREIGN = ("gpt2_sentences",)
+
+
+class Sentence(NamedTuple):
+    """A sentence with its label.
+
+    Attributes:
+        judge: Who labelled it.
+        person: The demographic group.
+        context: What is said of the person.
+        number: Among those of the same person and context.
+        label: The label.
+        text: The sentence.
+    """
+
+    judge: str
+    person: str
+    context: str
+    number: int
+    label: str
+    text: str
+
+
+def read_sentences(path: Path) -> list[Sentence]:
+    """Read the sentences of a run that were labelled by its first judge.
+
+    Args:
+        path: The run's `labels.csv`; it may be absent, and may have no texts.
+
+    Returns:
+        The sentences, in order; none without texts.
+
+    Raises:
+        ValueError: The file is no such table, or was changed since it was written; one line.
+    """
+    if not path.is_file():
+        return []
+    if not is_as_recorded(path):
+        raise ValueError(f"{path}: does not match its run's record; the run's command mends it")
+    cells = [line for line, _ in read_cells(path, COLUMNS[:-1])]
+    if not cells or "text" not in cells[0]:
+        return []
+    return _first_judges(cells)
+
+
+def _first_judges(cells: Iterable[Mapping[str, str]]) -> list[Sentence]:
+    found: list[Sentence] = []
+    for line in cells:
+        judge, person, context, number, label, text = (line[column] for column in COLUMNS)
+        if not found or judge == found[0].judge:
+            found.append(Sentence(judge, person, context, int(number), label, text))
+    return found
+
+
+def write_sentences(path: Path, runs: Iterable[Path]) -> bool:
+    """Write the committed sentences of some runs: `KEPT` of each prompt, line breaks as blanks.
+
+    Args:
+        path: The file; one that an earlier call left is removed where no run has texts.
+        runs: Their folders.
+
+    Returns:
+        Whether any run has texts.
+    """
+    lines: list[tuple[object, ...]] = []
+    for folder in runs:
+        numbers: dict[tuple[str, str], list[int]] = {}
+        found = read_sentences(folder / LABELLED)
+        for sentence in found:
+            numbers.setdefault((sentence.person, sentence.context), []).append(sentence.number)
+        lowest = {prompt: sorted(each)[:KEPT] for prompt, each in numbers.items()}
+        lines += [
+            # The module csv would not quote every kind of line break.
+            (folder.name, *sentence[:-1], " ".join(sentence.text.splitlines()))
+            for sentence in found
+            if sentence.number in lowest[sentence.person, sentence.context]
+        ]
+    path.unlink(missing_ok=True)
+    if lines:
+        with open(path, "w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream, lineterminator="\n").writerows([("run", *COLUMNS), *lines])
+    return bool(lines)
+
+
+def sentences_of(where: str) -> list[Sentence]:
+    """Find the sentences of the run that wrote a row.
+
+    Args:
+        where: The row's `file:line`, in a run's folder or in a committed file.
+
+    Returns:
+        Its first judge's sentences: of a committed row all that are committed, or else those of
+        the run's folder; none where there are no texts.
+
+    Raises:
+        ValueError: A file is no such table; one line.
+    """
+    path = Path(where.rpartition(":")[0])
+    if path.parents[2].name == "runs":
+        return read_sentences(path.parent / LABELLED)
+    rows = read_rows(path, MEASURED_COLUMNS)
+    [run] = [row.cells["run"] for row in rows if row.where == where]
+    committed = path.with_name(f"{path.stem}{SUFFIX}.csv")
+    if committed.is_file():
+        lines = [line for line, _ in read_cells(committed, ("run", *COLUMNS)) if line["run"] == run]
+        if lines:
+            return _first_judges(lines)
+    task = path.parent.name
+    return read_sentences(path.parents[2] / "runs" / task / run / LABELLED)

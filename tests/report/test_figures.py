@@ -1,0 +1,268 @@
+"""Figures: Figure 10 of SCAN from synthetic rows, its drawing and its files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure as Drawing
+from rich.console import Console
+
+from report.artefacts.catalogue import ARTEFACTS
+from report.cells import Summary
+from report.figures import Figure
+from report.options import Options
+from report.plots.curves import DASHED, SOLID, Curve, Look, Panel, draw_curves, spread_band
+from report.plots.panels import BLUE, GREEN, ORANGE
+from report.results import load_results
+from report.tables import Table
+from tests.report.conftest import drawn
+
+STEPS = range(0, 3001, 200)
+COMMAND = "python run.py experiment=figure10"
+
+
+def build(tree: Any, **options: Any) -> Figure:
+    """The artefact as the program builds it."""
+    chosen = Options(**options)
+    results = load_results(tree.path, scales=chosen.scales)
+    figure = ARTEFACTS["figure10"].build(results, chosen)
+    assert isinstance(figure, Figure)
+    return figure
+
+
+def curve(tree: Any, start: float, slope: float, **changes: Any) -> list[dict[str, str]]:
+    """Rows of three seeds, one point apart, on a straight line over the iterations."""
+    return [
+        row
+        for step in STEPS
+        for row in tree.rows(
+            [start + slope * step + seed for seed in range(3)], **({"step": step} | changes)
+        )
+    ]
+
+
+def everything(tree: Any, **changes: Any) -> list[dict[str, str]]:
+    """Rows of all curves of both protocols."""
+    return [
+        row
+        for protocol in ("reference", "paper")
+        for model in ("LSTM", "GRU", "RNN")
+        for method in ("equitune", "equizero", "lambda_equitune")
+        for row in curve(
+            tree, 50.0, 0.01, **({"protocol": protocol, "model": model, "method": method} | changes)
+        )
+    ]
+
+
+def test_the_numbers_are_means_spreads_and_counts(tree: Any) -> None:
+    tree.measured([*curve(tree, 70.0, 0.005)[:-1], tree.row(50.0, model="RNN", step=200)])
+    figure = build(tree)
+    assert figure.headers == (
+        *("scale", "protocol", "dataset", "model", "method", "step", "mean", "spread", "n"),
+    )
+    names = ("paper", "paper", "add_jump")
+    assert figure.rows[0] == (*names, "LSTM", "equizero", "0", "71.0", "1.0", "3")
+    assert figure.rows[5] == (*names, "LSTM", "equizero", "1000", "76.0", "1.0", "3")
+    assert figure.rows[15] == (*names, "LSTM", "equizero", "3000", "85.5", repr(0.5**0.5), "2")
+    assert figure.rows[16:] == ((*names, "RNN", "equizero", "200", "50.0", "", "1"),)
+    reference = build(tree, spread="reference")
+    assert float(reference.rows[0][7]) == pytest.approx(0.8**0.5)
+
+
+def test_the_digest_has_four_steps(tree: Any) -> None:
+    tree.measured([*curve(tree, 70.0, 0.005)[:-1], tree.row(50.0, model="RNN", step=200)])
+    table = build(tree).digest
+    assert table.headers == (
+        *("model", "method", "step 0", "step 1000", "step 2000", "step 3000", "n"),
+    )
+    [block] = [block for block in table.blocks if block.labels["protocol"] == "paper"]
+    assert block.title == "scale=paper, protocol=paper, dataset=add_jump"
+    assert len(block.rows) == 9
+    assert block.rows[0] == (
+        *("LSTM", "equizero", "71.0 (1.0)", "76.0 (1.0)", "81.0 (1.0)", "85.5 (0.7)"),
+        "2\N{EN DASH}3",
+    )
+    assert block.rows[1] == ("LSTM", "equitune", *["missing"] * 4, "0")
+    assert block.rows[6] == ("RNN", "equizero", *["missing"] * 4, "1")
+    assert any("prints Figure 10 as a picture without numbers" in note for note in table.notes)
+    assert table.commands == (
+        f"{COMMAND} protocol=reference scale=paper",
+        f"{COMMAND} protocol=paper scale=paper",
+    )
+
+
+def test_nothing_is_missing_where_add_jump_is_complete(tree: Any) -> None:
+    tree.measured(everything(tree))
+    figure = build(tree)
+    assert figure.digest.commands == ()
+    assert [block.labels["dataset"] for block in figure.digest.blocks] == ["add_jump"] * 2
+    assert len(figure.rows) == 18 * len(STEPS)
+    further = {"dataset": "around_right", "group": "direction"}
+    tree.run("a", curve(tree, 50.0, 0.01, **further))
+    figure = build(tree)
+    assert figure.digest.commands == ()
+    assert [len(block.rows) for block in figure.digest.blocks] == [9, 9, 1]
+    tree.run("b", [tree.row(50.0, method="equitune", step=200, **further)])
+    assert build(tree).digest.commands == (
+        f"{COMMAND} protocol=paper scale=paper dataset=around_right",
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"step": ""},
+        {"step": "10000"},
+        {"variant": "finetune.rate=text"},
+        {"split": "validation"},
+        {"metric": "commands"},
+        {"group": "verb4"},
+        {"model": "G-LSTM"},
+        {"method": "pretrained"},
+        {"view": "0"},
+    ],
+)
+def test_other_rows_are_not_drawn(tree: Any, changes: dict[str, str]) -> None:
+    tree.measured([tree.row(70.0, **({"step": "200"} | changes))])
+    assert build(tree).rows == ()
+
+
+def test_a_seed_that_would_count_twice_is_refused(tree: Any) -> None:
+    path = tree.measured([tree.row(70.0, step="200"), tree.row(71.0, step="0200")])
+    with pytest.raises(ValueError) as caught:
+        build(tree)
+    assert str(caught.value).startswith(f"{path}:3: a second row for seed '0' in a cell; ")
+
+
+def test_a_demo_shows_thirds_of_its_own_steps(tree: Any) -> None:
+    tree.run("a", [tree.row(step, step=step, scale="demo") for step in range(0, 70, 10)])
+    table = build(tree, scales=("demo",)).digest
+    assert table.headers[2:6] == ("step 0", "step 20", "step 40", "step 60")
+    assert f"{COMMAND} protocol=paper scale=demo" in table.commands
+
+
+def test_panels_are_protocols_with_rows_and_rows_are_data_sets(tree: Any) -> None:
+    tree.measured(everything(tree))
+    tree.run("a", curve(tree, 50.0, 0.01, dataset="around_right", group="direction"))
+    panels = drawn(build(tree)).axes
+    assert [axes.get_title() for axes in panels] == [
+        "add_jump, protocol reference",
+        "add_jump, protocol paper",
+        "around_right, protocol paper",
+    ]
+    assert [len(axes.lines) for axes in panels] == [9, 9, 1]
+    assert {axes.get_xlabel() for axes in panels} == {"fine-tuning iterations"}
+    assert panels[0].get_ylabel() == panels[2].get_ylabel() == "test accuracy (%)"
+
+
+def test_models_have_colours_and_methods_have_styles(tree: Any) -> None:
+    tree.measured(everything(tree))
+    drawing = drawn(build(tree))
+    lines = drawing.axes[1].lines
+    assert [to_hex(line.get_color()).upper() for line in lines[::3]] == [BLUE, ORANGE, GREEN]
+    assert len({line.get_color() for line in lines}) == 3
+    assert [line.get_linestyle() for line in lines[:3]] == ["-", "--", "--"]
+    dashes = [line._dash_pattern[1] for line in lines[:3]]  # type: ignore[attr-defined]
+    assert dashes[0] is None and max(dashes[1]) < max(dashes[2])
+    assert list(lines[0].get_xdata()) == list(STEPS)
+    assert list(lines[0].get_ydata()) == [51.0 + 0.01 * step for step in STEPS]
+    [legend] = drawing.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        *("LSTM", "equizero", "GRU", "equitune", "RNN", "lambda_equitune (ours)"),
+    ]
+
+
+def test_the_band_is_one_spread_to_each_side(tree: Any) -> None:
+    summaries = Summary(50.0, 4.0, 3), Summary(60.0, 2.0, 3), Summary(70.0, None, 1)
+    points = dict(zip((0.0, 100.0, 200.0), map(spread_band, summaries), strict=True))
+    look = Look({"LSTM": BLUE}, {"equizero": SOLID, "equitune": DASHED}, "x", "y", (0, 100))
+    drawing = draw_curves([[Panel("one", [Curve("LSTM", "equizero", points)])]], look)
+    [axes] = drawing.axes
+    [band] = axes.collections
+    corners = {tuple(corner) for corner in band.get_paths()[0].vertices.tolist()}
+    assert corners == {(0, 46), (0, 54), (100, 58), (100, 62), (200, 70)}
+    assert axes.get_ylim() == (-2, 102)
+    # The legend has what is drawn; a colour and a style make its two rows.
+    assert [text.get_text() for text in drawing.legends[0].get_texts()] == ["LSTM", "equizero"]
+
+
+def test_a_single_point_is_seen(tree: Any) -> None:
+    tree.run("a", [*curve(tree, 50.0, 0.01), tree.row(70.0, model="RNN", step=200)])
+    lines = drawn(build(tree)).axes[0].lines
+    assert [line.get_marker() for line in lines] == ["", "o"]
+
+
+def test_the_whole_legend_and_all_labels_are_inside(tree: Any) -> None:
+    for complete in (False, True):
+        tree.measured(everything(tree) if complete else everything(tree)[: 9 * 3 * len(STEPS)])
+        drawing = drawn(build(tree))
+        width, height = drawing.canvas.get_width_height()
+        boxes = [drawing.legends[0].get_window_extent()]
+        boxes += [axes.get_tightbbox() for axes in drawing.axes]
+        for box in boxes:
+            assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+        assert len(drawing.axes) == (2 if complete else 1)
+
+
+def test_files_are_written_with_the_same_bytes_twice(tree: Any, tmp_path: Path) -> None:
+    import matplotlib
+
+    tree.measured(everything(tree))
+    names = [f"figure10.{ending}" for ending in ("csv", "md", "tex", "png", "pdf", "svg")]
+    first = build(tree).write(tmp_path / "a")
+    # Settings of the user do not change the picture.
+    with matplotlib.rc_context({"lines.linewidth": 9.0, "font.size": 20.0}):
+        second = build(tree).write(tmp_path / "b")
+        assert matplotlib.rcParams["lines.linewidth"] == 9.0
+    assert [path.name for path in first] == [path.name for path in second] == names
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.name
+    assert b"CreationDate" not in first[4].read_bytes()
+    assert first[4].read_bytes().startswith(b"%PDF")
+    picture = first[3].read_bytes()
+    width, height = (int.from_bytes(picture[at : at + 4]) for at in (16, 20))
+    assert (width, height) == (200 * 7.4, 200 * 3.4)
+    lines = first[0].read_text().splitlines()
+    assert len(lines) == 1 + 18 * len(STEPS)
+    assert lines[0] == "scale,protocol,dataset,model,method,step,mean,spread,n"
+    assert first[1].read_text().startswith("![figure10](figure10.png)\n\n### Figure 10: ")
+    latex = first[2].read_text()
+    assert "keepaspectratio]{figure10.pdf}" in latex
+    assert r"band: mean $\pm$ spread" in latex and r"\label{fig:figure10}" in latex
+
+
+def test_without_rows_there_is_no_picture(tree: Any, tmp_path: Path) -> None:
+    tree.measured([tree.row(70.0, step="200")])
+    assert (tmp_path / "figure10.png") in build(tree).write(tmp_path)
+    tree.measured([])
+    paths = build(tree).write(tmp_path)
+    assert [path.name for path in paths] == ["figure10.csv", "figure10.md", "figure10.tex"]
+    assert sorted(path.name for path in tmp_path.glob("figure10.*")) == [
+        *("figure10.csv", "figure10.md", "figure10.tex"),
+    ]
+    assert "figure10.png" not in paths[1].read_text()
+    assert "includegraphics" not in paths[2].read_text()
+
+
+def test_the_terminal_shows_the_digest(tree: Any) -> None:
+    tree.measured(curve(tree, 70.0, 0.005))
+    stream = io.StringIO()
+    build(tree).show(Console(file=stream, width=100))
+    text = stream.getvalue()
+    assert text.startswith("Figure 10: test accuracy on SCAN against iterations of fine-tuning\n")
+    assert "76.0 (1.0)" in text and "86.0 (1.0)" in text and "72.0 (1.0)" not in text
+    assert f"    {COMMAND} protocol=paper scale=paper\n" in text
+
+
+def test_a_figure_of_another_task_needs_a_digest_numbers_and_a_drawing(tmp_path: Path) -> None:
+    digest = Table("small", "A small figure", (), (), (), commands=("make it",))
+    paths = Figure(digest, ("x",), (("1",),), Drawing).write(tmp_path / "new")
+    assert [path.name for path in paths] == [
+        f"small.{ending}" for ending in ("csv", "md", "tex", "png", "pdf", "svg")
+    ]
+    assert paths[0].read_text() == "x\n1\n"
+    assert "% missing cells: make it\n" in paths[2].read_text()
