@@ -68,13 +68,14 @@ def by_seed(rows: pd.DataFrame) -> dict[str, float]:
     Raises:
         ValueError: Two rows have the same seed, so that a mean over seeds would count it twice.
     """
-    twice = rows[rows["seed"].duplicated(keep=False)]
-    if len(twice):
+    seeds = rows["seed"].tolist()
+    if len(set(seeds)) < len(seeds):
+        twice = rows[rows["seed"].duplicated(keep=False)]
         raise ValueError(
             f"{twice['where'].iloc[1]}: a second row for seed {twice['seed'].iloc[1]!r} in a cell; "
             f"remove it or one of {', '.join(twice['where'])}"
         )
-    return {seed: float(value) for seed, value in zip(rows["seed"], rows["value"], strict=True)}
+    return dict(zip(seeds, rows["value"].tolist(), strict=True))
 
 
 def over_seeds(rows: pd.DataFrame, spread: Spread = "sample") -> Summary | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from experiments.frame.files import sha256
@@ -29,6 +30,7 @@ from report.rows import (
 from report.sentences import SUFFIX
 
 FOLDERS = ("paper", "measured", "runs")
+_FEW = 8
 _EDITED = "{path} is not as it was kept ({sums}): its numbers count as they are now"
 _GAP = "{path} is missing: {lost}; git checkout restores it"
 
@@ -207,14 +209,22 @@ def own_groups(rows: pd.DataFrame, group: pd.Series[str] | str) -> pd.Series[str
 
 def option(rows: pd.DataFrame, name: str) -> pd.Series[Any]:
     """Return the value of an option by which rows depart; None where they do not."""
-    return rows["departures"].map(lambda known: known.get(name)).astype(object)
+    return _by_label(rows, lambda known: known.get(name))
 
 
-def departing(rows: pd.DataFrame, *known: str) -> pd.Series[str]:
+def departing(rows: pd.DataFrame, *known: str) -> pd.Series[Any]:
     """Return the label of what rows depart by, beside some options."""
-    return rows["departures"].map(
-        lambda found: label_of({name: value for name, value in found.items() if name not in known})
+    return _by_label(
+        rows,
+        lambda found: label_of({name: value for name, value in found.items() if name not in known}),
     )
+
+
+def _by_label(rows: pd.DataFrame, make: Callable[[Mapping[str, object]], object]) -> pd.Series[Any]:
+    """Return for each row what is made of its departures, once for each label."""
+    of_label = dict(zip(rows["variant"], rows["departures"], strict=True))
+    made = {label: make(found) for label, found in of_label.items()}
+    return pd.Series([made[label] for label in rows["variant"]], rows.index, dtype=object)
 
 
 def select(frame: pd.DataFrame, **wanted: str | Sequence[str]) -> pd.DataFrame:
@@ -229,11 +239,22 @@ def select(frame: pd.DataFrame, **wanted: str | Sequence[str]) -> pd.DataFrame:
     """
     if frame.empty:
         return frame
-    # One mask: copying the frame for each column takes longer than all comparisons.
-    mask = pd.Series(True, index=frame.index)
+    # One mask: copying the frame for each column takes longer than all comparisons. Columns of few
+    # texts are compared faster by numpy than by hash.
+    mask = np.ones(len(frame), dtype=bool)
     for column, texts in wanted.items():
-        mask &= frame[column].isin([texts] if isinstance(texts, str) else list(texts))
-    return frame[mask]
+        values = frame[column].to_numpy()
+        mask &= values == texts if isinstance(texts, str) else _any_of(values, texts)
+    return frame if mask.all() else frame.take(mask.nonzero()[0])
+
+
+def _any_of(values: Any, texts: Sequence[str]) -> Any:
+    if len(texts) > _FEW:
+        return pd.Series(values).isin(list(texts)).to_numpy()
+    mask = np.zeros(len(values), dtype=bool)
+    for text in texts:
+        mask |= values == text
+    return mask
 
 
 def step_numbers(rows: pd.DataFrame) -> pd.Series[int]:
