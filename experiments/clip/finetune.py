@@ -31,11 +31,10 @@ from experiments.frame.machine import choose_device, ieee_float32
 from experiments.frame.progress import progress
 from experiments.frame.seeds import derive
 from experiments.images.extraction import Orbits, inputs_of, limited, orbits_of, watched
-from experiments.images.members import MEMBERS
-from experiments.images.orbit_data import Stored
+from experiments.images.orbit_data import Stored, orbits_of_turned
 from experiments.images.sets import ImageSet, OpenImages
+from experiments.images.symmetries import members
 from experiments.images.training import LOOK_EVERY, network_of, pack, precision, slow, unpack
-from experiments.images.views import orbits_of_turned
 
 if TYPE_CHECKING:
     from experiments.clip.options import ClipConfig
@@ -66,7 +65,7 @@ class Tuner:
         self.scorer, self.images, self.seen = scorer, images, seen
         self.device = next(encoder.parameters()).device
         self.see = preprocessing(config.model)
-        self._elements = MEMBERS[config.task.transform], MEMBERS[config.group.name]
+        self._elements = members(config.task.transform), members(config.group.name)
         self.optimiser = torch.optim.SGD(
             encoder.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum
         )

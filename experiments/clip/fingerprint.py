@@ -14,10 +14,9 @@ from experiments.frame.files import file_digest, sha256
 from experiments.frame.stages import built_on
 from experiments.frame.variant import deciding, variant
 from experiments.images.arrays import Split
-from experiments.images.fingerprint import features_of
-from experiments.images.members import smallest
-from experiments.images.pretraining import is_ours, pretraining_data
+from experiments.images.config import features_of, is_ours, pretraining_data
 from experiments.images.sets import fingerprint
+from experiments.images.symmetries import smallest
 
 if TYPE_CHECKING:
     from experiments.clip.options import ClipConfig

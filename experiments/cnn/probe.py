@@ -18,8 +18,8 @@ from experiments.frame.errors import Interrupted, UserError
 from experiments.frame.progress import progress
 from experiments.frame.seeds import derive
 from experiments.images.orbit_data import TurnedImages
+from experiments.images.symmetries import make_action
 from experiments.images.training import LOOK_EVERY
-from experiments.images.views import make_action
 from experiments.lambdas import build_net
 
 if TYPE_CHECKING:
