@@ -35,6 +35,7 @@ from experiments.images.orbit_data import Stored, orbits_of_turned
 from experiments.images.sets import ImageSet, OpenImages
 from experiments.images.symmetries import members
 from experiments.images.training import LOOK_EVERY, network_of, pack, precision, slow, unpack
+from experiments.lambdas import is_finite
 
 if TYPE_CHECKING:
     from experiments.clip.options import ClipConfig
@@ -113,10 +114,6 @@ class Tuner:
             found: Tensor = self.encoder(orbit.flatten(0, 1)).float()
         return found.reshape(*orbit.shape[:2], -1)
 
-    def is_finite(self) -> bool:
-        """Whether no weight has become infinite or not a number."""
-        return all(bool(p.isfinite().all()) for p in self.encoder.parameters())
-
 
 @ieee_float32()
 def finetune(config: ClipConfig, run: Run) -> None:
@@ -155,7 +152,7 @@ def finetune(config: ClipConfig, run: Run) -> None:
             loss = tuner.step(step, batch)
             total, since = total + loss, since + 1
             kept_now = step % recipe.every == 0 or step == recipe.steps
-            if not math.isfinite(loss) or (kept_now and not tuner.is_finite()):
+            if not math.isfinite(loss) or (kept_now and not is_finite(tuner.encoder)):
                 run.row("diverged_step", step, split="train")
                 break
             if step % LOOK_EVERY == 0:

@@ -30,6 +30,7 @@ from experiments.frame.options import AnyConfig, LambdaNetConfig
 from experiments.frame.runner import execute
 from experiments.frame.variant import variant
 from tests.experiments.dqn.conftest import Alone
+from tests.experiments.test_lambdas import RUN
 
 Configure = Callable[..., AnyConfig]
 MIRROR = Representation(signs=[-1] * 4, actions=[[0, 1]])
@@ -96,7 +97,7 @@ def constant(width: int) -> equitune.LambdaNet:
 def test_weights_are_positive(positive: Any) -> None:
     _, training, held_out = toy()
     recipe = LambdaNetConfig(**{**vars(RECIPE), "positive": positive, "steps": 20})
-    weights = train_lambda(training, recipe, seed=0)(held_out.orbits.features)
+    weights = train_lambda(RUN, training, recipe, seed=0)(held_out.orbits.features)
     assert weights.shape == (2, len(held_out.episodes)) and bool((weights > 0).all())
 
 
@@ -143,7 +144,7 @@ def test_learned_values_are_equivariant() -> None:
 
 def test_lambda_learns_which_view_is_right() -> None:
     source, training, held_out = toy()
-    net = train_lambda(training, RECIPE, seed=0)
+    net = train_lambda(RUN, training, RECIPE, seed=0)
     gain = held_out_gain(held_out, net, np.random.default_rng(0))
     assert gain.gain_low > 0.2 and gain.learned > 0 > gain.uniform
     right = held_out.orbits.features[..., 4] > 0
@@ -164,7 +165,7 @@ def test_lambda_learns_which_view_is_right() -> None:
 def test_the_same_seed_gives_the_same_tensors_and_the_global_generators_stay(name: str) -> None:
     source, _, _ = toy()
     before = torch.get_rng_state(), np.random.get_state()[1]
-    nets = [train_lambda(toy(seed, name, source)[1], RECIPE, seed=seed) for seed in (3, 3, 4)]
+    nets = [train_lambda(RUN, toy(seed, name, source)[1], RECIPE, seed=seed) for seed in (3, 3, 4)]
     assert torch.equal(before[0], torch.get_rng_state())
     assert np.array_equal(before[1], np.random.get_state()[1])
     first, second, other = (net.state_dict() for net in nets)
