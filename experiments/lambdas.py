@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 import equitune
+from experiments.estimates import bootstrap
 from experiments.frame.errors import Interrupted, UserError
 from experiments.frame.progress import progress
 
@@ -170,16 +171,9 @@ def compare(
         rng: Draws the examples of each resample.
         resamples: Of the bootstrap.
     """
-    difference, count = uniform - learned, len(learned)
-    means = [difference[rng.integers(0, count, count)].mean() for _ in range(resamples)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Gain(
-        float(learned.mean()),
-        float(uniform.mean()),
-        float(difference.mean()),
-        float(low),
-        float(high),
-    )
+    difference = uniform - learned
+    low, high = bootstrap(difference, rng, resamples, np.arange(len(difference)))
+    return Gain(float(learned.mean()), float(uniform.mean()), float(difference.mean()), low, high)
 
 
 def copy_rows(run: Run, stage: str) -> None:

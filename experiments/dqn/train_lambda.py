@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int
 
 import equitune
 from experiments.dqn.environment import Problem, make_problem
@@ -22,6 +21,7 @@ from experiments.dqn.fingerprint import recipe
 from experiments.dqn.objectives import Objective, Source, collect
 from experiments.dqn.policy import load_network
 from experiments.dqn.pretrain import by_step, networks
+from experiments.estimates import bootstrap
 from experiments.frame.errors import UserError
 from experiments.frame.fields import given
 from experiments.lambdas import Gain, build_net, fit_lambda
@@ -80,28 +80,8 @@ def held_out_gain(objective: Objective, net: equitune.LambdaNet, rng: np.random.
     learned = objective.per_state(net).double().numpy()
     uniform = objective.per_state(None).double().numpy()
     difference = objective.sign * (learned - uniform)
-    low, high = cluster_interval(difference, objective.episodes, rng)
+    low, high = bootstrap(difference, rng, RESAMPLES, objective.episodes)
     return Gain(float(learned.mean()), float(uniform.mean()), float(difference.mean()), low, high)
-
-
-def cluster_interval(
-    values: Float64[np.ndarray, " states"],
-    clusters: Int[np.ndarray, " states"],
-    rng: np.random.Generator,
-) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of a mean over values that are not independent.
-
-    Args:
-        values: The values.
-        clusters: The cluster of each; those of one are resampled together.
-        rng: Draws the resamples.
-    """
-    _, index = np.unique(clusters, return_inverse=True)
-    sums, counts = np.bincount(index, weights=values), np.bincount(index)
-    drawn = rng.integers(0, len(sums), (RESAMPLES, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def weigh(config: DqnConfig, run: Run) -> None:

@@ -23,7 +23,7 @@ from experiments.dqn.orbits import Orbits, look
 from experiments.dqn.policy import equivariance_error, greedy, make_values
 from experiments.dqn.rollouts import play
 from experiments.dqn.symmetry import Symmetry, build_symmetry
-from experiments.dqn.train_lambda import cluster_interval, held_out_gain, train_lambda
+from experiments.dqn.train_lambda import held_out_gain, train_lambda
 from experiments.dqn.transitions import action_returns, numpy_values, visit
 from experiments.frame.errors import UserError
 from experiments.frame.options import AnyConfig, LambdaNetConfig
@@ -231,17 +231,6 @@ def test_the_loss_of_a_temporal_difference_by_hand() -> None:
     # 2 - (1 + 0.5 * 3) = -0.5, inside the quadratic part; 4 - 1 = 3, beyond it.
     assert objective.per_state(None).tolist() == [0.125, 2.5]
     assert objective.per_state(constant(1), torch.tensor([1])).tolist() == [2.5]
-
-
-def test_the_interval_knows_that_states_of_an_episode_are_alike() -> None:
-    rng = np.random.default_rng(0)
-    clusters = np.repeat(np.arange(40), 25)
-    values = rng.normal(size=40)[clusters]
-    low, high = cluster_interval(values, clusters, np.random.default_rng(1))
-    alone = cluster_interval(values, np.arange(1000), np.random.default_rng(1))
-    assert low < values.mean() < high
-    assert high - low > 3 * (alone[1] - alone[0])
-    assert high - low == pytest.approx(2 * 1.96 * values.std() / np.sqrt(40), rel=0.15)
 
 
 def test_visits_stop_with_the_episode_and_are_partly_random() -> None:
