@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 import equitune
 from experiments.estimates import bootstrap
 from experiments.frame.errors import Interrupted, UserError
 from experiments.frame.progress import progress
+from experiments.training import LOOK_EVERY, is_finite
 
 if TYPE_CHECKING:
     from experiments.frame.options import LambdaNetConfig
     from experiments.frame.records import Run
 
 BatchT = TypeVar("BatchT")
-#: Steps between two looks at signals and at the loss.
-LOOK_EVERY = 20
 
 
 def build_net(width: int, config: LambdaNetConfig, relus: int | None = None) -> equitune.LambdaNet:
@@ -126,11 +125,6 @@ def descend(
             value = float(found.detach())
             bar.update(step, f"loss {value:.3f}")
             yield step, value
-
-
-def is_finite(network: nn.Module) -> bool:
-    """Whether no weight has become infinite or not a number."""
-    return all(bool(p.isfinite().all()) for p in network.parameters())
 
 
 class Gain(NamedTuple):

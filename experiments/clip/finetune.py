@@ -27,6 +27,7 @@ from experiments.clip.training_data import (
 )
 from experiments.frame.errors import UserError
 from experiments.frame.fields import given
+from experiments.frame.files import part
 from experiments.frame.machine import choose_device, ieee_float32
 from experiments.frame.progress import progress
 from experiments.frame.seeds import derive
@@ -34,8 +35,8 @@ from experiments.images.extraction import Orbits, inputs_of, limited, orbits_of,
 from experiments.images.orbit_data import Stored, orbits_of_turned
 from experiments.images.sets import ImageSet, OpenImages
 from experiments.images.symmetries import members
-from experiments.images.training import LOOK_EVERY, network_of, pack, precision, slow, unpack
-from experiments.lambdas import is_finite
+from experiments.images.training import precision, slow
+from experiments.training import LOOK_EVERY, is_finite, pack, unpack
 
 if TYPE_CHECKING:
     from experiments.clip.options import ClipConfig
@@ -192,7 +193,7 @@ def _resume(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
                 log.warning("%s; fine-tuning begins at the beginning", error)
                 return None
             log.warning("%s; it is written again, from the checkpoint", error)
-            run.save(snapshot(step), network_of(tensors))
+            run.save(snapshot(step), part(tensors, "network."))
     return tensors, facts
 
 

@@ -21,7 +21,8 @@ from experiments.clip.text import class_embeddings
 from experiments.frame.fields import given
 from experiments.frame.machine import choose_device, ieee_float32
 from experiments.images.config import pretraining_data
-from experiments.images.training import Trainer, precision, train
+from experiments.images.training import Trainer, precision
+from experiments.training import train
 
 if TYPE_CHECKING:
     from experiments.clip.options import ClipConfig

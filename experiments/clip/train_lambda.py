@@ -21,7 +21,8 @@ from experiments.clip.training_data import (
 )
 from experiments.frame.fields import given
 from experiments.frame.seeds import derive
-from experiments.lambdas import build_net, descend, is_finite
+from experiments.lambdas import build_net, descend
+from experiments.training import is_finite
 
 if TYPE_CHECKING:
     from torch import Tensor

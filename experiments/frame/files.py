@@ -132,6 +132,11 @@ def _digest(tensors: dict[str, Tensor], facts: str) -> str:
     return state.hexdigest()
 
 
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose name begins with a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
 def save_tensors(
     path: Path, tensors: dict[str, Tensor], facts: dict[str, Any] | None = None
 ) -> None:

@@ -14,7 +14,8 @@ from torch import Tensor
 import equitune
 from experiments.frame.errors import Interrupted, UserError
 from experiments.frame.options import LambdaNetConfig
-from experiments.lambdas import LOOK_EVERY, fit_lambda
+from experiments.lambdas import fit_lambda
+from experiments.training import LOOK_EVERY
 
 #: A run that is never asked to stop.
 RUN: Any = SimpleNamespace(folder=Path("run"), should_checkpoint=False)
