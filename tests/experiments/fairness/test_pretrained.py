@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 
-from experiments.fairness import sources
+from experiments.fairness import fingerprint, sources
 from experiments.fairness.pretrained import load_pretrained
 from experiments.fairness.sources import files_in
 from experiments.frame.errors import UserError
@@ -235,7 +235,7 @@ def test_names_of_measured_runs_are_kept(
         (tmp_path / f"{split}.tsv").write_text("1\tXYZ was kind.\n")
     (tmp_path / "gpt2.txt").write_text("text")
     known = {name for file in MEASURED.glob("*.json") for name in json.loads(file.read_text())}
-    for module in (identity, sources):
+    for module in (fingerprint, sources):
         monkeypatch.setattr(module, "file_digest", lambda path: DIGESTS.get(path.name, path.name))
     for group in ("man_woman", "straight_gay"):
         options = ("task=fairness", f"method={method}", f"group={group}", "scale=paper")
