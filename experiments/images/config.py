@@ -40,6 +40,7 @@ def features_of(
         seen: What decides how it sees images.
         views: Name of the group whose orbit is stored.
     """
+    limit = config.task.max_images
     return {
         "weights": weights,
         **seen,
@@ -48,14 +49,9 @@ def features_of(
         "classes": config.dataset.classes,
         "split": split,
         "views": views,
-        **_limit(config),
+        # Of a trial; another run keeps its name.
+        **({} if limit is None else {"max_images": limit}),
     }
-
-
-def _limit(config: AnyConfig) -> dict[str, int]:
-    """Return the number of images of a trial; nothing of another run, which keeps its name."""
-    limit = config.task.max_images
-    return {} if limit is None else {"max_images": limit}
 
 
 def is_ours(config: AnyConfig) -> bool:
