@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from benchmarks import _bad_files
-from experiments.frame.conf import CONF, options
+from experiments.frame.conf import CONF, groups_of, options
 from experiments.frame.load import load
 from experiments.frame.options import AnyConfig
 from experiments.frame.tasks import TASKS, load_task
@@ -204,18 +204,13 @@ def _of_another_task(draw: random.Random, task: str, keys: list[Key]) -> tuple[s
         own = {key.name for key in keys}
         return (f"arm={draw.choice([arm for arm in _choices('arm') if _strange(arm, own)])}",)
     if what == "group":
-        own = {group for name in options("dataset", task) for group in _groups(name)}
-        return (f"group={draw.choice(sorted(set(_choices('group')) - own))}",)
+        return (f"group={draw.choice(sorted(set(_choices('group')) - set(groups_of(task))))}",)
     return (f"{what}={draw.choice(sorted(set(_choices(what)) - set(options(what, task))))}",)
 
 
 def _other_stages(task: str) -> list[str]:
     names = {name for other in TASKS for name in load_task(other).stages}
     return sorted(names - set(load_task(task).stages))
-
-
-def _groups(dataset: str) -> list[str]:
-    return list(OmegaConf.load(CONF / "dataset" / f"{dataset}.yaml").groups)
 
 
 def _strange(arm: str, own: set[str]) -> bool:

@@ -17,13 +17,12 @@ from torch import Tensor, nn
 
 import equitune
 from experiments.clip.scoring import Elementwise, Scorer
-from experiments.images.extraction import orbit_outputs
+from experiments.images.extraction import SQUARE, orbit_outputs
 from experiments.images.inputs import Preprocessing
-from experiments.images.members import MEMBERS
-from experiments.images.views import SQUARE
+from experiments.images.symmetries import members
 
 CLASSES = 100
-ROT90, ROT180 = MEMBERS["rot90"], MEMBERS["rot180"]
+ROT90, ROT180 = members("rot90"), members("rot180")
 
 
 def timed(work: Callable[[], object], device: torch.device) -> float:

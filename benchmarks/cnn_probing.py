@@ -24,8 +24,8 @@ from experiments.cnn.probe import Learner, Plan, build_probe, phases
 from experiments.frame.options import LambdaNetConfig
 from experiments.images.extraction import Orbits, orbit_outputs
 from experiments.images.inputs import Preprocessing
-from experiments.images.members import MEMBERS
 from experiments.images.orbit_data import Stored, TurnedImages
+from experiments.images.symmetries import members
 
 NET = LambdaNetConfig(
     hidden=100, depth=2, dropout=0.0, positive="exp", learning_rate=1e-3, weight_decay=0.0
@@ -79,7 +79,7 @@ def main() -> None:
     pixels = torch.randint(256, (options.images, 3, 32, 32), dtype=torch.uint8)
     labels = torch.randint(CLASSES, (options.images,))
     start = time.process_time()
-    values = orbit_outputs(backbone.features, pixels[: options.live], see, MEMBERS["rot90"])
+    values = orbit_outputs(backbone.features, pixels[: options.live], see, members("rot90"))
     extraction = 1e6 * (time.process_time() - start) / options.live
     # Time does not depend on what the features are.
     values = torch.randn(values.shape[0], options.images, *values.shape[2:])

@@ -1,19 +1,19 @@
-"""Means over images, and the intervals that their number allows."""
+"""Means, and the intervals that the number of values allows."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from experiments.frame.records import Run
 
-#: Of the bootstrap.
-RESAMPLES, ENDS = 4000, (0.025, 0.975)
+#: Of the bootstrap of an estimate.
+RESAMPLES = 4000
 
 
 class Estimate(NamedTuple):
@@ -33,10 +33,36 @@ class Estimate(NamedTuple):
 def estimate(values: Float[Tensor, " n"]) -> Estimate:
     """Return the mean over images, in percent, and its 95 % percentile bootstrap interval.
 
-    Images are resampled; how often each value comes is drawn at once, and the same every time.
+    Images are resampled, the same every time; see `bootstrap`.
     """
-    distinct, counts = np.unique(values.double().numpy(), return_counts=True)
-    total = len(values)
-    drawn = np.random.default_rng(0).multinomial(total, counts / total, RESAMPLES)
-    low, high = np.quantile(drawn @ distinct / total, ENDS)
-    return Estimate(100 * float(values.double().mean()), 100 * float(low), 100 * float(high))
+    low, high = bootstrap(values.double().numpy(), np.random.default_rng(0), RESAMPLES)
+    return Estimate(100 * float(values.double().mean()), 100 * low, 100 * high)
+
+
+def bootstrap(
+    values: Float[np.ndarray, " n"],
+    rng: np.random.Generator,
+    resamples: int,
+    clusters: Int[np.ndarray, " n"] | None = None,
+) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval of a mean.
+
+    Args:
+        values: The values.
+        rng: Draws the resamples.
+        resamples: How many.
+        clusters: The cluster of each value; those of one are resampled together, and clusters are
+            drawn one by one. None: the values are independent; how often each distinct one comes is
+            drawn at once, which is quick where many are equal.
+    """
+    if clusters is None:
+        distinct, counts = np.unique(values, return_counts=True)
+        total = len(values)
+        means = rng.multinomial(total, counts / total, resamples) @ distinct / total
+    else:
+        _, index = np.unique(clusters, return_inverse=True)
+        sums, sizes = np.bincount(index, weights=values), np.bincount(index)
+        drawn = rng.integers(0, len(sums), (resamples, len(sums)))
+        means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)

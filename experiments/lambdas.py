@@ -1,21 +1,27 @@
-"""What the tasks share of lambda-equitune: building the network, measuring what it gains."""
+"""What the tasks share of lambda-equitune: building the network, its training, what it gains."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
+import torch
 from jaxtyping import Float
+from torch import Tensor
 
 import equitune
+from experiments.estimates import bootstrap
+from experiments.frame.errors import Interrupted, UserError
+from experiments.frame.progress import progress
+from experiments.training import LOOK_EVERY, is_finite
 
 if TYPE_CHECKING:
     from experiments.frame.options import LambdaNetConfig
     from experiments.frame.records import Run
 
-
-#: What makes a training of lambda shorter.
-LAMBDA_SHORTER = "method.lambda_net.steps makes it shorter"
+BatchT = TypeVar("BatchT")
 
 
 def build_net(width: int, config: LambdaNetConfig, relus: int | None = None) -> equitune.LambdaNet:
@@ -34,6 +40,91 @@ def build_net(width: int, config: LambdaNetConfig, relus: int | None = None) -> 
         relus=relus,
         positive=config.positive,  # type: ignore[arg-type]  # checked by the schema
     )
+
+
+def fit_lambda(
+    run: Run,
+    config: LambdaNetConfig,
+    width: int,
+    count: int,
+    loss: Callable[[equitune.LambdaNet, Tensor], Float[Tensor, ""]],
+    *,
+    seed: int,
+    order: np.random.Generator,
+    device: torch.device | str = "cpu",
+) -> equitune.LambdaNet:
+    """Train the network lambda by Adam, on examples that are drawn again and again.
+
+    Args:
+        run: The run in progress.
+        config: Network, optimiser, steps and batch size.
+        width: Of the features that it reads.
+        count: Number N of examples.
+        loss: Maps the network and rows, [B], each from 0 to N - 1, to a number.
+        seed: Of initialisation and dropout.
+        order: Draws the rows.
+        device: Where the network is trained.
+
+    Returns:
+        The network, in evaluation mode.
+
+    Raises:
+        Interrupted: If the process was asked to stop.
+        UserError: If the training diverges.
+    """
+    steps, size = config.budget()
+    batches = (torch.from_numpy(order.integers(0, count, size)) for _ in range(steps))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = build_net(width, config).to(device)
+        optimiser = torch.optim.Adam(
+            net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        for step, value in descend(run, optimiser, batches, lambda rows: loss(net, rows), steps):
+            if not (math.isfinite(value) and is_finite(net)):
+                raise UserError(
+                    f"lambda has diverged: after {step} steps its loss is {value:.3g}; choose "
+                    f"method.lambda_net.learning_rate below {config.learning_rate:g}"
+                )
+    return net.eval()
+
+
+def descend(
+    run: Run,
+    optimiser: torch.optim.Optimizer,
+    batches: Iterable[BatchT],
+    loss: Callable[[BatchT], Float[Tensor, ""]],
+    steps: int,
+) -> Iterator[tuple[int, float]]:
+    """Take the steps of a training of lambda.
+
+    Args:
+        run: The run in progress.
+        optimiser: Of the network's parameters.
+        batches: One for each step.
+        loss: Of a batch.
+        steps: How many there are.
+
+    Yields:
+        Now and then, and at the end, the number of steps done and the last one's loss.
+
+    Raises:
+        Interrupted: If the process was asked to stop; the run begins again next time.
+    """
+    label, shorter = f"lambda {run.folder.name}", "method.lambda_net.steps makes it shorter"
+    with progress(label, steps, shorter=shorter) as bar:
+        for step, batch in enumerate(batches, start=1):
+            found = loss(batch)
+            optimiser.zero_grad()
+            found.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            if step % LOOK_EVERY and step != steps:
+                continue
+            if run.should_checkpoint:
+                raise Interrupted(f"stopped on request; {run.folder.name} begins again")
+            value = float(found.detach())
+            bar.update(step, f"loss {value:.3f}")
+            yield step, value
 
 
 class Gain(NamedTuple):
@@ -74,16 +165,9 @@ def compare(
         rng: Draws the examples of each resample.
         resamples: Of the bootstrap.
     """
-    difference, count = uniform - learned, len(learned)
-    means = [difference[rng.integers(0, count, count)].mean() for _ in range(resamples)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Gain(
-        float(learned.mean()),
-        float(uniform.mean()),
-        float(difference.mean()),
-        float(low),
-        float(high),
-    )
+    difference = uniform - learned
+    low, high = bootstrap(difference, rng, resamples, np.arange(len(difference)))
+    return Gain(float(learned.mean()), float(uniform.mean()), float(difference.mean()), low, high)
 
 
 def copy_rows(run: Run, stage: str) -> None:

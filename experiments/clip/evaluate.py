@@ -20,12 +20,11 @@ from experiments.estimates import estimate
 from experiments.frame.machine import choose_device, ieee_float32
 from experiments.frame.methods import EQUITUNE
 from experiments.images.arrays import encode_png
+from experiments.images.config import is_ours
 from experiments.images.equivariance import checked, equivariance_error
 from experiments.images.extraction import Orbits, shuffled
-from experiments.images.members import MEMBERS
 from experiments.images.orbit_data import Stored, over_turns
-from experiments.images.pretraining import is_ours
-from experiments.images.views import make_action
+from experiments.images.symmetries import make_action, members
 
 if TYPE_CHECKING:
     from experiments.clip.options import ClipConfig
@@ -96,7 +95,7 @@ def _measure(config: ClipConfig, run: Run, scorer: Scorer, features: Orbits) -> 
     columns = {"split": "test", "transform": transform}
     if transform != "none":
         estimate(shown.top1).write(run, "top1_accuracy", **columns)
-        for turn, values in zip(MEMBERS[transform], found.top1, strict=True):
+        for turn, values in zip(members(transform), found.top1, strict=True):
             estimate(values).write(run, "top1_accuracy", **columns, view=str(turn))
     estimate(shown.top5).write(run, "top5_accuracy", **columns)
     error = calibration_error(found.confidence.flatten(), found.top1.flatten())
@@ -172,7 +171,7 @@ def _write_shares(config: ClipConfig, run: Run, scorer: Scorer, upright: Stored)
     columns = {"split": "test", "transform": config.task.transform}
     # The first pixels that are kept are of this image; those of a trial are in that order.
     shown = int(shuffled(len(shares))[0]) if config.task.max_images is None else 0
-    for place, element in enumerate(MEMBERS[config.group.name]):
+    for place, element in enumerate(members(config.group.name)):
         one = 100 * float(shares[shown, place])
         run.row("lambda_share_shown", one, **columns, view=str(element))
         estimate(shares[:, place]).write(run, "lambda_share", **columns, view=str(element))

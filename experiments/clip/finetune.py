@@ -27,15 +27,16 @@ from experiments.clip.training_data import (
 )
 from experiments.frame.errors import UserError
 from experiments.frame.fields import given
+from experiments.frame.files import part
 from experiments.frame.machine import choose_device, ieee_float32
 from experiments.frame.progress import progress
 from experiments.frame.seeds import derive
 from experiments.images.extraction import Orbits, inputs_of, limited, orbits_of, watched
-from experiments.images.members import MEMBERS
-from experiments.images.orbit_data import Stored
+from experiments.images.orbit_data import Stored, orbits_of_turned
 from experiments.images.sets import ImageSet, OpenImages
-from experiments.images.training import LOOK_EVERY, network_of, pack, precision, slow, unpack
-from experiments.images.views import orbits_of_turned
+from experiments.images.symmetries import members
+from experiments.images.training import precision, slow
+from experiments.training import LOOK_EVERY, is_finite, pack, unpack
 
 if TYPE_CHECKING:
     from experiments.clip.options import ClipConfig
@@ -66,7 +67,7 @@ class Tuner:
         self.scorer, self.images, self.seen = scorer, images, seen
         self.device = next(encoder.parameters()).device
         self.see = preprocessing(config.model)
-        self._elements = MEMBERS[config.task.transform], MEMBERS[config.group.name]
+        self._elements = members(config.task.transform), members(config.group.name)
         self.optimiser = torch.optim.SGD(
             encoder.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum
         )
@@ -114,10 +115,6 @@ class Tuner:
             found: Tensor = self.encoder(orbit.flatten(0, 1)).float()
         return found.reshape(*orbit.shape[:2], -1)
 
-    def is_finite(self) -> bool:
-        """Whether no weight has become infinite or not a number."""
-        return all(bool(p.isfinite().all()) for p in self.encoder.parameters())
-
 
 @ieee_float32()
 def finetune(config: ClipConfig, run: Run) -> None:
@@ -156,7 +153,7 @@ def finetune(config: ClipConfig, run: Run) -> None:
             loss = tuner.step(step, batch)
             total, since = total + loss, since + 1
             kept_now = step % recipe.every == 0 or step == recipe.steps
-            if not math.isfinite(loss) or (kept_now and not tuner.is_finite()):
+            if not math.isfinite(loss) or (kept_now and not is_finite(tuner.encoder)):
                 run.row("diverged_step", step, split="train")
                 break
             if step % LOOK_EVERY == 0:
@@ -196,7 +193,7 @@ def _resume(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
                 log.warning("%s; fine-tuning begins at the beginning", error)
                 return None
             log.warning("%s; it is written again, from the checkpoint", error)
-            run.save(snapshot(step), network_of(tensors))
+            run.save(snapshot(step), part(tensors, "network."))
     return tensors, facts
 
 

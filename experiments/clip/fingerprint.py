@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 from experiments.clip.options import is_plain
 from experiments.clip.prompts import IMAGENET, imagenet_names, templates
 from experiments.frame.fields import given
-from experiments.frame.files import file_digest, sha256
+from experiments.frame.files import digest, file_digest, sha256
 from experiments.frame.stages import built_on
 from experiments.frame.variant import deciding, variant
 from experiments.images.arrays import Split
-from experiments.images.fingerprint import features_of
-from experiments.images.members import smallest
-from experiments.images.pretraining import is_ours, pretraining_data
+from experiments.images.config import features_of, is_ours, pretraining_data
 from experiments.images.sets import fingerprint
+from experiments.images.symmetries import smallest
 
 if TYPE_CHECKING:
     from experiments.clip.options import ClipConfig
@@ -76,14 +74,10 @@ def _words(data: ImageDataset) -> dict[str, Any]:
     """Return what decides the captions, but for the names that the data have themselves."""
     names = data.class_names
     if names == IMAGENET:
-        names = _digest(imagenet_names())
+        names = digest("\n".join(imagenet_names()))
     elif names is not None and Path(names).is_file():
         names = sha256(Path(names))
-    return {"templates": _digest(templates(data))[:16], "class_names": names}
-
-
-def _digest(lines: tuple[str, ...]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return {"templates": digest("\n".join(templates(data)))[:16], "class_names": names}
 
 
 def text_identity(config: ClipConfig) -> dict[str, Any]:

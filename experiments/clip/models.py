@@ -15,8 +15,8 @@ from experiments.clip.inputs import Rounded
 from experiments.frame.errors import UserError, one_line
 from experiments.frame.files import file_digest
 from experiments.images import cifar
+from experiments.images.config import is_ours, pretraining_data
 from experiments.images.inputs import Preprocessing
-from experiments.images.pretraining import is_ours, pretraining_data
 
 if TYPE_CHECKING:
     from experiments.clip.options import ClipConfig, ClipModel

@@ -19,12 +19,12 @@ from experiments.frame.fields import (
 )
 from experiments.frame.options import GroupConfig, RunConfig
 from experiments.images.options import ImageDataset, TrainingRecipe
+from experiments.images.symmetries import TRANSFORMS
 
 #: Kinds of data sets that are files of any shape, decoded to the size that is asked for.
 FILES = ("folder", "imagenet_v2")
 RESIZE_MODES = ("shortest", "longest", "squash")
 SPACES = ("features", "logits", "probabilities")
-TRANSFORMS = ("auto", "none", "rot90", "rot180", "mirror", "dihedral")
 
 
 @dataclass
@@ -46,7 +46,7 @@ class ClipTask:
 
     name: str = MISSING
     training: str = one_of("none", "image_encoder")
-    transform: str = in_rows(choices=TRANSFORMS)
+    transform: str = in_rows(choices=("auto", *TRANSFORMS))
     draw: str = one_of("every", "image", "batch")
     draw_batch: int | None = at_least(1)
     space: str = one_of(*SPACES)

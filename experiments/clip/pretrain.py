@@ -20,8 +20,9 @@ from experiments.clip.prompts import captions, class_names, templates
 from experiments.clip.text import class_embeddings
 from experiments.frame.fields import given
 from experiments.frame.machine import choose_device, ieee_float32
-from experiments.images.pretraining import pretraining_data
-from experiments.images.training import Trainer, precision, train
+from experiments.images.config import pretraining_data
+from experiments.images.training import Trainer, precision
+from experiments.training import train
 
 if TYPE_CHECKING:
     from experiments.clip.options import ClipConfig

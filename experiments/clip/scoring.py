@@ -13,7 +13,7 @@ from torch.nn import functional
 
 import equitune
 from experiments.frame.methods import Parts
-from experiments.images.views import make_action
+from experiments.images.symmetries import make_action
 
 if TYPE_CHECKING:
     from experiments.clip.options import ClipConfig

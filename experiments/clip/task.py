@@ -20,7 +20,7 @@ from experiments.clip.validate import resolve
 from experiments.frame.options import GroupConfig
 from experiments.frame.stages import Stage, Task
 from experiments.images.arrays import SPLITS
-from experiments.images.labels import features_label, method_label
+from experiments.images.config import features_label, method_label
 from experiments.images.options import ImageDataset
 
 _SHARED = ("method", "group", "protocol", "scale", "variant")

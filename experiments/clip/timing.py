@@ -22,8 +22,8 @@ from experiments.frame.fields import given
 from experiments.frame.machine import choose_device, ieee_float32
 from experiments.frame.methods import LAMBDA_EQUITUNE, METHODS, Parts
 from experiments.frame.progress import progress
+from experiments.images.symmetries import make_action
 from experiments.images.training import precision
-from experiments.images.views import make_action
 
 if TYPE_CHECKING:
     from experiments.clip.options import ClipConfig

@@ -11,6 +11,7 @@ from experiments.clip.scoring import learning_loss, make_scorer
 from experiments.clip.training_data import (
     DROPOUT,
     NET,
+    Batch,
     accuracy,
     batches,
     divide,
@@ -18,13 +19,14 @@ from experiments.clip.training_data import (
     load_text,
     load_training,
 )
-from experiments.frame.errors import Interrupted
 from experiments.frame.fields import given
-from experiments.frame.progress import progress
 from experiments.frame.seeds import derive
-from experiments.lambdas import LAMBDA_SHORTER, build_net
+from experiments.lambdas import build_net, descend
+from experiments.training import is_finite
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     import equitune
     from experiments.clip.options import ClipConfig
     from experiments.frame.records import Run
@@ -61,30 +63,23 @@ def train(config: ClipConfig, run: Run) -> None:
         torch.manual_seed(derive(config.seed, DROPOUT))
         best, kept, chosen = -1.0, copy.deepcopy(net.state_dict()), 0
         todo = batches(config, split.learned, size, steps, images.turns)
-        with progress(f"lambda {run.folder.name}", steps, shorter=LAMBDA_SHORTER) as bar:
-            for step, (rows, turned) in enumerate(todo, start=1):
-                loss = learning_loss(
-                    given(task.training_loss),
-                    scorer(images.views(rows, turned)),
-                    images.labels[rows],
-                )
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                if step % EVERY and step != steps:
-                    continue
-                if run.should_checkpoint:
-                    raise Interrupted(f"stopped on request; {run.folder.name} begins again")
-                bar.update(step, f"loss {float(loss.detach()):.3f}")
-                value = accuracy(config, scorer, judged)
-                run.row("top1_accuracy", value, split=judging_split(config), step=step)
-                if not all(p.isfinite().all() for p in net.parameters()):
-                    # The last state that was finite is kept.
-                    run.row("diverged_step", step, split="train")
-                    break
-                if value > best or task.selection == "last":
-                    best, chosen = value, step
-                    kept = copy.deepcopy(net.state_dict())
+
+        def loss(batch: Batch) -> Tensor:
+            scores = scorer(images.views(*batch))
+            return learning_loss(given(task.training_loss), scores, images.labels[batch.rows])
+
+        for step, _ in descend(run, optimiser, todo, loss, steps):
+            if step % EVERY and step != steps:
+                continue
+            value = accuracy(config, scorer, judged)
+            run.row("top1_accuracy", value, split=judging_split(config), step=step)
+            if not is_finite(net):
+                # The last state that was finite is kept.
+                run.row("diverged_step", step, split="train")
+                break
+            if value > best or task.selection == "last":
+                best, chosen = value, step
+                kept = copy.deepcopy(net.state_dict())
     run.row("selected_step", chosen, split="train")
     run.fact("images", len(split.learned))
     run.fact("device", "cpu")

@@ -11,8 +11,7 @@ from experiments.external.published import settle, unpin
 from experiments.frame.errors import UserError
 from experiments.frame.fields import check_values
 from experiments.frame.methods import no_lambda
-from experiments.images.pretraining import is_ours, pretraining_data
-from experiments.images.validate import check_group, check_relus
+from experiments.images.config import check_group, check_relus, is_ours, pretraining_data
 
 if TYPE_CHECKING:
     from experiments.clip.options import ClipConfig, ClipModel

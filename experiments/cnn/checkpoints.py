@@ -24,7 +24,7 @@ from experiments.external.weight_files import (
 from experiments.frame.errors import UserError, one_line
 from experiments.frame.files import file_digest
 from experiments.images import cifar
-from experiments.images.pretraining import is_ours, pretraining_data
+from experiments.images.config import is_ours, pretraining_data
 
 if TYPE_CHECKING:
     from experiments.cnn.options import CnnConfig, CnnModel

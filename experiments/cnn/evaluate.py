@@ -18,9 +18,8 @@ from experiments.frame.errors import Interrupted, UserError
 from experiments.frame.methods import EQUITUNE
 from experiments.frame.progress import progress
 from experiments.images.equivariance import Remembering, checked, equivariance_error
-from experiments.images.members import MEMBERS
 from experiments.images.orbit_data import Stored, TurnedImages
-from experiments.images.views import make_action
+from experiments.images.symmetries import make_action, members
 
 if TYPE_CHECKING:
     from experiments.cnn.backbones import Backbone
@@ -116,7 +115,7 @@ def _write_turns(run: Run, transform: str, correct: Tensor, split: str) -> None:
     estimate(correct[0]).write(run, "top1_accuracy", split=split, transform="none")
     if len(correct) == 1:
         return
-    for turn, values in zip(MEMBERS[transform], correct, strict=True):
+    for turn, values in zip(members(transform), correct, strict=True):
         columns = {"split": split, "transform": transform, "view": str(turn)}
         estimate(values).write(run, "top1_accuracy", **columns)
     every = estimate(correct.mean(dim=0))

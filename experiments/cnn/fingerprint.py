@@ -12,10 +12,9 @@ from experiments.frame.modules import source_digests
 from experiments.frame.stages import built_on
 from experiments.frame.variant import deciding, variant
 from experiments.images.arrays import Split
-from experiments.images.fingerprint import features_of
-from experiments.images.members import smallest
-from experiments.images.pretraining import is_ours, pretraining_data
+from experiments.images.config import features_of, is_ours, pretraining_data
 from experiments.images.sets import fingerprint
+from experiments.images.symmetries import smallest
 
 if TYPE_CHECKING:
     from experiments.cnn.options import CnnConfig
@@ -71,7 +70,7 @@ def features_identity(config: CnnConfig, split: Split) -> dict[str, Any]:
 
 def views(config: CnnConfig) -> str:
     """Return the group whose orbit is computed."""
-    return smallest(config.group.name, "rot90")
+    return smallest(config.group.name, config.task.transform)
 
 
 def is_live(config: CnnConfig) -> bool:

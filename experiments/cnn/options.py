@@ -9,6 +9,7 @@ from omegaconf import MISSING
 from experiments.frame.fields import at_least, between, how, one_of, only_for
 from experiments.frame.options import GroupConfig, RunConfig
 from experiments.images.options import ImageDataset, TrainingRecipe
+from experiments.images.symmetries import TRANSFORMS
 
 TRAININGS = ("none", "probe", "all")
 LOSSES = ("max_probability", "entropy", "reversed_max_probability")
@@ -40,7 +41,7 @@ class CnnTask:
 
     name: str = MISSING
     training: str = one_of(*TRAININGS)
-    transform: str = one_of("none", "rot90")
+    transform: str = one_of(*TRANSFORMS)
     evaluate_on: str = one_of("test", "train")
     batch_norm: str = one_of("frozen", "train")
     max_images: int | None = at_least(2)

@@ -16,10 +16,9 @@ from experiments.frame.fields import given
 from experiments.images.arrays import Split
 from experiments.images.extraction import SAMPLE, shuffled
 from experiments.images.inputs import Preprocessing
-from experiments.images.members import MEMBERS
-from experiments.images.orbit_data import Stored, TurnedImages, over_turns
+from experiments.images.orbit_data import Stored, TurnedImages, orbits_of_turned, over_turns
 from experiments.images.sets import load_images
-from experiments.images.views import orbits_of_turned
+from experiments.images.symmetries import members
 
 if TYPE_CHECKING:
     from experiments.cnn.backbones import Backbone
@@ -54,7 +53,7 @@ class Live(TurnedImages):
         """
         self.backbone, self.pixels, self.labels, self.see = backbone, pixels, labels, see
         self._names, self.chunk = names, chunk
-        self._members, self._turns = (MEMBERS[name] for name in names)
+        self._members, self._turns = (members(name) for name in names)
         self.turns = len(self._turns)
         self._batch_statistics = batch_statistics
         self.shape = backbone.feature_shape

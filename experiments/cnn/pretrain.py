@@ -15,10 +15,11 @@ from experiments.external.weight_files import load_weights
 from experiments.frame.fields import given
 from experiments.frame.files import file_digest
 from experiments.frame.machine import choose_device
+from experiments.images.config import pretraining_data
 from experiments.images.inputs import Preprocessing
-from experiments.images.pretraining import pretraining_data
 from experiments.images.sets import ImageSet, load_images
-from experiments.images.training import Trainer, precision, train
+from experiments.images.training import Trainer, precision
+from experiments.training import train
 
 if TYPE_CHECKING:
     from experiments.cnn.options import CnnConfig

@@ -15,12 +15,13 @@ from experiments.cnn.heads import Head, Probe, make_rule
 from experiments.cnn.orbit_sources import correctness, make_source
 from experiments.cnn.seeds import DROPOUT, LAYERS, ORDER, SPLIT
 from experiments.frame.errors import Interrupted, UserError
+from experiments.frame.files import part
 from experiments.frame.progress import progress
 from experiments.frame.seeds import derive
 from experiments.images.orbit_data import TurnedImages
-from experiments.images.training import LOOK_EVERY
-from experiments.images.views import make_action
+from experiments.images.symmetries import make_action
 from experiments.lambdas import build_net
+from experiments.training import LOOK_EVERY
 
 if TYPE_CHECKING:
     from experiments.cnn.options import CnnConfig, ProbeRecipe
@@ -288,11 +289,8 @@ def _state(layers: Probe, source: TurnedImages, step: int) -> dict[str, Tensor]:
 
 def load_state(layers: Probe, source: TurnedImages, tensors: dict[str, Tensor], step: int) -> None:
     """Put back what an epoch has learned."""
-    parts = {"layers": layers, **dict(source.modules())}
-    for part, module in parts.items():
-        prefix = f"{step}.{part}."
-        kept = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        module.load_state_dict(kept)
+    for name, module in {"layers": layers, **dict(source.modules())}.items():
+        module.load_state_dict(part(tensors, f"{step}.{name}."))
 
 
 def _split(count: int, share: float, seed: int) -> tuple[Tensor, Tensor]:

@@ -8,8 +8,7 @@ from experiments.cnn.fingerprint import is_live
 from experiments.external.published import settle, unpin
 from experiments.frame.errors import UserError
 from experiments.frame.fields import check_values, given
-from experiments.images.pretraining import is_ours, pretraining_data
-from experiments.images.validate import check_group, check_relus
+from experiments.images.config import check_group, check_relus, is_ours, pretraining_data
 
 if TYPE_CHECKING:
     from experiments.cnn.options import CnnConfig, CnnModel

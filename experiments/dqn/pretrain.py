@@ -12,6 +12,7 @@ from experiments.dqn.network import own_names
 from experiments.dqn.training import make_learner, train
 from experiments.external.weight_files import load_weights
 from experiments.frame.errors import Interrupted
+from experiments.frame.files import part
 from experiments.frame.progress import progress
 
 if TYPE_CHECKING:
@@ -84,11 +85,4 @@ def networks(config: DqnConfig, run: Run) -> dict[int | None, dict[str, Tensor]]
 
 def by_step(tensors: dict[str, Tensor], steps: Iterable[int]) -> dict[int, dict[str, Tensor]]:
     """Sort tensors that are named ``step.name`` by step."""
-    return {
-        step: {
-            name.removeprefix(f"{step}."): value
-            for name, value in tensors.items()
-            if name.startswith(f"{step}.")
-        }
-        for step in steps
-    }
+    return {step: part(tensors, f"{step}.") for step in steps}

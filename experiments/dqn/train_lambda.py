@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int
 
 import equitune
 from experiments.dqn.environment import Problem, make_problem
@@ -22,9 +21,10 @@ from experiments.dqn.fingerprint import recipe
 from experiments.dqn.objectives import Objective, Source, collect
 from experiments.dqn.policy import load_network
 from experiments.dqn.pretrain import by_step, networks
+from experiments.estimates import bootstrap
 from experiments.frame.errors import UserError
 from experiments.frame.fields import given
-from experiments.lambdas import Gain, build_net
+from experiments.lambdas import Gain, build_net, fit_lambda
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,11 +43,12 @@ RESAMPLES = 2000
 
 
 def train_lambda(
-    objective: Objective, config: LambdaNetConfig, seed: int, step: int = 0
+    run: Run, objective: Objective, config: LambdaNetConfig, seed: int, step: int = 0
 ) -> equitune.LambdaNet:
-    """Train a network lambda.
+    """Train a network lambda; see `fit_lambda`.
 
     Args:
+        run: The run in progress.
         objective: On the states to learn from.
         config: Network, optimiser (Adam), steps and batch size.
         seed: Of initialisation, dropout and the order of states.
@@ -56,22 +57,15 @@ def train_lambda(
     Returns:
         The network, in evaluation mode.
     """
-    order = np.random.default_rng([seed, _ORDER, step])
-    count = len(objective.episodes)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = build_net(objective.orbits.features.shape[-1], config)
-        optimiser = torch.optim.Adam(
-            net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-        budget = config.budget()
-        for _ in range(budget.steps):
-            rows = torch.from_numpy(order.integers(0, count, budget.batch_size))
-            loss = -objective.sign * objective.per_state(net, rows).mean()
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-    return net.eval()
+    return fit_lambda(
+        run,
+        config,
+        objective.orbits.features.shape[-1],
+        len(objective.episodes),
+        lambda net, rows: -objective.sign * objective.per_state(net, rows).mean(),
+        seed=seed,
+        order=np.random.default_rng([seed, _ORDER, step]),
+    )
 
 
 @torch.no_grad()
@@ -86,28 +80,8 @@ def held_out_gain(objective: Objective, net: equitune.LambdaNet, rng: np.random.
     learned = objective.per_state(net).double().numpy()
     uniform = objective.per_state(None).double().numpy()
     difference = objective.sign * (learned - uniform)
-    low, high = cluster_interval(difference, objective.episodes, rng)
+    low, high = bootstrap(difference, rng, RESAMPLES, objective.episodes)
     return Gain(float(learned.mean()), float(uniform.mean()), float(difference.mean()), low, high)
-
-
-def cluster_interval(
-    values: Float64[np.ndarray, " states"],
-    clusters: Int[np.ndarray, " states"],
-    rng: np.random.Generator,
-) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of a mean over values that are not independent.
-
-    Args:
-        values: The values.
-        clusters: The cluster of each; those of one are resampled together.
-        rng: Draws the resamples.
-    """
-    _, index = np.unique(clusters, return_inverse=True)
-    sums, counts = np.bincount(index, weights=values), np.bincount(index)
-    drawn = rng.integers(0, len(sums), (RESAMPLES, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def weigh(config: DqnConfig, run: Run) -> None:
@@ -126,7 +100,7 @@ def weigh(config: DqnConfig, run: Run) -> None:
         halves = collect(
             source, given(config.task.weighting), given(config.task.weighting_data), rng
         )
-        net = train_lambda(halves.training, settings, config.seed, step or 0)
+        net = train_lambda(run, halves.training, settings, config.seed, step or 0)
         bootstrap = np.random.default_rng([config.seed, _BOOTSTRAP, step or 0])
         for judge, objective in halves.held_out.judges().items():
             held_out_gain(objective, net, bootstrap).write(run, judge, step)

@@ -29,7 +29,8 @@ from experiments.external.downloads import (
 from experiments.frame.errors import UserError, one_line
 from experiments.frame.files import file_digest
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+#: What the cache calls files: large ones, and small ones.
+SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 
 #: Files that transformers reads besides the weights, and the kinds of tokenizers.
@@ -152,6 +153,15 @@ def cached_file(
     return next((path for path in snapshots if path.resolve().name == sha256), None)
 
 
+def cached_digest(repository: str, name: str, revision: str | None) -> str | None:
+    """Return the SHA-256 of a file of the hub that is in the cache, or None; see `cached_file`."""
+    path = cached_file(repository, name, revision)
+    if path is None:
+        return None
+    blob = path.resolve()  # a large file is called by its SHA-256
+    return blob.name if SHA256.fullmatch(blob.name) else file_digest(blob)
+
+
 def hub_snapshot(repository: str, *, revision: str | None, sha256: str | None = None) -> Snapshot:
     """Return the files that transformers reads of a model, from the cache or from the hub.
 
@@ -246,7 +256,7 @@ def _checked(path: Path, sha256: str | None) -> HubFile:
     blob = path.resolve()
     found = file_digest(blob)
     advice = f"delete {blob} and run the same command again"
-    if _SHA256.fullmatch(blob.name) and blob.name != found:
+    if SHA256.fullmatch(blob.name) and blob.name != found:
         raise UserError(f"{path}: is damaged (its SHA-256 is {found}, not {blob.name}); {advice}")
     if _SHA1.fullmatch(blob.name) and blob.name != _git_digest(blob):
         raise UserError(f"{path}: is damaged (git's digest of it is not {blob.name}); {advice}")
@@ -322,7 +332,7 @@ def _download(
     headers = hub.utils.build_hf_headers()
     if urlsplit(found.location).netloc != _endpoint():
         headers.pop("authorization", None)
-    digests = {"sha256": blob.name} if _SHA256.fullmatch(blob.name) else {}
+    digests = {"sha256": blob.name} if SHA256.fullmatch(blob.name) else {}
     bring(found.location, headers, blob, found.size, digests, transfer)
     # The library links what it finds there; this moves no content.
     options = {"repo_type": kind, "revision": revision, "etag_timeout": SILENCE / 2}

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from experiments.external.hub import cached_file
-from experiments.frame.conf import CONF
+from experiments.external.hub import cached_digest
+from experiments.frame.conf import read
 from experiments.frame.errors import UserError
 from experiments.frame.files import file_digest
 
 #: What a configuration may say of a published file, and how many digits that has.
 _PINS = {"revision": 40, "sha256": 64}
+
+
+def drop_pins(section: Any, usual: Mapping[str, Any], keys: Sequence[str]) -> None:
+    """Drop what ``conf/`` says of a published file where another one is asked for.
+
+    Args:
+        section: Has ``revision`` and ``sha256``; changed in place.
+        usual: What ``conf/`` says of it.
+        keys: Those that tell files apart.
+    """
+    if any(getattr(section, key) != usual.get(key) for key in keys):
+        for pin in _PINS:
+            if getattr(section, pin) == usual.get(pin):
+                setattr(section, pin, None)
 
 
 def unpin(model: Any) -> None:
@@ -26,18 +41,13 @@ def unpin(model: Any) -> None:
     Raises:
         UserError: If ``revision`` or ``sha256`` are no such things.
     """
-    given = {key: getattr(model, key) for key in _PINS if getattr(model, key) is not None}
-    if not given:
-        return
-    path = CONF / "model" / f"{model.name}.yaml"
-    standard: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
-    same = all(standard.get(key) == getattr(model, key) for key in ("architecture", "weights"))
-    for key, value in given.items():
-        if not same and value == standard.get(key):
-            setattr(model, key, None)
-        elif not re.fullmatch(f"[0-9a-f]{{{_PINS[key]}}}", value):
+    usual: Any = OmegaConf.to_container(read(f"model/{model.name}"))
+    drop_pins(model, usual, ("architecture", "weights"))
+    for key, digits in _PINS.items():
+        value = getattr(model, key)
+        if value is not None and not re.fullmatch(f"[0-9a-f]{{{digits}}}", value):
             raise UserError(
-                f"model.{key}={value}: must be whole, {_PINS[key]} digits from 0 to 9 and a to f"
+                f"model.{key}={value}: must be whole, {digits} digits from 0 to 9 and a to f"
             )
 
 
@@ -82,10 +92,8 @@ def cached_digests(
     repository: str, names: tuple[str, ...], revision: str | None
 ) -> tuple[str, ...]:
     """Return the SHA-256 of those files of a repository of the hub that are in the cache."""
-    cached = (cached_file(repository, name, revision) for name in names)
-    # The cache calls a large file by its SHA-256.
-    found = [path.resolve().name for path in cached if path is not None]
-    return tuple(name for name in found if re.fullmatch("[0-9a-f]{64}", name))
+    found = (cached_digest(repository, name, revision) for name in names)
+    return tuple(digest for digest in found if digest is not None)
 
 
 def _is_one_of(path: Path, digests: tuple[str, ...]) -> bool:

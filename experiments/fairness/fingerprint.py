@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from experiments.fairness.lists import counted_words, read_words
 from experiments.fairness.regard_data import SPLITS
 from experiments.fairness.sources import NETWORKS, scorer_source, weights_identity
 from experiments.frame.fields import given
-from experiments.frame.files import file_digest
+from experiments.frame.files import digest, file_digest
 from experiments.frame.stages import built_on
 from experiments.frame.variant import deciding, variant
 
@@ -41,7 +40,7 @@ def _weights(config: FairnessConfig) -> dict[str, Any]:
 
 
 def _digest(words: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+    return digest("\n".join(words))[:16]
 
 
 def scorer_identity(config: FairnessConfig, name: str) -> dict[str, Any]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from omegaconf import OmegaConf
-
+from experiments.external.hub import SHA256
+from experiments.external.published import drop_pins
 from experiments.fairness.sources import (
-    SHA256,
     Wanted,
     files_in,
     find_folder,
@@ -18,29 +17,21 @@ from experiments.fairness.sources import (
     model_folder,
     wanted_of,
 )
-from experiments.frame.conf import CONF
+from experiments.frame.conf import read
 from experiments.frame.errors import UserError
 
 if TYPE_CHECKING:
-    from experiments.fairness.options import FairnessConfig, FairnessModel, ScorerConfig
+    from experiments.fairness.options import FairnessConfig, FairnessModel
 
 _REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 def unpin(config: FairnessConfig) -> None:
     """Drop what ``conf/`` says of its own source where another source or revision was given."""
-    task: Any = OmegaConf.load(CONF / "task" / "fairness.yaml")
-    path = CONF / "model" / f"{config.model.name}.yaml"
-    standard: Any = OmegaConf.load(path) if path.is_file() else {}
-    pairs: list[tuple[FairnessModel | ScorerConfig, Any]] = [(config.model, standard)]
-    pairs += [(found, task.scorers.get(name, {})) for name, found in config.task.scorers.items()]
-    for section, usual in pairs:
-        other = section.source != usual.get("source")
-        if other and section.revision == usual.get("revision"):
-            section.revision = None
-        other = other or section.revision != usual.get("revision")
-        if other and section.sha256 == usual.get("sha256"):
-            section.sha256 = None
+    keys, scorers = ("source", "revision"), read("task/fairness").scorers
+    drop_pins(config.model, read(f"model/{config.model.name}"), keys)
+    for name, scorer in config.task.scorers.items():
+        drop_pins(scorer, scorers.get(name, {}), keys)
 
 
 def check_source(model: FairnessModel) -> None:

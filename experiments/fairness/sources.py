@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.external.downloads import Unavailable
-from experiments.external.hub import cached_file, hub_snapshot, weights_in
+from experiments.external.hub import cached_digest, hub_snapshot, weights_in
 from experiments.frame.errors import UserError
 from experiments.frame.fields import given
 from experiments.frame.files import file_digest
@@ -17,7 +16,6 @@ from experiments.frame.files import file_digest
 if TYPE_CHECKING:
     from experiments.fairness.options import FairnessConfig, FairnessModel, ScorerConfig
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
 #: Kinds of scorers that are networks of transformers.
 NETWORKS = ("encoder", "hub")
 #: Packages that hold weights.
@@ -154,11 +152,7 @@ def known_digest(wanted: Wanted, found: Files, name: str) -> str | None:
     """
     if wanted.sha256 is not None and found.weights == (name,):
         return wanted.sha256
-    cached = cached_file(wanted.source, name, wanted.revision)
-    if cached is None:
-        return None
-    blob = cached.resolve()  # a large file is called by its SHA-256
-    return blob.name if SHA256.fullmatch(blob.name) else file_digest(blob)
+    return cached_digest(wanted.source, name, wanted.revision)
 
 
 def find_files(wanted: Wanted, preset: str | None) -> Files:

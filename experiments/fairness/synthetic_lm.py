@@ -6,20 +6,21 @@ more often than of others, by the shares below, and of nothing else does it know
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 from torch.nn import functional
 
 from experiments.frame.fields import given
-from experiments.frame.progress import progress
 from experiments.frame.seeds import derive
+from experiments.training import Training, train
 
 if TYPE_CHECKING:
-    from experiments.fairness.options import FairnessConfig, FairnessModel
+    from experiments.fairness.options import FairnessConfig, FairnessModel, PlantedRecipe
     from experiments.frame.records import Run
 
 WEIGHTS = "model.safetensors"
@@ -156,8 +157,65 @@ def build(model: FairnessModel, vocabulary: int) -> Any:
     return GPT2LMHeadModel(config)
 
 
+class Pretraining(Training[Tensor]):
+    """AdamW on sentences, with one cycle of the learning rate."""
+
+    shorter = "task.pretrain.epochs and task.pretrain.sentences make it shorter"
+
+    def __init__(
+        self,
+        model: Any,
+        ids: Int64[Tensor, "sentences tokens"],
+        targets: Int64[Tensor, "sentences tokens"],
+        recipe: PlantedRecipe,
+        seed: int,
+    ) -> None:
+        """Begin.
+
+        Args:
+            model: Changed in place.
+            ids: The sentences.
+            targets: The same, with -100 where nothing is to be learned.
+            recipe: The hyper-parameters.
+            seed: Of the order.
+        """
+        optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate)
+        steps = -(-len(ids) // recipe.batch_size)
+        # All parameters are the transformer's: the head is its embedding.
+        super().__init__(model.transformer, optimiser, recipe.epochs, steps, seed)
+        self.model, self.ids, self.targets, self.size = model, ids, targets, recipe.batch_size
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, recipe.learning_rate, total_steps=recipe.epochs * steps, pct_start=0.1
+        )
+
+    def batches(self) -> Iterable[Tensor]:
+        """Return the rows of the batches of an epoch."""
+        generator = torch.Generator().manual_seed(derive(self.seed, _ORDER, self.epoch + 1))
+        return torch.split(torch.randperm(len(self.ids), generator=generator), self.size)
+
+    def step(self, number: int, batch: Tensor) -> float:
+        """Take a step; returns the loss."""
+        loss = _loss(self.model(self.ids[batch]).logits, self.targets[batch])
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self.schedule.step()
+        return float(loss.detach())
+
+    def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Go on from a kept state; the schedule follows from the number of steps."""
+        super().restore(tensors, facts)
+        done = self.epoch * self.steps
+        self.schedule.load_state_dict({"last_epoch": done - 1, "_step_count": done})
+        self.schedule.step()
+
+
 def pretrain(config: FairnessConfig, run: Run) -> None:
-    """Train the planted model and keep its weights."""
+    """Train the planted model and keep its weights.
+
+    Raises:
+        Interrupted: If the process was asked to stop; the epoch in progress begins again.
+    """
     recipe, tokenizer = given(config.task.pretrain), make_tokenizer()
     texts = draw_sentences(recipe.sentences, config.seed)
     rows = [[*tokenizer.encode(text, add_special_tokens=False), 0] for text in texts]
@@ -169,27 +227,10 @@ def pretrain(config: FairnessConfig, run: Run) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(config.seed, _ORDER))
         network = build(config.model, len(tokenizer)).train()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate)
-    batches = -(-len(ids) // recipe.batch_size)
-    steps = recipe.epochs * batches
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.1
-    )
-    shorter = "task.pretrain.epochs and task.pretrain.sentences make it shorter"
-    with progress(f"pretrain {run.folder.name}", steps, shorter=shorter) as bar:
-        for epoch in range(recipe.epochs):
-            generator = torch.Generator().manual_seed(derive(config.seed, _ORDER, epoch + 1))
-            order = torch.randperm(len(ids), generator=generator)
-            total = 0.0
-            for chosen in torch.split(order, recipe.batch_size):
-                loss = _loss(network(ids[chosen]).logits, targets[chosen])
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                schedule.step()
-                total += float(loss.detach())
-                bar.update(bar.done + 1, f"loss {float(loss.detach()):.3f}")
-            run.row("cross_entropy", total / batches, split="train", step=epoch + 1)
+    training = Pretraining(network, ids, targets, recipe, config.seed)
+    losses = train(training, run, f"pretrain {run.folder.name}")
+    for epoch, value in enumerate(losses, start=1):
+        run.row("cross_entropy", value, split="train", step=epoch)
     run.save(WEIGHTS, {k: v for k, v in network.state_dict().items() if k != "lm_head.weight"})
     run.fact("parameters", sum(value.numel() for value in network.parameters()))
 

@@ -25,9 +25,8 @@ from experiments.fairness.models import load_model
 from experiments.frame.errors import UserError
 from experiments.frame.fields import given
 from experiments.frame.methods import PRETRAINED
-from experiments.frame.progress import progress
 from experiments.frame.seeds import derive
-from experiments.lambdas import LAMBDA_SHORTER, Gain, build_net, compare
+from experiments.lambdas import Gain, build_net, compare, fit_lambda
 
 if TYPE_CHECKING:
     from experiments.fairness.models import LanguageModel
@@ -92,7 +91,7 @@ class Objective:
 
 
 def train(config: FairnessConfig, run: Run) -> None:
-    """Train lambda and measure what it gains on held-out sentences."""
+    """Train lambda and measure what it gains on held-out sentences; see `fit_lambda`."""
     language = load_model(config, run)
     vocabulary = vocabulary_of(config, language)
     for action in (vocabulary.ids, vocabulary.scores):
@@ -105,24 +104,17 @@ def train(config: FairnessConfig, run: Run) -> None:
     )
     net_config = config.method.lambda_net
     assert net_config is not None
-    budget = net_config.budget()
-    order = np.random.default_rng(derive(config.seed, _BATCHES))
-    bars = progress("lambda", budget.steps, shorter=LAMBDA_SHORTER)
-    with torch.random.fork_rng(devices=[]), bars as bar:
-        torch.manual_seed(derive(config.seed, _NET))
-        net = build_net(tokens.features.shape[-1], net_config).to(tokens.features.device)
-        optimiser = torch.optim.Adam(
-            net.parameters(), lr=net_config.learning_rate, weight_decay=net_config.weight_decay
-        )
-        for step in range(budget.steps):
-            rows = order.integers(0, len(known.targets), budget.batch_size)
-            chosen = torch.from_numpy(rows).to(known.targets.device)
-            loss = objective(net, known.take(chosen)).mean()
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            bar.update(step + 1, f"loss {float(loss.detach()):.3f}")
-    net.eval()
+    device = tokens.features.device
+    net = fit_lambda(
+        run,
+        net_config,
+        tokens.features.shape[-1],
+        len(known.targets),
+        lambda net, rows: objective(net, known.take(rows.to(device))).mean(),
+        seed=derive(config.seed, _NET),
+        order=np.random.default_rng(derive(config.seed, _BATCHES)),
+        device=device,
+    )
     run.save(WEIGHTS, dict(net.state_dict()))
     _held_out_gain(objective, net, new).write(run, "negative_log_likelihood")
 

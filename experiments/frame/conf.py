@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 
 from experiments.frame.errors import unknown
+from experiments.frame.tasks import load_task
 
 CONF = Path(__file__).parents[2] / "conf"
 SectionT = TypeVar("SectionT")
@@ -23,11 +24,22 @@ def options(section: str, task: str) -> list[str]:
 
 
 def groups_of(task: str) -> list[str]:
-    """Return the groups that act on some data set of a task, as its files in ``conf/`` say."""
-    found: dict[str, None] = {}
+    """Return the groups that act on some data set of a task."""
+    found, kind = dict[str, None](), load_task(task).sections["dataset"]
     for name in options("dataset", task):
-        found |= dict.fromkeys(OmegaConf.select(read(f"dataset/{name}"), "groups") or ())
+        found |= dict.fromkeys(groups_in(read(f"dataset/{name}"), kind))
     return list(found)
+
+
+def groups_in(values: Any, kind: type) -> Any:
+    """Return the groups that act on a data set: its own, or those that its dataclass has.
+
+    Args:
+        values: What its file says.
+        kind: The dataclass.
+    """
+    usual = OmegaConf.select(OmegaConf.structured(kind), "groups")
+    return OmegaConf.select(values, "groups", default=usual)
 
 
 def owners(value: Any) -> list[str]:

@@ -104,6 +104,11 @@ def is_plain_name(name: str) -> bool:
     return name not in ("", ".", "..") and "\0" not in name and Path(name).name == name
 
 
+def digest(content: str | bytes) -> str:
+    """Return the SHA-256 of a text in UTF-8, or of bytes, as hexadecimal digits."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
     with open(path, "rb") as stream:
@@ -130,6 +135,11 @@ def _digest(tensors: dict[str, Tensor], facts: str) -> str:
         state.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         state.update(value.flatten().numpy().tobytes())
     return state.hexdigest()
+
+
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose name begins with a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def save_tensors(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.frame.conf import CONF, options, owners
+from experiments.frame.conf import CONF, groups_in, options, owners
 from experiments.frame.errors import UserError, unknown
 from experiments.frame.fields import check_values
 from experiments.frame.machine import multiplies_bfloat16
@@ -21,6 +21,8 @@ from experiments.frame.tasks import load_task
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig, ListConfig
+
+    from experiments.frame.stages import Task
 
 
 def load(raw: DictConfig, *, bfloat16: bool | None = None) -> AnyConfig:
@@ -39,7 +41,7 @@ def load(raw: DictConfig, *, bfloat16: bool | None = None) -> AnyConfig:
             the task does not have.
     """
     task = load_task(str(OmegaConf.select(raw, "task.name")))
-    _check_fit(raw, task.name)
+    _check_fit(raw, task)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(_schema(task.sections)), raw)
         _check_given(merged)
@@ -199,26 +201,27 @@ def _check_given(merged: DictConfig | ListConfig) -> None:
         raise UserError(f"{', '.join(missing)} must be given: {needed}{place}")
 
 
-def _check_fit(raw: DictConfig, task: str) -> None:
+def _check_fit(raw: DictConfig, task: Task) -> None:
     """Refuse a dataset, model or group that the task, or the dataset, does not have.
 
-    Every dataset and model names its task, or tasks, and every dataset the groups that act on it.
+    Every dataset and model names its task, or tasks; a dataset, or its dataclass, names the groups
+    that act on it.
     """
     for section in ("dataset", "model", "group"):
         name = OmegaConf.select(raw, f"{section}.name")
         if name is None:
             raise UserError(f"{section}: the chosen file sets no {section}.name")
-        if section != "group" and task not in owners(OmegaConf.select(raw, f"{section}.task")):
+        if section != "group" and task.name not in owners(OmegaConf.select(raw, f"{section}.task")):
             raise UserError(
-                f"task={task} cannot use {section}={name}; choose from: "
-                f"{', '.join(options(section, task))}"
+                f"task={task.name} cannot use {section}={name}; choose from: "
+                f"{', '.join(options(section, task.name))}"
             )
     group = OmegaConf.select(raw, "group.name")
-    groups = OmegaConf.select(raw, "dataset.groups")
+    groups = groups_in(raw.dataset, task.sections["dataset"])
     if not OmegaConf.is_list(groups) or not len(groups):
         raise UserError(f"dataset.groups={groups} must be a list of the groups that act")
     if group not in groups:
         raise UserError(
-            f"group={group} does not act on dataset={raw.dataset.name} of task={task}; "
+            f"group={group} does not act on dataset={raw.dataset.name} of task={task.name}; "
             f"choose from: {', '.join(groups)}"
         )

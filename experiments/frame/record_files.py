@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from pathlib import Path
 from typing import Any
 
-from experiments.frame.files import sha256
+from experiments.frame.files import digest, sha256
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +21,7 @@ def seal(record: dict[str, Any]) -> dict[str, Any]:
     content = {key: value for key, value in record.items() if key != SEAL}
     # As it is read back: keys are text then, and tuples are lists.
     plain = json.dumps(json.loads(json.dumps(content)), sort_keys=True)
-    return content | {SEAL: hashlib.sha256(plain.encode()).hexdigest()}
+    return content | {SEAL: digest(plain)}
 
 
 def parse_record(text: str) -> dict[str, Any]:

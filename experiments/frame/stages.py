@@ -6,7 +6,6 @@ is named by the hash of that, so equal work has one place and is done once.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from experiments.frame.files import digest
 from experiments.frame.methods import Kind
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def name_run(task: Task, stage: Stage, config: AnyConfig) -> RunName:
         **stage.identity(config),
     }
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    hashed = digest(text)[:12]
     label = re.sub(r"[^A-Za-z0-9_-]+", "-", stage.label(config))
-    folder = f"{stage.name}-{label}-{digest}"
-    return RunName(task.name, stage.name, folder, digest, identity)
+    folder = f"{stage.name}-{label}-{hashed}"
+    return RunName(task.name, stage.name, folder, hashed, identity)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import equitune
 from experiments.images.extraction import Network, watched
-from experiments.images.views import make_action
+from experiments.images.symmetries import make_action
 
 if TYPE_CHECKING:
     from experiments.frame.records import Run

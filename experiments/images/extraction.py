@@ -17,12 +17,12 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+import equitune
 from experiments.frame.errors import Interrupted, UserError
 from experiments.frame.files import load_tensors, save_tensors
 from experiments.frame.progress import progress
 from experiments.images.inputs import Preprocessing
-from experiments.images.members import MEMBERS
-from experiments.images.views import SQUARE
+from experiments.images.symmetries import members
 
 if TYPE_CHECKING:
     from experiments.frame.records import FinishedRun, Run
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: All symmetries that there are.
+SQUARE = equitune.DihedralImage()
 FEATURES = "features.safetensors"
 #: Images whose pixels are kept.
 SAMPLE = 64
@@ -90,7 +92,7 @@ class Orbits(NamedTuple):
     """What a network makes of all views of some images.
 
     Attributes:
-        values: At gx, in the order of `MEMBERS` of the group that is stored, [V, N, ...].
+        values: At gx, in the order of the `members` of the group that is stored, [V, N, ...].
         labels: Classes, [N].
         views: That group's name.
         sample: Pixels of some of the images, in the order of `shuffled`; of a trial, of the first.
@@ -146,7 +148,7 @@ def orbits_of(images: OpenImages, how: Extraction) -> Orbits:
 
 def inputs_of(images: OpenImages, how: Extraction) -> int:
     """Return how many inputs the network gets: every view of every image."""
-    return len(images) * len(MEMBERS[how.views])
+    return len(images) * len(members(how.views))
 
 
 def _compute(images: OpenImages, how: Extraction, start: int, stop: int) -> Tensor:
@@ -159,7 +161,7 @@ def _compute(images: OpenImages, how: Extraction, start: int, stop: int) -> Tens
     for first in range(start, stop, how.batch):
         last = min(first + how.batch, stop)
         pixels = images.read(first, last).to(how.device)
-        values = orbit_outputs(how.network, pixels, how.see, MEMBERS[how.views]).cpu()
+        values = orbit_outputs(how.network, pixels, how.see, members(how.views)).cpu()
         if not values.isfinite().all():
             raise UserError(
                 f"the network gives outputs that are not finite for images {first} to {last - 1}"
@@ -234,13 +236,13 @@ def _announce(run: Run, images: OpenImages, how: Extraction, label: str) -> None
         UserError: If the disk has no room: the parts and the whole are on it at the same time.
     """
     one = how.network(how.see(images.read(0, 1).to(how.device)))
-    each = 4 * one.numel() * len(MEMBERS[how.views])  # in single precision
+    each = 4 * one.numel() * len(members(how.views))  # in single precision
     size = each * len(images)
     log.info(
         "%s: %d images x %d views, %.1f MB of features",
         label,
         len(images),
-        len(MEMBERS[how.views]),
+        len(members(how.views)),
         size / 1e6,
     )
     kept = sum(path.stat().st_size for path in run.folder.glob("features-*.safetensors"))

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from experiments.frame.fields import PRECISIONS, at_least, between, how, of_machine, one_of
+from experiments.images.symmetries import SYMMETRIES
 
 KINDS = ("cifar10", "cifar100", "folder", "imagenet_v2", "pictograms")
 ALPHABETS = ("letters", "symbols")
@@ -32,7 +33,7 @@ class ImageDataset:
             for CIFAR the cache of the hub, or a download.
         classes: Number of classes.
         size: Height and width in pixels.
-        groups: The groups that act.
+        groups: The groups that act; by default all.
         alphabet: Of pictograms: what is drawn.
         per_class_train: Of pictograms: training images of each class.
         per_class_test: Of pictograms: test images of each class.
@@ -49,7 +50,7 @@ class ImageDataset:
     root: str | None = how(None)
     classes: int = at_least(2)
     size: int = at_least(8)
-    groups: list[str] = field(default=MISSING, metadata={"how": True})
+    groups: list[str] = field(default_factory=lambda: [*SYMMETRIES], metadata={"how": True})
     alphabet: str | None = field(default=None, metadata={"choices": ALPHABETS})
     per_class_train: int | None = _count(1)
     per_class_test: int | None = _count(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Int64, UInt8
 
+from experiments.frame.files import digest
 from experiments.images import cifar, folder, imagenet_v2, pictograms
 from experiments.images.arrays import SPLITS, Arrays, Split
 from experiments.images.options import ImageDataset
@@ -174,4 +174,4 @@ def fingerprint(config: ImageDataset, splits: tuple[Split, ...] = SPLITS) -> str
     """
     facts = SOURCES[config.kind].facts(config, splits)
     text = json.dumps([config.kind, splits, facts])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest(text)[:16]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from experiments.frame.files import part
 from experiments.frame.progress import progress
 from experiments.scan.data import Corpus, draw_order
 from experiments.scan.nets.training import Stream, Trainer
@@ -94,8 +95,3 @@ class TrainingLoop:
         mean: float = self.facts["loss_sum"] / max(1, self.facts["loss_count"])
         self.facts["loss_sum"], self.facts["loss_count"] = 0.0, 0
         return mean
-
-
-def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose name begins with a prefix, without it."""
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

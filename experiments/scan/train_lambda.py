@@ -19,7 +19,7 @@ from torch import Tensor
 
 import equitune
 from experiments.frame.fields import given
-from experiments.lambdas import Gain, build_net, compare
+from experiments.lambdas import Gain, build_net, compare, fit_lambda
 from experiments.scan.data import (
     EOS,
     Corpus,
@@ -117,35 +117,28 @@ def negative_log_likelihood(
 
 
 def train_lambda(
-    views: Views, config: LambdaNetConfig, space: str, seed: int
+    run: Run, views: Views, config: LambdaNetConfig, space: str, seed: int
 ) -> equitune.LambdaNet:
-    """Train the network lambda on the views of the training pairs.
+    """Train the network lambda on the views of the training pairs; see `fit_lambda`.
 
     Args:
+        run: The run in progress.
         views: From :func:`collect_views` on the training pairs.
-        config: EncoderDecoder, optimiser (Adam), steps and batch size.
+        config: Network, optimiser (Adam), steps and batch size.
         space: The space of the average.
         seed: Of initialisation, dropout and the order of pairs.
 
     Returns:
         The network, in evaluation mode.
     """
+
+    def loss(net: equitune.LambdaNet, rows: Tensor) -> Tensor:
+        batch = views.take(rows)
+        return negative_log_likelihood(batch, net(batch.features), space).mean()
+
+    width, count = views.features.shape[-1], len(views.targets)
     order = generator(seed, _ORDER)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = build_net(views.features.shape[-1], config)
-        optimiser = torch.optim.Adam(
-            net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-        budget = config.budget()
-        for _ in range(budget.steps):
-            rows = torch.from_numpy(order.integers(0, views.targets.shape[0], budget.batch_size))
-            batch = views.take(rows)
-            loss = negative_log_likelihood(batch, net(batch.features), space).mean()
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-    return net.eval()
+    return fit_lambda(run, config, width, count, loss, seed=seed, order=order)
 
 
 @torch.no_grad()
@@ -195,7 +188,8 @@ def weigh(config: ScanConfig, run: Run) -> None:
     actions = word_actions(config.group)
     settings, space = config.method.lambda_net, given(config.task.space)
     assert settings is not None
-    net = train_lambda(collect_views(model, data.train, actions), settings, space, config.seed)
+    learned = collect_views(model, data.train, actions)
+    net = train_lambda(run, learned, settings, space, config.seed)
     held_out = collect_views(model, data.validation.without(data.train), actions)
     gain = held_out_gain(held_out, net, space, config.seed)
     gain.write(run, "nll")

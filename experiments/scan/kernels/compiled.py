@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
 import logging
 import os
 import stat
@@ -32,6 +31,7 @@ from jaxtyping import Float
 from llvmlite.binding import get_host_cpu_name  # type: ignore[import-untyped]
 from torch import Tensor
 
+from experiments.frame.files import digest
 from experiments.frame.machine import python_path
 from experiments.scan.kernels import cells, numerics
 from experiments.scan.nets.examples import Stream
@@ -80,7 +80,7 @@ class Loop:
     def _digest(self) -> str:
         modules = (*self._sources, sys.modules[self._module])
         files = sorted(str(module.__file__) for module in modules)
-        return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
+        return digest(b"".join(Path(file).read_bytes() for file in files))
 
     @cached_property
     def native(self) -> Callable[..., None]:

@@ -29,7 +29,7 @@ from experiments.frame.errors import UserError
 from experiments.frame.files import save_tensors
 from experiments.frame.options import AnyConfig
 from experiments.images.sets import load_images
-from experiments.images.views import make_action
+from experiments.images.symmetries import make_action
 from tests.experiments.clip.small import SMALL
 
 Configure = Callable[..., AnyConfig]

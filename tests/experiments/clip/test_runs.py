@@ -24,7 +24,7 @@ from experiments.frame.tasks import load_task
 from experiments.frame.variant import variant
 from experiments.images import extraction
 from experiments.images.extraction import orbit_outputs
-from experiments.images.members import MEMBERS
+from experiments.images.symmetries import members
 from tests.experiments.clip.small import SMALL
 from tests.experiments.metrics import rows, value
 
@@ -133,7 +133,7 @@ def test_the_figures_of_an_encoder_need_four_passes_per_image(
             if row["view"]
         ]
         mean = value(folder, metric="top1_accuracy", transform=group, view="")
-        assert mean == pytest.approx(sum(turns) / len(turns)) and len(turns) == len(MEMBERS[group])
+        assert mean == pytest.approx(sum(turns) / len(turns)) and len(turns) == len(members(group))
         error = value(folder, metric="equivariance_error")
         if method == "pretrained":
             assert error > 1e-3
@@ -161,8 +161,8 @@ def test_a_drawn_turn_is_that_of_the_pixels(configure: Configure) -> None:
         for stage in ("features_test", "text", "pretrain")
     }
     from experiments.clip.models import build_model, preprocessing
+    from experiments.images.extraction import SQUARE
     from experiments.images.sets import load_images
-    from experiments.images.views import SQUARE
 
     model: Any = build_model(config.model)
     model.load_state_dict(stages["pretrain"].tensors(WEIGHTS)[0])

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 import equitune
 from experiments.clip.scoring import LOSSES, Elementwise, Scorer, learning_loss
-from experiments.images.views import make_action
+from experiments.images.symmetries import make_action
 
 GROUPS = ("rot90", "rot180", "mirror", "dihedral")
 SPACES = ("features", "logits", "probabilities")

@@ -96,7 +96,7 @@ def serve(hub: HubServer, monkeypatch: pytest.MonkeyPatch, content: bytes) -> st
 def name_of(config: AnyConfig) -> str:
     task = load_task("cnn")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("experiments.images.fingerprint.fingerprint", lambda *_: "data")
+        patch.setattr("experiments.images.config.fingerprint", lambda *_: "data")
         return name_run(task, task.stages["features_test"], config).folder
 
 

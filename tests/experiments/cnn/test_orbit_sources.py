@@ -12,8 +12,8 @@ from experiments.cnn.orbit_sources import Live, correctness
 from experiments.cnn.probe import Learner, Plan, build_probe, phases
 from experiments.images.extraction import Orbits, orbit_outputs
 from experiments.images.inputs import Preprocessing
-from experiments.images.members import MEMBERS
 from experiments.images.orbit_data import Stored
+from experiments.images.symmetries import members
 
 SEE = Preprocessing(32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 RECIPE = ProbeRecipe(epochs=1, batch_size=4, learning_rate=0.01, momentum=0.9, validation=0.1)
@@ -36,7 +36,7 @@ def images(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_features_of_the_step_are_the_stored_ones(group: str, transform: str) -> None:
     network, (pixels, labels) = backbone(), images(6)
     stored = Orbits(
-        orbit_outputs(network.features, pixels, SEE, MEMBERS["dihedral"]),
+        orbit_outputs(network.features, pixels, SEE, members("dihedral")),
         labels,
         "dihedral",
         pixels,

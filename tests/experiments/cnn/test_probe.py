@@ -15,10 +15,9 @@ from experiments.cnn.probe import Learner, Plan, build_probe, phases
 from experiments.cnn.seeds import DROPOUT, ORDER
 from experiments.frame.options import LambdaNetConfig
 from experiments.frame.seeds import derive
-from experiments.images.extraction import Orbits
-from experiments.images.members import MEMBERS
-from experiments.images.orbit_data import Stored
-from experiments.images.views import SQUARE, lookup, make_action
+from experiments.images.extraction import SQUARE, Orbits
+from experiments.images.orbit_data import Stored, lookup
+from experiments.images.symmetries import SYMMETRIES, make_action, members
 
 NET = LambdaNetConfig(
     hidden=8, depth=2, dropout=0.5, positive="exp", learning_rate=0.05, weight_decay=0.0
@@ -33,10 +32,10 @@ METHODS = {
 SHAPE = (4, 2, 2)
 
 
-@pytest.mark.parametrize("group", ["trivial", "rot90", "mirror", "dihedral"])
+@pytest.mark.parametrize("group", SYMMETRIES)
 def test_a_groups_members_are_those_elements_of_the_square(group: str) -> None:
     image = torch.arange(2 * 3 * 3.0).reshape(1, 2, 3, 3)
-    expected = torch.stack([SQUARE.act(g, image) for g in MEMBERS[group]])
+    expected = torch.stack([SQUARE.act(g, image) for g in members(group)])
     assert torch.equal(make_action(group).orbit(image), expected)
 
 
@@ -44,12 +43,12 @@ def test_a_groups_members_are_those_elements_of_the_square(group: str) -> None:
 @pytest.mark.parametrize("transform", ["none", "rot90"])
 def test_a_turned_image_finds_its_orbit_among_the_stored_views(views: str, transform: str) -> None:
     image = torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    stored = torch.stack([SQUARE.act(g, image) for g in MEMBERS[views]])
+    stored = torch.stack([SQUARE.act(g, image) for g in members(views)])
     for group in ("trivial", "rot90", "mirror", "dihedral"):
-        if not set(MEMBERS[group]) <= set(MEMBERS[views]):
+        if not set(members(group)) <= set(members(views)):
             continue
         table = lookup(group, transform, views)
-        for column, turn in enumerate(MEMBERS[transform]):
+        for column, turn in enumerate(members(transform)):
             expected = make_action(group).orbit(SQUARE.act(turn, image))
             assert torch.equal(stored[table[:, column]], expected)
 

@@ -18,7 +18,7 @@ from experiments.frame.runner import execute
 from experiments.frame.stages import name_run
 from experiments.frame.tasks import load_task
 from experiments.frame.variant import variant
-from experiments.images.pretraining import pretraining_data
+from experiments.images.config import pretraining_data
 from tests.experiments.metrics import rows
 
 Configure = Callable[..., AnyConfig]
@@ -151,9 +151,8 @@ def test_stored_features_give_what_the_whole_network_gives(configure: Configure)
     """The features of a turned image, looked up, are those that the network computes."""
     from experiments.cnn.backbones import preprocessing
     from experiments.frame.runner import StopSignal, ensure
-    from experiments.images.extraction import FEATURES
+    from experiments.images.extraction import FEATURES, SQUARE
     from experiments.images.sets import load_images
-    from experiments.images.views import SQUARE
 
     config = configure(*SHORT, "method=equitune")
     execute(config)

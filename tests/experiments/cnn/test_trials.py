@@ -18,7 +18,7 @@ from experiments.frame.errors import Interrupted
 from experiments.frame.files import save_tensors
 from experiments.frame.options import AnyConfig
 from experiments.frame.runner import StopSignal, ensure, execute
-from experiments.images.views import make_action
+from experiments.images.symmetries import make_action
 from tests.experiments.cnn.test_runs import SHORT, names
 
 Configure = Callable[..., AnyConfig]

@@ -23,13 +23,14 @@ from experiments.dqn.orbits import Orbits, look
 from experiments.dqn.policy import equivariance_error, greedy, make_values
 from experiments.dqn.rollouts import play
 from experiments.dqn.symmetry import Symmetry, build_symmetry
-from experiments.dqn.train_lambda import cluster_interval, held_out_gain, train_lambda
+from experiments.dqn.train_lambda import held_out_gain, train_lambda
 from experiments.dqn.transitions import action_returns, numpy_values, visit
 from experiments.frame.errors import UserError
 from experiments.frame.options import AnyConfig, LambdaNetConfig
 from experiments.frame.runner import execute
 from experiments.frame.variant import variant
 from tests.experiments.dqn.conftest import Alone
+from tests.experiments.test_lambdas import RUN
 
 Configure = Callable[..., AnyConfig]
 MIRROR = Representation(signs=[-1] * 4, actions=[[0, 1]])
@@ -96,7 +97,7 @@ def constant(width: int) -> equitune.LambdaNet:
 def test_weights_are_positive(positive: Any) -> None:
     _, training, held_out = toy()
     recipe = LambdaNetConfig(**{**vars(RECIPE), "positive": positive, "steps": 20})
-    weights = train_lambda(training, recipe, seed=0)(held_out.orbits.features)
+    weights = train_lambda(RUN, training, recipe, seed=0)(held_out.orbits.features)
     assert weights.shape == (2, len(held_out.episodes)) and bool((weights > 0).all())
 
 
@@ -143,7 +144,7 @@ def test_learned_values_are_equivariant() -> None:
 
 def test_lambda_learns_which_view_is_right() -> None:
     source, training, held_out = toy()
-    net = train_lambda(training, RECIPE, seed=0)
+    net = train_lambda(RUN, training, RECIPE, seed=0)
     gain = held_out_gain(held_out, net, np.random.default_rng(0))
     assert gain.gain_low > 0.2 and gain.learned > 0 > gain.uniform
     right = held_out.orbits.features[..., 4] > 0
@@ -164,7 +165,7 @@ def test_lambda_learns_which_view_is_right() -> None:
 def test_the_same_seed_gives_the_same_tensors_and_the_global_generators_stay(name: str) -> None:
     source, _, _ = toy()
     before = torch.get_rng_state(), np.random.get_state()[1]
-    nets = [train_lambda(toy(seed, name, source)[1], RECIPE, seed=seed) for seed in (3, 3, 4)]
+    nets = [train_lambda(RUN, toy(seed, name, source)[1], RECIPE, seed=seed) for seed in (3, 3, 4)]
     assert torch.equal(before[0], torch.get_rng_state())
     assert np.array_equal(before[1], np.random.get_state()[1])
     first, second, other = (net.state_dict() for net in nets)
@@ -230,17 +231,6 @@ def test_the_loss_of_a_temporal_difference_by_hand() -> None:
     # 2 - (1 + 0.5 * 3) = -0.5, inside the quadratic part; 4 - 1 = 3, beyond it.
     assert objective.per_state(None).tolist() == [0.125, 2.5]
     assert objective.per_state(constant(1), torch.tensor([1])).tolist() == [2.5]
-
-
-def test_the_interval_knows_that_states_of_an_episode_are_alike() -> None:
-    rng = np.random.default_rng(0)
-    clusters = np.repeat(np.arange(40), 25)
-    values = rng.normal(size=40)[clusters]
-    low, high = cluster_interval(values, clusters, np.random.default_rng(1))
-    alone = cluster_interval(values, np.arange(1000), np.random.default_rng(1))
-    assert low < values.mean() < high
-    assert high - low > 3 * (alone[1] - alone[0])
-    assert high - low == pytest.approx(2 * 1.96 * values.std() / np.sqrt(40), rel=0.15)
 
 
 def test_visits_stop_with_the_episode_and_are_partly_random() -> None:

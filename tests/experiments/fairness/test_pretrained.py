@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 
-from experiments.fairness import sources
+from experiments.fairness import fingerprint, sources
 from experiments.fairness.pretrained import load_pretrained
 from experiments.fairness.sources import files_in
 from experiments.frame.errors import UserError

@@ -164,6 +164,29 @@ def test_an_interrupted_generation_ends_with_the_same_sentences(
     assert (finished.folder / SENTENCES).read_bytes() == (whole.folder / SENTENCES).read_bytes()
 
 
+def test_a_stopped_training_of_the_planted_model_ends_as_it_would_have(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = (*SHORT, "task.pretrain.epochs=3", "task.pretrain.batch_size=64")
+    whole = ensure(configure(*chosen), "pretrain", StopSignal())
+    again = configure(*chosen, f"results={tmp_path}/again")
+    take, seen = synthetic_lm.Pretraining.step, list[int]()
+
+    def step(self: synthetic_lm.Pretraining, number: int, batch: torch.Tensor) -> float:
+        seen.append(number)
+        if number == 6 and seen.count(6) == 1:
+            raise Interrupted("stopped here")
+        return take(self, number, batch)
+
+    monkeypatch.setattr(synthetic_lm.Pretraining, "step", step)
+    with pytest.raises(Interrupted):
+        ensure(again, "pretrain", StopSignal())
+    finished = ensure(again, "pretrain", StopSignal())
+    assert seen == [*range(7), *range(4, 12)]  # four steps are an epoch
+    for name in ("metrics.csv", synthetic_lm.WEIGHTS):
+        assert (finished.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
 def test_written_sentences_are_labelled_and_their_texts_stay(
     configure: Configure, tmp_path: Path
 ) -> None:

@@ -23,6 +23,7 @@ from experiments.images import extraction
 from experiments.images.equivariance import checked, equivariance_error
 from experiments.images.extraction import (
     SAMPLE,
+    SQUARE,
     Extraction,
     Orbits,
     extract,
@@ -31,10 +32,15 @@ from experiments.images.extraction import (
     shuffled,
 )
 from experiments.images.inputs import Preprocessing
-from experiments.images.members import MEMBERS, smallest
 from experiments.images.orbit_data import Stored, over_turns
 from experiments.images.sets import OpenImages
-from experiments.images.views import SQUARE, make_action
+from experiments.images.symmetries import (
+    SYMMETRIES,
+    TRANSFORMS,
+    make_action,
+    members,
+    smallest,
+)
 
 SEE = Preprocessing(6, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
@@ -109,17 +115,17 @@ def test_an_interrupted_extraction_takes_up_what_is_whole(
     assert torch.equal(tensors["sample"], whole.sample) and len(whole.sample) == 23
 
 
-@pytest.mark.parametrize("group", ["trivial", "rot90", "rot180", "mirror", "dihedral"])
-@pytest.mark.parametrize("transform", ["none", "rot90", "rot180", "mirror", "dihedral"])
+@pytest.mark.parametrize("group", SYMMETRIES)
+@pytest.mark.parametrize("transform", TRANSFORMS)
 def test_a_transformed_image_has_the_stored_orbit_in_another_order(
     group: str, transform: str
 ) -> None:
     network, source = Network(), images(8)
     views = smallest(group, transform)
     stored = Stored(orbits_of(source, how(network, views)), group, transform)
-    assert network.seen == 8 * len(MEMBERS[views])
+    assert network.seen == 8 * len(members(views))
     inputs = SEE(source.read(0, 8))
-    for turn, element in enumerate(MEMBERS[transform]):
+    for turn, element in enumerate(members(transform)):
         moved = SQUARE.act(element, inputs)
         orbit = make_action(group).orbit(moved)
         expected = network(orbit.flatten(0, 1)).unflatten(0, orbit.shape[:2])  # type: ignore[no-untyped-call]
@@ -188,10 +194,10 @@ def test_the_check_is_that_of_the_library_and_computes_nothing_twice(
     expected = equitune.equivariance_error(
         network, inputs, action, equitune.Invariant(action.group)
     )
-    assert network.seen == 10 * (len(MEMBERS[group]) + 1) and expected > 0
+    assert network.seen == 10 * (len(members(group)) + 1) and expected > 0
     again, run = Network(), FakeRun(tmp_path)
     assert equivariance_error(run, again, inputs, group) == expected  # type: ignore[arg-type]
-    assert again.seen == 10 * len(MEMBERS[group])
+    assert again.seen == 10 * len(members(group))
 
 
 def test_a_check_stops_between_two_passes(tmp_path: Path) -> None:

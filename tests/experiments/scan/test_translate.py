@@ -31,6 +31,7 @@ from experiments.scan.translate import (
     translate_plain,
     translator,
 )
+from tests.experiments.test_lambdas import RUN
 
 VERB = load_group("verb")
 OPTIONS = {
@@ -221,12 +222,12 @@ def test_lambda_learns_which_view_the_model_understands(model: Seq2Seq, space: s
     features[..., 0] = torch.where(torch.stack((good, ~good)), 1.0, -1.0)
     views = views._replace(log_probs=planted.log_softmax(-1), features=features)
     train, held_out = views.take(torch.arange(300)), views.take(torch.arange(300, 400))
-    net = train_lambda(train, settings(), space, seed=0)
+    net = train_lambda(RUN, train, settings(), space, seed=0)
     gain = held_out_gain(held_out, net, space, seed=0)
     assert gain.learned < gain.uniform and 0 < gain.gain_low < gain.gain < gain.gain_high
     weights = net(held_out.features)
     assert (weights.argmax(dim=0) == torch.where(good[300:], 0, 1)).double().mean() > 0.95
-    again = train_lambda(train, settings(), space, seed=0)
+    again = train_lambda(RUN, train, settings(), space, seed=0)
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
 
 

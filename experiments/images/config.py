@@ -1,0 +1,106 @@
+"""What image tasks read off a configuration: names of runs, identities, refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from experiments.frame.conf import section
+from experiments.frame.errors import UserError
+from experiments.frame.methods import one_view
+from experiments.frame.options import GroupConfig
+from experiments.images.arrays import Split
+from experiments.images.options import ImageDataset
+from experiments.images.sets import fingerprint
+
+if TYPE_CHECKING:
+    from experiments.frame.options import AnyConfig
+
+
+def features_label(config: AnyConfig) -> str:
+    """Return the readable part of the name of a run that depends on data and weights alone."""
+    return f"{config.dataset.name}-{config.model.name}"
+
+
+def method_label(config: AnyConfig) -> str:
+    """Return the readable part of the name of a method's run."""
+    parts = (config.dataset.name, config.model.name, config.group.name, config.method.name)
+    return f"{'-'.join(parts)}-seed{config.seed}"
+
+
+def features_of(
+    config: AnyConfig, split: Split, weights: dict[str, Any], seen: dict[str, Any], views: str
+) -> dict[str, Any]:
+    """Return what decides the features of a split: weights, which images, how they are seen, views.
+
+    Args:
+        config: Names the data set.
+        split: Which part of it.
+        weights: What decides the network's weights.
+        seen: What decides how it sees images.
+        views: Name of the group whose orbit is stored.
+    """
+    limit = config.task.max_images
+    return {
+        "weights": weights,
+        **seen,
+        "data": fingerprint(config.dataset, (split,)),
+        "dataset": config.dataset.name,
+        "classes": config.dataset.classes,
+        "split": split,
+        "views": views,
+        # Of a trial; another run keeps its name.
+        **({} if limit is None else {"max_images": limit}),
+    }
+
+
+def is_ours(config: AnyConfig) -> bool:
+    """Whether the model is one that the suite trains."""
+    return config.model.checkpoint is None and config.model.weights == "ours"
+
+
+def pretraining_data(config: AnyConfig) -> ImageDataset:
+    """Return the data set that the suite trains a network on: the run's own, or another one.
+
+    Raises:
+        UserError: If conf/dataset/ has none of this name, or it is not for this task.
+    """
+    recipe = config.task.pretrain
+    if recipe.dataset == config.dataset.name:
+        root = recipe.root or config.dataset.root
+        own: ImageDataset = dataclasses.replace(config.dataset, root=root)
+        return own
+    if recipe.dataset == "images":
+        raise UserError(
+            "task.pretrain.dataset=images: a folder of your own is learned from together with "
+            "dataset=images, whose classes it has"
+        )
+    found = section("dataset", recipe.dataset, ImageDataset, config.task.name)
+    return dataclasses.replace(found, root=recipe.root, key="task.pretrain")
+
+
+def check_group(config: AnyConfig) -> None:
+    """Give a method of one view the trivial group, which it has whatever was asked for.
+
+    Raises:
+        UserError: If lambda has a single view to weigh.
+    """
+    method = config.method.entry
+    if not method.uses_group:
+        config.group = GroupConfig(name="trivial")
+    elif config.group.name == "trivial" and method.needs_net:
+        raise one_view(method)
+
+
+def check_relus(config: AnyConfig) -> None:
+    """Refuse more layers with a ReLU than lambda has hidden ones.
+
+    Raises:
+        UserError: If it has fewer.
+    """
+    relus, net = config.task.lambda_relus, config.method.lambda_net
+    if net is not None and relus is not None and relus >= net.depth:
+        raise UserError(
+            f"task.lambda_relus={relus}: method.lambda_net.depth={net.depth} has "
+            f"{net.depth - 1} hidden layers"
+        )
