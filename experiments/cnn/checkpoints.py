@@ -13,7 +13,7 @@ from experiments.cnn.backbones import SMALL, Backbone, parse
 from experiments.cnn.options import is_own
 from experiments.external.downloads import Unavailable, web_file
 from experiments.external.hub import HubFile, hub_file
-from experiments.external.published import cached_digests
+from experiments.external.published import cached_digests, pinned
 from experiments.external.weight_files import (
     check_weights,
     listed,
@@ -172,13 +172,19 @@ def source(architecture: str) -> Source:
     return found
 
 
-def imagenet_name(architecture: str) -> str:
+def imagenet_identity(model: CnnModel) -> dict[str, str | None]:
     """Return which published weights `imagenet_file` takes; nothing is fetched.
+
+    What lies on the hub is told by the revision, else by the file's SHA-256, else by the commit.
 
     Raises:
         UserError: If there are none.
     """
-    return source(architecture).name
+    found = source(model.architecture)
+    named: dict[str, str | None] = {"weights": found.name}
+    if found.repository is None:
+        return named | ({"revision": model.revision} if model.revision else {})
+    return named | pinned(model, found.repository)
 
 
 def known_digests(model: CnnModel) -> tuple[str, ...]:
