@@ -88,13 +88,27 @@ def load_network(
 
 
 def greedy(values: nn.Module) -> Callable[[Any], Any]:
-    """Return the policy that takes the action of the largest Q-value, on numpy arrays."""
+    """Return the policy that takes the action of the largest Q-value, on numpy arrays.
+
+    It raises a UserError where a Q-value is not finite.
+    """
 
     @torch.inference_mode()
     def policy(observations: Any) -> Any:
-        return values(torch.from_numpy(observations)).argmax(dim=-1).numpy()
+        return finite(values(torch.from_numpy(observations))).argmax(dim=-1).numpy()
 
     return policy
+
+
+def finite(values: Float[Tensor, "batch actions"]) -> Float[Tensor, "batch actions"]:
+    """Return Q-values; the largest of some that are no numbers would be one of these.
+
+    Raises:
+        UserError: If one is not finite.
+    """
+    if values.numel() and not all(map(math.isfinite, values.aminmax())):  # NaN goes through
+        raise UserError("the network gives Q-values that are not finite: its weights are too large")
+    return values
 
 
 @torch.no_grad()
