@@ -105,12 +105,13 @@ def _flags_first(words: list[str]) -> list[str]:
 
 
 def _at_home(word: str) -> str:
-    """Return a word with ``~`` at the beginning of its value expanded, as shells do elsewhere."""
+    """Return a word with a home at the beginning of its value expanded, as shells do elsewhere."""
     key, equals, value = word.partition("=")
     quote = value[:1] if value[:1] in ("'", '"') else ""
-    if not equals or not re.match(r"~(/|$)", value.strip("'\"")):
+    bare = value.strip(quote) if quote else value
+    path = os.path.expanduser(bare)
+    if not equals or path == bare:
         return word
-    path = os.path.expanduser(value.strip(quote) if quote else value)
     plain = re.fullmatch(_PLAIN, f"{key}={path}", re.ASCII)
     return f"{key}={path}" if plain and not quote else f'{key}="{path}"'
 

@@ -161,15 +161,21 @@ def _check_texts(value: Any, given: Any, key: str, *, listed: bool = False) -> N
             _check_texts(one, other, key, listed=True)
 
 
-def _expand_home(section: Any) -> None:
-    """Replace ``~/`` at the beginning of texts in nested dataclasses by the user's home."""
-    for item in dataclasses.fields(section):
-        value = getattr(section, item.name)
-        if isinstance(value, str) and value.startswith("~/"):
-            setattr(section, item.name, os.path.expanduser(value))
-        for part in value.values() if isinstance(value, dict) else (value,):
-            if dataclasses.is_dataclass(part):
-                _expand_home(part)
+def _expand_home(value: Any) -> Any:
+    """Return a value whose texts have the home at their beginning expanded, ``~`` or ``~USER``.
+
+    Dataclasses are changed in place.
+    """
+    if isinstance(value, str):
+        return os.path.expanduser(value)
+    if isinstance(value, dict):
+        return {key: _expand_home(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_expand_home(part) for part in value]
+    if dataclasses.is_dataclass(value):
+        for item in dataclasses.fields(value):
+            setattr(value, item.name, _expand_home(getattr(value, item.name)))
+    return value
 
 
 def _check_given(merged: DictConfig | ListConfig) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import pwd
 import re
 import shlex
 import subprocess
@@ -547,6 +549,20 @@ def test_a_tilde_is_the_home_of_the_user(
         assert line.startswith(f"run.py: model.checkpoint={place}: no such file")
     assert configure('results="~/x"').results == f"{tmp_path}/{home}/x"
     assert configure("task=fairness", "task.judges=[words]").results != "~"
+
+
+def test_a_tilde_and_a_name_are_the_home_of_that_user(
+    refused: Callable[..., str], configure: Callable[..., AnyConfig]
+) -> None:
+    user = pwd.getpwuid(os.getuid())
+    for word in (f"~{user.pw_name}/none.pt", f'"~{user.pw_name}/none.pt"'):
+        line = refused(f"model.checkpoint={word}")
+        assert line.startswith(f"run.py: model.checkpoint={user.pw_dir}/none.pt: no such file")
+    given = (f'results="~{user.pw_name}/x"', f'+dataset.arguments.table="~{user.pw_name}/t"')
+    config = configure("task=dqn", *given)
+    assert config.results == f"{user.pw_dir}/x"
+    assert config.dataset.arguments["table"] == f"{user.pw_dir}/t"
+    assert configure('results="~nobody-of-this-name/x"').results == "~nobody-of-this-name/x"
 
 
 ODD = ("a,b", "it's", 'a"q', "a=b", "(x)", "[v1]", "${y}", "$y", "λ", "#1")
