@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.external.downloads import Unavailable
 from experiments.external.hub import cached_file, commit_of, hub_snapshot, weights_in
+from experiments.fairness.sentences import READING
 from experiments.frame.errors import UserError
 from experiments.frame.fields import given
 from experiments.frame.files import file_digest
@@ -207,7 +208,7 @@ def weights_identity(model: FairnessModel) -> dict[str, Any]:
     """Return what decides the weights of a model that is loaded, as plain data."""
     if model.kind == "sentences":
         assert model.file is not None
-        return {"sha256": file_digest(Path(model.file))}
+        return {"sha256": file_digest(Path(model.file)), "reading": READING}
     assert model.source is not None
     template = {} if model.source in _WITHOUT_BEGINNING else {"beginning": "template"}
     if model.kind == "gguf":

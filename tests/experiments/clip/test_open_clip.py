@@ -375,10 +375,26 @@ def test_words_are_text(configure: Configure, tmp_path: Path, content: bytes, ke
 
     path = tmp_path / "words.txt"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=rf"dataset\.{key}=.*is no text file") as error:
+    with pytest.raises(UserError, match=rf"dataset\.{key}=.*not a text file") as error:
         config = configure("task=clip", *SMALL, f"++dataset.{key}={path}")
         class_names(config.dataset, ("a",))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("sign", "name"), [("\u200b", r"U\+200B \(ZERO WIDTH SPACE\)"), ("\ufeff", "byte-order mark")]
+)
+@pytest.mark.parametrize("key", ["prompts", "class_names"])
+def test_what_nobody_sees_is_named_with_its_line(
+    configure: Configure, tmp_path: Path, sign: str, name: str, key: str
+) -> None:
+    from experiments.clip.prompts import class_names
+
+    path = tmp_path / "words.txt"
+    path.write_text(f"a {{}}\n\na {sign}cat {{}}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=rf"dataset\.{key}=.*words\.txt: line 3 has an? .*{name}"):
+        config = configure("task=clip", *SMALL, f"++dataset.{key}={path}")
+        class_names(config.dataset, ("a", "b"))
 
 
 def test_the_names_of_imagenets_classes_decide_the_captions(

@@ -58,6 +58,17 @@ def test_a_mark_between_joined_files_is_refused_with_its_line(tmp_path: Path) ->
         read_words(str(path))
 
 
+@pytest.mark.parametrize("sign", ["\u200b", "\u2060", "\u00ad"])
+def test_a_character_that_nobody_sees_is_refused_with_its_line(tmp_path: Path, sign: str) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text(f"good\n\nki{sign}nd\n", encoding="utf-8")
+    line = rf"words.txt: line 3 has an invisible character, U\+{ord(sign):04X} \("
+    with pytest.raises(UserError, match=line):
+        read_words(str(path))
+    path.write_text("good\nna\u00efve\n", encoding="utf-8")
+    assert read_words(str(path)) == ("good", "na\u00efve")
+
+
 def names(labels: Tensor) -> list[str]:
     return [LABELS[place] for place in labels.argmax(dim=-1).tolist()]
 
