@@ -21,6 +21,7 @@ from experiments.external.weight_files import (
     load_weights,
     name_faults,
     reason_of,
+    under_prefix,
     wrong_shapes,
 )
 from experiments.frame.errors import UserError, one_line
@@ -227,7 +228,7 @@ def put(built: nn.Module, weights: dict[str, Tensor], model: ClipModel) -> None:
         UserError: If they are not those of the architecture.
     """
     needed = built.state_dict()
-    found = _converted(built, weights, model)
+    found = _converted(built, under_prefix(weights, needed, _COMPUTED), model)
     given = {n: v for n, v in found.items() if n in needed or not n.endswith(_COMPUTED)}
     faults, wrong = name_faults(given, needed, _COMPUTED), wrong_shapes(given, needed)
     faults += [f"it has {listed(wrong)}"] if wrong else []

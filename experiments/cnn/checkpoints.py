@@ -15,10 +15,12 @@ from experiments.external.downloads import Unavailable, web_file
 from experiments.external.hub import HubFile, hub_file
 from experiments.external.published import cached_digests, pinned
 from experiments.external.weight_files import (
+    PREFIXES,
     check_weights,
     listed,
     load_weights,
     name_faults,
+    under_prefix,
     wrong_shapes,
 )
 from experiments.frame.errors import UserError, one_line
@@ -44,11 +46,11 @@ def class_count(weights: dict[str, Tensor], architecture: str) -> int:
         UserError: If the architecture is unknown or the weights have no classifier.
     """
     heads = _classifiers(architecture)
-    matrices = [
-        name
-        for name, value in weights.items()
-        if name.endswith("weight") and value.ndim >= 2 and name.startswith(heads)
-    ]
+    shaped = [n for n, value in weights.items() if n.endswith("weight") and value.ndim >= 2]
+    # Where names have a prefix, `put_weights` takes it away.
+    ways = (heads, tuple(f"{prefix}{head}" for prefix in PREFIXES for head in heads))
+    found = ([name for name in shaped if name.startswith(way)] for way in ways)
+    matrices = next(filter(None, found), None)
     if not matrices:
         raise UserError(
             f"the weights are not those of {architecture}: they have no classifier named "
@@ -92,6 +94,7 @@ def put_weights(backbone: Backbone, weights: dict[str, Tensor]) -> None:
     # A copy knows the version of its format; torchvision's MNASNet asks for it.
     state = backbone.model.state_dict()
     architecture = backbone.architecture
+    weights = under_prefix(weights, state, ("num_batches_tracked",))
     faults = name_faults(weights, state, ("num_batches_tracked",))
     if faults:
         raise UserError(f"the weights are not those of {architecture}: {'; '.join(faults)}")

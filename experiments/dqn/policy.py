@@ -15,7 +15,7 @@ import equitune
 from experiments.dqn.network import build_network
 from experiments.dqn.orbits import LearnedValues, last_hidden
 from experiments.dqn.symmetry import Symmetry
-from experiments.external.weight_files import listed, name_faults, wrong_shapes
+from experiments.external.weight_files import listed, name_faults, under_prefix, wrong_shapes
 from experiments.frame.errors import UserError
 from experiments.frame.methods import Kind, Parts, find_method
 
@@ -79,6 +79,7 @@ def load_network(
     with torch.random.fork_rng(devices=[]):
         network = build_network(shape, hidden, actions)
     needed = network.state_dict()
+    weights = under_prefix(weights, needed)
     if faults := [*name_faults(weights, needed, ()), *wrong_shapes(weights, needed)]:
         sizes = " x ".join(str(size) for size in (math.prod(shape), *hidden, actions))
         raise UserError(f"the weights are of another network than {sizes}: {listed(faults)}")

@@ -120,6 +120,14 @@ def test_weights_are_converted_as_open_clip_does(configure: Configure, tmp_path:
         assert torch.equal(built.state_dict()[name], value), name
 
 
+def test_weights_behind_a_prefix_beside_a_loss_s_are_the_model_s(configure: Configure) -> None:
+    model, state = model_of(configure, "tiny-vit"), state_of("tiny-vit")
+    given = {f"model.{name}": value for name, value in state.items()}
+    built = build_model(model)
+    put(built, given | {"criterion.weight": torch.ones(3)}, model)
+    assert all(torch.equal(value, state[name]) for name, value in built.state_dict().items())
+
+
 def test_positions_are_resized_with_a_warning(
     configure: Configure, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:

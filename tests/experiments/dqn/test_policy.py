@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from experiments.dqn.network import build_network
 from experiments.dqn.options import Representation
-from experiments.dqn.policy import equivariance_error, greedy, make_values
+from experiments.dqn.policy import equivariance_error, greedy, load_network, make_values
 from experiments.dqn.symmetry import Symmetry, build_symmetry
 from experiments.dqn.transitions import numpy_values
 from experiments.frame.errors import UserError
@@ -94,3 +94,10 @@ def test_q_values_that_are_not_finite_are_not_played(value: float) -> None:
         with pytest.raises(UserError, match="gives Q-values that are not finite"):
             policy(np.concatenate([fine, bad]))
     assert greedy(values)(fine).tolist() == [1, 1, 1]  # type: ignore[arg-type]
+
+
+def test_weights_behind_a_prefix_beside_a_loss_s_are_the_network_s() -> None:
+    state = build_network((4,), [8], 2).state_dict()
+    given = {f"net.{name}": value for name, value in state.items()} | {"loss.scale": torch.ones(1)}
+    found = load_network(given, (4,), [8], 2).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in state.items())
