@@ -232,7 +232,8 @@ def _source_identity(wanted: Wanted, folder: Path | None) -> dict[str, Any]:
     if folder is not None:
         return {"sha256": dict(files_in(folder).digests)}
     named: dict[str, Any] = {"source": wanted.source, "revision": wanted.revision}
-    if wanted.revision is None or not _COMMIT.fullmatch(wanted.revision):
+    pinned = wanted.revision is not None and _COMMIT.fullmatch(wanted.revision)
+    if not pinned and wanted.source not in _PACKAGES:
         asks = wanted.local is None
         named["commit"] = commit_of(wanted.source, wanted.revision, ask=asks)
         # With no commit named, a SHA-256 that was given tells no run from another.
