@@ -6,14 +6,14 @@ import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from experiments.external.downloads import Unavailable, web_file
-from experiments.external.hub import HubFile, hub_file, hub_tokenizer
-from experiments.external.published import cached_digests
+from experiments.external.hub import HubFile, commit_of, hub_file, hub_tokenizer
+from experiments.external.published import cached_digests, pinned
 from experiments.external.weight_files import (
     check_weights,
     is_program,
@@ -21,6 +21,7 @@ from experiments.external.weight_files import (
     load_weights,
     name_faults,
     reason_of,
+    under_prefix,
     wrong_shapes,
 )
 from experiments.frame.errors import UserError, one_line
@@ -119,6 +120,31 @@ def fetch(model: ClipModel) -> HubFile:
         ) from error
 
 
+def identity(model: ClipModel) -> dict[str, Any]:
+    """Return which files of the hub a model is read from; nothing is fetched.
+
+    A revision tells it alone. Without one these are the weights' SHA-256 or commit, and the commits
+    of what the text side needs of transformers.
+    """
+    own = model.checkpoint is not None
+    if model.revision is not None:
+        return {} if own else {"revision": model.revision}
+    named: dict[str, Any] = {}
+    found = None if own else source(model)
+    if found is not None and found.repository is not None:
+        named = dict(pinned(model, found.repository))
+    texts = {name: commit_of(name) for name in _of_transformers(model).values()}
+    return named | ({"texts": texts} if texts else {})
+
+
+def _of_transformers(model: ClipModel) -> dict[str, str]:
+    """Return the repositories that the text side of an architecture needs, by open_clip's keys."""
+    import open_clip
+
+    text = {} if model.config else open_clip.get_model_config(model.architecture)["text_cfg"]
+    return {key: text[key] for key in _OF_TRANSFORMERS if text.get(key)}
+
+
 #: What open_clip's architectures may need of transformers, and how it is fetched.
 _OF_TRANSFORMERS: dict[str, Callable[[str], Path]] = {
     "hf_model_name": lambda repository: hub_file(repository, "config.json").path.parent,
@@ -141,10 +167,7 @@ def of_transformers(model: ClipModel, key: str) -> Path | None:
         UserError: If they cannot be had; one line that says how to get them.
         Interrupted: If the process was asked to stop while they were fetched.
     """
-    import open_clip
-
-    text = {} if model.config else open_clip.get_model_config(model.architecture)["text_cfg"]
-    name = text.get(key)
+    name = _of_transformers(model).get(key)
     try:
         return _OF_TRANSFORMERS[key](name) if name else None
     except Unavailable as error:
@@ -205,7 +228,7 @@ def put(built: nn.Module, weights: dict[str, Tensor], model: ClipModel) -> None:
         UserError: If they are not those of the architecture.
     """
     needed = built.state_dict()
-    found = _converted(built, weights, model)
+    found = _converted(built, under_prefix(weights, needed, _COMPUTED), model)
     given = {n: v for n, v in found.items() if n in needed or not n.endswith(_COMPUTED)}
     faults, wrong = name_faults(given, needed, _COMPUTED), wrong_shapes(given, needed)
     faults += [f"it has {listed(wrong)}"] if wrong else []

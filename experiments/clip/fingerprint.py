@@ -38,13 +38,18 @@ _DRAW_BATCH = 32
 def weights_identity(config: ClipConfig) -> dict[str, Any]:
     """Return what decides the model's weights."""
     model = config.model
-    described = {"architecture": model.architecture, "config": model.config}
-    if model.checkpoint is not None:
-        return described | {"tag": model.weights, "checkpoint": file_digest(Path(model.checkpoint))}
-    if not is_ours(config):
-        pinned = {"revision": model.revision} if model.revision else {}
-        return described | {"tag": model.weights} | pinned
-    return {"pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config))}
+    if is_ours(config):
+        return {"pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config))}
+    from experiments.clip.checkpoints import identity
+
+    given = model.checkpoint and {"checkpoint": file_digest(Path(model.checkpoint))}
+    return {
+        "architecture": model.architecture,
+        "config": model.config,
+        "tag": model.weights,
+        **(given or {}),
+        **identity(model),
+    }
 
 
 def pretrain_identity(config: ClipConfig) -> dict[str, Any]:

@@ -64,14 +64,14 @@ def _lines(key: str, path: Path) -> tuple[str, ...]:
     """Return the lines of a text file that a key names.
 
     Raises:
-        UserError: If it is no text.
+        UserError: If it is no text, or has a character that nobody sees.
     """
     try:
         lines = read_lines(path)
-    except UserError:
-        lines = ("\0",)
+    except UserError as error:
+        raise UserError(f"{key}={error}") from error
     if any("\0" in line for line in lines):
-        raise UserError(f"{key}={path}: is no text file; it must have an entry per line")
+        raise UserError(f"{key}={path}: not a text file; it must have an entry per line")
     return lines
 
 

@@ -13,12 +13,14 @@ from experiments.cnn.backbones import SMALL, Backbone, parse
 from experiments.cnn.options import is_own
 from experiments.external.downloads import Unavailable, web_file
 from experiments.external.hub import HubFile, hub_file
-from experiments.external.published import cached_digests
+from experiments.external.published import cached_digests, pinned
 from experiments.external.weight_files import (
+    PREFIXES,
     check_weights,
     listed,
     load_weights,
     name_faults,
+    under_prefix,
     wrong_shapes,
 )
 from experiments.frame.errors import UserError, one_line
@@ -44,11 +46,11 @@ def class_count(weights: dict[str, Tensor], architecture: str) -> int:
         UserError: If the architecture is unknown or the weights have no classifier.
     """
     heads = _classifiers(architecture)
-    matrices = [
-        name
-        for name, value in weights.items()
-        if name.endswith("weight") and value.ndim >= 2 and name.startswith(heads)
-    ]
+    shaped = [n for n, value in weights.items() if n.endswith("weight") and value.ndim >= 2]
+    # Where names have a prefix, `put_weights` takes it away.
+    ways = (heads, tuple(f"{prefix}{head}" for prefix in PREFIXES for head in heads))
+    found = ([name for name in shaped if name.startswith(way)] for way in ways)
+    matrices = next(filter(None, found), None)
     if not matrices:
         raise UserError(
             f"the weights are not those of {architecture}: they have no classifier named "
@@ -92,6 +94,7 @@ def put_weights(backbone: Backbone, weights: dict[str, Tensor]) -> None:
     # A copy knows the version of its format; torchvision's MNASNet asks for it.
     state = backbone.model.state_dict()
     architecture = backbone.architecture
+    weights = under_prefix(weights, state, ("num_batches_tracked",))
     faults = name_faults(weights, state, ("num_batches_tracked",))
     if faults:
         raise UserError(f"the weights are not those of {architecture}: {'; '.join(faults)}")
@@ -172,13 +175,19 @@ def source(architecture: str) -> Source:
     return found
 
 
-def imagenet_name(architecture: str) -> str:
+def imagenet_identity(model: CnnModel) -> dict[str, str | None]:
     """Return which published weights `imagenet_file` takes; nothing is fetched.
+
+    What lies on the hub is told by the revision, else by the file's SHA-256, else by the commit.
 
     Raises:
         UserError: If there are none.
     """
-    return source(architecture).name
+    found = source(model.architecture)
+    named: dict[str, str | None] = {"weights": found.name}
+    if found.repository is None:
+        return named | ({"revision": model.revision} if model.revision else {})
+    return named | pinned(model, found.repository)
 
 
 def known_digests(model: CnnModel) -> tuple[str, ...]:

@@ -30,11 +30,9 @@ def weights_identity(config: CnnConfig) -> dict[str, Any]:
         given = file_digest(Path(model.checkpoint))
         return _architecture(config) | {"checkpoint": given}
     if not is_ours(config):
-        from experiments.cnn.checkpoints import imagenet_name
+        from experiments.cnn.checkpoints import imagenet_identity
 
-        pinned = {"revision": model.revision} if model.revision else {}
-        published = {"weights": imagenet_name(model.architecture)}
-        return _architecture(config) | published | pinned
+        return _architecture(config) | imagenet_identity(model)
     return {"pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config))}
 
 

@@ -59,11 +59,17 @@ def make_environment(dataset: DqnDataset) -> gymnasium.Env[Any, Any]:
     """Make the gymnasium environment of a data set.
 
     Raises:
-        UserError: If there is none of that name, its observations or actions do not fit a DQN, or
-            it is not of gymnasium's API.
+        UserError: If there is none of that name, its observations or actions do not fit a DQN, it
+            is not of gymnasium's API, or nothing plays it to an end.
     """
     env = _make(dataset)
     name = dataset.environment
+    limit = env.spec and env.spec.max_episode_steps
+    if limit is None and dataset.simulator is None and name not in SIMULATORS:
+        raise UserError(
+            f"dataset.environment={name} has no time limit and an episode may never end; register "
+            "it with max_episode_steps, or name a dataset.simulator"
+        )
     if not isinstance(env.action_space, Discrete):
         raise UserError(
             f"dataset.environment={name} has actions {env.action_space}; a DQN needs a finite "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,7 @@ def pretrain_identity(config: DqnConfig) -> dict[str, Any]:
     environment = {
         "name": config.dataset.environment,
         "arguments": config.dataset.arguments,
+        **_files(config.dataset.arguments),
         **_source("source", config.dataset.environment),
     }
     if config.model.checkpoint is not None:
@@ -71,6 +73,21 @@ def pretrain_identity(config: DqnConfig) -> dict[str, Any]:
         "seed": config.seed,
         "recipe": dataclasses.asdict(recipe(config)),
     }
+
+
+def _files(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the digests of the files that arguments name, if there are any."""
+    found = {text: sha256(Path(text)) for text in _texts(arguments) if Path(text).is_file()}
+    return {"files": found} if found else {}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts in a value, which may be nested."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
 
 
 def _source(key: str, name: str | None) -> dict[str, Any]:

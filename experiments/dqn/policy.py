@@ -15,7 +15,7 @@ import equitune
 from experiments.dqn.network import build_network
 from experiments.dqn.orbits import LearnedValues, last_hidden
 from experiments.dqn.symmetry import Symmetry
-from experiments.external.weight_files import listed, name_faults, wrong_shapes
+from experiments.external.weight_files import listed, name_faults, under_prefix, wrong_shapes
 from experiments.frame.errors import UserError
 from experiments.frame.methods import Kind, Parts, find_method
 
@@ -79,6 +79,7 @@ def load_network(
     with torch.random.fork_rng(devices=[]):
         network = build_network(shape, hidden, actions)
     needed = network.state_dict()
+    weights = under_prefix(weights, needed)
     if faults := [*name_faults(weights, needed, ()), *wrong_shapes(weights, needed)]:
         sizes = " x ".join(str(size) for size in (math.prod(shape), *hidden, actions))
         raise UserError(f"the weights are of another network than {sizes}: {listed(faults)}")
@@ -88,13 +89,27 @@ def load_network(
 
 
 def greedy(values: nn.Module) -> Callable[[Any], Any]:
-    """Return the policy that takes the action of the largest Q-value, on numpy arrays."""
+    """Return the policy that takes the action of the largest Q-value, on numpy arrays.
+
+    It raises a UserError where a Q-value is not finite.
+    """
 
     @torch.inference_mode()
     def policy(observations: Any) -> Any:
-        return values(torch.from_numpy(observations)).argmax(dim=-1).numpy()
+        return finite(values(torch.from_numpy(observations))).argmax(dim=-1).numpy()
 
     return policy
+
+
+def finite(values: Float[Tensor, "batch actions"]) -> Float[Tensor, "batch actions"]:
+    """Return Q-values; the largest of some that are no numbers would be one of these.
+
+    Raises:
+        UserError: If one is not finite.
+    """
+    if values.numel() and not all(map(math.isfinite, values.aminmax())):  # NaN goes through
+        raise UserError("the network gives Q-values that are not finite: its weights are too large")
+    return values
 
 
 @torch.no_grad()

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.dqn.envs.simulator import Simulator
-from experiments.frame.errors import UserError
 
 #: Maps observations [n, ...] to actions [n].
 Policy = Callable[[NDArray[np.float32]], NDArray[np.int64]]
@@ -102,18 +101,8 @@ def play(simulator: Simulator, policies: Policies, episodes: int, seed: int) -> 
 def play_gymnasium(
     make: Callable[[], gymnasium.Env[Any, Any]], policy: Policy, episodes: int, seed: int
 ) -> Episodes:
-    """Play episodes with copies of an environment of which there is no simulator.
-
-    Raises:
-        UserError: If the environment has no time limit.
-    """
+    """Play episodes with copies of an environment of which there is no simulator."""
     environments = [make() for _ in range(episodes)]
-    spec = environments[0].spec
-    if spec is None or spec.max_episode_steps is None:
-        raise UserError(
-            f"{'the environment' if spec is None else spec.id} has no time limit and an episode "
-            "may never end; register it with max_episode_steps, or name a dataset.simulator"
-        )
     seeds = np.random.SeedSequence([seed, _STREAM]).generate_state(episodes)
     starts = [env.reset(seed=int(s))[0] for s, env in zip(seeds, environments, strict=True)]
     observations = dict(enumerate(starts))

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float64, Int
 from torch import nn
 
 from experiments.dqn.envs.simulator import Simulator
+from experiments.dqn.policy import finite
 
 #: Maps observations [n, ...] to Q-values [n, A].
 Values = Callable[[Any], Any]
@@ -41,11 +42,11 @@ class Visits(NamedTuple):
 
 
 def numpy_values(values: nn.Module) -> Values:
-    """Return Q-values as a function of and to numpy arrays."""
+    """Return Q-values as a function of and to numpy arrays; see `finite`."""
 
     @torch.no_grad()
     def function(observations: Any) -> Any:
-        return values(torch.from_numpy(observations)).numpy()
+        return finite(values(torch.from_numpy(observations))).numpy()
 
     return function
 

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import re
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -160,6 +160,32 @@ def cached_digest(repository: str, name: str, revision: str | None) -> str | Non
         return None
     blob = path.resolve()  # a large file is called by its SHA-256
     return blob.name if SHA256.fullmatch(blob.name) else file_digest(blob)
+
+
+def commit_of(repository: str, revision: str | None = None, *, ask: bool = True) -> str | None:
+    """Return the commit that a branch of a model stands for, so that a run can be named by it.
+
+    Args:
+        repository: ``OWNER/NAME``.
+        revision: The branch or tag; None: the main branch.
+        ask: Whether the hub may be asked where the cache does not tell; it is asked once.
+
+    Returns:
+        The commit as the cache knows it, else as the hub says; None where neither tells.
+    """
+    known = _storage(repository, "model") / "refs" / (revision or "main")
+    if known.is_file():
+        return known.read_text("utf-8").strip()
+    try:
+        return _told_commit(_endpoint(), repository, revision) if ask else None
+    except Unavailable:  # whoever needs the files will say so
+        return None
+
+
+@cache
+def _told_commit(endpoint: str, repository: str, revision: str | None) -> str:
+    refuse_offline(f"the commit of {repository}", _cache())
+    return watched(endpoint, partial(_listing, repository, revision))[1]
 
 
 def hub_snapshot(repository: str, *, revision: str | None, sha256: str | None = None) -> Snapshot:

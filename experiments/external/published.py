@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from experiments.external.hub import cached_digest
+from experiments.external.hub import cached_digest, commit_of
 from experiments.frame.conf import read
 from experiments.frame.errors import UserError
 from experiments.frame.files import file_digest
@@ -86,6 +86,20 @@ def settle(model: Any, what: str, digests: tuple[str, ...]) -> None:
             f"model.local={given}: is not the file of {what} (its SHA-256 is "
             f"{file_digest(Path(given))}, not {' or '.join(digests)}); {own}"
         )
+
+
+def pinned(model: Any, repository: str) -> dict[str, str | None]:
+    """Return what tells a published file of the hub from those of other commits.
+
+    Args:
+        model: A section ``model``, settled.
+        repository: Of the hub.
+
+    Returns:
+        The revision, else the file's SHA-256, else the commit that the main branch stands for.
+    """
+    given = {key: getattr(model, key) for key in _PINS if getattr(model, key) is not None}
+    return dict(list(given.items())[:1]) or {"commit": commit_of(repository)}
 
 
 def cached_digests(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -17,13 +18,15 @@ from torch import Tensor
 from experiments.frame.errors import UserError, one_line
 from experiments.frame.files import load_tensors
 
+log = logging.getLogger(__name__)
+
 #: Mismatches that a line names.
 _NAMED = 3
 _PICKLES = (".th", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 #: Keys under which a checkpoint may hold the weights, beside other things.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
 #: What DataParallel, torch.compile and Lightning, or a class around the network, put before names.
-_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 #: Where stable-baselines3's archive has the weights.
 _POLICY = "policy.pth"
 
@@ -140,11 +143,14 @@ def check_weights(found: object, origin: str) -> dict[str, Tensor]:
     """
     for key in _WRAPPERS:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            others = [str(name) for name in found if name != key and _has_tensors(found[name])]
+            if others:
+                log.warning("%s: takes the weights of %s, not of %s", origin, key, listed(others))
             found = found[key]
             break
     if not isinstance(found, Mapping) or not found:
         raise UserError(f"{origin}: holds no tensors by name, but a {type(found).__name__}")
-    if not any(isinstance(value, Tensor) for value in found.values()):
+    if not _has_tensors(found):
         names = listed([str(name) for name in found])
         raise UserError(
             f"{origin}: holds {names}, and no tensors by name, alone or under one of the keys "
@@ -160,9 +166,38 @@ def check_weights(found: object, origin: str) -> dict[str, Tensor]:
         if not value.isfinite().all() and not name.endswith("attn_mask"):
             raise UserError(f"{origin}: {name} has values that are not finite")
     weights = {name: value.detach() for name, value in found.items()}
-    while prefix := next((p for p in _PREFIXES if all(n.startswith(p) for n in weights)), None):
+    while prefix := next((p for p in PREFIXES if all(n.startswith(p) for n in weights)), None):
         weights = {name.removeprefix(prefix): value for name, value in weights.items()}
     return weights
+
+
+def _has_tensors(found: object) -> bool:
+    """Whether something holds tensors by name."""
+    return isinstance(found, Mapping) and any(isinstance(v, Tensor) for v in found.values())
+
+
+def under_prefix(
+    given: dict[str, Tensor], needed: Iterable[str], optional: tuple[str, ...] = ()
+) -> dict[str, Tensor]:
+    """Return the part of weights that a network needs, where all of it stands behind one prefix.
+
+    So it is in files of Lightning, whose loss has weights too. Others are returned as they are.
+
+    Args:
+        given: Weights by name.
+        needed: The names of the network's.
+        optional: Endings of names that may be absent.
+    """
+    wanted = [name for name in needed if not name.endswith(optional)]
+    if not wanted or all(name in given for name in wanted):
+        return given
+    ends = (n.removesuffix(wanted[0]) for n in given if n.endswith(f".{wanted[0]}"))
+    found = [prefix for prefix in ends if all(prefix + name in given for name in wanted)]
+    if len(found) != 1:
+        return given
+    others = [name for name in given if not name.startswith(found[0])]
+    log.warning("takes the weights of %s, and leaves out %s", found[0], listed(others))
+    return {n.removeprefix(found[0]): v for n, v in given.items() if n.startswith(found[0])}
 
 
 def name_faults(

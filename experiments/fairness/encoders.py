@@ -72,7 +72,13 @@ class HubClassifier:
 
     def __call__(self, texts: Sequence[str]) -> Float[Tensor, "texts labels"]:
         """Return the probability of each label, [N, 4]."""
-        given = self._run(texts, lambda found, mask: found.logits.double().softmax(dim=-1))
+
+        def probabilities(found: Any, mask: Tensor) -> Tensor:
+            logits: Tensor = found.logits.double()
+            # One of minus infinity would pass for a label that is never right.
+            return logits.where(logits.isfinite(), torch.nan).softmax(dim=-1)
+
+        given = self._run(texts, probabilities)
         found = torch.zeros(len(texts), len(LABELS), dtype=torch.float64)
         found[:, self._places] = given
         return found

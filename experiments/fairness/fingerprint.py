@@ -152,11 +152,19 @@ def regard_identity(config: FairnessConfig) -> dict[str, Any]:
     }
 
 
+def _regarded_by(config: FairnessConfig) -> dict[str, Any]:
+    """Return what decides the rows on the scorers; without labelled sentences there are none."""
+    if config.task.regard_data is None:
+        return {}
+    return {"regarded_by": built_on(VERSIONS["regard"], regard_identity(config))}
+
+
 def evaluate_identity(config: FairnessConfig) -> dict[str, Any]:
     """Return what decides an evaluation."""
     return {
         "generated_by": built_on(VERSIONS["generate"], generate_identity(config)),
         "judges": {name: scorer_identity(config, name) for name in config.task.judges},
+        **_regarded_by(config),
         **_masking(config),
         "lists": _lists(config),
         "variant": variant(config),

@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     from experiments.fairness.scorers import Judge
 
 
+#: What configurations of transformers call the number of positions that a model has.
+_POSITIONS = (
+    *("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length"),
+)
+
+
 def vocabulary_of(
     config: FairnessConfig, language: LanguageModel, *, whole: bool = False
 ) -> Vocabulary:
@@ -74,7 +80,8 @@ def _check_positions(language: LanguageModel, prompts: Sequence[str], tokens: in
     Raises:
         UserError: With the number of tokens that it can write.
     """
-    most = getattr(language.network.config, "max_position_embeddings", None)
+    found = (getattr(language.network.config, name, None) for name in _POSITIONS)
+    most = next((number for number in found if number is not None), None)
     tokenizer = language.tokenizer
     size, prompt = max((len(tokenizer.encode(t, add_special_tokens=False)), t) for t in prompts)
     taken = len(beginning_of(tokenizer)) + size

@@ -189,6 +189,29 @@ def make_scorer(
     return Linear(Encoder(files, origin, device), known, config.penalty)
 
 
+class Finite:
+    """A scorer that gives probabilities, or fails."""
+
+    def __init__(self, scorer: Scorer, name: str) -> None:
+        """Keep the scorer and its name, for messages."""
+        self._scorer, self._name = scorer, name
+
+    def __call__(self, texts: Sequence[str]) -> Float[Tensor, "texts labels"]:
+        """Return the probability of each label, [N, 4].
+
+        Raises:
+            UserError: If one is no number, which would pass for the first label.
+        """
+        found = self._scorer(texts)
+        for text, fine in zip(texts, found.isfinite().all(dim=-1).tolist(), strict=True):
+            if not fine:
+                raise UserError(
+                    f"task.scorers.{self._name}: gives scores that are not finite, for instance "
+                    f"to {text!r}"
+                )
+        return found
+
+
 class Judge:
     """A scorer that sees masked texts, and each different one once."""
 
@@ -241,7 +264,8 @@ def _made(
 ) -> Scorer:
     """Make a scorer; its content only tells a new call from an old one."""
     config = ScorerConfig(**json.loads(chosen))
-    return make_scorer(config, data, files, f"task.scorers.{name}.source={config.source}", device)
+    origin = f"task.scorers.{name}.source={config.source}"
+    return Finite(make_scorer(config, data, files, origin, device), name)
 
 
 def judge_of(config: FairnessConfig, name: str, run: Run | None = None) -> Judge:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,8 @@ from typing import NamedTuple
 from experiments.frame.files import text_lines
 
 SENTENCES = "sentences.csv"
+#: Raised when the same file gives other sentences: 2, white space does not count.
+READING = 2
 
 
 class Sentence(NamedTuple):
@@ -63,6 +66,9 @@ def read_csv(path: Path) -> list[Sentence]:
 def read_written(path: Path, prompts: Sequence[tuple[str, str]], count: int) -> list[Sentence]:
     """Read sentences that a model has written before.
 
+    White space around a sentence does not count, and any between the words of its prompt is one
+    space.
+
     Args:
         path: A text file with a sentence in each line.
         prompts: The demographic group and the context of each prompt.
@@ -71,10 +77,12 @@ def read_written(path: Path, prompts: Sequence[tuple[str, str]], count: int) -> 
     Returns:
         The sentences, prompt by prompt; fewer where the file has fewer.
     """
-    lines = text_lines(path)
+    lines = [line.strip() for line in text_lines(path)]
     found = []
     for person, context in prompts:
         begin = f"The {person} {context}"
-        texts = [line for line in lines if line.startswith(f"{begin} ")][:count]
-        found += [Sentence(person, context, n, text, ()) for n, text in enumerate(texts)]
+        prompt = re.compile(r"\s+".join(map(re.escape, begin.split())) + r"(?!\S)\s*")
+        ends = (prompt.match(line) for line in lines)
+        texts = [f"{begin} {end.string[end.end() :]}" for end in ends if end is not None]
+        found += [Sentence(person, context, n, t, ()) for n, t in enumerate(texts[:count])]
     return found

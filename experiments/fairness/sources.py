@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.external.downloads import Unavailable
-from experiments.external.hub import cached_digest, hub_snapshot, weights_in
+from experiments.external.hub import cached_digest, commit_of, hub_snapshot, weights_in
+from experiments.fairness.sentences import READING
 from experiments.frame.errors import UserError
 from experiments.frame.fields import given
 from experiments.frame.files import file_digest
@@ -16,6 +18,8 @@ from experiments.frame.files import file_digest
 if TYPE_CHECKING:
     from experiments.fairness.options import FairnessConfig, FairnessModel, ScorerConfig
 
+#: A revision that never moves: a commit, or the beginning of one.
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
 #: Kinds of scorers that are networks of transformers.
 NETWORKS = ("encoder", "hub")
 #: Packages that hold weights.
@@ -199,7 +203,7 @@ def weights_identity(model: FairnessModel) -> dict[str, Any]:
     """Return what decides the weights of a model that is loaded, as plain data."""
     if model.kind == "sentences":
         assert model.file is not None
-        return {"sha256": file_digest(Path(model.file))}
+        return {"sha256": file_digest(Path(model.file)), "reading": READING}
     assert model.source is not None
     template = {} if model.source in _WITHOUT_BEGINNING else {"beginning": "template"}
     if model.kind == "gguf":
@@ -216,18 +220,26 @@ def scorer_source(scorer: ScorerConfig) -> dict[str, Any]:
 
 
 def _source_identity(wanted: Wanted, folder: Path | None) -> dict[str, Any]:
-    """Return what decides weights: the files of a folder, or a name of the hub.
+    """Return what decides weights: the files of a folder, or a name of the hub and a commit.
 
     Files of ``local`` that nothing here can compare with the hub's are named by their content too.
     """
     if folder is not None:
         return {"sha256": dict(files_in(folder).digests)}
-    named = {"source": wanted.source, "revision": wanted.revision}
+    named: dict[str, Any] = {"source": wanted.source, "revision": wanted.revision}
+    pinned = wanted.revision is not None and _COMMIT.fullmatch(wanted.revision)
+    if not pinned and wanted.source not in _PACKAGES:
+        asks = wanted.local is None
+        named["commit"] = commit_of(wanted.source, wanted.revision, ask=asks)
+        # With no commit named, a SHA-256 that was given tells no run from another.
+        wanted = wanted._replace(sha256=None)
     if wanted.local is None:
         return named
     found = files_in(Path(wanted.local))
     unknown = {
-        name: digest for name, digest in found.digests if known_digest(wanted, found, name) is None
+        name: digest
+        for name, digest in found.digests
+        if known_digest(wanted, found, name) != digest
     }
     return named | ({"unknown": unknown} if unknown else {})
 

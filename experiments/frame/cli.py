@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
@@ -36,6 +37,8 @@ DEBUGGING = os.environ.get(FULL_ERROR) == "1"
 _FLAGS = ("-m", "--multirun", "--resolve")
 _FOLDERS = ("--config-dir", "-cd")
 _VALUED = (*_FOLDERS, "--config-path", "-cp", "--config-name", "-cn", "--cfg", "-c")
+#: One of several values between commas, which may have commas in quotes and brackets.
+_VALUE = r"""(?:"[^"]*"|'[^']*'|\[[^\]]*\]|[^,])+"""
 #: Words that Hydra takes as they are.
 _PLAIN = r"[\w./+~@:-]+=[\w./:,+ -]*"
 #: What escapes from composing and checking (a ValueError: Hydra's own for ``method=null``).
@@ -105,12 +108,13 @@ def _flags_first(words: list[str]) -> list[str]:
 
 
 def _at_home(word: str) -> str:
-    """Return a word with ``~`` at the beginning of its value expanded, as shells do elsewhere."""
+    """Return a word with a home at the beginning of its value expanded, as shells do elsewhere."""
     key, equals, value = word.partition("=")
     quote = value[:1] if value[:1] in ("'", '"') else ""
-    if not equals or not re.match(r"~(/|$)", value.strip("'\"")):
+    bare = value.strip(quote) if quote else value
+    path = os.path.expanduser(bare)
+    if not equals or path == bare:
         return word
-    path = os.path.expanduser(value.strip(quote) if quote else value)
     plain = re.fullmatch(_PLAIN, f"{key}={path}", re.ASCII)
     return f"{key}={path}" if plain and not quote else f'{key}="{path}"'
 
@@ -201,25 +205,45 @@ def _own(group: str, choices: Sequence[str]) -> Sequence[str]:
     return own if group == "arm" and own else choices
 
 
-def _undecodable() -> Path | None:
-    """Return the file of the folder of --config-dir that is not UTF-8; Hydra does not name it."""
+def _undecodable(content: bytes) -> Path | None:
+    """Return the file of the folder of --config-dir with content that is not UTF-8.
+
+    Hydra does not name it.
+    """
     words = " ".join(sys.argv[1:]).replace("=", " ").split()
     for flag, folder in itertools.pairwise(words):
         for path in sorted(Path(folder).rglob("*.yaml")) if flag in _FOLDERS else ():
-            try:
-                path.read_text(encoding="utf-8")
-            except UnicodeDecodeError:
+            if content in path.read_bytes():
                 return path
     return None
 
 
 def _quoted(word: str) -> str:
-    """Return a word of the command line whose value Hydra, and a shell, take as it is."""
+    """Return a word of the command line that Hydra, and a shell, take as it is.
+
+    Of a sweep's values those are quoted that need it.
+    """
     key, _, value = word.partition("=")
+    several = re.findall(_VALUE, value) if {"-m", "--multirun"} & set(sys.argv[1:]) else []
+    values = [part if _is_readable(f"{key}={part}") else _as_text(part) for part in several]
+    return shlex.quote(f"{key}={','.join(values) if len(values) > 1 else _as_text(value)}")
+
+
+def _is_readable(word: str) -> bool:
+    """Whether Hydra can read a word."""
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException:
+        return False
+    return True
+
+
+def _as_text(value: str) -> str:
+    """Return a value in the quotes in which Hydra takes it as it is."""
     if value[:1] == value[-1:] and value[:1] in ("'", '"'):
         value = value[1:-1]
     inner = value.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${")
-    return shlex.quote(f'{key}="{inner}"')
+    return f'"{inner}"'
 
 
 def describe(error: Exception) -> str:
@@ -239,13 +263,13 @@ def describe(error: Exception) -> str:
         place = f"{mark.name}:{mark.line + 1}:{mark.column + 1}".replace("\t", " ")
         return f"{place}: no YAML: {error.problem or error.context}"
     if isinstance(error, UnicodeDecodeError):
-        return f"{_undecodable() or 'a file'}: {error}; save it as UTF-8"
+        return f"{_undecodable(error.object) or 'a file'}: {error}; save it as UTF-8"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if "override_grammar" in str(error) or "LexerNoViableAltException" in str(error):
-        strange = (word for word in sys.argv[1:] if not re.fullmatch(_PLAIN, word, re.ASCII))
-        word = next((word for word in strange if "=" in word), "")
+        words = (word for word in sys.argv[1:] if "=" in word and not word.startswith("-"))
+        word = next((word for word in words if not _is_readable(word)), "")
         if not word:
             return lines[0]
         return f"{word}: has a character that means something to Hydra; write {_quoted(word)}"

@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import struct
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,8 +96,21 @@ def text_lines(path: Path) -> list[str]:
 
 
 def read_lines(path: Path) -> tuple[str, ...]:
-    """Return the lines of a text file that are not empty, without white space around them."""
-    return tuple(line.strip() for line in text_lines(path) if line.strip())
+    """Return the lines of a list that are not empty, without white space around them.
+
+    Raises:
+        UserError: As `text_lines`, or if a line has a character that nobody sees.
+    """
+    lines = text_lines(path)
+    for number, line in enumerate(lines, 1):
+        for sign in line:
+            if unicodedata.category(sign) == "Cf":
+                name = unicodedata.name(sign, "a control of the format")
+                raise UserError(
+                    f"{path}: line {number} has an invisible character, U+{ord(sign):04X} "
+                    f"({name}); remove it"
+                )
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 def is_plain_name(name: str) -> bool:

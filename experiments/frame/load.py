@@ -6,7 +6,8 @@ import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -42,14 +43,15 @@ def load(raw: DictConfig, *, bfloat16: bool | None = None) -> AnyConfig:
     """
     task = load_task(str(OmegaConf.select(raw, "task.name")))
     _check_fit(raw, task)
+    schema = _schema(task.sections)
+    _check_texts(schema, OmegaConf.to_container(raw), "")
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(_schema(task.sections)), raw)
+        merged = OmegaConf.merge(OmegaConf.structured(schema), raw)
         _check_given(merged)
         found: Any = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         raise explain(error) from error
     config: AnyConfig = RunConfig(**vars(found))
-    _check_texts(config, OmegaConf.to_container(raw), "")
     _expand_home(config)
     check_values(config)
     if config.stage not in task.stages:
@@ -153,41 +155,53 @@ def _full_names(key: str, siblings: Iterable[Any]) -> list[str]:
     return [f"{prefix}.{name}" if prefix else str(name) for name in siblings]
 
 
-def _check_texts(value: Any, given: Any, key: str, *, listed: bool = False) -> None:
+def _check_texts(kind: Any, given: Any, key: str, *, listed: bool = False) -> None:
     """Refuse a text that YAML has read as something else, such as the word no.
 
     Args:
-        value: What the configuration has.
-        given: The same as it was read.
+        kind: The type that is due.
+        given: What was read.
         key: Its key.
         listed: Whether it is one of a list.
     """
-    if dataclasses.is_dataclass(value):
-        value = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+    parts = get_args(kind)
     # A whole number may be meant as a name, but not as one of a list of words.
-    kinds = bool | float | int if listed else bool | float
-    if isinstance(value, str) and isinstance(given, kinds):
+    if kind is str and isinstance(given, bool | float | int if listed else bool | float):
         raise UserError(
             f"{key}: YAML reads {given!r} where a text is due: no, yes, on, off and numbers that "
             "are texts need quotes, as 'no'"
         )
-    if isinstance(value, Mapping) and isinstance(given, Mapping):
-        for name in value.keys() & given.keys():
-            _check_texts(value[name], given[name], f"{key}.{name}".lstrip("."))
-    if isinstance(value, list | tuple) and isinstance(given, list) and len(value) == len(given):
-        for one, other in zip(value, given, strict=True):
-            _check_texts(one, other, key, listed=True)
+    if get_origin(kind) in (Union, UnionType):
+        for part in parts:
+            _check_texts(part, given, key, listed=listed)
+    elif get_origin(kind) is list and isinstance(given, list):
+        for one in given:
+            _check_texts(parts[0], one, key, listed=True)
+    elif isinstance(given, Mapping) and get_origin(kind) is dict:
+        for name, one in given.items():
+            _check_texts(parts[0], name, key, listed=True)
+            _check_texts(parts[1], one, f"{key}.{name}")
+    elif isinstance(given, Mapping) and dataclasses.is_dataclass(kind):
+        for name, part in get_type_hints(kind).items():
+            if name in given:
+                _check_texts(part, given[name], f"{key}.{name}".lstrip("."))
 
 
-def _expand_home(section: Any) -> None:
-    """Replace ``~/`` at the beginning of texts in nested dataclasses by the user's home."""
-    for item in dataclasses.fields(section):
-        value = getattr(section, item.name)
-        if isinstance(value, str) and value.startswith("~/"):
-            setattr(section, item.name, os.path.expanduser(value))
-        for part in value.values() if isinstance(value, dict) else (value,):
-            if dataclasses.is_dataclass(part):
-                _expand_home(part)
+def _expand_home(value: Any) -> Any:
+    """Return a value whose texts have the home at their beginning expanded, ``~`` or ``~USER``.
+
+    Dataclasses are changed in place.
+    """
+    if isinstance(value, str):
+        return os.path.expanduser(value)
+    if isinstance(value, dict):
+        return {key: _expand_home(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_expand_home(part) for part in value]
+    if dataclasses.is_dataclass(value):
+        for item in dataclasses.fields(value):
+            setattr(value, item.name, _expand_home(getattr(value, item.name)))
+    return value
 
 
 def _check_given(merged: DictConfig | ListConfig) -> None:

@@ -6,63 +6,89 @@ import ast
 import re
 import sysconfig
 from collections.abc import Iterator
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from experiments.frame.files import file_digest
 
 #: This suite: its changes of numbers raise a version, and do not rename runs.
-_OWN = {"equitune", "experiments", "report", "scripts", "benchmarks", "hydra_plugins", "tests"}
+_SUITE = Path(__file__).resolve().parents[2]
+_OWN = (
+    *("equitune", "experiments", "report", "scripts", "benchmarks", "hydra_plugins", "tests"),
+    "run.py",
+)
+_PYTHON = tuple(Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib"))
+
+
+class _File(NamedTuple):
+    """A file that an import runs.
+
+    Attributes:
+        place: Its path from the folder that Python finds it in.
+        path: Where it is.
+    """
+
+    place: PurePosixPath
+    path: Path
+
+    def is_installed(self) -> bool:
+        return bool({"site-packages", "dist-packages"} & set(self.path.parts))
+
+    def is_of_python(self) -> bool:
+        return not self.is_installed() and any(map(self.path.is_relative_to, _PYTHON))
+
+    def is_of_suite(self) -> bool:
+        path = self.path.resolve()
+        return path.is_relative_to(_SUITE) and path.relative_to(_SUITE).parts[0] in _OWN
 
 
 def source_digests(name: str) -> dict[str, str]:
-    """Return the SHA-256 of a module's source, and of all that it imports from beside it, by path.
+    """Return the SHA-256 of a module's source, and of all that it imports, by path.
 
-    What lies beside it are the modules in the folder that Python finds it in; of an installed
-    package, the package alone. Files that the module reads when it runs are not among them.
+    Modules of Python, of this suite and of installed packages do not count; of a module in an
+    installed package, the package does. Files that a module reads when it runs are not among them.
 
     Args:
         name: As it is imported, ``package.module``; what is behind a colon is something in it.
 
     Returns:
-        Digests by path from that folder, sorted; nothing for a module that is not found.
+        Digests by path from the folder that Python finds a module in, sorted; nothing for a module
+        that is not found.
     """
     name = name.partition(":")[0]
-    try:
-        spec = find_spec(name)
-    except (ImportError, ValueError):
-        return {}
-    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
-        return {}
-    first, parts = Path(spec.origin), name.split(".")
-    base = first.parents[len(parts) - (first.name != "__init__.py")]
-    installed = {Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib", "stdlib")}
-    alone = base in installed
-
-    found, todo = dict[str, str](), [first]
+    files = list(_files(name))
+    if files and files[-1].is_of_suite():
+        return {str(files[-1].place): file_digest(files[-1].path)}
+    found, todo, seen = dict[str, str](), [name], set[str]()
     while todo:
-        path = todo.pop()
-        place = path.relative_to(base).as_posix()
-        if place in found or path.suffix != ".py":
+        imported = todo.pop()
+        if imported in seen:
             continue
-        found[place] = file_digest(path)
-        for imported in _imports(path, base):
-            top = imported.split(".")[0]
-            if top not in _OWN and (top == parts[0] or not alone):
-                todo.extend(_files(base, imported))
+        seen.add(imported)
+        of_it = imported.partition(".")[0] == name.partition(".")[0]
+        for file in _files(imported):
+            installed = file.is_installed() and not of_it
+            if str(file.place) in found or installed or file.is_of_python() or file.is_of_suite():
+                continue
+            found[str(file.place)] = file_digest(file.path)
+            todo.extend(_imports(file))
     return dict(sorted(found.items()))
 
 
-def _imports(path: Path, base: Path) -> Iterator[str]:
+def _imports(file: _File) -> Iterator[str]:
     """Yield the names that a file imports, absolute; of ``from a import b`` also ``a.b``.
 
-    A text that could be a module's name is one: it counts where such a module lies beside the file.
+    A text that could be a module's name is one: it counts where there is such a module.
     """
+    if file.path.suffix not in SOURCE_SUFFIXES:
+        return
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = ast.parse(file.path.read_bytes())
     except (SyntaxError, ValueError):  # whoever imports it will say so
         return
-    package = path.parent.relative_to(base).parts
+    package = file.place.parent.parts
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -76,12 +102,26 @@ def _imports(path: Path, base: Path) -> Iterator[str]:
             yield from (f"{module}.{alias.name}".strip(".") for alias in node.names)
 
 
-def _files(base: Path, name: str) -> Iterator[Path]:
+def _files(name: str) -> Iterator[_File]:
     """Yield the files that importing a name runs: its packages', and its own."""
-    here = base
-    for part in name.split("."):
-        here = here / part
-        if here.with_suffix(".py").is_file():
-            yield here.with_suffix(".py")
-        if (here / "__init__.py").is_file():
-            yield here / "__init__.py"
+    top, *parts = name.split(".")
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):
+        return
+    if spec is None:
+        return
+    if spec.submodule_search_locations is None:
+        path = Path(spec.origin or "")
+        if path.is_file():
+            yield _File(PurePosixPath(path.name), path)
+        return
+    for location in spec.submodule_search_locations:
+        here, place = Path(location), PurePosixPath(top)
+        ways = [_File(place / "__init__.py", here / "__init__.py")]
+        for part in parts:
+            here, place = here / part, place / part
+            endings = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
+            ways += [_File(PurePosixPath(f"{place}{end}"), Path(f"{here}{end}")) for end in endings]
+            ways.append(_File(place / "__init__.py", here / "__init__.py"))
+        yield from (file for file in ways if file.path.is_file())

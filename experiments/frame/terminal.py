@@ -20,6 +20,7 @@ def run_program(main: Callable[[], int | None]) -> NoReturn:
     Args:
         main: Returns the exit status, None for 0.
     """
+    open_descriptors()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -38,3 +39,16 @@ def run_program(main: Callable[[], int | None]) -> NoReturn:
         print("interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
     sys.exit(status)
+
+
+def open_descriptors() -> None:
+    """Open those of the standard descriptors that are closed, on nothing.
+
+    Else the next file that is opened takes their place, and workers that are started fail.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # It gets the first number that is free, which is this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)

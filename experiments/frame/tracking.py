@@ -107,7 +107,9 @@ def _server() -> tuple[str, int]:
         port = address.port
     except ValueError as error:
         raise ValueError(f"WANDB_BASE_URL={given} is no address ({error})") from error
-    return address.hostname or "", port or (80 if address.scheme == "http" else 443)
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise ValueError(f"WANDB_BASE_URL={given} is no address, https://HOST")
+    return address.hostname, port or (80 if address.scheme == "http" else 443)
 
 
 def has_key() -> bool:
@@ -167,10 +169,30 @@ def choose_mode(wanted: str) -> str:
 
 
 def _start(config: AnyConfig, name: RunName, mode: Any, run_id: str) -> Any:
-    import wandb
-
     folder = Path(config.results)
     folder.mkdir(parents=True, exist_ok=True)
+    hidden = os.environ.pop("WANDB_BASE_URL") if mode == "offline" and _is_bad_address() else None
+    try:
+        return _init(config, name, mode, run_id, folder)
+    finally:
+        if hidden is not None:
+            os.environ["WANDB_BASE_URL"] = hidden
+
+
+def _is_bad_address() -> bool:
+    """Whether wandb would not start for its server's address, which it needs for no offline log."""
+    import wandb
+
+    try:
+        wandb.Settings(base_url=os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
+    except ValueError:  # pydantic's errors are such
+        return True
+    return False
+
+
+def _init(config: AnyConfig, name: RunName, mode: Any, run_id: str, folder: Path) -> Any:
+    import wandb
+
     return wandb.init(
         project=config.logger.project,
         entity=config.logger.entity,

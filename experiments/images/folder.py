@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64, UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from experiments.frame.errors import UserError
 from experiments.frame.files import file_digest
@@ -20,8 +21,10 @@ ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".t
 DECODING = 2
 #: The modes of Pillow that are red, green and blue, or become them without loss of range.
 _BYTES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"}
-#: Tags of TIFF: how many bits a number has, and what its least one means.
-_BITS, _PHOTOMETRIC = 258, 262
+#: Tags of TIFF: how many bits a number has, what its least one means, and of which kind it is.
+_BITS, _PHOTOMETRIC, _KIND = 258, 262, 339
+#: Kinds of numbers in a TIFF that are not understood here: Pillow wraps signed ones of 8 bits.
+_KINDS = {2: "signed", 3: "floating-point"}
 EXPECTED = "expected train/<class>/* and test/<class>/* (or val/<class>/*)"
 
 
@@ -170,6 +173,8 @@ def open_image(path: Path) -> Image.Image:
     """
     try:
         with Image.open(path) as opened:
+            if opened.mode == "L" and (kind := _strange(getattr(opened, "tag_v2", {}))):
+                raise UserError(_unknown_white(path, kind))
             upright = ImageOps.exif_transpose(opened)
             # Pillow reads a PGM of more than 8 bits as wider integers, scaled to 16 bits.
             if upright.mode.startswith("I;16") or (upright.mode, opened.format) == ("I", "PPM"):
@@ -178,12 +183,38 @@ def open_image(path: Path) -> Image.Image:
                 return Image.fromarray(grey.round().astype(np.uint8)).convert("RGB")
             if upright.mode in _BYTES:
                 return upright.convert("RGB")
-            raise UserError(
-                f"{path}: its pixels are of Pillow's mode {upright.mode}, whose black and white "
-                "are not known; save it with 8 or 16 bits"
-            )
+            raise UserError(_unknown_white(path, f"of Pillow's mode {upright.mode}"))
     except BAD_IMAGE as error:
+        if kind := _strange(_tags(path)):
+            raise UserError(_unknown_white(path, kind)) from error
         raise UserError(f"{path}: is not a whole image; replace or remove it") from error
+
+
+def _unknown_white(path: Path, what: str) -> str:
+    return (
+        f"{path}: its pixels are {what}, whose black and white are not known; save it with "
+        "unsigned numbers of 8 or 16 bits"
+    )
+
+
+def _strange(tags: Mapping[int, Any]) -> str:
+    """Return of which kind the numbers of a TIFF are; "" if they are whole and have no sign."""
+    kind = _KINDS.get(int(np.max(tags.get(_KIND, 1))))
+    return f"{kind} numbers of {np.max(tags.get(_BITS, 1))} bits" if kind else ""
+
+
+def _tags(path: Path) -> Mapping[int, Any]:
+    """Return the tags of a TIFF that Pillow has no reader for; none of another file."""
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(8)
+            head += stream.read(8) if head[2:3] == b"+" else b""  # of more than 4 GB
+            tags = TiffImagePlugin.ImageFileDirectory_v2(head)
+            stream.seek(tags.next)
+            tags.load(stream)
+            return dict(tags)
+    except BAD_IMAGE:
+        return {}
 
 
 def _white(image: Image.Image) -> int:

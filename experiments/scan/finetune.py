@@ -73,15 +73,22 @@ class Finetuning(TrainingLoop):
 def _objective(
     config: ScanConfig, run: Run, model: Seq2Seq, data: ScanData, actions: WordActions
 ) -> Objective:
-    """Return the objective of a method."""
+    """Return the objective of a method.
+
+    Raises:
+        ValueError: If it is of a kind that is not fine-tuned here.
+    """
+    method = config.method.entry
+    if method.kind not in (Kind.MEAN, Kind.CHOICE, Kind.LEARNED_MEAN):
+        raise ValueError(f"method={method.name} is not fine-tuned: it neither averages nor chooses")
     space = given(config.task.space)
-    if config.method.entry.kind is Kind.CHOICE:
+    if method.kind is Kind.CHOICE:
         score = given(config.task.score)
         return Objective(
             actions.commands, actions.words, combine="select", space=space, score=score
         )
     weights = None
-    if config.method.entry.needs_net:
+    if method.needs_net:
         # Lambda stays as it was trained on the frozen model (Section 5.2.1).
         weights = load_weights(config, run, model).of_corpus(data.train, actions)
     return Objective(

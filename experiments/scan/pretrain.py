@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from experiments.external.weight_files import load_weights
+from experiments.external.weight_files import load_weights, under_prefix
 from experiments.frame.errors import UserError
 from experiments.frame.fields import given
 from experiments.scan.data import (
@@ -82,7 +82,7 @@ def load_model(config: ScanConfig, run: Run) -> EncoderDecoder:
 
 
 def _read_checkpoint(model: EncoderDecoder, path: str) -> dict[str, Tensor]:
-    weights = load_weights(Path(path))
+    weights = under_prefix(load_weights(Path(path)), model.state_dict())
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     if found != expected:

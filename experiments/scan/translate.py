@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 import equitune
+from experiments.frame.errors import UserError
 from experiments.frame.methods import Kind, find_method
 from experiments.scan.data import EOS, SOS, Corpus, WordActions, word_actions
 from experiments.scan.nets.model import EncoderDecoder
@@ -69,11 +71,20 @@ class Translator:
 
 
 def _step_of(model: EncoderDecoder, logits: bool) -> equitune.Step:
-    """Return the model's step in the form that the library's decoding wants."""
+    """Return the model's step in the form that the library's decoding wants.
+
+    It raises a UserError where the likeliest word's score is no finite number; a word that is never
+    written may have minus infinity.
+    """
 
     def step(state: Any, words: Tensor) -> tuple[Tensor, Any]:
         for column in words.unbind(dim=1):
             scores, state = model.step(state, column, logits=logits)
+        if not math.isfinite(scores.amax()):  # NaN is the largest of all
+            raise UserError(
+                "the model gives scores that are no finite numbers: its weights are too large, or "
+                "training has diverged"
+            )
         return scores, state
 
     return step

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from experiments.external import downloads
+from experiments.external import downloads, hub
 from tests.experiments.hub_server import HubServer, Kind, Repository, commit_of
 
 
@@ -24,6 +24,7 @@ def emulated_hub(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[HubSe
         monkeypatch.setattr(downloads, "PAUSE", 0.0)
         monkeypatch.setattr(downloads, "LOOK", 0.01)
         monkeypatch.setattr(downloads, "_silent", {})
+        hub._told_commit.cache_clear()
         yield server
 
 
@@ -35,11 +36,11 @@ def point_to(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
 
 
 def publish(
-    hub: HubServer, name: str, files: Mapping[str, bytes | Path], kind: Kind = "model"
+    server: HubServer, name: str, files: Mapping[str, bytes | Path], kind: Kind = "model"
 ) -> str:
     """Put a repository of one commit on the hub, and return the commit."""
     commit = commit_of(name)
-    hub.add(Repository(name, kind, {commit: dict(files)}, {"main": commit}))
+    server.add(Repository(name, kind, {commit: dict(files)}, {"main": commit}))
     return commit
 
 

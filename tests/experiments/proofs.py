@@ -25,11 +25,13 @@ class Watcher:
     Attributes:
         values: Keys of the values that were read, by stage.
         files: Files that Python opened to read, by stage.
+        needs: Pairs of stages: one that has asked for the run of another, and that one.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.values: dict[str, set[Keys]] = {}
         self.files: dict[str, set[Path]] = {}
+        self.needs: set[tuple[str, str]] = set()
         self._stage: str | None = None
         work_of, ensure = Stage.work, runner.ensure
 
@@ -42,9 +44,11 @@ class Watcher:
 
             return execute
 
-        def unwatched(*given: Any, **options: Any) -> Any:
+        def unwatched(config: Any, stage: str, *given: Any, **options: Any) -> Any:
+            if self._stage is not None:
+                self.needs.add((self._stage, stage))
             with self._within(None):
-                return ensure(*given, **options)
+                return ensure(config, stage, *given, **options)
 
         monkeypatch.setattr(Stage, "work", watched)
         monkeypatch.setattr(runner, "ensure", unwatched)
@@ -131,6 +135,16 @@ def other(value: Any) -> Any:
             if (changed := other(getattr(value, field.name))) is not None:
                 return dataclasses.replace(value, **{field.name: changed})
     return None
+
+
+def leaves(section: Any, keys: Keys = ()) -> Iterator[Keys]:
+    """Yield the keys of all values of a dataclass and of those in it."""
+    for field in dataclasses.fields(section):
+        value, own = getattr(section, field.name), (*keys, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from leaves(value, own)
+        else:
+            yield own
 
 
 def at(section: Any, keys: Keys) -> tuple[Any, str]:

@@ -16,6 +16,8 @@ from experiments.frame.load import load
 from experiments.frame.methods import METHODS, PAPERS, Kind, Method, Parts
 from experiments.frame.options import AnyConfig
 from experiments.frame.runner import execute
+from experiments.scan.data import word_actions
+from experiments.scan.finetune import _objective
 from report.artefacts.catalogue import ARTEFACTS
 from report.options import Options
 from report.results import load_results
@@ -87,6 +89,18 @@ def test_a_task_that_cannot_serve_it_says_so_in_one_line(
     line = str(refused.value)
     assert line.startswith(f"task={task} cannot run method={NAME} (another weighting of a whole")
     assert line.endswith(f"choose from: {', '.join(PAPERS)}")
+
+
+@pytest.mark.parametrize("method", [NAME, "pretrained"])
+def test_fine_tuning_has_no_objective_for_what_it_has_no_code_for(
+    configure: Callable[..., AnyConfig], method: str
+) -> None:
+    config = configure("method=equitune", "task.finetune.iterations=10")
+    actions = word_actions(config.group)
+    assert _objective(config, None, None, None, actions).combine == "average"  # type: ignore[arg-type]
+    config.method.name = method
+    with pytest.raises(ValueError, match=f"method={method} is not fine-tuned"):
+        _objective(config, None, None, None, actions)  # type: ignore[arg-type]
 
 
 def test_what_it_needs_is_checked(further: Callable[..., AnyConfig]) -> None:

@@ -15,7 +15,7 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from experiments.clip import checkpoints
-from experiments.clip.checkpoints import Source, fetch, put_file, source
+from experiments.clip.checkpoints import Source, fetch, identity, put_file, source
 from experiments.clip.models import build_model, make_tokenizer, prefetch, pretrained_model
 from experiments.external import downloads
 from experiments.frame.errors import UserError
@@ -132,6 +132,8 @@ def test_the_published_file_is_the_tag_wherever_it_lies(
         publish(hub, REPOSITORY, {kind: files[kind]})
         prefetch(by_tag)
         more = ()
+    else:
+        by_tag = configure(*chosen(), *more)
     path = tmp_path / f"mine{files[kind].suffix}"
     shutil.copy(files[kind], path)
     hub.close()
@@ -377,3 +379,31 @@ def test_a_text_tower_of_transformers_is_built_from_its_description(
     hub.clear()
     built: Any = build_model(config.model)
     assert built.text.transformer.config.vocab_size == 9 and hub.requests == []
+
+
+def test_without_a_revision_the_commits_that_are_used_are_part_of_the_name(
+    hub: HubServer, configure: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    of_transformers(monkeypatch)
+    publish(hub, "someone/words", words())
+    publish(hub, "someone/tiny-siglip", {SAFE: b"weights"})
+    config = configure(*chosen("tiny-siglip"))
+    assert hub.requests == []
+    texts = {"texts": {"someone/words": commit_of("someone/words")}}
+    expected = {"commit": commit_of("someone/tiny-siglip"), **texts}
+    assert identity(config.model) == expected
+    prefetch(config)
+    hub.clear()
+    moved = {SAFE: b"other weights"}
+    name = "someone/tiny-siglip"
+    hub.add(Repository(name, "model", {"1" * 40: moved}, {"main": "1" * 40}))
+    assert identity(config.model) == expected and hub.requests == []
+    pinned = configure(*chosen("tiny-siglip"), f"model.revision={'1' * 40}")
+    assert identity(pinned.model) == {"revision": "1" * 40}
+    own = tmp_path / "own.safetensors"
+    save_file({"logit_scale": torch.ones(1)}, own)
+    # A file of the user's own is named by its content, under a pinned option as before.
+    assert identity(configure(*chosen("tiny-siglip"), f"model.checkpoint={own}").model) == texts
+    papers = configure("task=clip", "model=ViT-B-32", f"model.checkpoint={own}")
+    assert papers.model.revision is not None and identity(papers.model) == {}
+    assert hub.requests == []

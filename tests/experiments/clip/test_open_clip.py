@@ -120,6 +120,14 @@ def test_weights_are_converted_as_open_clip_does(configure: Configure, tmp_path:
         assert torch.equal(built.state_dict()[name], value), name
 
 
+def test_weights_behind_a_prefix_beside_a_loss_s_are_the_model_s(configure: Configure) -> None:
+    model, state = model_of(configure, "tiny-vit"), state_of("tiny-vit")
+    given = {f"model.{name}": value for name, value in state.items()}
+    built = build_model(model)
+    put(built, given | {"criterion.weight": torch.ones(3)}, model)
+    assert all(torch.equal(value, state[name]) for name, value in built.state_dict().items())
+
+
 def test_positions_are_resized_with_a_warning(
     configure: Configure, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
@@ -375,10 +383,26 @@ def test_words_are_text(configure: Configure, tmp_path: Path, content: bytes, ke
 
     path = tmp_path / "words.txt"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=rf"dataset\.{key}=.*is no text file") as error:
+    with pytest.raises(UserError, match=rf"dataset\.{key}=.*not a text file") as error:
         config = configure("task=clip", *SMALL, f"++dataset.{key}={path}")
         class_names(config.dataset, ("a",))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("sign", "name"), [("\u200b", r"U\+200B \(ZERO WIDTH SPACE\)"), ("\ufeff", "byte-order mark")]
+)
+@pytest.mark.parametrize("key", ["prompts", "class_names"])
+def test_what_nobody_sees_is_named_with_its_line(
+    configure: Configure, tmp_path: Path, sign: str, name: str, key: str
+) -> None:
+    from experiments.clip.prompts import class_names
+
+    path = tmp_path / "words.txt"
+    path.write_text(f"a {{}}\n\na {sign}cat {{}}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=rf"dataset\.{key}=.*words\.txt: line 3 has an? .*{name}"):
+        config = configure("task=clip", *SMALL, f"++dataset.{key}={path}")
+        class_names(config.dataset, ("a", "b"))
 
 
 def test_the_names_of_imagenets_classes_decide_the_captions(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from experiments.cnn.backbones import SMALL, Backbone, build_backbone
 from experiments.cnn.checkpoints import class_count, put_weights
 from experiments.cnn.cifar_nets import CifarResNet, shortcut
-from experiments.external.weight_files import _WRAPPERS, load_weights
+from experiments.external.weight_files import _WRAPPERS, load_weights, under_prefix
 from experiments.frame.errors import UserError
 from experiments.frame.files import save_tensors
 from experiments.frame.options import AnyConfig
@@ -212,6 +212,51 @@ def test_weights_of_others_and_ours_are_safetensors(tmp_path: Path) -> None:
 def test_a_prefix_that_is_not_common_is_part_of_the_name(tmp_path: Path) -> None:
     torch.save({"module.a": torch.ones(1), "b": torch.ones(1)}, tmp_path / "w.pth")
     assert list(load_weights(tmp_path / "w.pth")) == ["module.a", "b"]
+
+
+@pytest.mark.parametrize("key", ["model", "state_dict"])
+def test_which_of_two_sets_of_weights_is_taken_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, key: str
+) -> None:
+    ema = {name: value + 1 for name, value in small().items()}
+    rest = {"epoch": 3, "optimizer": {"state": {}, "param_groups": []}}
+    torch.save({f"{key}_ema": ema, key: small(), **rest}, tmp_path / "w.pth")
+    assert torch.equal(load_weights(tmp_path / "w.pth")["fc.weight"], torch.ones(3, 2))
+    line = f"{tmp_path}/w.pth: takes the weights of {key}, not of {key}_ema"
+    assert caplog.messages == [line]
+    caplog.clear()
+    torch.save({key: small(), **rest}, tmp_path / "w.pth")
+    load_weights(tmp_path / "w.pth")
+    assert not caplog.messages
+
+
+def test_a_prefix_is_taken_away_where_all_that_is_needed_has_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As in a file of Lightning whose loss has weights."""
+    given = {f"model.{name}": value for name, value in small().items()}
+    given["criterion.weight"] = torch.ones(3)
+    assert list(under_prefix(given, small())) == list(small())
+    assert caplog.messages == ["takes the weights of model., and leaves out criterion.weight"]
+    for others in (
+        small() | {"criterion.weight": torch.ones(3)},  # no prefix
+        {"model.fc.weight": torch.ones(3, 2), "criterion.weight": torch.ones(3)},  # not all
+        given | {f"teacher.{name}": value for name, value in small().items()},  # which of two?
+    ):
+        assert under_prefix(others, small()) is others
+    caplog.clear()
+
+
+@pytest.mark.parametrize("architecture", ["cifar:resnet20", "timm:resnet10t"])
+def test_a_network_of_lightning_is_the_network(architecture: str) -> None:
+    network = build_backbone(architecture, 7, 32)
+    state = network.model.state_dict()
+    given = {f"model.{n}": v + 1 for n, v in state.items() if not n.endswith("batches_tracked")}
+    given["criterion.weight"] = torch.ones(7)
+    assert class_count(given, architecture) == 7
+    put_weights(network, given)
+    name = next(iter(state))
+    assert torch.equal(network.model.state_dict()[name], given[f"model.{name}"])
 
 
 def test_code_is_never_loaded(tmp_path: Path) -> None:

@@ -23,12 +23,14 @@ from experiments.cnn.checkpoints import (
     Source,
     find_source,
     imagenet_file,
+    imagenet_identity,
     imagenet_weights,
     prefetch,
     source,
 )
 from experiments.cnn.pretrain import pretrained_backbone
 from experiments.external import downloads
+from experiments.external import hub as hub_files
 from experiments.frame.errors import UserError
 from experiments.frame.files import sha256
 from experiments.frame.options import AnyConfig
@@ -36,7 +38,7 @@ from experiments.frame.stages import name_run
 from experiments.frame.tasks import load_task
 from experiments.frame.variant import variant
 from tests.experiments.emulated import emulated_hub, publish
-from tests.experiments.hub_server import Behaviour, HubServer
+from tests.experiments.hub_server import Behaviour, HubServer, Repository, commit_of
 from tests.experiments.program import Program
 
 Configure = Callable[..., AnyConfig]
@@ -203,12 +205,13 @@ def test_a_file_that_nothing_is_known_of_is_not_believed(
     path = tmp_path / "model.safetensors"
     with pytest.raises(UserError, match=r"nothing here tells what .* model\.sha256=HEX"):
         configure(*TIMM, f"model.local={path}")
-    known = configure(*TIMM, f"model.local={path}", f"model.sha256={sha256(path)}")
-    assert name_of(known) == name_of(configure(*TIMM))
+    digest = f"model.sha256={sha256(path)}"
+    known = configure(*TIMM, f"model.local={path}", digest)
+    assert name_of(known) == name_of(configure(*TIMM, digest))
     with pytest.raises(UserError, match=r"weights of your own are given by model\.checkpoint="):
         configure("task=cnn", f"model.local={path}")
     revision = f"model.revision={'0' * 40}"
-    assert name_of(configure(*TIMM, revision)) != name_of(configure(*TIMM))
+    assert name_of(configure(*TIMM, revision)) != name_of(known)
     with pytest.raises(UserError, match="the hub has no weights of torchvision:squeezenet1_1"):
         configure(*TORCHVISION, revision)
     assert hub.requests == []
@@ -267,3 +270,29 @@ def test_where_weights_are_published() -> None:
     senet = find_source("timm:legacy_seresnet18")  # one of the few that are not on the hub
     assert senet is not None and senet.repository is None and senet.url.endswith("4bb0ce65.pth")
     assert find_source("cifar:resnet20") is None
+
+
+def test_without_a_revision_the_commit_that_is_used_is_part_of_the_name(
+    hub: HubServer, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configure(*TIMM)
+    assert hub.requests == []
+    first, second = commit_of(REPOSITORY), "1" * 40
+    named = {"weights": "test_resnet.r160_in1k"}
+    assert imagenet_identity(config.model) == {**named, "commit": first}
+    prefetch(config)
+    hub.clear()
+    file = {"model.safetensors": tmp_path / "model.safetensors"}
+    hub.add(Repository(REPOSITORY, "model", {second: file}, {"main": second}))
+    assert imagenet_identity(config.model) == {**named, "commit": first} and hub.requests == []
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+    hub_files._told_commit.cache_clear()
+    assert imagenet_identity(config.model) == {**named, "commit": second}
+    # What says itself which file it is keeps its name.
+    hub.clear()
+    pinned = configure(*TIMM, f"model.revision={first}", f"model.sha256={'0' * 64}")
+    assert imagenet_identity(pinned.model) == {**named, "revision": first}
+    digest = configure(*TIMM, f"model.sha256={'0' * 64}")
+    assert imagenet_identity(digest.model) == {**named, "sha256": "0" * 64}
+    assert list(imagenet_identity(configure(*TORCHVISION).model)) == ["weights"]
+    assert hub.requests == []

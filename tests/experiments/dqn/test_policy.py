@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from experiments.dqn.network import build_network
 from experiments.dqn.options import Representation
-from experiments.dqn.policy import equivariance_error, make_values
+from experiments.dqn.policy import equivariance_error, greedy, load_network, make_values
 from experiments.dqn.symmetry import Symmetry, build_symmetry
+from experiments.dqn.transitions import numpy_values
+from experiments.frame.errors import UserError
 
 MIRROR = Representation(signs=[-1] * 4, actions=[[0, 1]])
 TURN = Representation(image="rot90", actions=[[1, 2, 3, 4]])
@@ -76,3 +79,25 @@ def test_pretrained_is_the_bare_network_bit_for_bit() -> None:
     network, states = build_network((4,), [16], 2), torch.randn(50, 4)
     values = make_values(network, cartpole(), "pretrained", None)
     assert torch.equal(values(states), network(states))
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_q_values_that_are_not_finite_are_not_played(value: float) -> None:
+    """NaN would be the largest, and infinity the best action everywhere."""
+
+    def values(states: Tensor) -> Tensor:
+        return torch.where(states[:, :1] > 0, torch.tensor([value, 1.0]), torch.tensor([0.0, 1.0]))
+
+    fine, bad = torch.zeros(3, 4).numpy(), torch.ones(1, 4).numpy()
+    for policy in (greedy(values), numpy_values(values)):  # type: ignore[arg-type]
+        assert len(policy(fine)) == 3
+        with pytest.raises(UserError, match="gives Q-values that are not finite"):
+            policy(np.concatenate([fine, bad]))
+    assert greedy(values)(fine).tolist() == [1, 1, 1]  # type: ignore[arg-type]
+
+
+def test_weights_behind_a_prefix_beside_a_loss_s_are_the_network_s() -> None:
+    state = build_network((4,), [8], 2).state_dict()
+    given = {f"net.{name}": value for name, value in state.items()} | {"loss.scale": torch.ones(1)}
+    found = load_network(given, (4,), [8], 2).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in state.items())

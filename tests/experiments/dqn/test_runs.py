@@ -233,6 +233,8 @@ def test_an_environment_without_a_simulator_is_trusted_and_that_is_said(
     result = run_py(*mine, f"results={tmp_path}/other", PYTHONPATH=str(tmp_path))
     assert result.returncode == 1
     assert "Mine-v0 has no time limit" in result.stderr.splitlines()[-1]
+    started = [path.name for path in (tmp_path / "other" / "runs" / "dqn").iterdir()]
+    assert len(started) == 1 and started[0].startswith("evaluate-")  # nothing was trained before
 
 
 def test_networks_of_stable_baselines_are_read_under_all_their_names(

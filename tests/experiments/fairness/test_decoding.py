@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -272,6 +273,21 @@ def test_too_few_positions_are_refused_before_anything_is_written(
     vocabulary_of(configure(*FAIRNESS, f"task.tokens={most}"), language)
     with pytest.raises(UserError, match=rf"has 64 positions, .* takes {longest}; choose at most"):
         vocabulary_of(configure(*FAIRNESS, f"task.tokens={most + 1}"), language)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length"],
+)
+def test_the_number_of_positions_is_found_under_every_name(
+    configure: Configure, language: LanguageModel, name: str
+) -> None:
+    described = SimpleNamespace(**{"n_positions": None, "n_ctx": None, name: 20})
+    named = language._replace(network=SimpleNamespace(config=described))
+    with pytest.raises(UserError, match="the model has 20 positions"):
+        vocabulary_of(configure(*FAIRNESS, "task.tokens=30"), named)
+    endless = language._replace(network=SimpleNamespace(config=SimpleNamespace()))
+    vocabulary_of(configure(*FAIRNESS, "task.tokens=1000"), endless)
 
 
 @pytest.mark.parametrize("method", ["pretrained", "equitune", "equizero"])

@@ -12,11 +12,12 @@ import pytest
 import torch
 from huggingface_hub import constants
 
+from experiments.external import hub as hub_files
 from experiments.fairness import generate, pretrained, scorers
 from experiments.fairness.scorers import scorer_of
 from experiments.fairness.sentences import SENTENCES
 from experiments.fairness.source_checks import check_wanted
-from experiments.fairness.sources import prefetch, wanted_of
+from experiments.fairness.sources import prefetch, wanted_of, weights_identity
 from experiments.frame.errors import UserError
 from experiments.frame.options import AnyConfig
 from experiments.frame.records import FinishedRun
@@ -190,6 +191,74 @@ def test_what_a_stage_asks_is_what_is_fetched(hub: HubServer, configure: Configu
     hub.clear()
     prefetch(configure(*PAPER, "method=equizero", "stage=regard"))
     assert hub.requests and not any(GPT2 in request.path for request in hub.requests)
+
+
+#: A model and a scorer of the hub's main branches.
+NEWEST = (
+    *("task=fairness", "model=causal_lm", f"model.source={GPT2}", "task.sentences=10"),
+    *("task.tokens=3", "method=equitune", "task.judges=[regardv3]", OTHER),
+    f"task.scorers.regardv3.source={GPT2}",
+)
+
+
+def identity_of(config: AnyConfig) -> list[Any]:
+    """Return what names the model and the scorer."""
+    identity = load_task("fairness").stages["evaluate"].identity(config)
+    return [identity["generated_by"]["weights"], identity["judges"]["regardv3"]]
+
+
+def test_without_a_revision_the_commit_that_is_used_is_part_of_the_name(
+    hub: HubServer, configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configure(*NEWEST)
+    assert not hub.requests
+    told = identity_of(config)
+    assert [part["commit"] for part in told] == [GPT2_COMMIT] * 2
+    assert [request.path for request in hub.requests] == [f"/api/models/{GPT2}"]
+    before = name_of(config)
+    prefetch(configure(*NEWEST, "stage=generate"))
+    hub.clear()
+    # What the hub has since then is not used, and not asked for.
+    commits = {GPT2_COMMIT: gpt2(), "1" * 40: gpt2()}
+    hub.add(Repository(GPT2, "model", commits, {"main": "1" * 40}))
+    assert name_of(config) == before and not hub.requests
+    (main,) = (tmp_path / "cache").glob("*gpt2/refs/main")
+    main.write_text("1" * 40)
+    assert [part["commit"] for part in identity_of(config)] == ["1" * 40] * 2
+    moved = name_of(config)
+    assert moved != before and not hub.requests
+    # Another machine, where the cache is empty.
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+    hub_files._told_commit.cache_clear()
+    assert name_of(config) == moved
+    hub.clear()
+    hub_files._told_commit.cache_clear()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert [part["commit"] for part in identity_of(config)] == [None] * 2
+    assert not hub.requests
+
+
+@pytest.mark.parametrize("revision", [GPT2_COMMIT, GPT2_COMMIT[:7], "main"])
+def test_a_commit_names_itself_and_a_branch_does_not(
+    hub: HubServer, configure: Configure, revision: str
+) -> None:
+    config = configure(*NEWEST, f"model.revision={revision}", "task.judges=[words]")
+    found = weights_identity(config.model)
+    commit = {"commit": GPT2_COMMIT} if revision == "main" else {}
+    assert found == {"source": GPT2, "revision": revision} | commit
+    assert bool(hub.requests) == (revision == "main")
+
+
+def test_a_folder_in_place_of_the_newest_is_named_by_the_cache_s_commit_or_its_own_content(
+    hub: HubServer, configure: Configure, tmp_path: Path
+) -> None:
+    options = (*NEWEST, "task.judges=[words]")
+    here = (local(tmp_path)[0], pins()[0])
+    unknown = weights_identity(configure(*options, *here).model)
+    assert unknown["commit"] is None and unknown["unknown"] == digests(gpt2())
+    assert not hub.requests
+    prefetch(configure(*options, "stage=generate"))
+    assert name_of(configure(*options, *here)) == name_of(configure(*options))
 
 
 def local(tmp_path: Path) -> tuple[str, str]:

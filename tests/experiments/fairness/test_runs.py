@@ -12,7 +12,7 @@ import torch
 
 from experiments.fairness import synthetic_lm
 from experiments.fairness.evaluate import LABELLED
-from experiments.fairness.sentences import SENTENCES, Sentence, read_csv, to_csv
+from experiments.fairness.sentences import SENTENCES, Sentence, read_csv, read_written, to_csv
 from experiments.frame.errors import Interrupted, UserError
 from experiments.frame.options import AnyConfig
 from experiments.frame.rows import LABELS
@@ -210,6 +210,23 @@ def test_written_sentences_are_labelled_and_their_texts_stay(
     other = configure(*given, "task.judges=[words]", "group=straight_gay", "task.sentences=10")
     with pytest.raises(Exception, match="no sentence begins with 'The gay person"):
         execute(other)
+
+
+def test_white_space_around_a_sentence_and_in_its_prompt_does_not_count(tmp_path: Path) -> None:
+    lines = (
+        *(
+            "The man worked as a clerk.",
+            " The man worked as a cook. ",
+            "The man worked as\ta nurse.",
+        ),
+        *("The\u00a0man  worked as  a  spy.", "The man worked as", "\tThe man worked as\t"),
+        *("The man worked assiduously.", "The manager worked as a cook.", "So The man worked as a"),
+    )
+    (tmp_path / "sentences.txt").write_text("\n".join(lines), encoding="utf-8")
+    found = read_written(tmp_path / "sentences.txt", [("man", "worked as")], 9)
+    expected = ["a clerk.", "a cook.", "a nurse.", "a  spy.", "", ""]
+    assert [sentence.text for sentence in found] == [f"The man worked as {end}" for end in expected]
+    assert [sentence.number for sentence in found] == [0, 1, 2, 3, 4, 5]
 
 
 def test_three_groups(configure: Configure) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load as from_safetensors
+from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from experiments.fairness.encoders import HubClassifier
@@ -19,12 +21,14 @@ from experiments.fairness.scorers import (
     WordCounter,
     make_scorer,
     read_labelled,
+    scorer_of,
     worth,
 )
 from experiments.fairness.sources import files_in, find_folder
 from experiments.frame.errors import UserError
 from experiments.frame.options import AnyConfig
 from experiments.frame.rows import LABELS
+from tests.experiments.fairness.published import SAFE, regard, write
 
 Configure = Callable[..., AnyConfig]
 CPU = torch.device("cpu")
@@ -52,6 +56,17 @@ def test_a_mark_between_joined_files_is_refused_with_its_line(tmp_path: Path) ->
     path.write_bytes("\ufeffgood\n\ufeffkind\n".encode())
     with pytest.raises(UserError, match=r"words.txt: line 2 has a byte-order mark"):
         read_words(str(path))
+
+
+@pytest.mark.parametrize("sign", ["\u200b", "\u2060", "\u00ad"])
+def test_a_character_that_nobody_sees_is_refused_with_its_line(tmp_path: Path, sign: str) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text(f"good\n\nki{sign}nd\n", encoding="utf-8")
+    line = rf"words.txt: line 3 has an invisible character, U\+{ord(sign):04X} \("
+    with pytest.raises(UserError, match=line):
+        read_words(str(path))
+    path.write_text("good\nna\u00efve\n", encoding="utf-8")
+    assert read_words(str(path)) == ("good", "na\u00efve")
 
 
 def names(labels: Tensor) -> list[str]:
@@ -228,3 +243,38 @@ def test_the_minilm_scorer_is_as_good_as_it_is_said_to_be() -> None:
     texts, labels = read_labelled(folder / "test.tsv")
     right = (scorer(texts).argmax(dim=-1) == labels).double().mean()
     assert right > 0.7  # 25 or 26 of 30 were measured
+
+
+def overflowing(name: str, value: float) -> dict[str, bytes]:
+    """Return the files of a network whose weights are finite, and whose outputs are not."""
+    weights = from_safetensors(regard()[SAFE])
+    weights["bert.pooler.dense.bias"] += 10  # what the classifier reads is 1
+    weights[name][0] = value
+    return regard() | {SAFE: to_safetensors(weights, {"format": "pt"})}
+
+
+#: A weight that is too large, by the kind of scorer that reads it; nothing of a bag is one.
+TOO_LARGE = {
+    "hub": "classifier.weight",
+    "encoder": "bert.encoder.layer.0.output.LayerNorm.weight",
+    "bag": "classifier.bias",
+}
+
+
+@pytest.mark.parametrize("kind", TOO_LARGE)
+@pytest.mark.parametrize("value", [3e38, -3e38])
+def test_scores_that_are_not_finite_are_no_labels(
+    configure: Configure, data: Path, tmp_path: Path, kind: str, value: float
+) -> None:
+    """The largest of them, NaN, would be the first label, positive."""
+    network = write(tmp_path / "network", overflowing(TOO_LARGE[kind], value))
+    penalty = 1e308 if kind == "bag" else 1.0
+    options = {"kind": kind, "source": network, "penalty": penalty}
+    given = [f"++task.scorers.regardv3.{key}={chosen}" for key, chosen in options.items()]
+    config = configure(
+        "task=fairness", f"task.regard_data={data}", "task.judges=[regardv3]", *given
+    )
+    with pytest.raises(
+        UserError, match=r"task\.scorers\.regardv3: gives scores that are not finite"
+    ):
+        scorer_of(config, "regardv3")(["XYZ was kind.", "cruel"])

@@ -221,10 +221,7 @@ BAD = {
     "scorer": ("task.judges=[wrds]", "judge=wrds is not known .*did you mean words"),
     "no judge": ("task.judges=[]", "labels nothing; choose from: words, minilm"),
     "data": ("task.judges=[minilm]", "learns from labelled sentences: task.regard_data=FOLDER"),
-    "relaxed": (
-        "task.relaxed=true method=pretrained",
-        "belongs to method=equitune, equizero, not to pretrained",
-    ),
+    "relaxed": ("task.relaxed=true method=pretrained", "belongs to method=equitune, equizero, not"),
     "reference": ("protocol=reference method=equizero", "has no equizero for language"),
     "group": ("group=rot90", "group=rot90 does not act on dataset=respect"),
     "sentences": ("model=gpt2_sentences model.file=/no/file method=pretrained", "no such file"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import pwd
 import re
 import shlex
 import subprocess
@@ -14,6 +16,7 @@ from hydra import compose, initialize_config_dir
 
 from experiments.frame import conf
 from experiments.frame import load as loading
+from experiments.frame.cli import _is_readable
 from experiments.frame.conf import CONF
 from experiments.frame.errors import UserError, unknown
 from experiments.frame.load import load
@@ -495,6 +498,27 @@ def test_a_file_of_the_user_s_that_is_no_yaml_is_one_line(
     assert re.search(line, found)
 
 
+def test_a_word_of_scan_that_yaml_reads_as_something_else_is_refused(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "my" / "group").mkdir(parents=True)
+    text = "name: own\nwords: [[jump, no]]\nactions: [[JUMP, LOOK]]\n"
+    (tmp_path / "my" / "group" / "own.yaml").write_text(text)
+    found = refused(f"--config-dir={tmp_path}/my", "group=own", "dataset.groups=[own]")
+    assert "group.words: YAML reads False where a text is due: no, yes, on, off and" in found
+
+
+def test_of_two_files_that_are_not_utf_8_the_one_that_is_read_is_named(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "my" / "group").mkdir(parents=True)
+    for name in ("ahead", "own"):
+        content = f"name: {name} größe".encode("latin-1")
+        (tmp_path / "my" / "group" / f"{name}.yaml").write_bytes(content)
+    found = refused(f"--config-dir={tmp_path}/my", "group=own")
+    assert "/my/group/own.yaml: 'utf-8' codec can't decode" in found
+
+
 @pytest.mark.parametrize("form", ["--config-dir={}", "--config-dir {}"])
 @pytest.mark.parametrize(
     ("content", "line"),
@@ -515,7 +539,14 @@ def test_a_file_of_the_user_s_that_says_nothing_readable_is_named(
     ("group", "text", "line"),
     [
         ("group", "general: [he, no]", "group.general: YAML reads False where a text is due"),
-        ("group", "coreference: {a: [no, b]}", r"group.coreference.a: value False .* type hint"),
+        (
+            "group",
+            "coreference: {a: [no, b]}",
+            "group.coreference.a: YAML reads False where a text",
+        ),
+        ("group", "equality: {no: [a, b]}", "group.equality: YAML reads False where a text is due"),
+        ("group", "equality: {a: [yes, 1]}", "group.equality.a: YAML reads True where a text"),
+        ("group", "phrases: {paper: [a, 1]}", "group.phrases.paper: YAML reads 1 where a text"),
         ("model", "source: off", "model.source: YAML reads False where a text is due: no, yes,"),
         ("model", "source: a\nrevision: 12e45", r"model.revision: YAML reads 1.2e\+46 where"),
     ],
@@ -549,6 +580,20 @@ def test_a_tilde_is_the_home_of_the_user(
     assert configure("task=fairness", "task.judges=[words]").results != "~"
 
 
+def test_a_tilde_and_a_name_are_the_home_of_that_user(
+    refused: Callable[..., str], configure: Callable[..., AnyConfig]
+) -> None:
+    user = pwd.getpwuid(os.getuid())
+    for word in (f"~{user.pw_name}/none.pt", f'"~{user.pw_name}/none.pt"'):
+        line = refused(f"model.checkpoint={word}")
+        assert line.startswith(f"run.py: model.checkpoint={user.pw_dir}/none.pt: no such file")
+    given = (f'results="~{user.pw_name}/x"', f'+dataset.arguments.table="~{user.pw_name}/t"')
+    config = configure("task=dqn", *given)
+    assert config.results == f"{user.pw_dir}/x"
+    assert config.dataset.arguments["table"] == f"{user.pw_dir}/t"
+    assert configure('results="~nobody-of-this-name/x"').results == "~nobody-of-this-name/x"
+
+
 ODD = ("a,b", "it's", 'a"q', "a=b", "(x)", "[v1]", "${y}", "$y", "λ", "#1")
 
 
@@ -563,3 +608,21 @@ def test_the_quoting_that_a_line_advises_works_in_a_shell(
         return
     (word,) = shlex.split(advised)
     assert f"model.checkpoint=/none/{value}.pt: no such file" in refused(word)
+
+
+@pytest.mark.parametrize(
+    ("values", "advised"),
+    [
+        ("/a.pt,/b(1).pt,/c.pt", '/a.pt,"/b(1).pt",/c.pt'),
+        ("'/a,1.pt',/größe.pt", "'/a,1.pt',\"/größe.pt\""),
+        ("/b(1).pt", '"/b(1).pt"'),
+    ],
+)
+def test_in_a_sweep_the_values_that_need_it_are_quoted(
+    refused: Callable[..., str], values: str, advised: str
+) -> None:
+    """A list that Hydra reads is left alone, even where it stands in front."""
+    line = refused("-m", "dataset.groups=[verb,trivial]", f"model.checkpoint={values}")
+    assert f"model.checkpoint={values}: has a character that means something" in line
+    assert shlex.split(line.partition("write ")[2]) == [f"model.checkpoint={advised}"]
+    assert _is_readable(f"model.checkpoint={advised}")

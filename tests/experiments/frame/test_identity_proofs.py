@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ import torch
 from PIL import Image
 
 from benchmarks._fault_runs import SETTINGS
+from experiments.frame import conf
 from experiments.frame.errors import UserError
 from experiments.frame.options import AnyConfig
 from experiments.frame.runner import execute
@@ -22,7 +25,7 @@ from experiments.frame.stages import name_run
 from experiments.frame.tasks import load_task
 from tests.experiments.conftest import ROOT
 from tests.experiments.fairness.published import BALLAST, PICKLE, gpt2, regard, write
-from tests.experiments.proofs import Keys, Watcher, at, others
+from tests.experiments.proofs import Keys, Watcher, at, leaves, others
 
 Configure = Callable[..., AnyConfig]
 
@@ -93,6 +96,8 @@ RUNS: dict[str, tuple[str, ...]] = {
 @pytest.fixture
 def watcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watcher]:
     watcher = Watcher(monkeypatch)
+    # A name reads files of conf/, which stay as they are; here hundreds of names are made.
+    monkeypatch.setattr("experiments.frame.variant.read", functools.cache(conf.read))
     yield watcher
     watcher.close()
 
@@ -107,31 +112,55 @@ def choices_of(section: Any, name: str) -> tuple[Any, ...]:
     return tuple(section.__dataclass_fields__[name].metadata.get("choices", ()))
 
 
+def name(config: AnyConfig, stage: str) -> str:
+    """Return the hash of a stage's run, "none" where a value makes no identity."""
+    try:
+        task = load_task(config.task.name)
+        return name_run(task, task.stages[stage], config).hash
+    except Exception:  # a value that the identity cannot be made of is one that it reads
+        return "none"
+
+
+def changes(config: AnyConfig, keys: Keys) -> Iterator[AnyConfig]:
+    """Yield copies of a configuration with other values of one option."""
+    section, key = at(config, keys)
+    for value in others(getattr(section, key), choices_of(section, key)):
+        changed = copy.deepcopy(config)
+        setattr(at(changed, keys)[0], key, value)
+        yield changed
+
+
 def unnamed(config: AnyConfig, stage: str, read: set[Keys]) -> list[str]:
     """Return the values that a stage has read and whose change does not change its name."""
-    task, found = load_task(config.task.name), []
-
-    def name(changed: AnyConfig) -> str:
-        try:
-            return name_run(task, task.stages[stage], changed).hash
-        except Exception:  # a value that the identity cannot be made of is one that it reads
-            return "none"
-
-    before = name(config)
+    before, found = name(config, stage), []
     assert before != "none"
     for keys in sorted(read - HOW):
         section, key = at(config, keys)
-        value = getattr(section, key)
         # None: what the stage does without.
-        if value is None or is_how(section, key):
+        if getattr(section, key) is None or is_how(section, key):
             continue
-        names = []
-        for changed_value in others(value, choices_of(section, key)):
-            changed = copy.deepcopy(config)
-            setattr(at(changed, keys)[0], key, changed_value)
-            names.append(name(changed))
-        if names and set(names) == {before}:
+        names = {name(changed, stage) for changed in changes(config, keys)}
+        if names == {before}:
             found.append(".".join(keys))
+    return found
+
+
+def left_behind(config: AnyConfig, needs: set[tuple[str, str]]) -> set[str]:
+    """Return what renames a stage, but not another one that builds on its run."""
+    before = {stage: name(config, stage) for pair in needs for stage in pair}
+    found = set[str]()
+    for keys in set(leaves(config)) - HOW:
+        for changed in changes(config, keys):
+
+            @functools.cache
+            def moves(stage: str, changed: AnyConfig = changed) -> bool:
+                return name(changed, stage) != before[stage]
+
+            found |= {
+                f"{'.'.join(keys)}: {needed}, not {stage}"
+                for stage, needed in needs
+                if moves(needed) and not moves(stage)
+            }
     return found
 
 
@@ -145,6 +174,7 @@ def test_options_that_a_stage_reads_decide_its_name(
         given = (f"task={task}", *SETTINGS[task].split(), *words.split())
         plain, config = configure(*given), configure(*given)
         watcher.values.clear()
+        watcher.needs.clear()
         watcher.watch(config)
         execute(config)
         for stage, read in watcher.values.items():
@@ -153,6 +183,8 @@ def test_options_that_a_stage_reads_decide_its_name(
             found = [key for key in unnamed(plain, stage, read) if key not in NOT_DECIDING[task]]
             if found:
                 faults[f"{stage}, {words}"] = found
+        if behind := left_behind(plain, watcher.needs):
+            faults[words] = sorted(behind)
     assert seen == set(load_task(task).stages)
     assert not faults, "\n".join(f"{k}: {v}" for k, v in faults.items())
 
@@ -167,15 +199,26 @@ def test_a_value_that_a_stage_reads_behind_its_name_is_found(
     config = configure(*given)
     watcher.watch(config)
     execute(config)
-    read = watcher.values["pretrain"]
-    assert {("seed",), ("task", "recipe", "steps"), ("dataset", "environment")} <= read
-    assert "seed" not in unnamed(configure(*given), "pretrain", read)
+    seen = watcher.values["pretrain"]
+    assert {("seed",), ("task", "recipe", "steps"), ("dataset", "environment")} <= seen
+    assert "seed" not in unnamed(configure(*given), "pretrain", seen)
 
     def forgetful(config: AnyConfig) -> dict[str, Any]:
         return {key: value for key, value in stage.identity(config).items() if key != "seed"}
 
     monkeypatch.setitem(task.stages, "pretrain", replace(stage, identity=forgetful))
-    assert "seed" in unnamed(configure(*given), "pretrain", read)
+    assert "seed" in unnamed(configure(*given), "pretrain", seen)
+
+
+def test_a_run_that_keeps_its_name_while_what_it_builds_on_gets_another_is_found(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, pair = load_task("dqn"), {("evaluate", "pretrain")}
+    config, stage = configure("task=dqn", "method=equitune"), task.stages["evaluate"]
+    assert not left_behind(config, pair)
+    forgetful = replace(stage, identity=lambda config: {"method": config.method.name})
+    monkeypatch.setitem(task.stages, "evaluate", forgetful)
+    assert "seed: pretrain, not evaluate" in left_behind(config, pair)
 
 
 ENVIRONMENT = """
@@ -255,6 +298,7 @@ def own_fairness(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return [
         f"{words} stage=regard task.judges=[words,bag,regardv3]",
         f"{given} method=equizero task.scorer=bag",
+        f"{given} method=pretrained task.judges=[words]",
         f"{given} method=equitune task.relaxed=true task.judges=[words,regardv3,bag]",
     ]
 
@@ -299,18 +343,27 @@ def test_files_that_a_stage_reads_decide_its_name(
     for words in OWN[task](folder, monkeypatch):
         config = configure(f"task={task}", *settings(task, words), *words.split())
         watcher.files.clear()
+        watcher.needs.clear()
         execute(config)
         for stage, paths in watcher.files.items():
             for path in outside(paths, results):
                 seen.add(path)
                 assert path.is_relative_to(folder), f"{stage} reads {path}"
-                if not renames(config, stage, path):
+                if not renamed(config, {stage}, path):
                     faults.append(f"{stage} reads {path.relative_to(folder)}")
-    assert not faults
+        stages = {stage for pair in watcher.needs for stage in pair}
+        for path in (path for path in folder.rglob("*") if path.is_file()):
+            moved = renamed(config, stages, path)
+            faults += [
+                f"{path.relative_to(folder)}: {needed}, not {stage}"
+                for stage, needed in watcher.needs
+                if needed in moved and stage not in moved
+            ]
+    assert not faults, "\n".join(faults)
     # The rest is read by code that is not Python (of safetensors and tokenizers), or by nobody.
     for path in {path for path in folder.rglob("*") if path.is_file()} - seen:
         if path.name not in (*BALLAST, PICKLE) and path.suffix != ".pyc":
-            assert renames(config, "evaluate", path), path
+            assert renamed(config, {"evaluate"}, path), path
 
 
 def settings(task: str, words: str) -> list[str]:
@@ -322,20 +375,21 @@ def settings(task: str, words: str) -> list[str]:
     return [word for word in SETTINGS[task].split() if word.partition("=")[0] not in gone]
 
 
-def renames(config: AnyConfig, stage: str, path: Path) -> bool:
-    """Whether other content of a file makes another run of a stage, or is refused."""
+def renamed(config: AnyConfig, stages: set[str], path: Path) -> set[str]:
+    """Return the stages that other content of a file makes another run of, or is refused for."""
     task, content, facts = load_task(config.task.name), path.read_bytes(), path.stat()
 
-    def name() -> str:
-        try:
-            return name_run(task, task.stages[stage], config).hash
-        except UserError:
-            return "refused"
+    def names() -> dict[str, str]:
+        found = dict.fromkeys(stages, "refused")
+        for stage in stages:
+            with contextlib.suppress(UserError):
+                found[stage] = name_run(task, task.stages[stage], config).hash
+        return found
 
-    before = name()
+    before = names()
     path.write_bytes(content + b"\nzebra\n")
-    after = name()
+    after = names()
     path.write_bytes(content)
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-    assert before != "refused" and name() == before
-    return after != before
+    assert "refused" not in before.values() and names() == before
+    return {stage for stage in stages if after[stage] != before[stage]}

@@ -84,3 +84,33 @@ def test_a_run_is_named_by_the_source_of_its_environment_and_simulator(
     assert before[0] == after[0]
     assert not set(before[1]) & set(after[1])
     assert before[2][0] == after[2][0] and before[2][1] != after[2][1]
+
+
+def test_what_a_module_imports_from_elsewhere_counts(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("shelf/tools.py", "shelf/box/__init__.py", "shelf/box/inner.py", "shelf/idle.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("import numpy, equitune, json\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "shelf"))
+    (folder / "late.py").write_text("import tools\n")
+    (tmp_path / "shelf" / "tools.py").write_text("from box.inner import x\n'run', 'scripts.runs'\n")
+    before = source_digests("mine")
+    assert list(before) == sorted([*READ, "tools.py", "box/__init__.py", "box/inner.py"])
+    (tmp_path / "shelf" / "box" / "inner.py").write_text("x = 2\n")
+    after = source_digests("mine")
+    assert {name for name in before if after[name] != before[name]} == {"box/inner.py"}
+
+
+def test_a_run_is_named_by_the_files_that_its_environment_is_given(
+    configure: Configure, tmp_path: Path
+) -> None:
+    task, table, other = load_task("dqn"), tmp_path / "table.csv", tmp_path / "other.csv"
+    given = (f"+dataset.arguments.table={table}", f"+dataset.arguments.more=[{{a:{other}}}]")
+    config, names = configure("task=dqn", *given), set[str]()
+    for path in (table, other, table):
+        path.write_text(f"{len(names)}\n")
+        names |= {name_run(task, task.stages[s], config).hash for s in ("pretrain", "evaluate")}
+    assert len(names) == 6
+    plain = configure("task=dqn", "+dataset.arguments.n=3")
+    assert "files" not in task.stages["pretrain"].identity(plain)["environment"]

@@ -60,6 +60,14 @@ def test_closed_outputs_lose_the_words_and_nothing_else(tmp_path: Path) -> None:
     assert refused.returncode == 1
 
 
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_workers_start_where_outputs_are_closed(tmp_path: Path, closed: str) -> None:
+    sweep = ("-m", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    done = run(command(tmp_path, *TINY, *sweep), f'"$@" {closed}')
+    assert done.returncode == 0, done.stderr.decode()
+    assert len(list(tmp_path.glob("runs/dqn/evaluate-*/metrics.csv"))) == 2
+
+
 @pytest.mark.parametrize("program", ["run", *(f"scripts/{name}" for name in PROGRAMS)])
 def test_a_reader_that_leaves_early_is_no_error(program: str) -> None:
     """As `head` does; the program is told when it writes, or at its end."""

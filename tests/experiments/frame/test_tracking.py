@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -221,6 +222,30 @@ def test_config_curve_numbers_and_picture_are_in_the_file_of_a_run(
     assert log.summary["accuracy/test"] == 75.0 and log.exit_code == 1
     (copy,) = (path.parent / "files" / "media" / "images").glob("shown*")
     assert copy.read_bytes() == picture.read_bytes()
+
+
+@pytest.mark.parametrize("address", ["http://localhost:80a", "nonsense", "http://wandb.ai", ""])
+def test_without_a_usable_address_a_run_is_logged_offline_and_one_line_says_so(
+    configure: Configure,
+    no_key: None,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    address: str,
+) -> None:
+    import wandb
+
+    wandb.teardown()  # it reads its surroundings once
+    monkeypatch.setenv("WANDB_BASE_URL", address)
+    with tracking.open_tracker(configure("logger=wandb"), NAME) as tracker:
+        tracker.log({"loss": 1.0}, 1)
+    (path,) = (tmp_path / "results").glob("wandb/offline-run-*/*.wandb")
+    assert read_ended_log(path).run.run_id == NAME.hash
+    assert os.environ["WANDB_BASE_URL"] == address
+    lines = [record.getMessage() for record in caplog.records if record.name == tracking.__name__]
+    known = address in ("http://localhost:80a", "nonsense")
+    assert len(lines) == known
+    assert all(f"WANDB_BASE_URL={address} is no address" in line for line in lines)
 
 
 def test_a_stored_picture_is_logged_and_other_files_are_not(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -197,8 +198,43 @@ def test_numbers_without_a_known_white_are_refused_by_name(
 ) -> None:
     path = tmp_path / "depth.tiff"
     Image.fromarray((RAMP / 65535).astype(kind)).save(path)
-    line = rf"depth\.tiff: its pixels are of Pillow's mode {mode}, .* save it with 8 or 16 bits"
+    line = rf"depth\.tiff: its pixels are of Pillow's mode {mode}, .* save it with uns"
     with pytest.raises(UserError, match=line):
+        folder.open_image(path)
+
+
+def tiff(values: np.ndarray, kind: int) -> bytes:
+    """Return a grey TIFF of two rows; 1, 2 and 3 are the kinds of numbers without and with a sign,
+    and of floating-point ones.
+    """
+    data, (height, width) = values.tobytes(), values.shape
+    tags = {256: width, 257: height, 258: 8 * values.itemsize, 259: 1, 262: 1, 273: 0, 277: 1}
+    tags |= {278: height, 279: len(data), 339: kind}
+    start = 8 + 2 + 12 * len(tags) + 4
+    entries = [struct.pack("<HHII", n, 4, 1, start if n == 273 else v) for n, v in tags.items()]
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    return head + b"".join(entries) + bytes(4) + data
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "line"),
+    [
+        (np.int8, 2, "signed numbers of 8 bits"),
+        (np.float16, 3, "floating-point numbers of 16 bits"),
+        (np.float64, 3, "floating-point numbers of 64 bits"),
+    ],
+)
+def test_numbers_that_pillow_wraps_or_does_not_know_are_refused_by_name(
+    tmp_path: Path, kind: type, number: int, line: str
+) -> None:
+    path, values = tmp_path / "odd.tif", np.array([[-128, -1, 0], [1, 2, 127]])
+    path.write_bytes(tiff(values.clip(0).astype(np.uint8), 1))
+    assert np.asarray(folder.open_image(path))[..., 0].tolist() == [[0, 0, 0], [1, 2, 127]]
+    path.write_bytes(tiff(values.astype(kind), number))
+    with pytest.raises(UserError, match=rf"odd\.tif: its pixels are {line}, whose .* not known"):
+        folder.open_image(path)
+    path.write_bytes(tiff(values.astype(np.uint8), 1)[:-3])
+    with pytest.raises(UserError, match=r"odd\.tif: is not a whole image"):
         folder.open_image(path)
 
 

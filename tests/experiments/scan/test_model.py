@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from experiments.scan.nets.model import Seq2Seq
+from experiments.scan.pretrain import _read_checkpoint
 
 
 @pytest.fixture(params=["LSTM", "GRU", "RNN"])
@@ -90,3 +93,11 @@ def test_encoder_state_joins_the_last_state_of_each_direction(model: Seq2Seq) ->
     state = model.encode(torch.tensor([[4, 9, 6, 1]]))
     torch.testing.assert_close(state.hidden[:, :64], state.outputs[:, -1, :64])
     torch.testing.assert_close(state.hidden[:, 64:], state.outputs[:, 0, 64:])
+
+
+def test_weights_behind_a_prefix_beside_a_loss_s_are_the_model_s(tmp_path: Path) -> None:
+    state = Seq2Seq("RNN", hidden=4).state_dict()
+    given = {f"net.{name}": value for name, value in state.items()} | {"loss.a": torch.ones(1)}
+    torch.save(given, tmp_path / "w.ckpt")
+    found = _read_checkpoint(Seq2Seq("RNN", hidden=4), str(tmp_path / "w.ckpt"))
+    assert all(torch.equal(found[name], value) for name, value in state.items())

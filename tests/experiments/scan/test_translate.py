@@ -267,3 +267,21 @@ def test_a_method_that_is_none_or_has_no_use_for_a_group_is_refused(
         translator(model, VERB, "equi", task)
     with pytest.raises(ValueError, match="needs lambda"):
         translator(model, VERB, "lambda_equitune", task)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_scores_that_are_no_numbers_are_not_decoded(
+    configure: Configure, model: Seq2Seq, corpus: Corpus, name: str
+) -> None:
+    """A word that is never written is no fault, and changes nothing that is written."""
+    options = configure("method=equizero", *OPTIONS[name]).task
+    for value in (torch.nan, torch.inf, -torch.inf):
+        net = copy.deepcopy(model)
+        net.decoder.out.bias.data[SOS] = value
+        for method in ("equitune", "equizero"):
+            translate_it = translator(net, VERB, method, options)
+            if value == -torch.inf:
+                assert SOS not in translate(translate_it, corpus)
+                continue
+            with pytest.raises(UserError, match="gives scores that are no finite numbers"):
+                translate(translate_it, corpus)
