@@ -18,7 +18,7 @@ from report.claims.model import Claim
 from report.claims.paper import reported_cells
 from report.claims.rows import departures, with_intervals
 from report.claims.tables import cells_table, describe, statements_table, verdicts_table
-from report.results import Results, load_results
+from report.results import Results, load_results, select
 from report.tables import Table, to_latex, to_markdown, write_faces
 
 NAME = "claims"
@@ -89,16 +89,22 @@ def make_report(results: Path, scale: str, root: Path, loaded: Results | None = 
     if loaded is None:
         tasks = tuple(dict.fromkeys(task for claim in claims for task in claim.tasks))
         loaded = load_results(results, tasks, (scale,))
-    ours, cells, papers = with_intervals(loaded.ours), [], {}
+    # Claims of the same tasks look at the same rows.
+    ours = {
+        tasks: with_intervals(select(loaded.ours, task=tasks, scale=scale))
+        for tasks in {claim.tasks for claim in claims}
+    }
+    cells: list[Cell] = []
+    papers = {}
     for claim in claims:
         try:
             # The paper's numbers are at its own scale, whatever ours is.
             theirs = reported_cells(main[claim.id], loaded.reported)
-            cells += judge(claim, ours, theirs, scale, root)
+            cells += judge(claim, ours[claim.tasks], theirs, scale, root)
             papers[claim.id] = [each for found in theirs.values() for each in found.values()]
         except ValueError as error:
             raise ValueError(f"{path}: claim {claim.id!r}: {error}") from None
-    left_out = [line for claim in claims for line in _left_out(ours, claim, scale)]
+    left_out = [line for claim in claims for line in _left_out(ours[claim.tasks], claim, scale)]
     left_out += loaded.gaps
     tables = (
         statements_table(claims),
