@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from benchmarks import _bad_files
-from experiments.frame.conf import CONF, groups_of, options
+from experiments.frame.conf import CONF, choices_of, groups_of, options
 from experiments.frame.load import load
 from experiments.frame.options import AnyConfig
 from experiments.frame.tasks import TASKS, load_task
@@ -168,13 +168,9 @@ def _misspelt_key(draw: random.Random, task: str, keys: list[Key]) -> tuple[str,
     return (f"{_misspell(draw, draw.choice(closed), valid)}=1",)
 
 
-def _choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-
-
 def _misspelt_choice(draw: random.Random, task: str, keys: list[Key]) -> tuple[str, ...]:
     group = draw.choice(GROUPS)
-    choices = _choices(group)
+    choices = choices_of(group)
     return (f"{group}={_misspell(draw, draw.choice(choices), [*choices, 'null'])}",)
 
 
@@ -202,10 +198,10 @@ def _of_another_task(draw: random.Random, task: str, keys: list[Key]) -> tuple[s
         return (f"stage={draw.choice(_other_stages(task))}",)
     if what == "arm":
         own = {key.name for key in keys}
-        return (f"arm={draw.choice([arm for arm in _choices('arm') if _strange(arm, own)])}",)
+        return (f"arm={draw.choice([arm for arm in choices_of('arm') if _strange(arm, own)])}",)
     if what == "group":
-        return (f"group={draw.choice(sorted(set(_choices('group')) - set(groups_of(task))))}",)
-    return (f"{what}={draw.choice(sorted(set(_choices(what)) - set(options(what, task))))}",)
+        return (f"group={draw.choice(sorted(set(choices_of('group')) - set(groups_of(task))))}",)
+    return (f"{what}={draw.choice(sorted(set(choices_of(what)) - set(options(what, task))))}",)
 
 
 def _other_stages(task: str) -> list[str]:
@@ -231,7 +227,7 @@ def _conflict(draw: random.Random, task: str, keys: list[Key]) -> tuple[str, ...
     no_net = f"method={draw.choice(['pretrained', 'equitune', 'equizero'])}"
     return draw.choice(
         [
-            tuple(f"experiment={name}" for name in draw.sample(_choices("experiment"), 2)),
+            tuple(f"experiment={name}" for name in draw.sample(choices_of("experiment"), 2)),
             (no_net, f"method.lambda_net.{net}={draw.randint(1, 9)}"),
             ("method=lambda_equitune", "method.lambda_net=null"),
             (no_net, "stage=lambda"),

@@ -76,22 +76,22 @@ def doors(files: Path) -> Iterator[Door]:
     yield Door("Table 1, RN50", ("experiment=table1", *timing, "model=RN50"))
     yield Door("prefetch of Figure 3", ("scripts/fetch.py", "figure3", "model.sha256=null"))
     yield Door("Figure 3, GPT-2 and regardv3, all arms", ("experiment=figure3", *TEXT))
-    yield Door("Figure 9, equitune", ("experiment=figure9", *TEXT, "arm=fairness_equi"))
+    yield Door("Figure 9, equitune", ("experiment=figure9", *TEXT, "arm=fairness/equi"))
     pickle = ("task.scorers.regardv3.revision=main", "task.scorers.regardv3.sha256=null")
     yield Door(
         "regardv3 as a pickle of tensors",
-        ("experiment=figure3", *TEXT, *pickle, "arm=fairness_plain"),
+        ("experiment=figure3", *TEXT, *pickle, "arm=fairness/plain"),
     )
     for model, figure in (("AlexNet", "figure11b"), ("ResNet18", "figure5b")):
         path = files / TORCHVISION[model.lower()]
         own = (f"model={model}", "model.weights=imagenet", "model.size=224")
         given = (f"model.local={path}", f"model.sha256={sha256(path)}")
-        words = (f"experiment={figure}", *own, *given, *PROBED, "arm=cnn_equitune,cnn_lambda")
+        words = (f"experiment={figure}", *own, *given, *PROBED, "arm=cnn/equitune,cnn/lambda")
         yield Door(f"{figure}, {model} of torchvision, a local file", words)
     yield Door("Figure 8 again, all done", (*figure8, "model=ViT-B-32"), offline=True)
     words = (*figure8, "model=ViT-B-32", "seed=1", "method=equizero")
     yield Door("Figure 8, another seed, no network", words, offline=True)
-    words = ("experiment=figure3", *TEXT, "seed=1", "arm=fairness_equi")
+    words = ("experiment=figure3", *TEXT, "seed=1", "arm=fairness/equi")
     yield Door("Figure 3, another seed, no network", words, offline=True)
 
 

@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError  # type: ignore[import-untyped]
 
-from experiments.frame.conf import CONF, groups_of, options
+from experiments.frame.conf import CONF, choices_of, groups_of, options
 from experiments.frame.errors import STOPPED, Interrupted, UserError, unknown
 from experiments.frame.load import explain, load
 from experiments.frame.tasks import TASKS
@@ -173,8 +173,7 @@ def _refuse_other_words(arguments: list[str]) -> None:
             given = value if equals else "".join(arguments[place + 1 : place + 2])
             raise UserError(f"{word}: write {key}={given or 'VALUE'}")
         if key in groups and not value.isascii():
-            choices = sorted(path.stem for path in (CONF / key).glob("*.yaml"))
-            raise unknown(key, value, _own(key, choices))
+            raise unknown(key, value, _own(key, choices_of(key)))
 
 
 def _refuse_paths(arguments: list[str]) -> None:
@@ -184,15 +183,19 @@ def _refuse_paths(arguments: list[str]) -> None:
         UserError: Naming the options of the group.
     """
     for key, _, value in (argument.partition("=") for argument in arguments):
-        choices = sorted(path.stem for path in (CONF / key.lstrip("+~")).glob("*.yaml"))
-        if key.strip("+~") and choices and "/" in value:
-            raise unknown(key, value, choices)
+        group = key.lstrip("+~")
+        if group and "/" in value and (choices := choices_of(group)):
+            folders = {name.partition("/")[0] for name in choices if "/" in name}
+            for part in value.split(","):
+                folder, _, name = part.rpartition("/")
+                if folder and not (folder in folders and re.fullmatch(r"\w[\w.-]*", name)):
+                    raise unknown(group, part, _own(group, choices))
 
 
 def _own(group: str, choices: Sequence[str]) -> Sequence[str]:
     """Return those options of a group that the task of the command line has; all if it names none.
 
-    Groups of a task's own have its name in their files; the others' are the same for all tasks.
+    Options of a task's own stand in a folder of its name; others are the same for all tasks.
     """
     chosen = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith("task=")]
     if not chosen or chosen[0] not in TASKS:
@@ -201,8 +204,7 @@ def _own(group: str, choices: Sequence[str]) -> Sequence[str]:
         return options(group, chosen[0]) or choices
     if group == "group":
         return groups_of(chosen[0]) or choices
-    own = [name for name in choices if name.startswith(f"{chosen[0]}_")]
-    return own if group == "arm" and own else choices
+    return [name for name in choices if name.startswith(f"{chosen[0]}/")] or choices
 
 
 def _undecodable(content: bytes) -> Path | None:
@@ -249,8 +251,9 @@ def _as_text(value: str) -> str:
 def describe(error: Exception) -> str:
     """Return one line for an error: what is wrong and, in a closed set, what is valid."""
     if isinstance(error, MissingConfigException) and error.options is not None:
-        group, _, name = str(error.missing_cfg_file).rpartition("/")
-        return str(unknown(group, name, _own(group, error.options)))
+        group, _, name = str(error.missing_cfg_file).partition("/")
+        known = [*dict.fromkeys([*choices_of(group), *error.options])]
+        return str(unknown(group, name, _own(group, known)))
     cause: Any = error.__cause__
     if isinstance(error, UserError) and isinstance(cause, InterpolationKeyError):
         word = next((word for word in sys.argv[1:] if "${" in word.partition("=")[2]), "")

@@ -42,6 +42,12 @@ def groups_in(values: Any, kind: type) -> Any:
     return OmegaConf.select(values, "groups", default=usual)
 
 
+def choices_of(group: str) -> list[str]:
+    """Return the options of a config group, those in folders of it as ``FOLDER/NAME``."""
+    folder = CONF / group
+    return sorted(p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml"))
+
+
 def owners(value: Any) -> list[str]:
     """Return the tasks that a file names as its own: one, or a list of them."""
     return list(value) if OmegaConf.is_list(value) else [str(value)]

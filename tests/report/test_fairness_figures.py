@@ -70,7 +70,7 @@ def test_what_is_missing_is_named_with_its_command(tree: Any) -> None:
     absent = block(figure, TITLE.replace("man_woman", "black_white"))
     assert list(absent) == [(name, "each") for name in NAMES]
     assert set(absent.values()) == {MISSING}
-    arms = "fairness_r_equi,fairness_equizero,fairness_r_equizero,fairness_best_of,fairness_lambda"
+    arms = "fairness/r_equi,fairness/equizero,fairness/r_equizero,fairness/best_of,fairness/lambda"
     assert figure.digest.commands == (
         COMMAND,
         f"{SMOLLM} group=man_woman arm={arms}",

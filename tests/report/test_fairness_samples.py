@@ -77,7 +77,7 @@ def test_each_table_shows_its_own_way(tree: Any) -> None:
     notes = " ".join(build_table(tree, "table3").notes)
     assert "all sentences are ours" in notes and "(gpt2, smollm2)" in notes
     assert build_table(tree, "table3").commands == (
-        f"{COMMAND} group=straight_gay arm=fairness_equizero",
+        f"{COMMAND} group=straight_gay arm=fairness/equizero",
     )
 
 

@@ -124,7 +124,7 @@ def test_judges_are_compared_once_however_many_runs_ask_them(tree: Any) -> None:
     assert lines["words",][:2] == ("PlantedGPT2", "60.0 [56.0, 64.0]")
     assert lines["regardv3",] == ("gpt2, causal_lm", *["missing"] * 5)
     assert table.commands == (
-        f"{COMMAND}figure3 scale=paper task.regard_data=FOLDER arm=fairness_plain",
+        f"{COMMAND}figure3 scale=paper task.regard_data=FOLDER arm=fairness/plain",
     )
     tree.run("c", evaluated(tree, model="gpt2", judges=("regardv3",)), task="fairness")
     flips = ("6.0 [5.0, 7.0]", "missing")
@@ -161,7 +161,7 @@ def test_lambda_is_compared_with_equal_weights(tree: Any) -> None:
     )
     assert lines["smollm2", "black_white"][-2:] == ("+0.1250 (0.0000) [+0.1000, +0.1500]", "2")
     assert lines["smollm2", "straight_gay"] == ("missing", "missing", "missing", "0")
-    arm = "arm=fairness_lambda"
+    arm = "arm=fairness/lambda"
     assert table.commands == (
         f"{COMMAND}figure3 scale=paper {arm}",
         f"{COMMAND}figure3 {SMOLLM} group=straight_gay {arm}",

@@ -191,7 +191,7 @@ def test_committed_runs_of_machines_with_another_fast_precision_are_found(
     tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`precision: auto` names a run by what the machine chooses; rows of all machines count."""
-    words = ("figure5b", "dataset=symbols", "scale=demo", "arm=cnn_equitune", "seed=0")
+    words = ("figure5b", "dataset=symbols", "scale=demo", "arm=cnn/equitune", "seed=0")
     found = {}
     for fast in (True, False):
         monkeypatch.setattr(loading, "multiplies_bfloat16", lambda device, fast=fast: fast)

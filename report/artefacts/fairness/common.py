@@ -105,7 +105,7 @@ class Way(NamedTuple):
 
 # The paper's five, in its order, and ours.
 WAYS = tuple(
-    Way(method, option, short, f"fairness_{arm}")
+    Way(method, option, short, f"fairness/{arm}")
     for method, option, short, arm in (
         (PRETRAINED, "", PRETRAINED, "plain"),
         (EQUITUNE, "", "Equi", "equi"),

@@ -14,7 +14,7 @@ from tests.experiments.conftest import ROOT, command
 
 TABLE = (
     "experiment=table12",
-    "arm=scan_plain,scan_finetuned_equitune,scan_finetuned_equizero",
+    "arm=scan/plain,scan/finetuned_equitune,scan/finetuned_equizero",
     "protocol=reference",
     "seed=0",
     "task.max_commands=40",
