@@ -19,8 +19,9 @@ def _folders() -> list[str]:
     return [*_TASKS, *(name for name in found if name not in _TASKS)]
 
 
+_MODULES = {task: import_module(f"report.artefacts.{task}") for task in _folders()}
+#: Of each task, on the page.
+TITLES: dict[str, str] = {task: module.TITLE for task, module in _MODULES.items()}
 ARTEFACTS: dict[str, Entry] = {
-    name: entry
-    for task in _folders()
-    for name, entry in import_module(f"report.artefacts.{task}").ARTEFACTS.items()
+    name: entry for module in _MODULES.values() for name, entry in module.ARTEFACTS.items()
 }

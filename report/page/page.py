@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 
 from experiments.frame.rows import SCALES
-from report.artefacts.catalogue import ARTEFACTS
+from report.artefacts.catalogue import ARTEFACTS, TITLES
 from report.cells import EN_DASH, NOT_REPORTED
 from report.claims.statistics import TESTED, overall
 from report.claims.tables import COUNTED, grouped
@@ -24,14 +24,7 @@ from report.tables import Table
 
 _STYLE = Path(__file__).with_name("report.css")
 _VERDICT = 3  # the cell of a line of the table of verdicts, after the claim's name
-_TITLES = {
-    "scan": "SCAN: compositional generalisation",
-    "dqn": "Deep Q-learning",
-    "cnn": "CNNs on turned images",
-    "clip": "CLIP: zero-shot classification",
-    "fairness": "Fairness in language generation",
-    "theory": "Theory",
-}
+_TITLES = TITLES | {"theory": "Theory"}
 _SCALES = {
     "paper": "Rows at the scale “paper” alone: full-scale runs, on the models that are named with "
     "each number, by the text (protocol paper) or as the authors' code does it (reference). Where "

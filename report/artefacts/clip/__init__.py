@@ -16,6 +16,7 @@ from report.artefacts.entry import Entry
 _ZERO_SHOT = ("zero_shot",)
 
 
+TITLE = "CLIP: zero-shot classification"
 ARTEFACTS: dict[str, Entry] = {
     **{name: Entry("clip", partial(zero_shot_figure, name), _ZERO_SHOT) for name in bars.STUDIES},
     **{name: Entry("clip", partial(training_figure, name), (name,)) for name in tuned.STUDIES},

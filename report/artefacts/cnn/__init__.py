@@ -10,6 +10,7 @@ from report.artefacts.cnn.studies import studies_table
 from report.artefacts.cnn.tables import zero_shot_table
 from report.artefacts.entry import Entry
 
+TITLE = "CNNs on turned images"
 ARTEFACTS: dict[str, Entry] = {
     **{name: Entry("cnn", partial(probing_figure, name), (name,)) for name in STUDIES},
     "cnn_zero_shot": Entry("cnn", zero_shot_table, ("zero_shot",)),

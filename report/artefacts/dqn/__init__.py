@@ -10,6 +10,7 @@ from report.artefacts.entry import Entry
 _FIGURE_2 = ("figure2", "figure2_lambda")
 
 
+TITLE = "Deep Q-learning"
 ARTEFACTS: dict[str, Entry] = {
     "figure2": Entry("dqn", figure2, _FIGURE_2),
     "figure2_training": Entry("dqn", figure2_training, _FIGURE_2),

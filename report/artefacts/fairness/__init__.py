@@ -14,6 +14,7 @@ _SENTENCES = ("gpt2_text", "smollm2")
 _OWN_SENTENCES = ("smollm2",)
 
 
+TITLE = "Fairness in language generation"
 ARTEFACTS: dict[str, Entry] = {
     **{
         name: Entry("fairness", partial(figures.shares_figure, name), _SENTENCES)

@@ -19,6 +19,7 @@ _WITH_LENGTHS = ("lengths", "zero_shot")
 _FINETUNED = ("finetuned", "group_models", "zero_shot")
 
 
+TITLE = "SCAN: compositional generalisation"
 ARTEFACTS: dict[str, Entry] = {
     **{
         name: Entry("scan", partial(zero_shot_table, name), files)
