@@ -15,13 +15,7 @@ NUMBER_HEADERS = ("mean", "spread", "low", "high", "n")
 
 
 class Measure(NamedTuple):
-    """A number with what is known about its error.
-
-    Attributes:
-        summary: Its mean over seeds.
-        interval: 95 % over images or sentences, None where rows give none; the mean over seeds of
-            both ends.
-    """
+    """A number over seeds, with the mean of its 95 % interval over images or sentences, if any."""
 
     summary: Summary
     interval: Interval | None
@@ -36,19 +30,7 @@ class Measure(NamedTuple):
 
 
 def measure(rows: pd.DataFrame, metric: str, options: Options) -> Measure | None:
-    """Summarise a metric and its interval over seeds.
-
-    Args:
-        rows: Rows that differ by metric and seed only.
-        metric: The metric.
-        options: The kind of spread.
-
-    Returns:
-        The number, or None without rows.
-
-    Raises:
-        ValueError: As in `over_seeds`.
-    """
+    """Mean and interval of a metric, whose rows differ by seed only; None without rows."""
     names = (metric, f"{metric}_low", f"{metric}_high")
     found: dict[str, dict[str, float]] = {name: {} for name in names}
     # Thousands of cells: lists are faster than selections of a frame.
@@ -65,16 +47,7 @@ def measure(rows: pd.DataFrame, metric: str, options: Options) -> Measure | None
 
 
 def format_measure(found: Measure | None, signed: bool = False, decimals: int = 1) -> str:
-    """Print a number with its spread and its interval: `53.0 (1.2) [51.5, 54.5]`.
-
-    Args:
-        found: The number, or None.
-        signed: As in `format_summary`.
-        decimals: Of all its numbers.
-
-    Returns:
-        The cell's text.
-    """
+    """A number with its spread and its interval: `53.0 (1.2) [51.5, 54.5]`."""
     text = format_summary(found and found.summary, signed, decimals)
     if found is None or found.interval is None:
         return text
@@ -82,14 +55,7 @@ def format_measure(found: Measure | None, signed: bool = False, decimals: int = 
 
 
 def number_cells(found: Measure) -> tuple[str, ...]:
-    """Write a number without rounding.
-
-    Args:
-        found: The number.
-
-    Returns:
-        The cells `NUMBER_HEADERS`.
-    """
+    """The cells `NUMBER_HEADERS` of a number, without rounding."""
     mean, spread, seeds = found.summary
     ends = map(repr, found.interval or ())
     return (

@@ -30,12 +30,7 @@ _METRICS = (ACCURACY, f"{ACCURACY}_low", f"{ACCURACY}_high")
 
 
 class Way(NamedTuple):
-    """A method, and what the images have had.
-
-    Attributes:
-        method: The method, as rows name it.
-        transform: The transform, as rows name it.
-    """
+    """A method, and the transform of the images."""
 
     method: str
     transform: str
@@ -70,9 +65,6 @@ class Study(NamedTuple):
     """One of the figures.
 
     Attributes:
-        title: Its title.
-        preset: What its preset runs.
-        papers: The paper's artefacts, as its rows name them.
         panels: Title of a panel to its bars.
     """
 
@@ -118,11 +110,6 @@ class Arm(NamedTuple):
     """One model, evaluated in one protocol; bars without rows are absent.
 
     Attributes:
-        scale: Scale of its rows.
-        protocol: Protocol of its rows.
-        dataset: Data set of its rows.
-        model: Model of its rows.
-        bars: What was found.
         paper: What the paper reports; nothing for other data sets than its own.
     """
 
@@ -140,16 +127,7 @@ class Arm(NamedTuple):
 
 
 def shown_rows(study: Study, results: Results, options: Options) -> pd.DataFrame:
-    """Select our rows that a figure shows.
-
-    Args:
-        study: The figure.
-        results: All rows.
-        options: Scales to show.
-
-    Returns:
-        Rows of the protocols as they are, of the figure's data set and its bars.
-    """
+    """Our rows of the figure's data set and bars, in the protocols as they are."""
     rows = result_rows(results, options, trained=False)
     rows = select(of_data(rows, study.preset), departure="", step="", view="", metric=_METRICS)
     ways = {tuple(way) for way in study.ways}
@@ -158,17 +136,7 @@ def shown_rows(study: Study, results: Results, options: Options) -> pd.DataFrame
 
 
 def find_arms(study: Study, rows: pd.DataFrame, results: Results, options: Options) -> list[Arm]:
-    """Sort rows into arms.
-
-    Args:
-        study: The figure.
-        rows: As `shown_rows` returns them.
-        results: All rows; of these the paper's.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        Arms by scale, protocol and model: those with rows, and of the preset those without.
-    """
+    """Arms by scale, protocol and model: those with rows, and of the preset those without."""
     return [*_arms(study, rows, _papers(study, results), options)]
 
 

@@ -40,16 +40,10 @@ COLOURS = {name: METHODS[name].colour for name in PAPERS}
 
 
 def result_rows(results: Results, options: Options, *, trained: bool) -> pd.DataFrame:
-    """Select the rows that tables and figures of the CLIP task are made of.
+    """Rows of the CLIP task, with the image encoder fine-tuned or as it is.
 
-    Args:
-        results: All rows.
-        options: Scales to show.
-        trained: Whether the image encoder was fine-tuned, or is as it was.
-
-    Returns:
-        Rows with a further column `departure`, what `variant` says beyond that training: empty for
-        what the protocol defines.
+    The column `departure` says what `variant` names beyond that training: empty for what the
+    protocol defines.
     """
     rows = select(results.ours, task="clip", scale=options.scales)
     rows = rows[(option(rows, "training") == "image_encoder") == trained]
@@ -57,64 +51,28 @@ def result_rows(results: Results, options: Options, *, trained: bool) -> pd.Data
 
 
 def in_own_group(rows: pd.DataFrame) -> pd.Series[bool]:
-    """Tell which rows ask a method for the transforms that its group has.
-
-    Args:
-        rows: Our rows, or the paper's.
-
-    Returns:
-        Whether `group` is `trivial` for pretrained, else `transform`.
-    """
+    """Whether each row's `group` is the `transform` of its images, or `trivial` for pretrained."""
     return rows["group"] == own_groups(rows, rows["transform"])
 
 
 def reported_rows(results: Results, artefacts: str | Sequence[str]) -> pd.DataFrame:
-    """Select the paper's rows, groups and transforms named after what they are.
-
-    Args:
-        results: All rows.
-        artefacts: Names of the paper's figures, as its rows have them.
-
-    Returns:
-        The rows.
-    """
+    """The paper's rows of these figures, with our names of groups and transforms."""
     rows = select(results.reported, task="clip", artefact=artefacts)
     return rows.assign(**{name: rows[name].replace(_TURNS) for name in ("group", "transform")})
 
 
 def reported_cells(number: float) -> tuple[str, ...]:
-    """Write a number of the paper, which has neither spread nor interval.
-
-    Args:
-        number: The number.
-
-    Returns:
-        The cells `NUMBER_HEADERS`.
-    """
+    """The cells `NUMBER_HEADERS` of a number of the paper, which has no spread and no interval."""
     return (repr(number), *[""] * (len(NUMBER_HEADERS) - 1))
 
 
 def format_papers(number: float | None) -> str:
-    """Print a number of the paper.
-
-    Args:
-        number: The number, None where it gives none.
-
-    Returns:
-        The cell's text.
-    """
+    """The text of a cell; a dash where the paper gives no number."""
     return NOT_REPORTED if number is None else format_reported(number, float("nan"))
 
 
 def in_order(models: Iterable[str]) -> list[str]:
-    """Sort models: the paper's, ours, then any other by name.
-
-    Args:
-        models: Names.
-
-    Returns:
-        Each name once.
-    """
+    """Each model once: the paper's, ours, then any other by name."""
     known = (*MODELS, OURS)
     return sorted(
         set(models), key=lambda name: (known.index(name) if name in known else len(known), name)
@@ -122,12 +80,5 @@ def in_order(models: Iterable[str]) -> list[str]:
 
 
 def label(model: str) -> str:
-    """Name a model in a picture.
-
-    Args:
-        model: Its name, as rows have it.
-
-    Returns:
-        The name; below ours it says so.
-    """
+    """The name of a model in a picture; below ours it says so."""
     return f"{model}\n(ours)" if model == OURS else model

@@ -58,16 +58,10 @@ _HEADERS = (
 
 
 def zero_shot_figure(name: str, results: Results, options: Options) -> Figure:
-    """Build Figure 4, 7 or 8: accuracy of each model on transformed images.
+    """Figure 4, 7 or 8: accuracy of each model on transformed images.
 
-    Args:
-        name: One of `STUDIES`.
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        A row of panels per scale and protocol with rows, bars grouped by model; without rows of
-        ours no picture.
+    There is a row of panels per scale and protocol with rows, and bars are grouped by model;
+    without rows of ours there is no picture.
     """
     study = STUDIES[name]
     rows = shown_rows(study, results, options)

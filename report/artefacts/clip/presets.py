@@ -16,66 +16,32 @@ DRAWN = "symbols"
 
 
 class Preset(NamedTuple):
-    """What a preset in `conf/experiment` runs.
-
-    Attributes:
-        models: Its models.
-        dataset: Its data set; that of a demo is `DRAWN`.
-        seeds: Its seeds.
-    """
+    """Models, data set (of a demo it is `DRAWN`) and seeds of a preset in `conf/experiment`."""
 
     models: tuple[str, ...]
     dataset: str = "cifar100"
     seeds: str = "0"
 
     def data(self, scale: str) -> str:
-        """Name the data set of a scale.
-
-        Args:
-            scale: The scale.
-
-        Returns:
-            The data set, as rows name it.
-        """
+        """The data set of a scale."""
         return self.dataset if scale == "paper" else DRAWN
 
 
 def of_data(rows: pd.DataFrame, preset: Preset) -> pd.DataFrame:
-    """Select the rows of a preset's data set, and of a demo's.
-
-    Args:
-        rows: Our rows.
-        preset: The preset.
-
-    Returns:
-        The rows.
-    """
+    """The rows of a preset's data set, and of a demo's."""
     return rows[rows["dataset"] == rows["scale"].map(preset.data)]
 
 
 def protocols(rows: pd.DataFrame) -> list[str]:
-    """List the protocols that are shown of one scale.
-
-    Args:
-        rows: Our rows of that scale.
-
-    Returns:
-        Those with rows, and the presets'.
-    """
+    """The protocols of one scale that are shown: those with rows, and the presets'."""
     found = {PROTOCOL, *rows["protocol"]}
     return [name for name in PROTOCOLS if name in found]
 
 
 def expected_models(preset: Preset, scale: str, protocol: str) -> tuple[str, ...]:
-    """List the models that are missing where they have no rows.
+    """The models that are missing where they have no rows: the preset's in its protocol.
 
-    Args:
-        preset: The preset.
-        scale: The scale.
-        protocol: The protocol.
-
-    Returns:
-        The preset's in its protocol. Of a demo that has the paper's ResNets it is ours.
+    Of a demo that has the paper's ResNets it is ours.
     """
     if protocol != PROTOCOL:
         return ()
@@ -85,17 +51,9 @@ def expected_models(preset: Preset, scale: str, protocol: str) -> tuple[str, ...
 def arguments(
     preset: Preset, scale: str, protocol: str, dataset: str, models: Sequence[str]
 ) -> list[str]:
-    """Write what a command has beside the preset, which is for the paper's scale.
+    """What a command has beside the preset, which is for the paper's scale.
 
-    Args:
-        preset: The preset.
-        scale: The scale.
-        protocol: The protocol.
-        dataset: The data set.
-        models: The models; ours is never among others, because it has three seeds.
-
-    Returns:
-        Words.
+    Our model is never among others, because it has three seeds.
     """
     words = [f"scale={scale}"]
     words += [f"protocol={protocol}"] * (protocol != PROTOCOL)
@@ -107,14 +65,7 @@ def arguments(
 
 
 def apart(models: Iterable[str]) -> list[list[str]]:
-    """Divide models among commands.
-
-    Args:
-        models: Names.
-
-    Returns:
-        The others' and ours, each if there is any.
-    """
+    """The others' models and ours, each if there is any: they need separate commands."""
     ordered = in_order(models)
     parts = ([name for name in ordered if name != OURS], [name for name in ordered if name == OURS])
     return [part for part in parts if part]

@@ -36,15 +36,7 @@ _NOTES = (
 
 
 def table1(results: Results, options: Options) -> Table:
-    """Build Table 1.
-
-    Args:
-        results: All rows.
-        options: Scales to show.
-
-    Returns:
-        One block per machine, one row per model and method.
-    """
+    """Table 1: one block per machine, one row per model and method."""
     rows = select(results.ours, task="clip", scale=options.scales, metric=_METRICS)
     rows = select(rows, group="rot90", dataset="cifar100")
     paper = reported_rows(results, NAME)

@@ -70,16 +70,10 @@ _NOTES = (
 
 
 def training_figure(name: str, results: Results, options: Options) -> Figure:
-    """Build Figure 5a or 11a: accuracy on turned images, mean and spread over seeds.
+    """Figure 5a or 11a: accuracy on turned images, mean and spread over seeds.
 
-    Args:
-        name: One of `STUDIES`.
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One panel per scale, protocol, model and recipe with rows, and one of the paper's curves per
-        model of the paper; without rows of ours no picture.
+    There is one panel per scale, protocol, model and recipe with rows, and one of the paper's
+    curves per model of the paper; without rows of ours there is no picture.
     """
     study = STUDIES[name]
     rows = shown_rows(study, results, options)

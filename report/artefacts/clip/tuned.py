@@ -29,13 +29,7 @@ _RECIPE = "finetune."
 
 
 class Study(NamedTuple):
-    """One of the two figures.
-
-    Attributes:
-        title: Its title.
-        preset: What its preset runs.
-        models: Models that it shows where they have rows.
-    """
+    """One of the two figures; `models` are shown where they have rows."""
 
     title: str
     preset: Preset
@@ -55,11 +49,7 @@ class Arm(NamedTuple):
     """One model, fine-tuned in one way; methods without rows are absent.
 
     Attributes:
-        scale: Scale of its rows.
-        protocol: Protocol of its rows.
-        model: Model of its rows.
         recipe: What its fine-tuning has beside the protocol's; empty for nothing.
-        curves: Method to step to accuracy.
         selected: Method to the accuracy at the steps that the runs report.
         steps: Method to these steps, one per seed, in order.
     """
@@ -80,16 +70,7 @@ class Arm(NamedTuple):
 
 
 def shown_rows(study: Study, results: Results, options: Options) -> pd.DataFrame:
-    """Select our rows that a figure shows.
-
-    Args:
-        study: The figure.
-        results: All rows.
-        options: Scales to show.
-
-    Returns:
-        Rows of the figure's models, fine-tuned as the protocol says or with another recipe.
-    """
+    """Our rows of the figure's models, fine-tuned as the protocol says or with another recipe."""
     rows = of_data(result_rows(results, options, trained=True), study.preset)
     rows = select(rows, model=study.models, group="rot90", method=TUNED, view="")
     known = {name for found in rows["departures"] for name in found if name.startswith(_RECIPE)}
@@ -99,15 +80,7 @@ def shown_rows(study: Study, results: Results, options: Options) -> pd.DataFrame
 
 
 def papers_curves(name: str, results: Results) -> dict[str, Points]:
-    """Take the paper's curves.
-
-    Args:
-        name: One of `STUDIES`.
-        results: All rows.
-
-    Returns:
-        Model to method to step to accuracy.
-    """
+    """The paper's curves: model to method to step to accuracy."""
     reported = reported_rows(results, name)
     curves: dict[str, dict[str, dict[int, float]]] = {}
     columns = (reported[name] for name in ("model", "method", "step", "value"))
@@ -117,16 +90,7 @@ def papers_curves(name: str, results: Results) -> dict[str, Points]:
 
 
 def find_arms(study: Study, rows: pd.DataFrame, options: Options) -> list[Arm]:
-    """Sort rows into arms.
-
-    Args:
-        study: The figure.
-        rows: As `shown_rows` returns them.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        Arms by scale, protocol, model and recipe: those with rows, and of the preset those without.
-    """
+    """Arms by scale, protocol, model and recipe: those with rows, of the preset also without."""
     return [*_arms(study, rows, options)]
 
 

@@ -38,14 +38,10 @@ _NOTES = (
 
 
 def studies_table(results: Results, options: Options) -> Table:
-    """Build the table of rows that no figure of the paper asks for.
+    """Table of rows that no figure of the paper asks for.
 
-    Args:
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per scale, protocol, data set and model; one row per group, method and variant.
+    There is one block per scale, protocol, data set and model, and one row per group, method and
+    variant.
     """
     ours = select(results.ours, task="cnn", scale=options.scales, step="", view="")
     reduced = option(ours, _REDUCED).notna()

@@ -86,19 +86,7 @@ def probing_digest(
     reported: pd.DataFrame,
     options: Options,
 ) -> Table:
-    """Build the table of a figure's numbers.
-
-    Args:
-        name: One of `STUDIES`.
-        arms: Its arms.
-        paper: The paper's curves, as they are drawn.
-        rows: Our rows that it shows.
-        reported: The paper's rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per arm, one row per method and loss.
-    """
+    """Table of a figure's numbers: one block per arm, one row per method and loss."""
     blocks, incomplete = [], []
     for arm in arms:
         labels = {"scale": arm.scale, "protocol": arm.protocol, "model": arm.model}
@@ -161,14 +149,10 @@ def _papers_notes(name: str, reported: pd.DataFrame) -> Iterator[str]:
 
 
 def zero_shot_table(results: Results, options: Options) -> Table:
-    """Build the table of networks as they are, without training on the data set.
+    """Table of networks as they are, without training on the data set.
 
-    Args:
-        results: All rows.
-        options: Scales to show.
-
-    Returns:
-        One block per scale, protocol, data set, model and variant; one row per method and loss.
+    There is one block per scale, protocol, data set, model and variant, and one row per method and
+    loss.
     """
     rows = select(result_rows(results, options, trained=False), step="")
     found = {tuple(map(str, key)): part for key, part in rows.groupby([*_KEY])}

@@ -28,9 +28,6 @@ class Arm(NamedTuple):
     """One environment, trained in one way.
 
     Attributes:
-        scale: Scale of its rows.
-        regime: Regime of training.
-        dataset: Name of the environment.
         cells: Method and step to the values by seed; those without rows are absent.
     """
 
@@ -69,41 +66,22 @@ class Arm(NamedTuple):
         return {**self.labels, "step": MISSING if self.step is None else str(self.step)}
 
     def last(self, method: str) -> Mapping[str, float]:
-        """Take the values of a method at `step`.
-
-        Args:
-            method: The method.
-
-        Returns:
-            Seed to value; empty without rows.
-        """
+        """The values of a method at `step`, by seed; empty without rows."""
         return {} if self.step is None else self.cells.get((method, self.step), {})
 
     def lacks(self, methods: Sequence[str]) -> bool:
-        """Say whether rows are missing at `step`.
+        """Whether a wanted method has rows missing at `step`.
 
-        Args:
-            methods: The methods that are wanted.
-
-        Returns:
-            True where one of them has fewer seeds than the experiment has, or none in a regime
-            that is not one of `REGIMES`.
+        In a regime of `REGIMES` it needs all seeds of the experiment, in another one seed.
         """
         wanted = SEEDS if self.scale == "paper" and self.regime in REGIMES["paper"] else 1
         return any(len(self.last(method)) < wanted for method in methods)
 
 
 def find_arms(rows: pd.DataFrame, options: Options, compared: str = "method") -> list[Arm]:
-    """Sort rows into arms.
+    """Arms by scale, regime and data set: all of the wanted regimes, and others with rows.
 
-    Args:
-        rows: As `result_rows` returns them.
-        options: Scales to show.
-        compared: The column whose texts are the methods of `Arm`.
-
-    Returns:
-        Arms by scale, regime and data set: all of the regimes that are wanted, and of the others
-        those with rows.
+    The texts of the column `compared` are the methods of an `Arm`.
     """
     arms = []
     for scale in options.scales:
@@ -126,15 +104,7 @@ def _in_order(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def shown_rows(rows: pd.DataFrame, arms: Sequence[Arm]) -> pd.DataFrame:
-    """Keep the rows at the step that each arm shows.
-
-    Args:
-        rows: As `result_rows` returns them.
-        arms: As `find_arms` returns them.
-
-    Returns:
-        The rows.
-    """
+    """The rows at the step that each arm shows."""
     steps = {arm.key: arm.step for arm in arms}
     places = zip(rows["scale"], rows["regime"], rows["dataset"], strict=True)
     wanted = pd.Series([steps.get(place) for place in places], rows.index, dtype=float)
@@ -142,14 +112,7 @@ def shown_rows(rows: pd.DataFrame, arms: Sequence[Arm]) -> pd.DataFrame:
 
 
 def shown_methods(arm: Arm) -> list[str]:
-    """List the methods that an arm's table has.
-
-    Args:
-        arm: The arm.
-
-    Returns:
-        Those of the paper, and further ones with rows.
-    """
+    """The methods of an arm's table: those of the paper, and further ones with rows."""
     found = {method for method, _ in arm.cells}
     return [method for method in METHODS if method in PAPERS_METHODS or method in found]
 
@@ -157,14 +120,9 @@ def shown_methods(arm: Arm) -> list[str]:
 def make_grid(
     arms: Sequence[Arm], make: Callable[[Arm], PanelT | None]
 ) -> list[list[PanelT | None]]:
-    """Lay out panels: a row per scale and regime, a column per data set.
+    """Panels in a row per scale and regime, a column per data set.
 
-    Args:
-        arms: As `find_arms` returns them.
-        make: Makes the panel of an arm, or None where there is nothing to draw.
-
-    Returns:
-        Rows of panels, without rows and columns of None alone.
+    Where there is nothing to draw `make` returns None; rows and columns of None alone are left out.
     """
     panels = {arm.key: make(arm) for arm in arms}
     filled = [place for place, panel in panels.items() if panel is not None]
@@ -174,16 +132,7 @@ def make_grid(
 
 
 def panel_title(arm: Arm, options: Options, *further: str) -> str:
-    """Name the panel of an arm.
-
-    Args:
-        arm: The arm.
-        options: Scales to show; with several, a second line has the arm's.
-        *further: What else the title says.
-
-    Returns:
-        The title.
-    """
+    """The title of an arm's panel; with several scales, a second line has the arm's."""
     scale = f"\nscale {arm.scale}" if len(options.scales) > 1 else ""
     return ", ".join((arm.dataset, f"regime {arm.regime}", *further)) + scale
 
@@ -191,17 +140,7 @@ def panel_title(arm: Arm, options: Options, *further: str) -> str:
 def missing_commands(
     experiment: str, arms: Sequence[Arm], methods: Sequence[str], extra: str = ""
 ) -> tuple[str, ...]:
-    """Write the commands that produce missing rows.
-
-    Args:
-        experiment: The preset in `conf/experiment`.
-        arms: As `find_arms` returns them.
-        methods: The methods that every arm should have.
-        extra: A further argument.
-
-    Returns:
-        One shell command per scale and regime.
-    """
+    """One shell command per scale and regime with missing rows."""
     return commands(experiment, _missing_arms(arms, methods, extra))
 
 

@@ -36,9 +36,7 @@ class Dataset(NamedTuple):
     """One environment.
 
     Attributes:
-        group: The paper's group.
         steps: The paper's budget of training steps.
-        metric: What is shown.
         tolerance: Largest distance of two returns that is a tie.
         decimals: Of a printed return.
     """
@@ -59,19 +57,10 @@ DATASETS = {
 
 
 def result_rows(results: Results, options: Options, departure: str = "") -> pd.DataFrame:
-    """Select the rows that tables and figures of deep Q-learning are made of.
+    """Rows of the paper's environments and groups, one per method, regime, step and seed.
 
-    Args:
-        results: All rows.
-        options: Scales to show.
-        departure: The label of a row without its regime.
-
-    Returns:
-        Rows of the paper's environments and groups, one per method, regime, step and seed; further
-        columns are `regime` and `iteration`, the step as a number.
-
-    Raises:
-        ValueError: A step is no whole number.
+    Further columns are `regime` and `iteration`, the step as a number; a step that is no whole
+    number is a ValueError. `departure` is the label of a row without its regime.
     """
     common = {"task": "dqn", "model": "DQN", "protocol": "paper", "split": "test", "view": ""}
     chosen = {"scale": options.scales, "dataset": tuple(DATASETS)}

@@ -50,14 +50,9 @@ _NUMBERS = ("scale", "regime", "dataset", "step", "method", "seed", "return", "l
 
 
 def figure2(results: Results, options: Options) -> Figure:
-    """Build Figure 2: the return of each method after the paper's budget of training steps.
+    """Figure 2: the return of each method after the paper's budget of training steps.
 
-    Args:
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One row of panels per scale and regime with rows, one column per environment.
+    There is one row of panels per scale and regime with rows, and one column per environment.
     """
     rows = result_rows(results, options)
     arms = find_arms(rows, options)

@@ -50,17 +50,7 @@ Values = Mapping[str, float]
 
 
 def value_line(name: str, values: Values, dataset: str, options: Options) -> tuple[str, ...]:
-    """Make the line of one method.
-
-    Args:
-        name: Its first cell.
-        values: Seed to return.
-        dataset: Name of the environment.
-        options: The kind of spread.
-
-    Returns:
-        The name and the cells `HEADERS`.
-    """
+    """The name and the cells `HEADERS` of one method."""
     data = DATASETS[dataset]
     cells = _number_cells(values, data, options, signed=False)
     return (name, *cells, "", "", _first_cell(values, data, options, signed=False))
@@ -69,18 +59,7 @@ def value_line(name: str, values: Values, dataset: str, options: Options) -> tup
 def difference_line(
     methods: Mapping[str, Values], first: str, second: str, dataset: str, options: Options
 ) -> tuple[str, ...]:
-    """Make the line of one method minus another, seed by seed.
-
-    Args:
-        methods: Method to its returns by seed.
-        first: The method that is expected to be better.
-        second: The one that is subtracted.
-        dataset: Name of the environment.
-        options: The kind of spread.
-
-    Returns:
-        The name and the cells `HEADERS`.
-    """
+    """The name and the cells `HEADERS` of one method minus another, seed by seed."""
     data, pair = DATASETS[dataset], [methods[first], methods[second]]
     differences = paired_differences(*pair)
     outcomes = count_outcomes(differences.values(), data.tolerance)
@@ -94,15 +73,7 @@ def difference_line(
 
 
 def order_line(methods: Mapping[str, Values], dataset: str) -> tuple[str, ...]:
-    """Make the line of the paper's order of methods.
-
-    Args:
-        methods: Method to its returns by seed.
-        dataset: Name of the environment.
-
-    Returns:
-        Its name and the cells `HEADERS`, of which `n` and the last two have a text.
-    """
+    """The line of the paper's order of methods; of `HEADERS`, `n` and the last two have a text."""
     data = DATASETS[dataset]
     descending = [methods[method] for method in reversed(PAPERS_METHODS)]
     common = set(descending[0]).intersection(*descending[1:])

@@ -19,15 +19,10 @@ SCORES = {"softmax": "", "raw": "score=raw"}
 
 
 def scores_table(results: Results, options: Options) -> Table:
-    """Build the table of equizero's scores: softmax of the Q-values against raw Q-values.
+    """Table of equizero's scores: softmax of the Q-values against raw Q-values.
 
-    Args:
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per scale, regime and environment: one row for each score and one for their
-        difference, seed by seed.
+    There is one block per scale, regime and environment, with a row for each score and one for
+    their difference, seed by seed.
     """
     rows = pd.concat(
         select(result_rows(results, options, departure), method=METHOD).assign(score=score)

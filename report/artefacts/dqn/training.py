@@ -44,12 +44,7 @@ _UNITS = f"Gain: return minus that of {BASELINE}, seed by seed; mean [interval] 
 
 
 class Gain(NamedTuple):
-    """A method's paired difference at one step.
-
-    Attributes:
-        summary: Its mean over seeds.
-        interval: The interval of the mean, None where one seed gives none.
-    """
+    """A method's paired difference at one step; without an interval where there is one seed."""
 
     summary: Summary
     interval: Interval | None
@@ -60,15 +55,10 @@ Gains = Mapping[str, Mapping[int, Gain]]
 
 
 def figure2_training(results: Results, options: Options) -> Figure:
-    """Build the second figure: each method's gain over the pretrained network, step by step.
+    """The second figure: each method's gain over the pretrained network, step by step.
 
-    Args:
-        results: All rows.
-        options: Scales to show.
-
-    Returns:
-        One row of panels per scale and regime with rows, one column per environment; the band of a
-        curve is the interval of the mean.
+    There is one row of panels per scale and regime with rows, and one column per environment; the
+    band of a curve is the interval of the mean.
     """
     rows = result_rows(results, options)
     arms = find_arms(rows, options)

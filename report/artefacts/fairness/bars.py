@@ -24,11 +24,10 @@ METRICS = (
 
 
 class Shares(NamedTuple):
-    """One bar: how the sentences of a way about one demographic group are labelled.
+    """How the sentences of a way about one demographic group are labelled.
 
-    Attributes:
-        numbers: Label to its share in percent, and `REGARD`.
-        sentences: How many sentences a seed has.
+    `numbers` has `REGARD`, and the share of each label in percent; `sentences` is the number per
+    seed.
     """
 
     numbers: Mapping[str, Measure]
@@ -39,9 +38,6 @@ class Arm(NamedTuple):
     """One panel.
 
     Attributes:
-        place: What is compared.
-        judge: Who labelled the sentences.
-        persons: Names of the demographic groups.
         bars: Way to demographic group to bar; ways without rows are empty.
         reference: The same of the reference's text, labelled by the same judge; empty if there is
             none.
@@ -64,16 +60,7 @@ class Arm(NamedTuple):
 
 
 def find_arms(rows: pd.DataFrame, options: Options, dataset: str) -> list[Arm]:
-    """Sort rows into panels.
-
-    Args:
-        rows: As `result_rows` returns them.
-        options: Scales to show and the kind of spread.
-        dataset: The data set.
-
-    Returns:
-        Panels with rows and without; the reference stands in the others.
-    """
+    """Panels with rows and without; the reference stands in the others."""
     return [
         _arm(rows, place, options)
         for place in find_places(rows, options, [dataset])

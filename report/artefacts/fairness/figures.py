@@ -69,16 +69,10 @@ _WITHOUT = f"a column of real text by GPT-2 small is made by: {REFERENCE_COMMAND
 
 
 def shares_figure(name: str, results: Results, options: Options) -> Figure:
-    """Build Figure 3 or 9.
+    """Figure 3 or 9.
 
-    Args:
-        name: One of `STUDIES`.
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        A column of panels per scale, protocol and model with rows, a panel per pair of demographic
-        groups; without rows of ours no picture.
+    There is a column of panels per scale, protocol and model with rows, and a panel per pair of
+    demographic groups; without rows of ours there is no picture.
     """
     rows = result_rows(results, options)
     arms = find_arms(rows, options, STUDIES[name][0])
@@ -91,16 +85,7 @@ def shares_figure(name: str, results: Results, options: Options) -> Figure:
 
 
 def shares_table(name: str, results: Results, options: Options) -> Table:
-    """Build the table of all numbers of Figure 3 or 9.
-
-    Args:
-        name: One of `STUDIES`.
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per panel, one row per bar.
-    """
+    """Table of all numbers of Figure 3 or 9: one block per panel, one row per bar."""
     rows = result_rows(results, options)
     arms = find_arms(rows, options, STUDIES[name][0])
     return _digest(name, arms, rows, results, options, TABLE)

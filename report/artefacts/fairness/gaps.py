@@ -58,15 +58,10 @@ _NOTES = (
 
 
 def gaps_table(results: Results, options: Options) -> Table:
-    """Build the table of differences between demographic groups.
+    """Table of differences between demographic groups.
 
-    Args:
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per scale, protocol, data set, model and pair; one row per judge, method and two
-        demographic groups.
+    There is one block per scale, protocol, data set, model and pair, and one row per judge, method
+    and two demographic groups.
     """
     rows = result_rows(results, options)
     places = find_places(rows, options, EXPERIMENTS)

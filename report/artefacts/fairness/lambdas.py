@@ -33,14 +33,9 @@ _NOTES = (
 
 
 def lambda_table(results: Results, options: Options) -> Table:
-    """Build the table of lambda's gain.
+    """Table of lambda's gain.
 
-    Args:
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per scale, protocol and data set; one row per model and pair.
+    There is one block per scale, protocol and data set, and one row per model and pair.
     """
     every = result_rows(results, options)
     rows = select(of_way(every, LAMBDA), split="validation", view="")
