@@ -1,15 +1,16 @@
-"""Means over seeds, their spread, and how a cell prints them."""
+"""Numbers over seeds: mean, spread and interval, and how a cell of a table prints them."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import pandas as pd
 
-Spread = Literal["sample", "reference"]
-SPREADS: tuple[Spread, ...] = get_args(Spread)
+from report.options import Options, Spread
+from report.results import select
+
 SPREAD_NOTES: dict[Spread, str] = {
     "sample": "spread: sample standard deviation over seeds (ddof = 1)",
     "reference": "spread: as the authors' code computes it, each seed's value stored twice and "
@@ -20,6 +21,7 @@ DAGGER = "\N{DAGGER}"
 EN_DASH = "\N{EN DASH}"
 MISSING = "missing"
 NOT_REPORTED = "not reported"
+NUMBER_HEADERS = ("mean", "spread", "low", "high", "n")
 
 
 class Summary(NamedTuple):
@@ -28,6 +30,28 @@ class Summary(NamedTuple):
     mean: float
     spread: float | None
     seeds: int
+
+
+class Interval(NamedTuple):
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+
+class Measure(NamedTuple):
+    """A number over seeds, with the mean of its 95 % interval over images or sentences, if any."""
+
+    summary: Summary
+    interval: Interval | None
+
+    @property
+    def ends(self) -> Interval:
+        """Its error bar: one spread to each side, and for a single seed the interval."""
+        mean, spread, _ = self.summary
+        if spread is None:
+            return self.interval or Interval(mean, mean)
+        return Interval(mean - spread, mean + spread)
 
 
 def summarise(values: Sequence[float], spread: Spread = "sample") -> Summary | None:
@@ -83,6 +107,16 @@ def format_number(number: float, signed: bool = False, decimals: int = 1) -> str
     return f"{rounded:{'+' if signed and rounded else ''}.{decimals}f}"
 
 
+def format_interval(interval: Interval | None, decimals: int, signed: bool = False) -> str:
+    """An interval as text: `[1.5, 2.5]`; a dash for None, where one seed gives none.
+
+    `signed` gives ends above zero a plus sign.
+    """
+    if interval is None:
+        return EN_DASH
+    return f"[{', '.join(format_number(end, signed, decimals) for end in interval)}]"
+
+
 def format_counts(summaries: Sequence[Summary | None]) -> str:
     """The number of seeds of neighbouring cells; where they differ all in order: `3/0`."""
     counts = [0 if summary is None else summary.seeds for summary in summaries]
@@ -113,3 +147,40 @@ def span(numbers: Iterable[int]) -> str:
     """The least and the greatest: `8`, or `7` and `9` with an en dash between."""
     ordered = sorted(numbers)
     return EN_DASH.join(map(str, dict.fromkeys((ordered[0], ordered[-1])))) if ordered else ""
+
+
+def measure(rows: pd.DataFrame, metric: str, options: Options) -> Measure | None:
+    """Mean and interval of a metric, whose rows differ by seed only; None without rows."""
+    names = (metric, f"{metric}_low", f"{metric}_high")
+    found: dict[str, dict[str, float]] = {name: {} for name in names}
+    # Thousands of cells: lists are faster than selections of a frame.
+    columns = (rows[column].tolist() for column in ("metric", "seed", "value"))
+    for name, seed, value in zip(*columns, strict=True):
+        if name in found:
+            if seed in found[name]:
+                by_seed(select(rows, metric=name))  # refuses, and says where
+            found[name][seed] = value
+    mean, low, high = (summarise([*found[name].values()], options.spread) for name in names)
+    if mean is None:
+        return None
+    return Measure(mean, Interval(low.mean, high.mean) if low and high else None)
+
+
+def format_measure(found: Measure | None, signed: bool = False, decimals: int = 1) -> str:
+    """A number with its spread and its interval: `53.0 (1.2) [51.5, 54.5]`."""
+    text = format_summary(found and found.summary, signed, decimals)
+    if found is None or found.interval is None:
+        return text
+    return f"{text} {format_interval(found.interval, decimals, signed)}"
+
+
+def number_cells(found: Measure) -> tuple[str, ...]:
+    """The cells `NUMBER_HEADERS` of a number, without rounding."""
+    mean, spread, seeds = found.summary
+    ends = map(repr, found.interval or ())
+    return (
+        repr(mean),
+        "" if spread is None else repr(spread),
+        *(tuple(ends) or ("", "")),
+        str(seeds),
+    )

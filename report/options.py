@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
-from report.cells import Spread
+Spread = Literal["sample", "reference"]
+SPREADS: tuple[Spread, ...] = get_args(Spread)
 
 
 class Options(NamedTuple):

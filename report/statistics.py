@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from report.cells import EN_DASH, format_number
+from report.cells import Interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,23 +21,6 @@ ENUMERATED_SEEDS = 20
 DRAWN_SUBSETS = 20_000
 # Decimal fractions are inexact in binary: a distance equal to the tolerance is within it.
 _SLACK = 1e-9
-
-
-class Interval(NamedTuple):
-    """A confidence interval."""
-
-    low: float
-    high: float
-
-
-def format_interval(interval: Interval | None, decimals: int, signed: bool = False) -> str:
-    """An interval as text: `[1.5, 2.5]`; a dash for None, where one seed gives none.
-
-    `signed` gives ends above zero a plus sign.
-    """
-    if interval is None:
-        return EN_DASH
-    return f"[{', '.join(format_number(end, signed, decimals) for end in interval)}]"
 
 
 class Outcomes(NamedTuple):

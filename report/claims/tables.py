@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from report.cells import EN_DASH, NOT_REPORTED, format_number
+from report.cells import EN_DASH, NOT_REPORTED, Interval, format_interval, format_number
 from report.claims.cells import LEVEL, Cell
 from report.claims.model import Claim
 from report.claims.paper import Reported
@@ -21,7 +21,7 @@ from report.claims.statistics import (
     Found,
     overall,
 )
-from report.statistics import CONFIDENCE, Interval, format_interval
+from report.statistics import CONFIDENCE
 from report.tables import Block, ColumnGroup, Table
 
 COUNTED = (REPRODUCED, CONTRARY, UNDECIDED, NOT_RUN)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from report.cells import MISSING
+from report.cells import MISSING, Interval
 from report.plots.panels import draw_grid
-from report.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

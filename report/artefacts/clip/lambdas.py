@@ -14,26 +14,31 @@ from report.artefacts.clip.common import (
     LAMBDA,
     MODELS,
     OURS_NOTE,
-    format_papers,
-    in_order,
-    label,
-    reported_cells,
-    reported_rows,
-    result_rows,
-)
-from report.artefacts.clip.presets import (
     Preset,
     apart,
     arguments,
     expected_models,
+    format_papers,
+    in_order,
+    label,
     of_data,
     protocols,
+    reported_cells,
+    reported_rows,
+    result_rows,
 )
 from report.captions import commands
-from report.cells import MISSING, span
+from report.cells import (
+    MISSING,
+    NUMBER_HEADERS,
+    Measure,
+    format_measure,
+    measure,
+    number_cells,
+    span,
+)
 from report.comparison import notes
 from report.figures import Figure
-from report.measures import NUMBER_HEADERS, Measure, format_measure, measure, number_cells
 from report.options import Options
 from report.plots.bars import Bar, BarLook, BarPanel, draw_bars
 from report.plots.panels import BLUE, GREEN, ORANGE, PURPLE

@@ -16,15 +16,16 @@ from report.artefacts.clip.common import (
     LAMBDA,
     OURS,
     OURS_NOTE,
+    PROTOCOL,
+    Preset,
+    arguments,
     in_order,
     in_own_group,
     result_rows,
 )
-from report.artefacts.clip.presets import PROTOCOL, Preset, arguments
 from report.captions import commands
-from report.cells import EN_DASH, MISSING, format_summary, span
+from report.cells import EN_DASH, MISSING, Measure, format_measure, format_summary, measure, span
 from report.comparison import notes
-from report.measures import Measure, format_measure, measure
 from report.options import Options
 from report.results import Results, select
 from report.tables import Block, ColumnGroup, Table

@@ -9,11 +9,10 @@ import pandas as pd
 from experiments.frame.methods import EQUITUNE, EQUIZERO
 from report.artefacts.clip.common import LAMBDA, MODELS, in_order, reported_rows
 from report.captions import commands
-from report.cells import EN_DASH, MISSING, NOT_REPORTED, format_number
+from report.cells import EN_DASH, MISSING, NOT_REPORTED, Interval, format_interval, format_number
 from report.comparison import notes
 from report.options import Options
 from report.results import Results, select
-from report.statistics import Interval, format_interval
 from report.tables import Block, ColumnGroup, Table
 
 NAME = "table1"

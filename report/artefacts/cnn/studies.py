@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from report.artefacts.cnn.common import ACCURACY, IMAGES_NOTE
-from report.cells import EN_DASH, span
+from report.cells import EN_DASH, format_measure, measure, span
 from report.comparison import notes
-from report.measures import format_measure, measure
 from report.options import Options
 from report.results import Results, option, select
 from report.tables import Block, ColumnGroup, Table

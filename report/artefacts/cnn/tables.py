@@ -24,6 +24,8 @@ from report.cells import (
     EN_DASH,
     MISSING,
     NOT_REPORTED,
+    Interval,
+    format_interval,
     format_number,
     format_reported,
     format_summary,
@@ -32,7 +34,6 @@ from report.cells import (
 from report.comparison import notes
 from report.options import Options
 from report.results import Results, select
-from report.statistics import Interval, format_interval
 from report.tables import Block, ColumnGroup, Table
 
 EPOCHS, PAPERS_EPOCHS = (1, 5, 10), (1, 10)

@@ -5,9 +5,21 @@ from __future__ import annotations
 import pandas as pd
 
 from experiments.frame.methods import EQUIZERO
-from report.artefacts.dqn.arms import STEP_NOTE, Arm, find_arms, missing_commands, shown_rows
-from report.artefacts.dqn.common import REGIME_NOTE, REGIMES, RETURNS, result_rows
-from report.artefacts.dqn.lines import HEADERS, LINE_NOTES, difference_line, value_line
+from report.artefacts.dqn.common import (
+    HEADERS,
+    LINE_NOTES,
+    REGIME_NOTE,
+    REGIMES,
+    RETURNS,
+    STEP_NOTE,
+    Arm,
+    difference_line,
+    find_arms,
+    missing_commands,
+    result_rows,
+    shown_rows,
+    value_line,
+)
 from report.comparison import notes
 from report.options import Options
 from report.results import Results, select

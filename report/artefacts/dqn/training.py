@@ -5,28 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from report.artefacts.dqn.arms import Arm, find_arms, make_grid, missing_commands, panel_title
 from report.artefacts.dqn.common import (
     COLOURS,
     DATASETS,
     IDENTITY_NOTE,
+    INTERVAL_NOTE,
     PAPERS_METHODS,
     REGIME_NOTE,
+    Arm,
+    find_arms,
+    make_grid,
+    missing_commands,
+    panel_title,
     result_rows,
 )
-from report.artefacts.dqn.lines import INTERVAL_NOTE
-from report.cells import MISSING, Summary, format_counts, format_number, summarise
+from report.cells import (
+    MISSING,
+    Interval,
+    Summary,
+    format_counts,
+    format_interval,
+    format_number,
+    summarise,
+)
 from report.comparison import notes
 from report.figures import Figure
 from report.options import Options
 from report.plots.curves import DASHED, DOTTED, SOLID, Band, Curve, Look, Panel, draw_curves
 from report.results import Results
-from report.statistics import (
-    Interval,
-    bootstrap_interval,
-    format_interval,
-    paired_differences,
-)
+from report.statistics import bootstrap_interval, paired_differences
 from report.tables import Block, ColumnGroup, Table
 
 BASELINE = PAPERS_METHODS[0]

@@ -18,6 +18,8 @@ EXPERIMENTS = {"respect": "figure3", "occupation": "figure9"}
 REFERENCE = "gpt2_sentences"
 # Where rows have a view "a - b".
 BETWEEN = " - "
+# The metric of the difference of positive and negative shares.
+REGARD = "regard"
 # What stands for the demographic groups of a pair that no row names.
 EACH = "each"
 # The model that rows tell from others of its kind by where it is from.

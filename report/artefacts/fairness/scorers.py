@@ -15,11 +15,10 @@ from report.artefacts.fairness.common import (
     result_rows,
 )
 from report.artefacts.fairness.places import COMPARE_COMMAND
-from report.cells import EN_DASH, MISSING, format_number
+from report.cells import EN_DASH, MISSING, Interval, format_interval, format_number
 from report.comparison import notes
 from report.options import Options
 from report.results import Results, select
-from report.statistics import Interval, format_interval
 from report.tables import Block, ColumnGroup, Table
 
 NAME = "fairness_scorers"

@@ -21,14 +21,7 @@ from report.artefacts.scan.common import (
 )
 from report.artefacts.scan.tables import FINETUNED_MODELS
 from report.captions import commands
-from report.cells import (
-    Summary,
-    by_seed,
-    format_counts,
-    format_summary,
-    over_seeds,
-    summarise,
-)
+from report.cells import Summary, by_seed, format_counts, format_summary, over_seeds, summarise
 from report.comparison import OUR_HEADERS, PAPER_HEADERS, compared_cells, notes, our_cells
 from report.options import Options
 from report.results import Results, select
