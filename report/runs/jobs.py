@@ -55,8 +55,8 @@ def jobs(words: Sequence[str], config_dir: Path | None = None) -> Iterator[Job]:
     """Each job of a command line, in the order of the sweep, with what is known of its run.
 
     `words` follow `python run.py`; `config_dir` is run.py's `--config-dir`. Images are read to name
-    a run, since their checksum is a part of its identity. A UserError of one line says that the
-    words are refused, as do Hydra's and OmegaConf's errors by `experiments.frame.cli.describe`.
+    a run, since their checksum is a part of its identity. Refused words are a UserError of one
+    line; `experiments.frame.cli.describe` makes one line of errors by Hydra and OmegaConf.
     """
     with _composing(words, config_dir) as (shared, sweep):
         common = set(sweep[0]).intersection(*sweep)

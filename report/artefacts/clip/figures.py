@@ -168,18 +168,13 @@ class Arm(NamedTuple):
         return (self.scale, self.protocol, self.dataset)
 
 
-def shown_rows(study: Study, results: Results, options: Options) -> pd.DataFrame:
+def _shown_rows(study: Study, results: Results, options: Options) -> pd.DataFrame:
     """Our rows of the figure's data set and bars, in the protocols as they are."""
     rows = result_rows(results, options, trained=False)
     rows = select(of_data(rows, study.preset), departure="", step="", view="", metric=_METRICS)
     ways = {tuple(way) for way in study.ways}
     shown = [way in ways for way in zip(rows["method"], rows["transform"], strict=True)]
     return rows[in_own_group(rows) & pd.Series(shown, rows.index, dtype=bool)]
-
-
-def find_arms(study: Study, rows: pd.DataFrame, results: Results, options: Options) -> list[Arm]:
-    """Arms by scale, protocol and model: those with rows, and of the preset those without."""
-    return [*_arms(study, rows, _papers(study, results), options)]
 
 
 def _papers(study: Study, results: Results) -> dict[str, dict[Way, float]]:
@@ -195,6 +190,7 @@ def _papers(study: Study, results: Results) -> dict[str, dict[Way, float]]:
 def _arms(
     study: Study, rows: pd.DataFrame, paper: Mapping[str, Mapping[Way, float]], options: Options
 ) -> Iterator[Arm]:
+    """Arms by scale, protocol and model: those with rows, and of the preset those without."""
     for scale in options.scales:
         inside = select(rows, scale=scale)
         for protocol in protocols(inside):
@@ -221,8 +217,8 @@ def zero_shot_figure(name: str, results: Results, options: Options) -> Figure:
     without rows of ours there is no picture.
     """
     study = STUDIES[name]
-    rows = shown_rows(study, results, options)
-    arms = find_arms(study, rows, results, options)
+    rows = _shown_rows(study, results, options)
+    arms = [*_arms(study, rows, _papers(study, results), options)]
     return Figure(
         digest=_digest(name, arms, rows, options),
         headers=_HEADERS,

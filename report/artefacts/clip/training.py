@@ -115,7 +115,7 @@ class Arm(NamedTuple):
         return dict(zip(names, (*self[:3], self.recipe or "none"), strict=True))
 
 
-def shown_rows(study: Study, results: Results, options: Options) -> pd.DataFrame:
+def _shown_rows(study: Study, results: Results, options: Options) -> pd.DataFrame:
     """Our rows of the figure's models, fine-tuned as the protocol says or with another recipe."""
     rows = of_data(result_rows(results, options, trained=True), study.preset)
     rows = select(rows, model=study.models, group="rot90", method=TUNED, view="")
@@ -125,7 +125,7 @@ def shown_rows(study: Study, results: Results, options: Options) -> pd.DataFrame
     return rows[accurate | rows["metric"].isin([_CHOSEN, DIVERGED])]
 
 
-def papers_curves(name: str, results: Results) -> dict[str, Points]:
+def _papers_curves(name: str, results: Results) -> dict[str, Points]:
     """The paper's curves: model to method to step to accuracy."""
     reported = reported_rows(results, name)
     curves: dict[str, dict[str, dict[int, float]]] = {}
@@ -135,12 +135,8 @@ def papers_curves(name: str, results: Results) -> dict[str, Points]:
     return {**curves}
 
 
-def find_arms(study: Study, rows: pd.DataFrame, options: Options) -> list[Arm]:
-    """Arms by scale, protocol, model and recipe: those with rows, of the preset also without."""
-    return [*_arms(study, rows, options)]
-
-
 def _arms(study: Study, rows: pd.DataFrame, options: Options) -> Iterator[Arm]:
+    """Arms by scale, protocol, model and recipe: those with rows, of the preset also without."""
     for scale in options.scales:
         inside = select(rows, scale=scale)
         for protocol in protocols(inside):
@@ -180,8 +176,8 @@ def training_figure(name: str, results: Results, options: Options) -> Figure:
     curves per model of the paper; without rows of ours there is no picture.
     """
     study = STUDIES[name]
-    rows = shown_rows(study, results, options)
-    arms, paper = find_arms(study, rows, options), papers_curves(name, results)
+    rows = _shown_rows(study, results, options)
+    arms, paper = [*_arms(study, rows, options)], _papers_curves(name, results)
     lines = [line for arm in arms for line in _number_lines(arm)]
     if lines:
         lines += _papers_lines(paper)

@@ -107,6 +107,7 @@ LINE_NOTES = (
 )
 
 ORDER_NOTE = f"the paper's order: {' > '.join(reversed(PAPERS_METHODS))}"
+
 PanelT = TypeVar("PanelT")
 
 
@@ -132,6 +133,7 @@ def _column(name: str) -> dict[str, str]:
     return {dataset: getattr(data, name) for dataset, data in DATASETS.items()}
 
 
+# Seed to number.
 Values = Mapping[str, float]
 
 

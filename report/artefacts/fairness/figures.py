@@ -127,7 +127,7 @@ class Arm(NamedTuple):
         return any(self.bars.values())
 
 
-def find_arms(rows: pd.DataFrame, options: Options, dataset: str) -> list[Arm]:
+def _find_arms(rows: pd.DataFrame, options: Options, dataset: str) -> list[Arm]:
     """Panels with rows and without; the reference stands in the others."""
     return [
         _arm(rows, place, options)
@@ -174,7 +174,7 @@ def shares_figure(name: str, results: Results, options: Options) -> Figure:
     demographic groups; without rows of ours there is no picture.
     """
     rows = result_rows(results, options)
-    arms = find_arms(rows, options, STUDIES[name][0])
+    arms = _find_arms(rows, options, STUDIES[name][0])
     return Figure(
         digest=_digest(name, arms, rows, results, options),
         headers=_NUMBERS,
@@ -186,7 +186,7 @@ def shares_figure(name: str, results: Results, options: Options) -> Figure:
 def shares_table(name: str, results: Results, options: Options) -> Table:
     """Table of all numbers of Figure 3 or 9: one block per panel, one row per bar."""
     rows = result_rows(results, options)
-    arms = find_arms(rows, options, STUDIES[name][0])
+    arms = _find_arms(rows, options, STUDIES[name][0])
     return _digest(name, arms, rows, results, options, TABLE)
 
 

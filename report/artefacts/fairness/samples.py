@@ -59,7 +59,7 @@ _NOTES = (
 def samples_table(name: str, results: Results, options: Options) -> Table:
     """One of Tables 3 to 7: the sentences of both demographic groups, context by context.
 
-    There is one block per scale, protocol and model. A run's table of sentences that is none is a
+    There is one block per scale, protocol and model. A file that is no table of sentences is a
     ValueError of one line.
     """
     study = STUDIES[name]
