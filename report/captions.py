@@ -37,53 +37,25 @@ _LATEX = str.maketrans(
 
 
 def commands(experiment: str, arms: Iterable[str]) -> tuple[str, ...]:
-    """Write the commands that produce missing cells.
-
-    Args:
-        experiment: The preset in `conf/experiment`.
-        arms: Further arguments of each, such as `scale=paper`; repetitions are dropped.
-
-    Returns:
-        One shell command per arm.
-    """
+    """One shell command per different arm; an arm is further arguments, such as `scale=paper`."""
     arms = dict.fromkeys(arms)
     return tuple(f"python run.py experiment={experiment} {arm}".rstrip() for arm in arms)
 
 
 def latex_notes(notes: Sequence[str]) -> str:
-    """Render notes as LaTeX.
-
-    Args:
-        notes: Sentences without full stop.
-
-    Returns:
-        One small paragraph.
-    """
+    """Notes, sentences without full stop, as one small LaTeX paragraph."""
     return rf"\footnotesize {' '.join(f'{escape_latex(note)}.' for note in notes)}"
 
 
 def latex_box(notes: Sequence[str]) -> list[str]:
-    """Render notes as a paragraph that goes below a float.
-
-    Args:
-        notes: Sentences without full stop.
-
-    Returns:
-        One line; none without notes.
-    """
+    """Notes as a LaTeX paragraph that goes below a float; nothing without notes."""
     if not notes:
         return []
     return [rf"\par\smallskip\parbox{{\linewidth}}{{{latex_notes(notes)}}}"]
 
 
 def show_notes(console: Console, notes: Sequence[str], commands: Sequence[str]) -> None:
-    """Print notes and commands, and an empty line.
-
-    Args:
-        console: Where to print.
-        notes: One line each.
-        commands: Shell commands that produce what is missing.
-    """
+    """Print notes and commands, one line each, and an empty line."""
     for note in notes:
         console.print(Text(f"- {note}"))
     if commands:
@@ -94,15 +66,7 @@ def show_notes(console: Console, notes: Sequence[str], commands: Sequence[str]) 
 
 
 def markdown_notes(notes: Sequence[str], commands: Sequence[str]) -> list[str]:
-    """Render notes and commands as Markdown.
-
-    Args:
-        notes: One item each.
-        commands: Shell commands that produce what is missing.
-
-    Returns:
-        Paragraphs; none without notes and commands.
-    """
+    """Notes and commands as Markdown; nothing without any."""
     parts = []
     if notes:
         parts.append("\n".join(f"- {escape_markdown(note)}" for note in notes))
@@ -112,36 +76,15 @@ def markdown_notes(notes: Sequence[str], commands: Sequence[str]) -> list[str]:
 
 
 def latex_commands(commands: Sequence[str]) -> list[str]:
-    """Render commands as LaTeX comments: they are for whoever edits the file, not for the page.
-
-    Args:
-        commands: Shell commands that produce what is missing.
-
-    Returns:
-        One line each.
-    """
+    """Commands as LaTeX comments: they are for whoever edits the file, not for the page."""
     return [f"% missing cells: {command}" for command in commands]
 
 
 def escape_markdown(text: str) -> str:
-    """Escape what Markdown would take for its own.
-
-    Args:
-        text: Plain text.
-
-    Returns:
-        Markdown that shows `text`, in a table's cell too.
-    """
+    """Markdown that shows a plain text, in a table's cell too."""
     return _MARKDOWN.sub(r"\\\g<0>", text)
 
 
 def escape_latex(text: str) -> str:
-    """Escape what LaTeX would take for its own.
-
-    Args:
-        text: Plain text; dagger, en dash and plus-minus sign become their LaTeX forms.
-
-    Returns:
-        LaTeX source that prints `text`.
-    """
+    """LaTeX that prints a plain text; dagger, en dash and plus-minus sign are kept."""
     return text.translate(_LATEX)

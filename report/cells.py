@@ -1,15 +1,16 @@
-"""Means over seeds, their spread, and how a cell prints them."""
+"""Numbers over seeds: mean, spread and interval, and how a cell of a table prints them."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import pandas as pd
 
-Spread = Literal["sample", "reference"]
-SPREADS: tuple[Spread, ...] = get_args(Spread)
+from report.options import Options, Spread
+from report.results import select
+
 SPREAD_NOTES: dict[Spread, str] = {
     "sample": "spread: sample standard deviation over seeds (ddof = 1)",
     "reference": "spread: as the authors' code computes it, each seed's value stored twice and "
@@ -20,33 +21,45 @@ DAGGER = "\N{DAGGER}"
 EN_DASH = "\N{EN DASH}"
 MISSING = "missing"
 NOT_REPORTED = "not reported"
+NUMBER_HEADERS = ("mean", "spread", "low", "high", "n")
 
 
 class Summary(NamedTuple):
-    """A number over seeds.
-
-    Attributes:
-        mean: Its mean.
-        spread: Its spread, None where a single seed gives none.
-        seeds: Number of seeds.
-    """
+    """A number over seeds; a single seed gives no spread."""
 
     mean: float
     spread: float | None
     seeds: int
 
 
+class Interval(NamedTuple):
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+
+class Measure(NamedTuple):
+    """A number over seeds, with the mean of its 95 % interval over images or sentences, if any."""
+
+    summary: Summary
+    interval: Interval | None
+
+    @property
+    def ends(self) -> Interval:
+        """Its error bar: one spread to each side, and for a single seed the interval."""
+        mean, spread, _ = self.summary
+        if spread is None:
+            return self.interval or Interval(mean, mean)
+        return Interval(mean - spread, mean + spread)
+
+
 def summarise(values: Sequence[float], spread: Spread = "sample") -> Summary | None:
-    """Mean and spread over seeds.
+    """Mean and spread over seeds, one value each; None without values.
 
-    Args:
-        values: One value per seed.
-        spread: `sample`: standard deviation with ddof = 1. `reference`: the authors' smaller one,
-            where every value counts twice: sqrt((2n - 2) / (2n - 1)) times the sample standard
-            deviation.
-
-    Returns:
-        The summary, or None without values.
+    The spread `sample` is the standard deviation with ddof = 1. `reference` is the authors' smaller
+    one, where every value counts twice: sqrt((2n - 2) / (2n - 1)) times the sample standard
+    deviation.
     """
     if not values:
         return None
@@ -57,16 +70,9 @@ def summarise(values: Sequence[float], spread: Spread = "sample") -> Summary | N
 
 
 def by_seed(rows: pd.DataFrame) -> dict[str, float]:
-    """Take the values of one cell, whose rows must differ by their seed.
+    """Seed to value of one cell.
 
-    Args:
-        rows: Rows with the columns `seed`, `value` and `where`.
-
-    Returns:
-        Seed to value.
-
-    Raises:
-        ValueError: Two rows have the same seed, so that a mean over seeds would count it twice.
+    Two rows of the same seed are a ValueError: a mean over seeds would count it twice.
     """
     seeds = rows["seed"].tolist()
     if len(set(seeds)) < len(seeds):
@@ -79,31 +85,14 @@ def by_seed(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def over_seeds(rows: pd.DataFrame, spread: Spread = "sample") -> Summary | None:
-    """Summarise the rows of one cell, which must differ by their seed.
-
-    Args:
-        rows: As in `by_seed`.
-        spread: As in `summarise`.
-
-    Returns:
-        The summary, or None without rows.
-
-    Raises:
-        ValueError: As in `by_seed`.
-    """
+    """Mean and spread of one cell, whose rows must differ by their seed; None without rows."""
     return summarise([*by_seed(rows).values()], spread)
 
 
 def format_summary(summary: Summary | None, signed: bool = False, decimals: int = 1) -> str:
-    """Print a summary with its spread: `75.2 (1.5)`, with an en dash where n = 1.
+    """A mean with its spread: `75.2 (1.5)`, with an en dash where n = 1; `missing` for None.
 
-    Args:
-        summary: The summary, or None.
-        signed: Whether a mean above zero gets a plus sign, as differences do.
-        decimals: Of mean and spread.
-
-    Returns:
-        The cell's text, `missing` for None.
+    `signed` gives a mean above zero a plus sign, as differences have.
     """
     if summary is None:
         return MISSING
@@ -112,43 +101,32 @@ def format_summary(summary: Summary | None, signed: bool = False, decimals: int 
 
 
 def format_number(number: float, signed: bool = False, decimals: int = 1) -> str:
-    """Print a number; one that rounds to zero has neither plus nor minus.
-
-    Args:
-        number: The number.
-        signed: Whether one above zero gets a plus sign.
-        decimals: How many.
-
-    Returns:
-        The text.
-    """
+    """A number as text; one that rounds to zero has neither plus nor minus."""
     # Adding zero turns the -0.0 that rounding may leave into 0.0.
     rounded = round(number, decimals) + 0.0
     return f"{rounded:{'+' if signed and rounded else ''}.{decimals}f}"
 
 
-def format_counts(summaries: Sequence[Summary | None]) -> str:
-    """Print the number of seeds of neighbouring cells.
+def format_interval(interval: Interval | None, decimals: int, signed: bool = False) -> str:
+    """An interval as text: `[1.5, 2.5]`; a dash for None, where one seed gives none.
 
-    Args:
-        summaries: The cells' summaries; None counts as no seed.
-
-    Returns:
-        One number, or where they differ all of them in order: `3/0`.
+    `signed` gives ends above zero a plus sign.
     """
+    if interval is None:
+        return EN_DASH
+    return f"[{', '.join(format_number(end, signed, decimals) for end in interval)}]"
+
+
+def format_counts(summaries: Sequence[Summary | None]) -> str:
+    """The number of seeds of neighbouring cells; where they differ all in order: `3/0`."""
     counts = [0 if summary is None else summary.seeds for summary in summaries]
     return str(counts[0]) if len(set(counts)) == 1 else "/".join(map(str, counts))
 
 
 def format_reported(mean: float, std: float) -> str:
-    """Print a number of the paper with the decimals that the paper gives, at least one.
+    """A number of the paper with the decimals that the paper gives, at least one.
 
-    Args:
-        mean: The paper's mean.
-        std: The paper's spread, NaN where it gives none.
-
-    Returns:
-        The cell's text.
+    `std` is NaN where the paper gives no spread.
     """
     return _decimals(mean) if std != std else f"{_decimals(mean)} ({_decimals(std)})"
 
@@ -159,29 +137,50 @@ def _decimals(number: float) -> str:
 
 
 def outside_spread(ours: Summary, mean: float, std: float) -> bool:
-    """Whether our mean and the paper's are further apart than both spreads together.
-
-    Args:
-        ours: Our summary; a single seed has no spread, which counts as zero.
-        mean: The paper's mean.
-        std: The paper's spread, NaN (counted as zero) where it gives none.
-
-    Returns:
-        True where |ours - paper| > paper's spread + our spread.
-    """
+    """Whether |ours - paper| > paper's spread + our spread; none (None, NaN) counts as zero."""
     together = (ours.spread or 0.0) + (0.0 if std != std else std)
     # Decimal fractions are inexact in binary: a distance equal to the spreads is not outside.
     return abs(ours.mean - mean) > together + 1e-9
 
 
 def span(numbers: Iterable[int]) -> str:
-    """Print the least and the greatest: `8`, or `7` and `9` with an en dash between.
-
-    Args:
-        numbers: Numbers.
-
-    Returns:
-        The cell's text; empty without numbers.
-    """
+    """The least and the greatest: `8`, or `7` and `9` with an en dash between."""
     ordered = sorted(numbers)
     return EN_DASH.join(map(str, dict.fromkeys((ordered[0], ordered[-1])))) if ordered else ""
+
+
+def measure(rows: pd.DataFrame, metric: str, options: Options) -> Measure | None:
+    """Mean and interval of a metric, whose rows differ by seed only; None without rows."""
+    names = (metric, f"{metric}_low", f"{metric}_high")
+    found: dict[str, dict[str, float]] = {name: {} for name in names}
+    # Thousands of cells: lists are faster than selections of a frame.
+    columns = (rows[column].tolist() for column in ("metric", "seed", "value"))
+    for name, seed, value in zip(*columns, strict=True):
+        if name in found:
+            if seed in found[name]:
+                by_seed(select(rows, metric=name))  # refuses, and says where
+            found[name][seed] = value
+    mean, low, high = (summarise([*found[name].values()], options.spread) for name in names)
+    if mean is None:
+        return None
+    return Measure(mean, Interval(low.mean, high.mean) if low and high else None)
+
+
+def format_measure(found: Measure | None, signed: bool = False, decimals: int = 1) -> str:
+    """A number with its spread and its interval: `53.0 (1.2) [51.5, 54.5]`."""
+    text = format_summary(found and found.summary, signed, decimals)
+    if found is None or found.interval is None:
+        return text
+    return f"{text} {format_interval(found.interval, decimals, signed)}"
+
+
+def number_cells(found: Measure) -> tuple[str, ...]:
+    """The cells `NUMBER_HEADERS` of a number, without rounding."""
+    mean, spread, seeds = found.summary
+    ends = map(repr, found.interval or ())
+    return (
+        repr(mean),
+        "" if spread is None else repr(spread),
+        *(tuple(ends) or ("", "")),
+        str(seeds),
+    )

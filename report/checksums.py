@@ -12,10 +12,9 @@ NAME = "SHA256SUMS"
 
 
 def read(measured: Path) -> dict[str, str]:
-    """Return the checksums of files by their path in `results/measured`; none without the file.
+    """The checksums of files by their path in `results/measured`; none without the file.
 
-    Raises:
-        ValueError: A line is no checksum and path; one line.
+    A line that is no checksum and path is a ValueError of one line.
     """
     path, found = measured / NAME, {}
     if not path.is_file():

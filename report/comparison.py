@@ -30,15 +30,7 @@ UNITS = "Accuracy in percent, mean (spread) over n seeds"
 
 
 def our_cells(rows: pd.DataFrame, options: Options) -> tuple[str, ...]:
-    """Make the cells `OUR_HEADERS` of one line.
-
-    Args:
-        rows: Our rows of that line: one per split and seed.
-        options: The kind of spread.
-
-    Returns:
-        Validation, test and the number of seeds.
-    """
+    """The cells `OUR_HEADERS` of one line: validation, test and the number of seeds."""
     ours = _summaries(rows, options)
     return (*map(format_summary, ours), format_counts(ours))
 
@@ -46,16 +38,10 @@ def our_cells(rows: pd.DataFrame, options: Options) -> tuple[str, ...]:
 def compared_cells(
     rows: pd.DataFrame, paper: pd.DataFrame, options: Options, marked: bool
 ) -> tuple[str, ...]:
-    """Make the cells `OUR_HEADERS` and `PAPER_HEADERS` of one line.
+    """The cells `OUR_HEADERS` and `PAPER_HEADERS` of one line.
 
-    Args:
-        rows: Our rows of that line: one per split and seed.
-        paper: The paper's rows of that line: at most one per split.
-        options: The kind of spread.
-        marked: Whether cells far from the paper's get a dagger.
-
-    Returns:
-        Validation, test, the number of seeds, the paper's validation and test.
+    `rows` has one row per split and seed, `paper` at most one per split. If `marked`, cells far
+    from the paper's get a dagger.
     """
     ours = _summaries(rows, options)
     cells = []
@@ -89,18 +75,7 @@ def notes(
     units: str = UNITS,
     with_spread: bool = True,
 ) -> tuple[str, ...]:
-    """Say how to read a table: units, spread, single seeds, demo rows, daggers, fresh rows.
-
-    Args:
-        rows: Our rows that it shows.
-        blocks: Its blocks.
-        options: Scales and the kind of spread.
-        units: What its numbers are.
-        with_spread: Whether it shows a spread.
-
-    Returns:
-        Sentences without full stops.
-    """
+    """How to read a table: units, spread, single seeds, demo rows, daggers, fresh rows."""
     return tuple(_notes(rows, blocks, options, units, with_spread))
 
 

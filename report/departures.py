@@ -25,9 +25,7 @@ class LeftOut(NamedTuple):
     """Rows that an artefact would show if it were not for their departure.
 
     Attributes:
-        variant: How they depart, as a label.
         known: The options of that with which the artefact would show them.
-        rows: Their indices.
     """
 
     variant: str
@@ -36,16 +34,7 @@ class LeftOut(NamedTuple):
 
 
 def build(entry: Entry, results: Results, options: Options) -> Table | Figure:
-    """Build an artefact, with a note of the rows that it leaves out or, if wished, takes in.
-
-    Args:
-        entry: Its line in the list.
-        results: All rows.
-        options: Choices of the user.
-
-    Raises:
-        ValueError: As the builder does.
-    """
+    """An artefact, with a note of the rows that it leaves out or, if wished, takes in."""
     built = _built(entry, results, options)
     found = list(left_out(entry, results, options, numbers(built)))
     if not found:

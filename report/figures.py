@@ -51,7 +51,6 @@ class Figure:
 
     Attributes:
         digest: Its name, title, notes and commands, and a few of its numbers as a table.
-        headers: Headers of all numbers.
         rows: All numbers that are drawn, as text.
         draw: Draws them; called only where there are rows. It imports matplotlib itself, so that
             tables stay fast, and makes a `matplotlib.figure.Figure` without pyplot.
@@ -68,23 +67,13 @@ class Figure:
         return self.digest.name
 
     def show(self, console: Console) -> None:
-        """Print the digest.
-
-        Args:
-            console: Where to print.
-        """
+        """Print the digest."""
         self.digest.show(console)
 
     def write(self, folder: Path) -> list[Path]:
-        """Write the numbers as CSV, the caption as Markdown and LaTeX, the drawing as pictures.
+        """Write numbers as CSV, the caption as Markdown and LaTeX, the drawing as pictures.
 
         Without rows there is nothing to draw: pictures that an earlier call left are removed.
-
-        Args:
-            folder: Where to; made if absent.
-
-        Returns:
-            The files written.
         """
         faces = {".csv": to_csv(self), ".md": to_image_markdown(self), ".tex": to_graphics(self)}
         paths = write_faces(folder, self.name, faces)
@@ -98,14 +87,7 @@ class Figure:
         return [*paths, *pictures.values()]
 
     def pictures(self, *kinds: str) -> dict[str, bytes]:
-        """Draw.
-
-        Args:
-            *kinds: File types: `png`, `pdf`, `svg`.
-
-        Returns:
-            Type to the content of such a file.
-        """
+        """The drawing as files of the types `png`, `pdf`, `svg`, by type."""
         files = {kind: io.BytesIO() for kind in kinds}
         with house_style():
             drawing = self.draw()
@@ -116,11 +98,7 @@ class Figure:
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw as all figures here are drawn; the user's own settings of matplotlib do not count.
-
-    Yields:
-        Nothing; the settings before it are restored at its end.
-    """
+    """Draw as all figures here are drawn; the user's own settings of matplotlib do not count."""
     # Here and not above: importing it takes longer than building all tables.
     import matplotlib
 
@@ -131,41 +109,20 @@ def house_style() -> Iterator[None]:
 
 
 def to_csv(figure: Figure) -> str:
-    """Render all numbers as CSV.
-
-    Args:
-        figure: The figure.
-
-    Returns:
-        The text, lines ending with a line feed.
-    """
+    """All numbers as CSV, lines ending with a line feed."""
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows([figure.headers, *figure.rows])
     return stream.getvalue()
 
 
 def to_image_markdown(figure: Figure) -> str:
-    """Render as Markdown: the picture, then the digest with its notes.
-
-    Args:
-        figure: The figure.
-
-    Returns:
-        The text.
-    """
+    """Markdown: the picture, then the digest with its notes."""
     image = f"![{figure.name}]({figure.name}.png)\n\n" if figure.rows else ""
     return image + to_markdown(figure.digest)
 
 
 def to_graphics(figure: Figure) -> str:
-    r"""Render as a LaTeX figure that needs `\usepackage{graphicx}`.
-
-    Args:
-        figure: The figure.
-
-    Returns:
-        The text.
-    """
+    r"""A LaTeX figure, which needs `\usepackage{graphicx}`."""
     lines = [r"% needs \usepackage{graphicx}", r"\begin{figure}", r"\centering"]
     if figure.rows:
         size = r"width=\linewidth,height=0.7\textheight,keepaspectratio"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
-from report.cells import Spread
+Spread = Literal["sample", "reference"]
+SPREADS: tuple[Spread, ...] = get_args(Spread)
 
 
 class Options(NamedTuple):
@@ -13,7 +14,6 @@ class Options(NamedTuple):
 
     Attributes:
         scales: Scales shown, each in blocks of its own.
-        spread: How the spread over seeds is computed.
         variants: Whether rows of fresh runs that depart from the protocol are taken in.
     """
 
@@ -23,10 +23,5 @@ class Options(NamedTuple):
 
 
 def figures_folder(results: Path, scale: str) -> Path:
-    """Return where artefacts are written: those of full-scale runs apart from all others.
-
-    Args:
-        results: The results folder.
-        scale: Of the rows: ``paper``, ``demo`` or ``all``.
-    """
+    """Where artefacts are written: those of scale `paper` apart from `demo` and `all`."""
     return results / "figures" if scale == "paper" else results / scale / "figures"

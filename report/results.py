@@ -65,15 +65,9 @@ class Results:
 def load_results(
     results: Path, tasks: Sequence[str] = ("scan",), scales: Sequence[str] = SCALES
 ) -> Results:
-    """Load our rows of some tasks and the paper's rows.
+    """Our rows of some tasks and the paper's, each once; results/README.md says which one wins.
 
-    Args:
-        results: The results folder, with `paper/`, and where present `measured/` and `runs/`.
-        tasks: Tasks whose rows are loaded; the others' files are not opened.
-        scales: Scales that are kept. Rows are validated before they are left out.
-
-    Returns:
-        The rows, de-duplicated; see results/README.md for which one wins.
+    Rows are validated before other scales are left out.
 
     Raises:
         ValueError: A file holds an invalid row, two committed rows or two runs contradict each
@@ -106,17 +100,9 @@ def load_results(
 
 
 def merge(measured: Iterable[Row], fresh: Iterable[Row]) -> pd.DataFrame:
-    """Join committed and fresh rows; where their values for a key differ the fresh one wins.
+    """Committed and fresh rows, one per key; where their values differ the fresh one wins.
 
-    Args:
-        measured: Rows of `results/measured`.
-        fresh: Rows of finished runs under `results/runs`.
-
-    Returns:
-        One row per key, columns as in `Results.ours`.
-
-    Raises:
-        ValueError: Two rows of the same side have the same key and different values.
+    Two rows of the same side with the same key and different values are a ValueError.
     """
     committed, runs = unique_rows(measured), unique_rows(fresh)
     records = []
@@ -134,16 +120,10 @@ def merge(measured: Iterable[Row], fresh: Iterable[Row]) -> pd.DataFrame:
 
 
 def finished_runs(folder: Path, skipped: Counter[str]) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Find the metrics of finished runs.
+    """Each finished `metrics.csv` that has the checksum of its record, if any, and the record.
 
-    Args:
-        folder: `results/runs/<task>`; may be absent.
-        skipped: Counts, by reason, the run folders that are left out. Changed in place.
-
-    Yields:
-        The path of each `metrics.csv` whose `record.json` says `done` and has its checksum, if it
-        has one; and that record. The runs that others build on (a pretraining) are no results of
-        their own: they are not read and not counted.
+    The reasons of runs that are left out are counted in `skipped`. The runs that others build on (a
+    pretraining) are no results of their own: they are not read and not counted.
     """
     newest: dict[str, tuple[str, Path, dict[str, Any]]] = {}
     for run in sorted(path for path in folder.glob("*") if path.is_dir()):
@@ -193,15 +173,7 @@ def _reported_frame(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def own_groups(rows: pd.DataFrame, group: pd.Series[str] | str) -> pd.Series[str]:
-    """Return the group that each row must name to count: the trivial one where a method has none.
-
-    Args:
-        rows: Any rows.
-        group: For each, or for all, the group of the methods that have one.
-
-    Returns:
-        One name per row.
-    """
+    """The group that each row must name to count: the trivial one where a method has none."""
     alone = [name for name, method in METHODS.items() if not method.uses_group]
     groups = pd.Series(group, rows.index) if isinstance(group, str) else group
     return groups.where(~rows["method"].isin(alone), "trivial")
@@ -228,15 +200,7 @@ def _by_label(rows: pd.DataFrame, make: Callable[[Mapping[str, object]], object]
 
 
 def select(frame: pd.DataFrame, **wanted: str | Sequence[str]) -> pd.DataFrame:
-    """Keep the rows whose columns have the wanted texts.
-
-    Args:
-        frame: Rows.
-        **wanted: Column name to its text, or to several of which any will do.
-
-    Returns:
-        The rows that match all columns, in order.
-    """
+    """The rows whose columns have the wanted texts; of several texts any will do."""
     if frame.empty:
         return frame
     # One mask: copying the frame for each column takes longer than all comparisons. Columns of few
@@ -258,16 +222,9 @@ def _any_of(values: Any, texts: Sequence[str]) -> Any:
 
 
 def step_numbers(rows: pd.DataFrame) -> pd.Series[int]:
-    """Read the column `step` as numbers.
+    """The column `step`, which is not empty, as numbers.
 
-    Args:
-        rows: Rows with a `step` that is not empty.
-
-    Returns:
-        Training iterations, with the index of `rows`.
-
-    Raises:
-        ValueError: A step is no whole number; one line with the row's place.
+    A step that is no whole number is a ValueError of one line, with the row's place.
     """
     strange = rows[~rows["step"].str.fullmatch("[0-9]+")]
     if len(strange):

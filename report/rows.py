@@ -43,8 +43,6 @@ class Row(NamedTuple):
     """One number with its place.
 
     Attributes:
-        cells: Column name to text, as written in the file.
-        value: The number in column `value`.
         where: `file:line`, for messages.
         departures: The options by which its run departs from the protocol, with their values.
     """
@@ -65,17 +63,7 @@ def _describe(row: Row) -> str:
 
 
 def unique_rows(rows: Iterable[Row]) -> dict[tuple[str, ...], Row]:
-    """Keep one row per key.
-
-    Args:
-        rows: Rows, of one file or of several.
-
-    Returns:
-        Key to its first row.
-
-    Raises:
-        ValueError: Two rows have the same key and different values; the line names both places.
-    """
+    """Key to its first row; two rows with the same key and different values are a ValueError."""
     unique: dict[tuple[str, ...], Row] = {}
     for row in rows:
         first = unique.setdefault(row.key, row)
@@ -90,15 +78,7 @@ def unique_rows(rows: Iterable[Row]) -> dict[tuple[str, ...], Row]:
 def read_rows(
     path: Path, columns: Sequence[str] = COLUMNS, protocols: Sequence[str] = PROTOCOLS
 ) -> list[Row]:
-    """Read one CSV file of metric rows.
-
-    Args:
-        path: The file.
-        columns: Columns it must have; others are allowed and ignored.
-        protocols: Protocols it may name.
-
-    Returns:
-        Its rows, in order.
+    """The rows of one CSV file, in order; columns beyond `columns` are ignored.
 
     Raises:
         ValueError: A missing column, a line with too few or too many fields, an unknown method,
@@ -115,14 +95,7 @@ def read_rows(
 
 
 def read_cells(path: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, str], str]]:
-    """Read the lines of a CSV file as text.
-
-    Args:
-        path: The file.
-        columns: Columns it must have.
-
-    Yields:
-        Column name to text, and `file:line`.
+    """The lines of a CSV file as texts by column, and `file:line`.
 
     Raises:
         ValueError: A missing column, a line with too few or too many fields, or no CSV at all. One
@@ -146,35 +119,13 @@ def read_cells(path: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, s
 
 
 def check_name(text: str, column: str, names: Collection[str], where: str) -> None:
-    """Refuse a text outside a closed set.
-
-    Args:
-        text: What the file says.
-        column: The column, for the message.
-        names: The valid texts.
-        where: `file:line`, for the message.
-
-    Raises:
-        ValueError: `text` is not one of `names`.
-    """
+    """Raise a ValueError for a text outside a closed set."""
     if text not in names:
         raise ValueError(f"{where}: unknown {column} {text!r}; choose from {', '.join(names)}")
 
 
 def parse_number(text: str, column: str, where: str) -> float:
-    """Read a finite number.
-
-    Args:
-        text: What the file says.
-        column: The column, for the message.
-        where: `file:line`, for the message.
-
-    Returns:
-        The number.
-
-    Raises:
-        ValueError: `text` is not a number, or not a finite one.
-    """
+    """A finite number from text; a ValueError for anything else."""
     try:
         number = float(text)
     except ValueError:
@@ -185,17 +136,9 @@ def parse_number(text: str, column: str, where: str) -> float:
 
 
 def read_metrics(path: Path, columns: Sequence[str] = COLUMNS) -> list[Row]:
-    """Read a file of our own numbers.
+    """The rows of a file of our own numbers.
 
-    Args:
-        path: A run's `metrics.csv`, or a committed file.
-        columns: Columns it must have.
-
-    Returns:
-        Its rows.
-
-    Raises:
-        ValueError: As `read_rows`, or the file contradicts itself as in `unique_rows`.
+    A ValueError is raised as in `read_rows`, or where the file contradicts itself (`unique_rows`).
     """
     rows = read_rows(path, columns)
     unique_rows(rows)
@@ -203,18 +146,11 @@ def read_metrics(path: Path, columns: Sequence[str] = COLUMNS) -> list[Row]:
 
 
 def with_departures(rows: Iterable[Row], records: Mapping[str, Any], path: Path) -> list[Row]:
-    """Give rows the options by which they depart, which the records of their runs tell.
+    """Rows with the options by which they depart, which the records of their runs tell.
 
-    Args:
-        rows: Rows; a cell `run` names the run, where the file has that column.
-        records: Name to record; of a run's own file, the one record under its name "".
-        path: The file that holds the records, for messages.
-
-    Returns:
-        The rows. What a row says of itself, and not its run, is no option: it stands under "".
-
-    Raises:
-        ValueError: The records are of an earlier version; one line.
+    A cell `run` names the run, where the file has that column; of a run's own file the one record
+    has the name "". What a row says of itself, and not its run, is no option: it stands under "".
+    Records of earlier versions are a ValueError of one line.
     """
     found = []
     for row in rows:
@@ -232,17 +168,10 @@ def with_departures(rows: Iterable[Row], records: Mapping[str, Any], path: Path)
 
 
 def read_measured(path: Path) -> list[Row]:
-    """Read a committed file of our own numbers, with the records of its runs beside it.
+    """The rows of a committed file of our own numbers, with the records of its runs beside it.
 
-    Args:
-        path: `results/measured/<task>/<name>.csv`. `<name>.json` beside it maps the name of each
-            run to its record.
-
-    Returns:
-        Its rows.
-
-    Raises:
-        ValueError: As `read_metrics`, or a row names a run that has no finished record.
+    Records are in `<name>.json`, by the name of the run. A ValueError is raised as in
+    `read_metrics`, or where a row names a run that has no finished record.
     """
     rows = read_metrics(path, MEASURED_COLUMNS)
     sibling = path.with_suffix(".json")
@@ -259,13 +188,7 @@ def read_measured(path: Path) -> list[Row]:
 
 
 def committed_records(path: Path) -> dict[str, dict[str, Any]]:
-    """Read the committed records of finished runs.
-
-    Args:
-        path: `results/measured/<task>/<name>.json`.
-
-    Returns:
-        Name of the run to its record.
+    """The committed records of finished runs in a JSON file, by the name of the run.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -284,17 +207,10 @@ def committed_records(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def read_reported(path: Path) -> list[Row]:
-    """Read the paper's numbers.
+    """The paper's numbers; the text in `std` may be empty.
 
-    Args:
-        path: `results/paper/reported.csv`.
-
-    Returns:
-        Its rows; the text in `std` may be empty.
-
-    Raises:
-        ValueError: As `read_rows`, or `std` or `source` is invalid, or an artefact has the same key
-            twice.
+    A ValueError is raised as in `read_rows`, or where `std` or `source` is invalid, or an artefact
+    has the same key twice.
     """
     rows = read_rows(path, REPORTED_COLUMNS, protocols=("reported",))
     first: dict[tuple[str, ...], Row] = {}

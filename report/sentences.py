@@ -25,11 +25,8 @@ class Sentence(NamedTuple):
 
     Attributes:
         judge: Who labelled it.
-        person: The demographic group.
         context: What is said of the person.
         number: Among those of the same person and context.
-        label: The label.
-        text: The sentence.
     """
 
     judge: str
@@ -41,16 +38,9 @@ class Sentence(NamedTuple):
 
 
 def read_sentences(path: Path) -> list[Sentence]:
-    """Read the sentences of a run that were labelled by its first judge.
+    """The sentences of a run's `labels.csv` by its first judge; none without file or texts.
 
-    Args:
-        path: The run's `labels.csv`; it may be absent, and may have no texts.
-
-    Returns:
-        The sentences, in order; none without texts.
-
-    Raises:
-        ValueError: The file is no such table, or was changed since it was written; one line.
+    A file that is no such table, or was changed since it was written, is a ValueError of one line.
     """
     if not path.is_file():
         return []
@@ -72,14 +62,10 @@ def _first_judges(cells: Iterable[Mapping[str, str]]) -> list[Sentence]:
 
 
 def write_sentences(path: Path, runs: Iterable[Path]) -> bool:
-    """Write the committed sentences of some runs: `KEPT` of each prompt, line breaks as blanks.
+    """Write the committed sentences of some runs, and return whether any run has texts.
 
-    Args:
-        path: The file; one that an earlier call left is removed where no run has texts.
-        runs: Their folders.
-
-    Returns:
-        Whether any run has texts.
+    These are `KEPT` of each prompt, line breaks as blanks. A file that an earlier call left is
+    removed where no run has texts.
     """
     lines: list[tuple[object, ...]] = []
     for folder in runs:
@@ -102,17 +88,10 @@ def write_sentences(path: Path, runs: Iterable[Path]) -> bool:
 
 
 def sentences_of(where: str) -> list[Sentence]:
-    """Find the sentences of the run that wrote a row.
+    """The first judge's sentences of the run that wrote a row, given its `file:line`.
 
-    Args:
-        where: The row's `file:line`, in a run's folder or in a committed file.
-
-    Returns:
-        Its first judge's sentences: of a committed row all that are committed, or else those of
-        the run's folder; none where there are no texts.
-
-    Raises:
-        ValueError: A file is no such table; one line.
+    Of a committed row these are all that are committed, or else those of the run's folder; none
+    where there are no texts. A file that is no such table is a ValueError of one line.
     """
     path = Path(where.rpartition(":")[0])
     if path.parents[2].name == "runs":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from report.cells import EN_DASH, format_number
+from report.cells import Interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,42 +23,8 @@ DRAWN_SUBSETS = 20_000
 _SLACK = 1e-9
 
 
-class Interval(NamedTuple):
-    """A confidence interval.
-
-    Attributes:
-        low: Its lower end.
-        high: Its upper end.
-    """
-
-    low: float
-    high: float
-
-
-def format_interval(interval: Interval | None, decimals: int, signed: bool = False) -> str:
-    """Print an interval: `[1.5, 2.5]`.
-
-    Args:
-        interval: The interval, or None where one seed gives none.
-        decimals: Of each end.
-        signed: Whether ends above zero get a plus sign.
-
-    Returns:
-        The cell's text.
-    """
-    if interval is None:
-        return EN_DASH
-    return f"[{', '.join(format_number(end, signed, decimals) for end in interval)}]"
-
-
 class Outcomes(NamedTuple):
-    """How often one of two was better.
-
-    Attributes:
-        wins: Differences above the tolerance.
-        ties: Differences within it.
-        losses: Differences below its negative.
-    """
+    """How often one of two was better; a tie is a difference within the tolerance."""
 
     wins: int
     ties: int
@@ -66,14 +32,10 @@ class Outcomes(NamedTuple):
 
 
 def bootstrap_interval(values: Iterable[float]) -> Interval | None:
-    """Compute the percentile bootstrap interval of the mean, the same for the same values.
+    """The percentile bootstrap interval of the mean over seeds, the same for the same values.
 
-    Args:
-        values: One value per seed; their order does not matter.
-
-    Returns:
-        The interval of `CONFIDENCE`, that one number twice where all values are equal, or None for
-        fewer than two values.
+    It is that of `CONFIDENCE`, one number twice where all values are equal, and None for fewer than
+    two values; the order of values does not matter.
     """
     # The generator's draws meet the values in this order.
     ordered = sorted(values)
@@ -96,41 +58,18 @@ def bootstrap_interval(values: Iterable[float]) -> Interval | None:
 
 
 def interquartile_mean(values: Sequence[float]) -> float:
-    """Compute the mean without the lowest and the highest quarter, as `scipy.stats.trim_mean`.
-
-    Args:
-        values: One value per seed, at least one.
-
-    Returns:
-        The mean of what is left when floor(n / 4) values are left out at each end.
-    """
+    """The mean without floor(n / 4) values at each end, as `scipy.stats.trim_mean`."""
     cut = len(values) // 4
     return statistics.fmean(sorted(values)[cut : len(values) - cut])
 
 
 def paired_differences(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
-    """Subtract seed by seed: seeds differ more than methods do.
-
-    Args:
-        first: Seed to value.
-        second: Seed to the value that is subtracted.
-
-    Returns:
-        Seed to `first - second`, for the seeds that have both.
-    """
+    """Seed to `first - second`, for the seeds that have both: they differ more than methods do."""
     return {seed: value - second[seed] for seed, value in first.items() if seed in second}
 
 
 def count_outcomes(differences: Iterable[float], tolerance: float) -> Outcomes:
-    """Count wins, ties and losses.
-
-    Args:
-        differences: One per seed.
-        tolerance: Largest distance that is a tie.
-
-    Returns:
-        The counts.
-    """
+    """Wins, ties and losses; differences of at most `tolerance` are ties."""
     wins = ties = losses = 0
     for difference in differences:
         wins += difference > tolerance + _SLACK
@@ -142,17 +81,11 @@ def count_outcomes(differences: Iterable[float], tolerance: float) -> Outcomes:
 def order_share(
     descending: Sequence[Mapping[str, float]], size: int, tolerance: float
 ) -> float | None:
-    """Compute how often so many of the seeds would show an order in their means.
+    """The share (0 to 1) of subsets of the common seeds whose means are strictly in an order.
 
-    Args:
-        descending: Seed to value, one mapping per method, in the order asked about: the best first.
-        size: Number of seeds in a subset.
-        tolerance: Means must be further apart than this.
-
-    Returns:
-        The share, 0 to 1, of the subsets of the common seeds whose means are strictly in this
-        order: of all subsets up to `ENUMERATED_SEEDS` seeds, else of `DRAWN_SUBSETS` random ones,
-        the same for the same seeds. None with fewer than `size` seeds.
+    The best method comes first, and means must be further apart than `tolerance`. Subsets of `size`
+    are all up to `ENUMERATED_SEEDS` seeds, else `DRAWN_SUBSETS` random ones, the same for the same
+    seeds. With fewer than `size` seeds it is None.
     """
     seeds = sorted(set(descending[0]).intersection(*descending[1:]))
     if len(seeds) < size:

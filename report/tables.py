@@ -30,12 +30,7 @@ _LATEX_GAP = r"\setlength{\tabcolsep}{4pt}"
 
 @dataclass(frozen=True)
 class ColumnGroup:
-    """Columns under a common heading.
-
-    Attributes:
-        title: The heading; empty for none.
-        headers: One header per column.
-    """
+    """Columns under a common heading, which may be empty."""
 
     title: str
     headers: tuple[str, ...]
@@ -67,8 +62,6 @@ class Table:
         name: File name without ending, and LaTeX label.
         title: The caption, without full stop.
         stub: Headers of the leading columns, which name a row.
-        groups: The column groups after them.
-        blocks: The rows.
         notes: Sentences that go below, without full stop.
         commands: Shell commands that produce the missing cells.
         latex_columns: How LaTeX sets the columns; empty for one line per cell.
@@ -84,11 +77,7 @@ class Table:
     latex_columns: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse rows that do not fit the header.
-
-        Raises:
-            ValueError: A row has another number of cells than there are columns.
-        """
+        """Raise a ValueError for rows with another number of cells than there are columns."""
         for block in self.blocks:
             for row in block.rows:
                 if len(row) != len(self.headers):
@@ -107,11 +96,7 @@ class Table:
         return (*self.stub, *grouped)
 
     def show(self, console: Console) -> None:
-        """Print the table, each column group below the one before so that lines stay short.
-
-        Args:
-            console: Where to print.
-        """
+        """Print the table, each column group below the one before so that lines stay short."""
         console.print(Text(self.title, style="bold"))
         for block in self.blocks:
             for index, group in enumerate(self.groups):
@@ -135,29 +120,13 @@ class Table:
         return table
 
     def write(self, folder: Path) -> list[Path]:
-        """Write the table as `<name>.csv`, `<name>.md` and `<name>.tex`.
-
-        Args:
-            folder: Where to; made if absent.
-
-        Returns:
-            The three paths.
-        """
+        """Write the table as `<name>.csv`, `<name>.md` and `<name>.tex`."""
         faces = {".csv": to_csv(self), ".md": to_markdown(self), ".tex": to_latex(self)}
         return write_faces(folder, self.name, faces)
 
 
 def write_faces(folder: Path, name: str, faces: Mapping[str, str]) -> list[Path]:
-    """Write the faces of an artefact.
-
-    Args:
-        folder: Where to; made if absent.
-        name: Name of the files, without ending.
-        faces: Ending to text.
-
-    Returns:
-        The paths.
-    """
+    """Write texts by file ending into a folder, which is made if absent, and return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for ending, text in faces.items():
@@ -167,14 +136,7 @@ def write_faces(folder: Path, name: str, faces: Mapping[str, str]) -> list[Path]
 
 
 def to_csv(table: Table) -> str:
-    """Render the cells as CSV, with the block's labels as first columns and without the caption.
-
-    Args:
-        table: The table.
-
-    Returns:
-        The text, lines ending with a line feed.
-    """
+    """The cells as CSV, with the block's labels as first columns and without the caption."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([*(table.blocks[0].labels if table.blocks else ()), *table.headers])
@@ -184,14 +146,7 @@ def to_csv(table: Table) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """Render as Markdown: title, one table per block, notes, commands.
-
-    Args:
-        table: The table.
-
-    Returns:
-        The text.
-    """
+    """Markdown: title, one table per block, notes, commands."""
     parts = [f"### {escape_markdown(table.title)}"]
     for block in table.blocks:
         lines = [
@@ -209,13 +164,9 @@ def _pipes(cells: Iterable[str]) -> str:
 
 
 def to_latex(table: Table) -> str:
-    r"""Render as a LaTeX table; a long one breaks over pages, a wide one is made to fit.
+    r"""A LaTeX table; a long one breaks over pages, a wide one is made to fit.
 
-    Args:
-        table: The table.
-
-    Returns:
-        The text. Its first line names the packages that it needs.
+    The first line names the packages that it needs.
     """
     height = sum(len(block.rows) + 1 for block in table.blocks)
     lines = _latex_long(table) if height > _PAGE else _latex_float(table)

@@ -22,9 +22,8 @@ from experiments.frame.errors import unknown
 from experiments.frame.rows import SCALES
 from experiments.frame.terminal import run_program
 from report.artefacts.catalogue import ARTEFACTS
-from report.cells import SPREADS
 from report.departures import build
-from report.options import Options, figures_folder
+from report.options import SPREADS, Options, figures_folder
 from report.results import load_results
 
 # Where the output is a file or a pipe there is no screen to fit.

@@ -27,7 +27,6 @@ class Entry(NamedTuple):
 
     Attributes:
         task: The task whose rows are loaded.
-        build: Makes the artefact from the rows.
         sources: The committed files under `results/measured/<task>` that it shows rows of, or would
             if they had any.
     """

@@ -38,15 +38,8 @@ class Cell:
     """One verdict.
 
     Attributes:
-        claim: The claim.
-        comparison: Name of the comparison.
-        scale: Scale of the rows.
-        labels: Column to text.
-        models: Whose rows these are.
         stand_in: Whether that is none of the models that the claim names.
-        aim: What is claimed.
         found: The difference; None without rows.
-        verdict: One of `VERDICTS`.
         lacks: What would decide it.
         p: Two-sided p-value; None where there is none.
         adjusted: The same by Holm's method, among the cells that it is judged with.
@@ -91,21 +84,10 @@ class Cell:
 def judge(
     claim: Claim, ours: pd.DataFrame, papers: Mapping[str, Cells], scale: str, root: Path
 ) -> list[Cell]:
-    """Judge one claim.
+    """The cells of a claim: those with rows, and those that should have some.
 
-    Args:
-        claim: The claim.
-        ours: Our rows, as `with_intervals` returns them.
-        papers: The paper's numbers, as `reported_cells` returns them.
-        scale: Scale of our rows.
-        root: The folder in which the names of tests begin.
-
-    Returns:
-        Its cells, those that are judged together side by side: those with rows, and those that
-        should have some.
-
-    Raises:
-        ValueError: Rows that differ in nothing that the claim names.
+    Cells that are judged together stand side by side. Names of tests begin in `root`. Rows that
+    differ in nothing that the claim names are a ValueError.
     """
     if claim.kind == "test":
         return [*_tests(claim, root)]

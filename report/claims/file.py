@@ -43,14 +43,7 @@ COLUMNS = tuple(column for column in KEY_COLUMNS if column not in ("scale", "see
 
 
 def read_claims(path: Path, scale: str = "paper") -> list[Claim]:
-    """Read the claims.
-
-    Args:
-        path: The file.
-        scale: The scale of our rows; at `demo`, what a claim has under `demo` replaces the rest.
-
-    Returns:
-        The claims, in order.
+    """The claims of a file, in order; at scale `demo`, what stands under `demo` replaces the rest.
 
     Raises:
         ValueError: The file is no YAML, or a claim has an unknown key, kind, column or protocol,

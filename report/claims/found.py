@@ -21,14 +21,7 @@ class Differences:
     def __init__(
         self, claim: Claim, comparison: Comparison, ours: pd.DataFrame, scale: str
     ) -> None:
-        """Select the rows.
-
-        Args:
-            claim: The claim.
-            comparison: One of its comparisons.
-            ours: Our rows, as `with_intervals` returns them.
-            scale: Their scale.
-        """
+        """Select the rows of a comparison; `ours` is from `with_intervals`."""
         self._claim, self._comparison = claim, comparison
         self._rows = claim_rows(ours, claim, scale)
         self._parts = [term_rows(self._rows, claim, comparison, term) for term in comparison.terms]
@@ -41,28 +34,14 @@ class Differences:
         return [key for key in first if all(key in part for part in others)]
 
     def models(self, key: Key) -> str:
-        """Name the models of a cell.
-
-        Args:
-            key: The cell.
-
-        Returns:
-            Their names.
-        """
+        """The names of the models of a cell."""
         return ", ".join(sorted({name for part in self._parts for name in part[key]["model"]}))
 
     def find(self, key: Key) -> Found | None:
-        """Combine the terms of a cell.
+        """The difference in a cell, paired by seed; of a bound the largest number.
 
-        Args:
-            key: The cell.
-
-        Returns:
-            The difference, paired by seed; of a bound the largest number. None where no seed has
-            all terms.
-
-        Raises:
-            ValueError: Two rows of a term have the same seed.
+        It is None where no seed has all terms. Two rows of a term with the same seed are a
+        ValueError.
         """
         if self._claim.kind == "bound":
             return self._largest(key)

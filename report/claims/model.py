@@ -27,25 +27,12 @@ class Choice(NamedTuple):
     values: Mapping[str, Any]
 
     def of(self, labels: Mapping[str, str]) -> Any:
-        """Choose.
-
-        Args:
-            labels: Column to text, of a cell.
-
-        Returns:
-            The choice; None where the file has none for this text.
-        """
+        """The choice for a cell; None where the file has none for its text."""
         return self.values.get(labels.get(self.column, "") if self.column else "")
 
 
 class Term(NamedTuple):
-    """One of the numbers that a comparison adds up.
-
-    Attributes:
-        weight: What it is multiplied by.
-        rows: Which rows have it.
-        paper: Which rows of the paper have it.
-    """
+    """One of the numbers that a comparison adds up, with its weight and its rows."""
 
     weight: float
     rows: Filter
@@ -53,14 +40,9 @@ class Term(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What decides a claim in one cell.
+    """What decides a claim in one cell: a weighted sum of terms.
 
-    Attributes:
-        name: Its name.
-        terms: The numbers whose weighted sum is compared.
-        filters: Further filters on rows.
-        side: As in `Aim`.
-        level: As in `Aim`.
+    `filters` come on top of the claim's; `side` and `level` are as in `Aim`.
     """
 
     name: str
@@ -92,14 +74,9 @@ class Claim(NamedTuple):
     """A claim of the paper.
 
     Attributes:
-        id: Its name.
-        statement: What it says.
-        place: Where in the paper.
         tasks: Whose rows decide.
-        kind: One of `KINDS`.
         comparisons: What decides it, in every cell.
         per: Columns that make cells.
-        filters: Filters on rows.
         alternatives: Further filters of which one must match; none for no more.
         excluded: Columns and texts that leave a row out.
         expected: Column to the texts of cells that count as missing without rows.
@@ -109,11 +86,7 @@ class Claim(NamedTuple):
         unit: What those are over.
         over: The rows that all others are divided by; empty for none.
         stands_for: Our model to the paper's whose numbers are shown beside.
-        paper: The paper's numbers.
-        command: What makes missing rows.
-        tests: Names of tests.
         scales: Scales at which it is judged.
-        note: What a reader must know.
     """
 
     id: str
@@ -140,13 +113,5 @@ class Claim(NamedTuple):
     note: str = ""
 
     def aim(self, comparison: Comparison, labels: Mapping[str, str]) -> Aim:
-        """Say what is claimed of a cell.
-
-        Args:
-            comparison: One of its comparisons.
-            labels: Column to text, of the cell.
-
-        Returns:
-            Side, level and margin.
-        """
+        """Side, level and margin of what is claimed of a cell."""
         return Aim(comparison.side, comparison.level, float(self.margin.of(labels) or 0.0))

@@ -20,12 +20,10 @@ Cells = Mapping[frozenset[tuple[str, str]], "Reported"]
 
 
 class Reported(NamedTuple):
-    """What the paper's own numbers say.
+    """What the paper's own numbers say: a difference, and `HOLDS` or `FAILS`.
 
     Attributes:
-        value: The difference.
         spread: Root of the summed squares of its standard deviations, None where it gives none.
-        verdict: `HOLDS` or `FAILS`.
     """
 
     value: float
@@ -34,18 +32,10 @@ class Reported(NamedTuple):
 
 
 def reported_cells(claim: Claim, reported: pd.DataFrame) -> dict[str, Cells]:
-    """Make the comparisons of a claim on the paper's numbers.
+    """Name of the comparison to labels to what the paper's numbers say.
 
-    Args:
-        claim: The claim.
-        reported: The paper's rows.
-
-    Returns:
-        Name of the comparison to labels to what the paper says; labels have the columns that
-        `known_columns` lists.
-
-    Raises:
-        ValueError: The paper's rows have two numbers for one term of a cell.
+    Labels have the columns that `known_columns` lists. Two numbers of the paper for one term of a
+    cell are a ValueError.
     """
     if not claim.paper.artefacts:
         return {}
@@ -117,15 +107,6 @@ def _numbers(rows: pd.DataFrame, columns: list[str]) -> dict[tuple[str, ...], tu
 def paper_of(
     cells: Cells, labels: Mapping[str, str], stands_for: Mapping[str, str]
 ) -> Reported | None:
-    """Find the paper's numbers for one of our cells.
-
-    Args:
-        cells: Those of its comparison.
-        labels: Column to text, of our cell.
-        stands_for: Our model to the paper's.
-
-    Returns:
-        The paper's, None where it reports none.
-    """
+    """The paper's numbers for one of our cells, None where it reports none."""
     own = {**labels, "model": stands_for.get(labels.get("model", ""), labels.get("model", ""))}
     return next((each for wanted, each in cells.items() if wanted <= own.items()), None)

@@ -21,38 +21,21 @@ Key = tuple[str, ...]
 
 
 class Number(NamedTuple):
-    """One row's number.
-
-    Attributes:
-        value: The number.
-        low: Lower end of its interval, NaN without one.
-        high: Its upper end.
-    """
+    """One row's number, with the ends of its interval (NaN without one)."""
 
     value: float
     low: float
     high: float
 
     def over(self, base: Number) -> Number:
-        """Divide it.
-
-        Args:
-            base: What by; its interval does not count.
-
-        Returns:
-            The quotient.
-        """
+        """The quotient; the interval of `base` does not count."""
         return Number(*(end / base.value for end in self))
 
 
 def with_intervals(rows: pd.DataFrame) -> pd.DataFrame:
-    """Put the ends of intervals, which have rows of their own, beside their numbers.
+    """The rows with the columns `ENDS`: the ends of intervals, which have rows of their own.
 
-    Args:
-        rows: Our rows.
-
-    Returns:
-        The rows with the further columns `ENDS`, NaN where a number has no interval.
+    They are NaN where a number has no interval.
     """
     key = list(KEY_COLUMNS)
     for end in ENDS:
@@ -69,16 +52,9 @@ def _matching(rows: pd.DataFrame, filters: Filter) -> pd.DataFrame:
 
 
 def claim_rows(rows: pd.DataFrame, claim: Claim, scale: str, metric: str = "") -> pd.DataFrame:
-    """Select the rows that a claim is about.
+    """The rows that a claim is about, of its metric or another.
 
-    Args:
-        rows: Our rows, as `with_intervals` returns them.
-        claim: The claim.
-        scale: Their scale.
-        metric: Another metric than the claim's.
-
-    Returns:
-        The rows; those with a `variant` that the claim does not name are left out.
+    Rows whose `variant` the claim does not name are left out.
     """
     changed: Filter = {"metric": (metric,)} if metric else {}
     rows = select(rows, task=claim.tasks, scale=scale)
@@ -92,14 +68,7 @@ def claim_rows(rows: pd.DataFrame, claim: Claim, scale: str, metric: str = "") -
 
 
 def named_variants(claim: Claim) -> set[str]:
-    """List the texts of `variant` that a claim names, which are the ones that count.
-
-    Args:
-        claim: The claim.
-
-    Returns:
-        The texts; the empty one alone where it names none.
-    """
+    """The texts of `variant` that count for a claim; the empty one where it names none."""
     filters = [claim.filters, *claim.alternatives]
     for comparison in claim.comparisons:
         filters += [comparison.filters, *(term.rows for term in comparison.terms)]
@@ -107,16 +76,7 @@ def named_variants(claim: Claim) -> set[str]:
 
 
 def departures(rows: pd.DataFrame, claim: Claim, scale: str) -> dict[str, int]:
-    """Count the rows that a claim would be about but for their `variant`.
-
-    Args:
-        rows: Our rows, as `with_intervals` returns them.
-        claim: The claim.
-        scale: Their scale.
-
-    Returns:
-        Text of `variant` to the number of rows left out.
-    """
+    """How many rows a claim would be about but for their `variant`, by that text."""
     without = [{k: v for k, v in each.items() if k != "variant"} for each in claim.alternatives]
     filters = {k: v for k, v in claim.filters.items() if k != "variant"}
     every: Filter = {"variant": tuple(set(rows["variant"]))}
@@ -134,62 +94,30 @@ def departures(rows: pd.DataFrame, claim: Claim, scale: str) -> dict[str, int]:
 
 
 def columns_of(claim: Claim) -> tuple[str, ...]:
-    """List the columns that make cells.
-
-    Args:
-        claim: The claim.
-
-    Returns:
-        The protocol, and what the claim names.
-    """
+    """The columns that make cells: the protocol, and what the claim names."""
     return ("protocol", *claim.per)
 
 
 def term_rows(
     rows: pd.DataFrame, claim: Claim, comparison: Comparison, term: Term
 ) -> dict[Key, pd.DataFrame]:
-    """Sort the rows of one term into cells.
-
-    Args:
-        rows: As `claim_rows` returns them.
-        claim: The claim.
-        comparison: One of its comparisons.
-        term: One of its terms.
-
-    Returns:
-        Texts of `columns_of` to the cell's rows.
-    """
+    """The rows of one term by cell, whose key has the texts of `columns_of`."""
     own = _matching(rows, {**comparison.filters, **term.rows})
     columns = list(columns_of(claim))
     return {tuple(map(str, key)): cell for key, cell in own.groupby(columns, sort=True)}
 
 
 def numbers(rows: pd.DataFrame) -> dict[str, Number]:
-    """Take the numbers of one term in one cell.
-
-    Args:
-        rows: Its rows.
-
-    Returns:
-        Seed to number.
-
-    Raises:
-        ValueError: Two rows have the same seed.
-    """
+    """Seed to number of one term in one cell; two rows of the same seed are a ValueError."""
     by_seed(rows)
     columns = (rows[name] for name in ("seed", "value", *ENDS))
     return {str(seed): Number(*map(float, ends)) for seed, *ends in zip(*columns, strict=True)}
 
 
 def known_columns(claim: Claim, comparison: Comparison) -> list[str]:
-    """List the columns whose cells are known without looking at rows.
+    """The columns of `per` that have texts in filters, alternatives or `expect`.
 
-    Args:
-        claim: The claim.
-        comparison: One of its comparisons.
-
-    Returns:
-        Those of `per` that have texts in filters, alternatives or `expect`.
+    The cells of these are known without looking at rows.
     """
     return [
         column
@@ -200,15 +128,7 @@ def known_columns(claim: Claim, comparison: Comparison) -> list[str]:
 
 
 def expected_cells(claim: Claim, comparison: Comparison) -> Iterator[Mapping[str, str]]:
-    """List the cells that are missing where there are no rows.
-
-    Args:
-        claim: The claim.
-        comparison: One of its comparisons.
-
-    Yields:
-        Column to text: the protocol, and `known_columns`.
-    """
+    """The cells that are missing without rows: texts of the protocol and `known_columns`."""
     for each in claim.alternatives or ({},):
         texts = {**claim.expected, **claim.filters, **each, **comparison.filters}
         texts = {"protocol": _PROTOCOLS, **texts}

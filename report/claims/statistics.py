@@ -26,14 +26,11 @@ _DEVIATIONS = 1.959963984540054
 
 
 class Found(NamedTuple):
-    """A difference with its interval.
+    """A difference with its 95 % interval.
 
     Attributes:
-        value: The difference.
         low: Lower end of the 95 % interval, None where nothing gives one.
-        high: Its upper end.
         spread: Standard deviation over seeds, None for fewer than two.
-        seeds: Number of seeds.
         basis: What the interval is over: `seeds`, `images`; empty without one.
     """
 
@@ -50,7 +47,6 @@ class Aim(NamedTuple):
 
     Attributes:
         side: `above` or `below` the level, `equal` to it (within the margin), or `unequal`.
-        level: The number.
         margin: Differences from the level of at most this are none.
     """
 
@@ -60,14 +56,7 @@ class Aim(NamedTuple):
 
 
 def paired(differences: Sequence[float]) -> Found:
-    """Compute the mean of paired differences and its interval by Student's t.
-
-    Args:
-        differences: One per seed, at least one.
-
-    Returns:
-        The mean; of two seeds or more with the interval.
-    """
+    """The mean of differences, one per seed; of two or more with Student's interval."""
     count = len(differences)
     mean = math.fsum(differences) / count
     if count < 2:
@@ -87,14 +76,9 @@ def _quantiles(most: int) -> tuple[float, ...]:
 
 
 def seeds_needed(mean: float, spread: float) -> int | None:
-    """Find how many seeds would decide, if they showed this mean and spread.
+    """The least number of seeds (2 to `MOST_SEEDS`) whose interval would exclude zero, or None.
 
-    Args:
-        mean: Mean of the paired differences, from the level that is asked about.
-        spread: Their standard deviation.
-
-    Returns:
-        The smallest number from 2 to `MOST_SEEDS` whose interval excludes zero, or None.
+    They are taken to show the same mean, counted from the level asked about, and spread.
     """
     for count, factor in enumerate(_quantiles(MOST_SEEDS), start=2):
         if factor * spread / math.sqrt(count) < abs(mean):
@@ -103,15 +87,7 @@ def seeds_needed(mean: float, spread: float) -> int | None:
 
 
 def decide(found: Found, aim: Aim) -> str:
-    """Compare an interval with what is claimed.
-
-    Args:
-        found: The difference.
-        aim: The claim.
-
-    Returns:
-        `REPRODUCED`, `CONTRARY` or `UNDECIDED`.
-    """
+    """`REPRODUCED`, `CONTRARY` or `UNDECIDED`, by the interval."""
     if found.low is None or found.high is None:
         return UNDECIDED
     low, high = found.low - aim.level, found.high - aim.level
@@ -129,14 +105,9 @@ def decide(found: Found, aim: Aim) -> str:
 
 
 def holds(value: float, aim: Aim) -> str:
-    """Compare a number without interval with what is claimed.
+    """`HOLDS` or `FAILS`, for a number without interval; a tie is no order.
 
-    Args:
-        value: The number.
-        aim: The claim; its margin counts where it says `equal` or `unequal`.
-
-    Returns:
-        `HOLDS` or `FAILS`; a tie is no order.
+    The margin counts where the claim says `equal` or `unequal`.
     """
     distance = value - aim.level
     held = {
@@ -149,16 +120,10 @@ def holds(value: float, aim: Aim) -> str:
 
 
 def lacking(found: Found, aim: Aim, verdict: str) -> str:
-    """Say what an undecided cell lacks.
+    """What an undecided cell lacks: `7 more seeds`, `> 100 seeds`, `one seed`.
 
-    Args:
-        found: Its difference.
-        aim: The claim.
-        verdict: Its verdict.
-
-    Returns:
-        `7 more seeds`, `> 100 seeds`, `one seed`; empty where the verdict is another, or where
-        more seeds would bring the number nearer to the edge of a margin that it lies on.
+    It is empty where the verdict is another, or where more seeds would bring the number nearer to
+    the edge of a margin that it lies on.
     """
     if verdict != UNDECIDED:
         return ""
@@ -174,15 +139,9 @@ def lacking(found: Found, aim: Aim, verdict: str) -> str:
 
 
 def p_value(found: Found, aim: Aim) -> float | None:
-    """Compute the two-sided p-value that belongs to an interval.
+    """The two-sided p-value of the level; normal where the interval is over images.
 
-    Args:
-        found: The difference.
-        aim: The claim.
-
-    Returns:
-        The p-value of the level; by the normal distribution where the interval is over images.
-        None for claims of equality, without interval, and where that is no interval of 95 %.
+    It is None for claims of equality, without interval, and where that is no interval of 95 %.
     """
     if aim.side == "equal" or found.basis.startswith(ROUNDS):
         return None
@@ -203,14 +162,7 @@ def p_value(found: Found, aim: Aim) -> float | None:
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
-    """Adjust p-values for their number by Holm's method.
-
-    Args:
-        values: P-values of one claim; None stays None and is not counted.
-
-    Returns:
-        The adjusted ones, in the same order.
-    """
+    """P-values adjusted by Holm's method, in the same order; None stays None and does not count."""
     order = sorted((value, place) for place, value in enumerate(values) if value is not None)
     adjusted: list[float | None] = [None] * len(values)
     largest = 0.0
@@ -221,13 +173,6 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
 
 
 def overall(verdicts: Sequence[str]) -> str:
-    """Judge a claim by its cells.
-
-    Args:
-        verdicts: Of its cells, at least one.
-
-    Returns:
-        The worst of them: one contrary cell is enough; reproduced only where all cells are.
-    """
+    """The worst verdict: one contrary cell is enough; reproduced only where all cells are."""
     worst = (CONTRARY, UNDECIDED, NOT_RUN, TESTED, REPRODUCED)
     return next(verdict for verdict in worst if verdict in verdicts)

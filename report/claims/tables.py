@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from report.cells import EN_DASH, NOT_REPORTED, format_number
+from report.cells import EN_DASH, NOT_REPORTED, Interval, format_interval, format_number
 from report.claims.cells import LEVEL, Cell
 from report.claims.model import Claim
 from report.claims.paper import Reported
@@ -21,7 +21,7 @@ from report.claims.statistics import (
     Found,
     overall,
 )
-from report.statistics import CONFIDENCE, Interval, format_interval
+from report.statistics import CONFIDENCE
 from report.tables import Block, ColumnGroup, Table
 
 COUNTED = (REPRODUCED, CONTRARY, UNDECIDED, NOT_RUN)
@@ -60,14 +60,7 @@ _VERDICTS = (
 
 
 def grouped(cells: Sequence[Cell]) -> dict[tuple[str, str, bool], list[Cell]]:
-    """Sort cells into those that are judged together.
-
-    Args:
-        cells: All cells.
-
-    Returns:
-        `Cell.group` to its cells, in order.
-    """
+    """The cells that are judged together, by `Cell.group`, in order."""
     groups: dict[tuple[str, str, bool], list[Cell]] = {}
     for cell in cells:
         groups.setdefault(cell.group, []).append(cell)
@@ -75,14 +68,7 @@ def grouped(cells: Sequence[Cell]) -> dict[tuple[str, str, bool], list[Cell]]:
 
 
 def statements_table(claims: Sequence[Claim]) -> Table:
-    """Build the table of what is claimed.
-
-    Args:
-        claims: The claims.
-
-    Returns:
-        One row per claim.
-    """
+    """Table of what is claimed: one row per claim."""
     rows = [
         (each.id, each.statement, each.place, each.note or EN_DASH, ", ".join(each.tasks))
         for each in claims
@@ -107,16 +93,10 @@ def verdicts_table(
     scale: str,
     left_out: Sequence[str],
 ) -> Table:
-    """Build the table of verdicts on claims.
+    """Table of verdicts on claims.
 
-    Args:
-        cells: All cells.
-        papers: Claim to the paper's own comparisons.
-        scale: Scale of our rows.
-        left_out: Sentences on rows that do not count.
-
-    Returns:
-        One block per task; one row per claim, protocol, and models of the paper or in their place.
+    There is one block per task, and one row per claim, protocol, and models of the paper or in
+    their place. `left_out` are sentences on rows that do not count.
     """
     blocks: dict[str, list[tuple[str, ...]]] = {}
     for (name, protocol, stand_in), inside in grouped(cells).items():
@@ -162,15 +142,7 @@ def _counted(papers: Sequence[Reported]) -> tuple[str, str]:
 
 
 def cells_table(cells: Sequence[Cell], scale: str) -> Table:
-    """Build the table of verdicts on cells.
-
-    Args:
-        cells: All cells.
-        scale: Scale of our rows.
-
-    Returns:
-        One block per claim and protocol.
-    """
+    """Table of verdicts on cells: one block per claim and protocol."""
     blocks: dict[tuple[str, str], list[tuple[str, ...]]] = {}
     for cell in cells:
         blocks.setdefault(cell.group[:2], []).append(_line(cell))
@@ -202,14 +174,7 @@ def _line(cell: Cell) -> tuple[str, ...]:
 
 
 def describe(labels: Mapping[str, str]) -> str:
-    """Name a cell.
-
-    Args:
-        labels: Column to text.
-
-    Returns:
-        What distinguishes it, but for protocol and model.
-    """
+    """What distinguishes a cell, but for protocol and model."""
     shown = {k: v for k, v in labels.items() if k not in ("protocol", "model") and v}
     return ", ".join(f"{name}={text}" for name, text in shown.items())
 

@@ -32,35 +32,19 @@ _SHOWN = 3
 
 
 class Report(NamedTuple):
-    """An artefact: tables, and the cells without rounding.
-
-    Attributes:
-        tables: What is claimed, the verdicts on claims, those on cells.
-        cells: All cells.
-    """
+    """An artefact: tables of claims and verdicts, and the cells without rounding."""
 
     tables: tuple[Table, ...]
     cells: tuple[Cell, ...]
 
     def show(self, console: Console) -> None:
-        """Print the verdicts: on cells, then on claims, which are what is left on the screen.
-
-        Args:
-            console: Where to print.
-        """
+        """Print the verdicts: on cells, then on claims, which are what is left on the screen."""
         _, verdicts, cells = self.tables
         cells.show(console)
         verdicts.show(console)
 
     def write(self, folder: Path) -> list[Path]:
-        """Write `claims.csv`, one line per cell, and all tables as `claims.md` and `claims.tex`.
-
-        Args:
-            folder: Where to; made if absent.
-
-        Returns:
-            The three paths.
-        """
+        """Write `claims.csv`, one line per cell, and all tables as `claims.md` and `claims.tex`."""
         faces = {
             ".csv": _to_csv(self.cells),
             ".md": "\n".join(map(to_markdown, self.tables)),
@@ -70,19 +54,9 @@ class Report(NamedTuple):
 
 
 def make_report(results: Path, scale: str, root: Path, loaded: Results | None = None) -> Report:
-    """Judge all claims.
+    """The verdicts on all claims; `loaded` are rows at this scale, read here by default.
 
-    Args:
-        results: The results folder.
-        scale: Scale of our rows.
-        root: The folder in which the names of tests begin.
-        loaded: Its rows at this scale, of all tasks of the claims; read here by default.
-
-    Returns:
-        The report.
-
-    Raises:
-        ValueError: The claims or the rows are refused. One line.
+    Names of tests begin in `root`. Refused claims or rows are a ValueError of one line.
     """
     path = results / FILE
     claims, main = read_claims(path, scale), {each.id: each for each in read_claims(path)}

@@ -40,16 +40,7 @@ _BADGES = {
 
 
 def element(name: str, *content: str, **attributes: str) -> str:
-    """Write an element.
-
-    Args:
-        name: Its tag.
-        *content: HTML inside it.
-        **attributes: Its attributes; a trailing underscore is dropped.
-
-    Returns:
-        HTML.
-    """
+    """An element; a trailing underscore in the name of an attribute is dropped."""
     marks = "".join(
         f' {key.rstrip("_")}="{escape(text)}"' for key, text in attributes.items() if text
     )
@@ -57,30 +48,13 @@ def element(name: str, *content: str, **attributes: str) -> str:
 
 
 def fold(title: str, *content: str, opened: bool = False) -> str:
-    """Write a part that opens on a click.
-
-    Args:
-        title: What stays visible, as text.
-        *content: HTML inside it.
-        opened: Whether it is open at first.
-
-    Returns:
-        HTML.
-    """
+    """A part that opens on a click; the title, which is text, stays visible."""
     start = "<details open>" if opened else "<details>"
     return f"{start}{element('summary', escape(title))}{''.join(content)}</details>"
 
 
 def cell(text: str, name: str = "td") -> str:
-    """Write a cell; verdicts and missing numbers are marked.
-
-    Args:
-        text: Its text.
-        name: Its tag.
-
-    Returns:
-        HTML.
-    """
+    """A cell; verdicts and missing numbers are marked."""
     if name == "td" and text in _BADGES:
         return element("td", badge(text))
     scope = "col" if name == "th" else ""
@@ -90,27 +64,14 @@ def cell(text: str, name: str = "td") -> str:
 
 
 def badge(verdict: str) -> str:
-    """Write a verdict.
-
-    Args:
-        verdict: One of the words that claims are judged by.
-
-    Returns:
-        HTML.
-    """
+    """A verdict."""
     return element("span", escape(verdict), class_=f"badge {_BADGES[verdict]}")
 
 
 def plain_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table without blocks.
+    """A table without blocks, in a frame that scrolls sideways; folded where it is long.
 
-    Args:
-        title: What it shows, for those who do not see what stands around it.
-        headers: One per column.
-        rows: Texts.
-
-    Returns:
-        HTML, in a frame that scrolls sideways; folded where it is long.
+    The title is for those who do not see what stands around it.
     """
     head = element("tr", *(cell(text, "th") for text in headers))
     body = (element("tr", *map(cell, row)) for row in rows)
@@ -120,16 +81,7 @@ def plain_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]
 
 
 def table(shown: Table, blocks: Sequence[Block] | None = None, title: str = "") -> str:
-    """Write a table.
-
-    Args:
-        shown: The table; its notes are not written.
-        blocks: Only these of its blocks; all by default.
-        title: As of `plain_table`; that of the table by default.
-
-    Returns:
-        HTML; folded where it is long, empty where it has no rows.
-    """
+    """A table or some of its blocks, without notes; folded where long, empty without rows."""
     chosen = shown.blocks if blocks is None else blocks
     if not any(block.rows for block in chosen):
         return ""
@@ -171,15 +123,7 @@ def _frame(title: str, *parts: str) -> str:
 
 
 def notes(lines: Sequence[str], commands: Sequence[str]) -> str:
-    """Write notes, and the commands for what is missing.
-
-    Args:
-        lines: Notes.
-        commands: Shell commands.
-
-    Returns:
-        HTML.
-    """
+    """Notes, and the commands for what is missing."""
     parts = []
     if lines:
         items = (element("li", escape(line)) for line in lines)
@@ -190,15 +134,9 @@ def notes(lines: Sequence[str], commands: Sequence[str]) -> str:
 
 
 def artefact(shown: Table | Figure, sources: Mapping[str, str], command: str) -> str:
-    """Write a table or figure of the paper, or of ours.
+    """A table or figure of the paper, or of ours.
 
-    Args:
-        shown: It.
-        sources: Anchor to path of the rows that it may show.
-        command: What writes its files.
-
-    Returns:
-        HTML.
+    `sources` maps anchors to paths of the rows that it may show, and `command` writes its files.
     """
     digest = shown.digest if isinstance(shown, Figure) else shown
     parts = [element("h3", escape(digest.title))]

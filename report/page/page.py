@@ -42,18 +42,9 @@ _HEADERS = (
 
 
 def write_page(folder: Path, scale: str, root: Path) -> str:
-    """Write the report.
+    """The report: a page of HTML that needs no other file.
 
-    Args:
-        folder: The results folder.
-        scale: Scale of our rows.
-        root: The folder in which the names of tests begin.
-
-    Returns:
-        A page of HTML that needs no other file.
-
-    Raises:
-        ValueError: The claims or the rows are refused. One line.
+    Names of tests begin in `root`. Refused claims or rows are a ValueError of one line.
     """
     tasks = tuple(dict.fromkeys(entry.task for entry in ARTEFACTS.values()))
     results = load_results(folder, tasks, (scale,))

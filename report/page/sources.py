@@ -28,9 +28,7 @@ class Line:
 
     Attributes:
         labels: Column to text: those of `KEYS`.
-        seeds: Their seeds.
         runs: Name to record, empty where there is none.
-        rows: How many rows they have.
         bases: Name to record of the runs that they build on, over any number of levels.
     """
 
@@ -64,14 +62,7 @@ class Line:
 
 
 def hours(records: Iterable[Mapping[str, Any]]) -> str:
-    """Add up the CPU time of runs.
-
-    Args:
-        records: Their records.
-
-    Returns:
-        Hours; `not recorded` where none says.
-    """
+    """The hours of CPU time of runs; `not recorded` where none says."""
     found = [record.get("cpu_seconds") for record in records]
     known = [float(seconds) for seconds in found if seconds is not None]
     return f"{sum(known) / _HOUR:.2f}" if known else UNKNOWN
@@ -93,10 +84,8 @@ class Source:
     """A file of rows, or a folder of runs.
 
     Attributes:
-        task: The task.
         name: Stem of the file; empty for the folder.
         path: Relative to the results folder.
-        lines: Its runs.
     """
 
     task: str
@@ -114,17 +103,7 @@ class Source:
 
 
 def find_sources(folder: Path, results: Results, scale: str) -> list[Source]:
-    """Look up the runs of all rows.
-
-    Args:
-        folder: The results folder.
-        results: Its rows, loaded and found valid.
-        scale: Scale of the rows that count.
-
-    Returns:
-        One source per committed file with rows at this scale, and one per task with rows of runs
-        on this machine.
-    """
+    """One source per committed file with rows at this scale, and one per task with local runs."""
     sources = []
     for path in sorted((folder / "measured").glob("*/*.csv")):
         if path.stem.endswith(SUFFIX):

@@ -27,14 +27,7 @@ _MARKER: dict[str, Any] = {
 
 
 class Bar(NamedTuple):
-    """One bar.
-
-    Attributes:
-        height: Its height.
-        low: Lower end of its error bar; as `height` for none.
-        high: Upper end.
-        reported: The paper's number of the same bar; None where it gives none.
-    """
+    """One bar, with its error bar (ends as `height` for none) and the paper's number, if any."""
 
     height: float
     low: float
@@ -46,7 +39,6 @@ class BarPanel(NamedTuple):
     """One pair of axes.
 
     Attributes:
-        title: What it shows.
         groups: Name below a group to its bars, by their labels in the legend.
         pictures: Small pictures at the top of bars, red, green, blue from 0 to 255, [h, w, 3].
     """
@@ -61,8 +53,6 @@ class BarLook(NamedTuple):
 
     Attributes:
         colours: Label to colour, in the order of the bars and of the legend.
-        y_label: What is left of each row, with its unit.
-        y_limits: Lowest and highest value.
         marker: The name of the paper's numbers in the legend.
         baseline: Height of a thin line across each panel; None for no line.
         columns: Of the legend; None: as many as it has entries.
@@ -77,15 +67,7 @@ class BarLook(NamedTuple):
 
 
 def draw_bars(grid: Sequence[Sequence[BarPanel | None]], look: BarLook) -> Drawing:
-    """Draw panels in rows, with one legend below them.
-
-    Args:
-        grid: As in `draw_grid`.
-        look: Colours, limits and labels.
-
-    Returns:
-        The drawing, without a window.
-    """
+    """Panels in rows, with one legend below them."""
     drawing = draw_grid(grid, lambda axes, panel: _draw_panel(axes, panel, look), look.y_label)
     handles = _handles([panel for row in grid for panel in row if panel], look)
     columns = look.columns or len(handles)

@@ -21,13 +21,7 @@ DOTTED: LineStyle = (0, (1, 1.3))
 
 
 class Band(NamedTuple):
-    """One point of a line.
-
-    Attributes:
-        middle: Height of the line.
-        low: Lower edge of the band around it.
-        high: Upper edge.
-    """
+    """One point of a line, and the edges of the band around it."""
 
     middle: float
     low: float
@@ -35,26 +29,13 @@ class Band(NamedTuple):
 
 
 def spread_band(summary: Summary) -> Band:
-    """Make a band of one spread to each side.
-
-    Args:
-        summary: A mean; without a spread its band has no width.
-
-    Returns:
-        The point.
-    """
+    """A band of one spread to each side; without a spread it has no width."""
     spread = summary.spread or 0.0
     return Band(summary.mean, summary.mean - spread, summary.mean + spread)
 
 
 class Curve(NamedTuple):
-    """One line.
-
-    Attributes:
-        colour: Label of its colour in the legend.
-        style: Label of its line style in the legend.
-        points: Place on the x axis to the point there, in order.
-    """
+    """One line: labels of colour and style in the legend, and points by place on the x axis."""
 
     colour: str
     style: str
@@ -62,12 +43,7 @@ class Curve(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """One pair of axes.
-
-    Attributes:
-        title: What it shows.
-        curves: Its lines.
-    """
+    """One pair of axes."""
 
     title: str
     curves: Sequence[Curve]
@@ -77,11 +53,8 @@ class Look(NamedTuple):
     """How the curves of a figure look.
 
     Attributes:
-        colours: Label to colour, in the order of the legend.
         styles: Label to line style, in the order of the legend. With the labels of the colours,
             the legend has each label once, in its colour and style.
-        x_label: What is below each column, with its unit.
-        y_label: What is left of each row, with its unit.
         y_limits: Lowest and highest value; bands are cut there. None: each panel's own.
         baseline: Height of a thin line across each panel; None for no line.
         columns: Of the legend; None: as many as it has colours or styles.
@@ -97,14 +70,9 @@ class Look(NamedTuple):
 
 
 def common_limits(grid: Sequence[Sequence[Panel | None]], tick: int) -> tuple[float, float]:
-    """Find one axis for all panels, so that heights can be compared.
+    """Lowest and highest value of one axis for all panels, multiples of `tick`.
 
-    Args:
-        grid: As in `draw_curves`, with one point at least.
-        tick: The axis begins and ends at a multiple of this.
-
-    Returns:
-        Lowest and highest value.
+    The grid has one point at least.
     """
     panels = [panel for row in grid for panel in row if panel]
     bands = [band for p in panels for curve in p.curves for band in curve.points.values()]
@@ -113,15 +81,7 @@ def common_limits(grid: Sequence[Sequence[Panel | None]], tick: int) -> tuple[fl
 
 
 def draw_curves(grid: Sequence[Sequence[Panel | None]], look: Look) -> Drawing:
-    """Draw panels in rows, with one legend of colours and styles below them.
-
-    Args:
-        grid: As in `draw_grid`.
-        look: Colours, styles and labels.
-
-    Returns:
-        The drawing, without a window.
-    """
+    """Panels in rows, with one legend of colours and styles below them."""
     drawing = draw_grid(grid, lambda axes, panel: _draw_panel(axes, panel, look), look.y_label)
     _add_legend(drawing, grid, look)
     return drawing

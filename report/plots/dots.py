@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from report.cells import Interval
 from report.plots.panels import draw_grid
-from report.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,13 +17,7 @@ _MEAN, _SEEDS, _JITTER = 0.16, -0.17, 0.06
 
 
 class Dots(NamedTuple):
-    """What is drawn of one method.
-
-    Attributes:
-        values: One per seed.
-        mean: Their mean.
-        interval: Its interval, None where one seed gives none.
-    """
+    """What is drawn of one method: a value per seed, their mean and its interval, if any."""
 
     values: Sequence[float]
     mean: float
@@ -31,12 +25,7 @@ class Dots(NamedTuple):
 
 
 class DotPanel(NamedTuple):
-    """One pair of axes.
-
-    Attributes:
-        title: What it shows.
-        dots: Method to its dots.
-    """
+    """One pair of axes."""
 
     title: str
     dots: Mapping[str, Dots]
@@ -45,16 +34,7 @@ class DotPanel(NamedTuple):
 def draw_dots(
     grid: Sequence[Sequence[DotPanel | None]], colours: Mapping[str, str], y_label: str
 ) -> Drawing:
-    """Draw panels in rows, with a column for each method that one of them has.
-
-    Args:
-        grid: As in `draw_grid`.
-        colours: Method to colour, in the order of the columns.
-        y_label: What is left of each row, with its unit.
-
-    Returns:
-        The drawing, without a window.
-    """
+    """Panels in rows, with a column for each method that one of them has."""
     used = {method for row in grid for panel in row if panel for method in panel.dots}
     shown = {method: colour for method, colour in colours.items() if method in used}
     return draw_grid(grid, lambda axes, panel: _draw_panel(axes, panel, shown), y_label)

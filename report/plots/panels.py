@@ -23,17 +23,9 @@ def draw_grid(
     y_label: str,
     panel: tuple[float, float] = (3.4, 2.7),
 ) -> Drawing:
-    """Draw panels in rows.
+    """Panels in rows, each drawn by `draw` and of the size `panel` in inches.
 
-    Args:
-        grid: Rows of panels, at least one panel in each; None leaves a place empty, and rows may
-            differ in length.
-        draw: Draws one panel.
-        y_label: What is left of each row, with its unit.
-        panel: Width and height of each, in inches.
-
-    Returns:
-        The drawing, without a window.
+    None leaves a place empty, and rows may differ in length; each has one panel at least.
     """
     from matplotlib.figure import Figure as Drawing
 

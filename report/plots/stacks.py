@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from report.cells import MISSING
+from report.cells import MISSING, Interval
 from report.plots.panels import draw_grid
-from report.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -25,12 +24,9 @@ _ERROR: dict[str, Any] = {"fmt": "none", "ecolor": "0.1", "elinewidth": 0.9, "ca
 
 
 class Stack(NamedTuple):
-    """One bar.
+    """One bar: shares in percent by label, from bottom to top.
 
-    Attributes:
-        parts: Label in the legend to share in percent, from bottom to top.
-        first: Ends of the error bar of the first part, in percent.
-        last: Ends of the error bar of the last part.
+    `first` and `last` are the ends of the error bars of the first and the last part, in percent.
     """
 
     parts: Mapping[str, float]
@@ -42,7 +38,6 @@ class StackPanel(NamedTuple):
     """One pair of axes.
 
     Attributes:
-        title: What it shows.
         sections: Side by side with a line between them: name above a group to its bars, by the
             names below them; a group may be empty.
     """
@@ -57,17 +52,7 @@ def draw_stacks(
     y_label: str,
     errors: str,
 ) -> Drawing:
-    """Draw panels in rows, with one legend below them.
-
-    Args:
-        grid: As in `draw_grid`.
-        colours: Label of a part to its colour.
-        y_label: What is left of each row, with its unit.
-        errors: Name of the error bars in the legend.
-
-    Returns:
-        The drawing, without a window.
-    """
+    """Panels in rows, with one legend below them; `errors` names the error bars there."""
     drawing = draw_grid(
         grid, lambda axes, panel: _draw_panel(axes, panel, colours), y_label, _INCHES
     )

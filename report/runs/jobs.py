@@ -35,7 +35,6 @@ class Job(NamedTuple):
 
     Attributes:
         words: What tells it from the other jobs, as on the command line.
-        folder: The folder of its run.
         state: `done`, `done (committed)`, `planned`, `damaged` (its metrics are not those of its
             record) or a state of a run folder.
         reason: Why its run failed, in one line; else empty.
@@ -53,20 +52,11 @@ class Job(NamedTuple):
 
 
 def jobs(words: Sequence[str], config_dir: Path | None = None) -> Iterator[Job]:
-    """Find the jobs of a command line and what is known of their runs.
+    """Each job of a command line, in the order of the sweep, with what is known of its run.
 
-    Images are read to name a run, since their checksum is a part of its identity.
-
-    Args:
-        words: What follows `python run.py`, with `experiment=PRESET`.
-        config_dir: run.py's `--config-dir`, a folder of further configuration groups.
-
-    Yields:
-        Each job, in the order of the sweep.
-
-    Raises:
-        UserError: The words are refused; one line, as are Hydra's and OmegaConf's errors by
-            `experiments.frame.cli.describe`.
+    `words` follow `python run.py`; `config_dir` is run.py's `--config-dir`. Images are read to name
+    a run, since their checksum is a part of its identity. Refused words are a UserError of one
+    line; `experiments.frame.cli.describe` makes one line of errors by Hydra and OmegaConf.
     """
     with _composing(words, config_dir) as (shared, sweep):
         common = set(sweep[0]).intersection(*sweep)
@@ -78,17 +68,9 @@ def jobs(words: Sequence[str], config_dir: Path | None = None) -> Iterator[Job]:
 
 
 def configurations(words: Sequence[str], config_dir: Path | None = None) -> Iterator[AnyConfig]:
-    """Compose and check the jobs of a command line; nothing is read and nothing is named.
+    """The checked configuration of each job; nothing is read and nothing is named.
 
-    Args:
-        words: As for `jobs`.
-        config_dir: As for `jobs`.
-
-    Yields:
-        The configuration of each job, in the order of the sweep.
-
-    Raises:
-        UserError: As from `jobs`.
+    Arguments, order and errors are those of `jobs`.
     """
     with _composing(words, config_dir) as (shared, sweep):
         for job in sweep:
@@ -110,27 +92,13 @@ def _composing(
 
 
 def count(words: Sequence[str]) -> int:
-    """Count the jobs of a command line, without composing each.
-
-    Args:
-        words: What follows `python run.py`, with `experiment=PRESET`.
-
-    Returns:
-        How many there are.
-    """
+    """The number of jobs of a command line, without composing each."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return len(_sweep(words)[1])
 
 
 def quoted(value: str | Path) -> str:
-    """Write a value so that Hydra takes it for text.
-
-    Args:
-        value: A path, for instance.
-
-    Returns:
-        It, in quotes where it has characters that mean something on Hydra's command line.
-    """
+    """The value, in quotes where Hydra's command line would not take it for text."""
     text = str(value)
     if re.fullmatch(r"[A-Za-z0-9_./-]+", text):
         return text

@@ -19,13 +19,7 @@ _HEAD = ("status", "stage", "seed", "seconds", "attempts", "commit", "name")
 
 @dataclass(frozen=True)
 class Found:
-    """A run folder.
-
-    Attributes:
-        folder: Where it is.
-        state: One of `STATES`.
-        record: Its record; empty where none can be read.
-    """
+    """A run folder, with one of `STATES`, and its record; that is empty where none can be read."""
 
     folder: Path
     state: str
@@ -53,13 +47,9 @@ class Found:
 
 
 def find(folder: Path) -> Found:
-    """Read what is known of a run folder, which may be absent.
+    """A run folder, which may be absent, with its state.
 
-    Args:
-        folder: `results/runs/<task>/<name>-<hash>`.
-
-    Returns:
-        The folder with its state. The reason why a record cannot be read is logged.
+    The reason why a record cannot be read is logged.
     """
     record = read_record(folder)
     if record is None:
@@ -72,29 +62,13 @@ def find(folder: Path) -> Found:
 
 
 def find_all(runs: Path, task: str | None, state: str | None) -> list[Found]:
-    """Read all run folders.
-
-    Args:
-        runs: `results/runs`; may be absent.
-        task: The task whose runs are wanted; None for all.
-        state: The state that is wanted; None for all.
-
-    Returns:
-        The runs, sorted by task and name.
-    """
+    """All runs, or those of a task or in a state, sorted by task and name."""
     folders = sorted(path for path in runs.glob(f"{task or '*'}/*") if path.is_dir())
     return [found for found in map(find, folders) if state in (None, found.state)]
 
 
 def lines(found: list[Found]) -> Iterator[str]:
-    """Lay out a list of runs.
-
-    Args:
-        found: The runs.
-
-    Yields:
-        A head, a line for each run, below a failed one its reason, and how many there are by state.
-    """
+    """A head, a line for each run, below a failed one its reason, and how many by state."""
     table = [_HEAD, *(run.cells() for run in found)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     reasons = ["", *(run.reason for run in found)]
@@ -107,11 +81,6 @@ def lines(found: list[Found]) -> Iterator[str]:
 
 
 def count(what: str, states: list[str]) -> str:
-    """Return one line that says how many there are of each state.
-
-    Args:
-        what: What is counted.
-        states: The state of each.
-    """
+    """One line that says how many there are of each state."""
     parts = ", ".join(f"{number} {state}" for state, number in Counter(states).most_common())
     return f"{len(states)} {what}{': ' if parts else ''}{parts}"

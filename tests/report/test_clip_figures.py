@@ -9,9 +9,8 @@ import pytest
 from matplotlib.colors import to_hex
 from omegaconf import OmegaConf
 
-from report.artefacts.clip.bars import BAR_COLOURS, STUDIES, Way
-from report.artefacts.clip.common import MODELS, OURS
-from report.artefacts.clip.presets import DRAWN, PROTOCOL
+from report.artefacts.clip.common import DRAWN, MODELS, OURS, PROTOCOL
+from report.artefacts.clip.figures import BAR_COLOURS, STUDIES, Way
 from report.figures import Figure
 from tests.report.conftest import build_figure, drawn, lines_of
 

@@ -11,9 +11,8 @@ from matplotlib.colors import to_hex
 from omegaconf import OmegaConf
 from PIL import Image
 
-from report.artefacts.clip.common import MODELS, OURS
+from report.artefacts.clip.common import DRAWN, MODELS, OURS
 from report.artefacts.clip.lambdas import COLOURS, PRESET
-from report.artefacts.clip.presets import DRAWN
 from report.figures import Figure
 from tests.report.conftest import build_figure, drawn, lines_of
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from report.artefacts.clip.common import OURS
-from report.artefacts.clip.presets import DRAWN
+from report.artefacts.clip.common import DRAWN, OURS
 from report.artefacts.clip.tables import GROUPS, PRESET, own_ways
 from report.tables import Table
 from tests.report.conftest import build_table, lines_of

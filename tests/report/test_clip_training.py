@@ -9,9 +9,8 @@ import pytest
 from matplotlib.colors import to_hex
 from omegaconf import OmegaConf
 
-from report.artefacts.clip.common import COLOURS, MODELS, OURS
-from report.artefacts.clip.presets import DRAWN
-from report.artefacts.clip.tuned import STUDIES, TUNED
+from report.artefacts.clip.common import COLOURS, DRAWN, MODELS, OURS
+from report.artefacts.clip.training import STUDIES, TUNED
 from report.figures import Figure
 from tests.report.conftest import build_figure, drawn, lines_of
 

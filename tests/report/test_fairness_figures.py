@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from experiments.fairness.regard_data import LABELS as WRITTEN
-from report.artefacts.fairness.bars import LABELS
+from experiments.frame.rows import LABELS
 from report.artefacts.fairness.common import EXPERIMENTS, MODELS, PAIRS, WAYS
 from report.artefacts.fairness.places import REFERENCE_COMMAND
 from report.figures import Figure

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.stats import trim_mean
 
 from report import statistics as of_report
+from report.cells import Interval
 from report.statistics import (
-    Interval,
     Outcomes,
     bootstrap_interval,
     count_outcomes,

@@ -51,26 +51,16 @@ _NOTES = (
 
 
 class Gains(NamedTuple):
-    """What the classes gain over equitune.
-
-    Attributes:
-        points: Class to its mean over seeds.
-        seeds: Number of seeds of each.
-    """
+    """What the classes gain over equitune: mean over seeds by class, and the number of seeds."""
 
     points: Mapping[int, float]
     seeds: Sequence[int]
 
 
 def classes_table(results: Results, options: Options) -> Table:
-    """Build the table of the classes that gain and lose most against equitune.
+    """Table of the classes that gain and lose most against equitune.
 
-    Args:
-        results: All rows.
-        options: Scales to show.
-
-    Returns:
-        One block per scale, protocol, data set and model; one row per group and method.
+    There is one block per scale, protocol, data set and model, and one row per group and method.
     """
     rows = select(result_rows(results, options, trained=False), departure="", step="")
     rows = select(rows, metric=METRIC, method=COMPARED)

@@ -1,14 +1,15 @@
-"""The CLIP task: what its tables and figures share: models, which rows count, means over seeds."""
+"""The CLIP task: what its tables and figures share: models, which rows count, presets, commands."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
 from experiments.frame.methods import LAMBDA_EQUITUNE, METHODS, PAPERS
-from report.cells import NOT_REPORTED, format_reported
-from report.measures import NUMBER_HEADERS
+from experiments.frame.rows import PROTOCOLS
+from report.cells import NOT_REPORTED, NUMBER_HEADERS, format_reported
 from report.options import Options
 from report.results import Results, departing, option, own_groups, select
 
@@ -37,19 +38,16 @@ OURS_NOTE = (
 )
 # Of the methods; pretrained bars have further ones.
 COLOURS = {name: METHODS[name].colour for name in PAPERS}
+# The protocol of all presets, and the data set of a demo.
+PROTOCOL = "paper"
+DRAWN = "symbols"
 
 
 def result_rows(results: Results, options: Options, *, trained: bool) -> pd.DataFrame:
-    """Select the rows that tables and figures of the CLIP task are made of.
+    """Rows of the CLIP task, with the image encoder fine-tuned or as it is.
 
-    Args:
-        results: All rows.
-        options: Scales to show.
-        trained: Whether the image encoder was fine-tuned, or is as it was.
-
-    Returns:
-        Rows with a further column `departure`, what `variant` says beyond that training: empty for
-        what the protocol defines.
+    The column `departure` says what `variant` names beyond that training: empty for what the
+    protocol defines.
     """
     rows = select(results.ours, task="clip", scale=options.scales)
     rows = rows[(option(rows, "training") == "image_encoder") == trained]
@@ -57,64 +55,28 @@ def result_rows(results: Results, options: Options, *, trained: bool) -> pd.Data
 
 
 def in_own_group(rows: pd.DataFrame) -> pd.Series[bool]:
-    """Tell which rows ask a method for the transforms that its group has.
-
-    Args:
-        rows: Our rows, or the paper's.
-
-    Returns:
-        Whether `group` is `trivial` for pretrained, else `transform`.
-    """
+    """Whether each row's `group` is the `transform` of its images, or `trivial` for pretrained."""
     return rows["group"] == own_groups(rows, rows["transform"])
 
 
 def reported_rows(results: Results, artefacts: str | Sequence[str]) -> pd.DataFrame:
-    """Select the paper's rows, groups and transforms named after what they are.
-
-    Args:
-        results: All rows.
-        artefacts: Names of the paper's figures, as its rows have them.
-
-    Returns:
-        The rows.
-    """
+    """The paper's rows of these figures, with our names of groups and transforms."""
     rows = select(results.reported, task="clip", artefact=artefacts)
     return rows.assign(**{name: rows[name].replace(_TURNS) for name in ("group", "transform")})
 
 
 def reported_cells(number: float) -> tuple[str, ...]:
-    """Write a number of the paper, which has neither spread nor interval.
-
-    Args:
-        number: The number.
-
-    Returns:
-        The cells `NUMBER_HEADERS`.
-    """
+    """The cells `NUMBER_HEADERS` of a number of the paper, which has no spread and no interval."""
     return (repr(number), *[""] * (len(NUMBER_HEADERS) - 1))
 
 
 def format_papers(number: float | None) -> str:
-    """Print a number of the paper.
-
-    Args:
-        number: The number, None where it gives none.
-
-    Returns:
-        The cell's text.
-    """
+    """The text of a cell; a dash where the paper gives no number."""
     return NOT_REPORTED if number is None else format_reported(number, float("nan"))
 
 
 def in_order(models: Iterable[str]) -> list[str]:
-    """Sort models: the paper's, ours, then any other by name.
-
-    Args:
-        models: Names.
-
-    Returns:
-        Each name once.
-    """
+    """Each model once: the paper's, ours, then any other by name."""
     known = (*MODELS, OURS)
     return sorted(
         set(models), key=lambda name: (known.index(name) if name in known else len(known), name)
@@ -122,12 +84,61 @@ def in_order(models: Iterable[str]) -> list[str]:
 
 
 def label(model: str) -> str:
-    """Name a model in a picture.
-
-    Args:
-        model: Its name, as rows have it.
-
-    Returns:
-        The name; below ours it says so.
-    """
+    """The name of a model in a picture; below ours it says so."""
     return f"{model}\n(ours)" if model == OURS else model
+
+
+class Preset(NamedTuple):
+    """Models, data set (of a demo it is `DRAWN`) and seeds of a preset in `conf/experiment`."""
+
+    models: tuple[str, ...]
+    dataset: str = "cifar100"
+    seeds: str = "0"
+
+    def data(self, scale: str) -> str:
+        """The data set of a scale."""
+        return self.dataset if scale == "paper" else DRAWN
+
+
+def of_data(rows: pd.DataFrame, preset: Preset) -> pd.DataFrame:
+    """The rows of a preset's data set, and of a demo's."""
+    return rows[rows["dataset"] == rows["scale"].map(preset.data)]
+
+
+def protocols(rows: pd.DataFrame) -> list[str]:
+    """The protocols of one scale that are shown: those with rows, and the presets'."""
+    found = {PROTOCOL, *rows["protocol"]}
+    return [name for name in PROTOCOLS if name in found]
+
+
+def expected_models(preset: Preset, scale: str, protocol: str) -> tuple[str, ...]:
+    """The models that are missing where they have no rows: the preset's in its protocol.
+
+    Of a demo that has the paper's ResNets it is ours.
+    """
+    if protocol != PROTOCOL:
+        return ()
+    return (OURS,) if scale == "demo" and MODELS[0] in preset.models else preset.models
+
+
+def arguments(
+    preset: Preset, scale: str, protocol: str, dataset: str, models: Sequence[str]
+) -> list[str]:
+    """What a command has beside the preset, which is for the paper's scale.
+
+    Our model is never among others, because it has three seeds.
+    """
+    words = [f"scale={scale}"]
+    words += [f"protocol={protocol}"] * (protocol != PROTOCOL)
+    words += [f"dataset={dataset}"] * (dataset != preset.dataset)
+    words += [f"model={','.join(models)}"] * (tuple(models) != preset.models)
+    seeds = "0,1,2" if OURS in models else "0"
+    # A demo is content with the preset's.
+    return words + [f"seed={seeds}"] * (scale == "paper" and seeds != preset.seeds)
+
+
+def apart(models: Iterable[str]) -> list[list[str]]:
+    """The others' models and ours, each if there is any: they need separate commands."""
+    ordered = in_order(models)
+    parts = ([name for name in ordered if name != OURS], [name for name in ordered if name == OURS])
+    return [part for part in parts if part]

@@ -14,26 +14,31 @@ from report.artefacts.clip.common import (
     LAMBDA,
     MODELS,
     OURS_NOTE,
-    format_papers,
-    in_order,
-    label,
-    reported_cells,
-    reported_rows,
-    result_rows,
-)
-from report.artefacts.clip.presets import (
     Preset,
     apart,
     arguments,
     expected_models,
+    format_papers,
+    in_order,
+    label,
     of_data,
     protocols,
+    reported_cells,
+    reported_rows,
+    result_rows,
 )
 from report.captions import commands
-from report.cells import MISSING, span
+from report.cells import (
+    MISSING,
+    NUMBER_HEADERS,
+    Measure,
+    format_measure,
+    measure,
+    number_cells,
+    span,
+)
 from report.comparison import notes
 from report.figures import Figure
-from report.measures import NUMBER_HEADERS, Measure, format_measure, measure, number_cells
 from report.options import Options
 from report.plots.bars import Bar, BarLook, BarPanel, draw_bars
 from report.plots.panels import BLUE, GREEN, ORANGE, PURPLE
@@ -82,11 +87,6 @@ class Arm(NamedTuple):
     """One model, with lambda learned in one protocol; views without rows are absent.
 
     Attributes:
-        scale: Scale of its rows.
-        protocol: Protocol of its rows.
-        dataset: Data set of its rows.
-        model: Model of its rows.
-        shares: View to its share.
         highest: How often lambda is highest for the upright view.
         shown: View to its share of the one image that a run shows, of the first seed.
         picture: That image, upright, where the run's folder is at hand.
@@ -108,15 +108,10 @@ class Arm(NamedTuple):
 
 
 def lambda_figure(results: Results, options: Options) -> Figure:
-    """Build Figure 12: lambda's share of each turn.
+    """Figure 12: lambda's share of each turn.
 
-    Args:
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        A panel per scale and protocol with rows, and one of the paper's image; without rows of ours
-        no picture.
+    There is a panel per scale and protocol with rows, and one of the paper's image; without rows of
+    ours there is no picture.
     """
     rows = of_data(result_rows(results, options, trained=False), PRESET)
     rows = select(rows, departure="", step="", group="rot90", transform="rot90", method=LAMBDA)

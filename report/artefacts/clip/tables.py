@@ -16,15 +16,16 @@ from report.artefacts.clip.common import (
     LAMBDA,
     OURS,
     OURS_NOTE,
+    PROTOCOL,
+    Preset,
+    arguments,
     in_order,
     in_own_group,
     result_rows,
 )
-from report.artefacts.clip.presets import PROTOCOL, Preset, arguments
 from report.captions import commands
-from report.cells import EN_DASH, MISSING, format_summary, span
+from report.cells import EN_DASH, MISSING, Measure, format_measure, format_summary, measure, span
 from report.comparison import notes
-from report.measures import Measure, format_measure, measure
 from report.options import Options
 from report.results import Results, select
 from report.tables import Block, ColumnGroup, Table
@@ -67,13 +68,7 @@ _NOTES = (
 
 
 class Way(NamedTuple):
-    """A method, with what it averages over and what the images have had.
-
-    Attributes:
-        transform: The transform, as rows name it.
-        group: The group, as rows name it.
-        method: The method, as rows name it.
-    """
+    """A method, with what it averages over and what the images have had."""
 
     transform: str
     group: str
@@ -86,15 +81,7 @@ class Way(NamedTuple):
 
 
 def own_ways(transform: str, dataset: str) -> list[Way]:
-    """List what is compared on the transforms of a group: each method with that group.
-
-    Args:
-        transform: The group.
-        dataset: The data set.
-
-    Returns:
-        The methods, pretrained first.
-    """
+    """What is compared on the transforms of a group: each method with that group."""
     return [
         Way(transform, own_group(method, transform), method)
         for method in PAPERS
@@ -103,15 +90,10 @@ def own_ways(transform: str, dataset: str) -> list[Way]:
 
 
 def zero_shot_table(results: Results, options: Options) -> Table:
-    """Build the table of CLIP models that are not fine-tuned.
+    """Table of CLIP models that are not fine-tuned.
 
-    Args:
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per scale, protocol, data set, model and variant; one row per transform, group and
-        method.
+    There is one block per scale, protocol, data set, model and variant, and one row per transform,
+    group and method.
     """
     rows = select(result_rows(results, options, trained=False), step="", view="", metric=_METRICS)
     found = {tuple(map(str, key)): part for key, part in rows.groupby([*KEY])}
@@ -136,27 +118,12 @@ def zero_shot_table(results: Results, options: Options) -> Table:
 
 
 def preset_key(scale: str) -> tuple[str, ...]:
-    """Name the block that the preset fills.
-
-    Args:
-        scale: The scale.
-
-    Returns:
-        Its `KEY`.
-    """
+    """The `KEY` of the block that the preset fills."""
     return (scale, PROTOCOL, PRESET.data(scale), PRESET.models[0], "")
 
 
 def block_keys(found: Iterable[tuple[str, ...]], options: Options) -> Iterator[tuple[str, ...]]:
-    """Order blocks, the preset's among them.
-
-    Args:
-        found: The `KEY` of each block with rows.
-        options: Scales to show.
-
-    Yields:
-        Scale by scale each `KEY`, models in the order of `in_order`.
-    """
+    """The keys of blocks with rows and of the preset's, by scale, models as in `in_order`."""
     for scale in options.scales:
         keys = {key for key in found if key[0] == scale} | {preset_key(scale)}
         models = in_order(key[3] for key in keys)
@@ -164,15 +131,7 @@ def block_keys(found: Iterable[tuple[str, ...]], options: Options) -> Iterator[t
 
 
 def group_arguments(key: tuple[str, ...], groups: Iterable[str]) -> str:
-    """Write what a block's command has beside the preset.
-
-    Args:
-        key: The block's `KEY`.
-        groups: Groups with missing cells.
-
-    Returns:
-        Words, joined.
-    """
+    """What the command of a block has beside the preset, for the groups with missing cells."""
     words = arguments(PRESET, key[0], key[1], key[2], [key[3]])
     chosen = [group for group in GROUPS if group in set(groups)]
     words += [f"group={','.join(chosen)}"] * (len(chosen) != len(GROUPS))

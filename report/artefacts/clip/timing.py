@@ -9,11 +9,10 @@ import pandas as pd
 from experiments.frame.methods import EQUITUNE, EQUIZERO
 from report.artefacts.clip.common import LAMBDA, MODELS, in_order, reported_rows
 from report.captions import commands
-from report.cells import EN_DASH, MISSING, NOT_REPORTED, format_number
+from report.cells import EN_DASH, MISSING, NOT_REPORTED, Interval, format_interval, format_number
 from report.comparison import notes
 from report.options import Options
 from report.results import Results, select
-from report.statistics import Interval, format_interval
 from report.tables import Block, ColumnGroup, Table
 
 NAME = "table1"
@@ -36,15 +35,7 @@ _NOTES = (
 
 
 def table1(results: Results, options: Options) -> Table:
-    """Build Table 1.
-
-    Args:
-        results: All rows.
-        options: Scales to show.
-
-    Returns:
-        One block per machine, one row per model and method.
-    """
+    """Table 1: one block per machine, one row per model and method."""
     rows = select(results.ours, task="clip", scale=options.scales, metric=_METRICS)
     rows = select(rows, group="rot90", dataset="cifar100")
     paper = reported_rows(results, NAME)

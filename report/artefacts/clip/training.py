@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
+from experiments.frame.methods import PAPERS, PRETRAINED
 from experiments.frame.rows import PROTOCOLS
 from report.artefacts.clip.common import (
+    ACCURACY,
     COLOURS,
     IMAGES_NOTE,
+    MODELS,
     OURS,
     OURS_NOTE,
     SOURCE_NOTE,
+    Preset,
+    apart,
+    arguments,
+    expected_models,
     format_papers,
+    in_order,
     label,
-)
-from report.artefacts.clip.presets import apart, arguments
-from report.artefacts.clip.tuned import (
-    DIVERGED,
-    STUDIES,
-    TUNED,
-    Arm,
-    Points,
-    Study,
-    find_arms,
-    papers_curves,
-    shown_rows,
+    of_data,
+    protocols,
+    reported_rows,
+    result_rows,
 )
 from report.captions import commands
-from report.cells import EN_DASH, MISSING, format_summary, span
+from report.cells import EN_DASH, MISSING, Summary, format_summary, over_seeds, span
 from report.comparison import notes
 from report.figures import Figure
 from report.options import Options
@@ -45,12 +45,17 @@ from report.plots.curves import (
     draw_curves,
     spread_band,
 )
-from report.results import Results, select
+from report.results import Results, departing, select, step_numbers
 from report.tables import Block, ColumnGroup, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
+TUNED = tuple(method for method in PAPERS if method != PRETRAINED)
+DIVERGED = "diverged_step"
+_CHOSEN = "selected_step"
+# Departures that a figure shows, in panels of their own.
+_RECIPE = "finetune."
 UNITS = "Top-1 accuracy in percent, mean (spread) over n seeds"
 _HEADERS = ("start", "end", "after", "selected", "which step", "n")
 _NUMBERS = ("scale", "protocol", "model", "variant", "method", "step", "mean", "spread", "n")
@@ -69,21 +74,110 @@ _NOTES = (
 )
 
 
+class Study(NamedTuple):
+    """One of the two figures; `models` are shown where they have rows."""
+
+    title: str
+    preset: Preset
+    models: tuple[str, ...]
+
+
+STUDIES = {
+    "figure5a": Study("Figure 5a: CLIP's ResNets", Preset(MODELS[:2]), (*MODELS[:2], OURS)),
+    "figure11a": Study("Figure 11a: CLIP's vision transformers", Preset(MODELS[2:]), MODELS[2:]),
+}
+
+# Method to step to accuracy.
+Points = Mapping[str, Mapping[int, float]]
+
+
+class Arm(NamedTuple):
+    """One model, fine-tuned in one way; methods without rows are absent.
+
+    Attributes:
+        recipe: What its fine-tuning has beside the protocol's; empty for nothing.
+        selected: Method to the accuracy at the steps that the runs report.
+        steps: Method to these steps, one per seed, in order.
+    """
+
+    scale: str
+    protocol: str
+    model: str
+    recipe: str
+    curves: Mapping[str, Mapping[int, Summary]]
+    selected: Mapping[str, Summary]
+    steps: Mapping[str, Sequence[int]]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels of its block in a table."""
+        names = ("scale", "protocol", "model", "variant")
+        return dict(zip(names, (*self[:3], self.recipe or "none"), strict=True))
+
+
+def _shown_rows(study: Study, results: Results, options: Options) -> pd.DataFrame:
+    """Our rows of the figure's models, fine-tuned as the protocol says or with another recipe."""
+    rows = of_data(result_rows(results, options, trained=True), study.preset)
+    rows = select(rows, model=study.models, group="rot90", method=TUNED, view="")
+    known = {name for found in rows["departures"] for name in found if name.startswith(_RECIPE)}
+    rows = rows[departing(rows, "training", *known) == ""]
+    accurate = (rows["metric"] == ACCURACY) & (rows["transform"] == "rot90")
+    return rows[accurate | rows["metric"].isin([_CHOSEN, DIVERGED])]
+
+
+def _papers_curves(name: str, results: Results) -> dict[str, Points]:
+    """The paper's curves: model to method to step to accuracy."""
+    reported = reported_rows(results, name)
+    curves: dict[str, dict[str, dict[int, float]]] = {}
+    columns = (reported[name] for name in ("model", "method", "step", "value"))
+    for model, method, step, value in zip(*columns, strict=True):
+        curves.setdefault(model, {}).setdefault(method, {})[int(step)] = float(value)
+    return {**curves}
+
+
+def _arms(study: Study, rows: pd.DataFrame, options: Options) -> Iterator[Arm]:
+    """Arms by scale, protocol, model and recipe: those with rows, of the preset also without."""
+    for scale in options.scales:
+        inside = select(rows, scale=scale)
+        for protocol in protocols(inside):
+            part = select(inside, protocol=protocol)
+            expected = expected_models(study.preset, scale, protocol)
+            for model in in_order({*expected, *part["model"]}):
+                own = select(part, model=model)
+                recipes = {*own["departure"], *([""] if model in expected else [])}
+                for recipe in sorted(recipes):
+                    key = (scale, protocol, model, recipe)
+                    yield _arm(key, select(own, departure=recipe), options)
+
+
+def _arm(key: tuple[str, str, str, str], rows: pd.DataFrame, options: Options) -> Arm:
+    accuracies, chosen = select(rows, metric=ACCURACY), select(rows, metric=_CHOSEN)
+    ends = accuracies["step"] == ""
+    during = accuracies[~ends]
+    during = during.assign(number=step_numbers(during))
+    curves: dict[str, dict[int, Summary]] = {}
+    selected: dict[str, Summary] = {}
+    for method in TUNED:
+        for step, cell in select(during, method=method).groupby("number"):
+            summary = over_seeds(cell, options.spread)
+            assert summary is not None
+            curves.setdefault(method, {})[step] = summary
+        summary = over_seeds(select(accuracies[ends], method=method), options.spread)
+        if summary is not None:
+            selected[method] = summary
+    steps = {name: sorted(map(int, select(chosen, method=name)["value"])) for name in TUNED}
+    return Arm(*key, curves, selected, steps)
+
+
 def training_figure(name: str, results: Results, options: Options) -> Figure:
-    """Build Figure 5a or 11a: accuracy on turned images, mean and spread over seeds.
+    """Figure 5a or 11a: accuracy on turned images, mean and spread over seeds.
 
-    Args:
-        name: One of `STUDIES`.
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One panel per scale, protocol, model and recipe with rows, and one of the paper's curves per
-        model of the paper; without rows of ours no picture.
+    There is one panel per scale, protocol, model and recipe with rows, and one of the paper's
+    curves per model of the paper; without rows of ours there is no picture.
     """
     study = STUDIES[name]
-    rows = shown_rows(study, results, options)
-    arms, paper = find_arms(study, rows, options), papers_curves(name, results)
+    rows = _shown_rows(study, results, options)
+    arms, paper = [*_arms(study, rows, options)], _papers_curves(name, results)
     lines = [line for arm in arms for line in _number_lines(arm)]
     if lines:
         lines += _papers_lines(paper)

@@ -31,12 +31,7 @@ _SHORT = {"reversed_max_probability": "reversed"}
 
 
 class Way(NamedTuple):
-    """A method, and how it chooses.
-
-    Attributes:
-        method: The method, as rows name it.
-        loss: Equizero's proxy loss; empty for the others, which have none.
-    """
+    """A method, and equizero's proxy loss (empty for the others, which have none)."""
 
     method: str
     loss: str = ""
@@ -72,7 +67,6 @@ class Study(NamedTuple):
     """One of the two figures of probing.
 
     Attributes:
-        title: Its title.
         models: Our networks; the preset's first.
         papers_model: The paper's network, as its rows name it.
         normalised: Whether that has batch norms.
@@ -94,10 +88,6 @@ class Arm(NamedTuple):
     """One network, probed and evaluated in one way; methods without rows are absent.
 
     Attributes:
-        scale: Scale of its rows.
-        protocol: Protocol of its rows.
-        model: Network of its rows.
-        curves: Method to epoch to accuracy.
         selected: Method to the accuracy at the epochs that the runs report.
         epochs: Method to these epochs, one per seed, in order.
     """
@@ -111,17 +101,10 @@ class Arm(NamedTuple):
 
 
 def result_rows(results: Results, options: Options, *, trained: bool) -> pd.DataFrame:
-    """Select the rows that tables and figures of the CNN task are made of.
+    """Rows of the CNN task and the paper's groups, with the last layers trained or as they are.
 
-    Args:
-        results: All rows.
-        options: Scales to show.
-        trained: Whether the last layers were trained on the data set, or the network was evaluated
-            as it is.
-
-    Returns:
-        Rows of the paper's groups; further columns are `loss`, as in `Way`, and `departure`, what
-        `variant` says beyond loss and training: empty for what the protocol defines.
+    Further columns are `loss`, as in `Way`, and `departure`, what `variant` says beyond loss and
+    training: empty for what the protocol defines.
     """
     rows = select(results.ours, task="cnn", scale=options.scales)
     untrained = option(rows, "training") == "none"
@@ -132,13 +115,5 @@ def result_rows(results: Results, options: Options, *, trained: bool) -> pd.Data
 
 
 def of_way(rows: pd.DataFrame, way: Way) -> pd.DataFrame:
-    """Select the rows of a method with a loss.
-
-    Args:
-        rows: As `result_rows` returns them.
-        way: Method and loss.
-
-    Returns:
-        The rows.
-    """
+    """The rows of a method with a loss."""
     return select(rows, method=way.method, loss=way.loss)

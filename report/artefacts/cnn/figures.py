@@ -46,16 +46,10 @@ Points = Mapping[Way, Mapping[int, float]]
 
 
 def probing_figure(name: str, results: Results, options: Options) -> Figure:
-    """Build Figure 5b or 11b: accuracy on turned images, mean and spread over seeds.
+    """Figure 5b or 11b: accuracy on turned images, mean and spread over seeds.
 
-    Args:
-        name: One of `STUDIES`.
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One panel per scale, protocol and network with rows, and one of the paper's curves; without
-        rows of ours no picture.
+    There is one panel per scale, protocol and network with rows, and one of the paper's curves;
+    without rows of ours there is no picture.
     """
     rows = select(
         result_rows(results, options, trained=True),

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from report.artefacts.cnn.common import ACCURACY, IMAGES_NOTE
-from report.cells import EN_DASH, span
+from report.cells import EN_DASH, format_measure, measure, span
 from report.comparison import notes
-from report.measures import format_measure, measure
 from report.options import Options
 from report.results import Results, option, select
 from report.tables import Block, ColumnGroup, Table
@@ -38,14 +37,10 @@ _NOTES = (
 
 
 def studies_table(results: Results, options: Options) -> Table:
-    """Build the table of rows that no figure of the paper asks for.
+    """Table of rows that no figure of the paper asks for.
 
-    Args:
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per scale, protocol, data set and model; one row per group, method and variant.
+    There is one block per scale, protocol, data set and model, and one row per group, method and
+    variant.
     """
     ours = select(results.ours, task="cnn", scale=options.scales, step="", view="")
     reduced = option(ours, _REDUCED).notna()

@@ -24,6 +24,8 @@ from report.cells import (
     EN_DASH,
     MISSING,
     NOT_REPORTED,
+    Interval,
+    format_interval,
     format_number,
     format_reported,
     format_summary,
@@ -32,7 +34,6 @@ from report.cells import (
 from report.comparison import notes
 from report.options import Options
 from report.results import Results, select
-from report.statistics import Interval, format_interval
 from report.tables import Block, ColumnGroup, Table
 
 EPOCHS, PAPERS_EPOCHS = (1, 5, 10), (1, 10)
@@ -86,19 +87,7 @@ def probing_digest(
     reported: pd.DataFrame,
     options: Options,
 ) -> Table:
-    """Build the table of a figure's numbers.
-
-    Args:
-        name: One of `STUDIES`.
-        arms: Its arms.
-        paper: The paper's curves, as they are drawn.
-        rows: Our rows that it shows.
-        reported: The paper's rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per arm, one row per method and loss.
-    """
+    """Table of a figure's numbers: one block per arm, one row per method and loss."""
     blocks, incomplete = [], []
     for arm in arms:
         labels = {"scale": arm.scale, "protocol": arm.protocol, "model": arm.model}
@@ -161,14 +150,10 @@ def _papers_notes(name: str, reported: pd.DataFrame) -> Iterator[str]:
 
 
 def zero_shot_table(results: Results, options: Options) -> Table:
-    """Build the table of networks as they are, without training on the data set.
+    """Table of networks as they are, without training on the data set.
 
-    Args:
-        results: All rows.
-        options: Scales to show.
-
-    Returns:
-        One block per scale, protocol, data set, model and variant; one row per method and loss.
+    There is one block per scale, protocol, data set, model and variant, and one row per method and
+    loss.
     """
     rows = select(result_rows(results, options, trained=False), step="")
     found = {tuple(map(str, key)): part for key, part in rows.groupby([*_KEY])}

@@ -5,30 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from experiments.frame.methods import EQUITUNE, EQUIZERO, PRETRAINED
-from report.artefacts.dqn.arms import (
-    STEP_NOTE,
-    Arm,
-    find_arms,
-    make_grid,
-    missing_commands,
-    panel_title,
-    shown_methods,
-    shown_rows,
-)
 from report.artefacts.dqn.common import (
     COLOURS,
+    HEADERS,
     IDENTITY_NOTE,
+    LINE_NOTES,
+    ORDER_NOTE,
     PAPERS_METHODS,
     REGIME_NOTE,
     RETURNS,
-    result_rows,
-)
-from report.artefacts.dqn.lines import (
-    HEADERS,
-    LINE_NOTES,
-    ORDER_NOTE,
+    STEP_NOTE,
+    Arm,
     difference_line,
+    find_arms,
+    make_grid,
+    missing_commands,
     order_line,
+    panel_title,
+    result_rows,
+    shown_methods,
+    shown_rows,
     value_line,
 )
 from report.cells import summarise
@@ -50,14 +46,9 @@ _NUMBERS = ("scale", "regime", "dataset", "step", "method", "seed", "return", "l
 
 
 def figure2(results: Results, options: Options) -> Figure:
-    """Build Figure 2: the return of each method after the paper's budget of training steps.
+    """Figure 2: the return of each method after the paper's budget of training steps.
 
-    Args:
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One row of panels per scale and regime with rows, one column per environment.
+    There is one row of panels per scale and regime with rows, and one column per environment.
     """
     rows = result_rows(results, options)
     arms = find_arms(rows, options)

@@ -5,9 +5,21 @@ from __future__ import annotations
 import pandas as pd
 
 from experiments.frame.methods import EQUIZERO
-from report.artefacts.dqn.arms import STEP_NOTE, Arm, find_arms, missing_commands, shown_rows
-from report.artefacts.dqn.common import REGIME_NOTE, REGIMES, RETURNS, result_rows
-from report.artefacts.dqn.lines import HEADERS, LINE_NOTES, difference_line, value_line
+from report.artefacts.dqn.common import (
+    HEADERS,
+    LINE_NOTES,
+    REGIME_NOTE,
+    REGIMES,
+    RETURNS,
+    STEP_NOTE,
+    Arm,
+    difference_line,
+    find_arms,
+    missing_commands,
+    result_rows,
+    shown_rows,
+    value_line,
+)
 from report.comparison import notes
 from report.options import Options
 from report.results import Results, select
@@ -19,15 +31,10 @@ SCORES = {"softmax": "", "raw": "score=raw"}
 
 
 def scores_table(results: Results, options: Options) -> Table:
-    """Build the table of equizero's scores: softmax of the Q-values against raw Q-values.
+    """Table of equizero's scores: softmax of the Q-values against raw Q-values.
 
-    Args:
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per scale, regime and environment: one row for each score and one for their
-        difference, seed by seed.
+    There is one block per scale, regime and environment, with a row for each score and one for
+    their difference, seed by seed.
     """
     rows = pd.concat(
         select(result_rows(results, options, departure), method=METHOD).assign(score=score)

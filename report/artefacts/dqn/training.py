@@ -5,28 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from report.artefacts.dqn.arms import Arm, find_arms, make_grid, missing_commands, panel_title
 from report.artefacts.dqn.common import (
     COLOURS,
     DATASETS,
     IDENTITY_NOTE,
+    INTERVAL_NOTE,
     PAPERS_METHODS,
     REGIME_NOTE,
+    Arm,
+    find_arms,
+    make_grid,
+    missing_commands,
+    panel_title,
     result_rows,
 )
-from report.artefacts.dqn.lines import INTERVAL_NOTE
-from report.cells import MISSING, Summary, format_counts, format_number, summarise
+from report.cells import (
+    MISSING,
+    Interval,
+    Summary,
+    format_counts,
+    format_interval,
+    format_number,
+    summarise,
+)
 from report.comparison import notes
 from report.figures import Figure
 from report.options import Options
 from report.plots.curves import DASHED, DOTTED, SOLID, Band, Curve, Look, Panel, draw_curves
 from report.results import Results
-from report.statistics import (
-    Interval,
-    bootstrap_interval,
-    format_interval,
-    paired_differences,
-)
+from report.statistics import bootstrap_interval, paired_differences
 from report.tables import Block, ColumnGroup, Table
 
 BASELINE = PAPERS_METHODS[0]
@@ -44,12 +51,7 @@ _UNITS = f"Gain: return minus that of {BASELINE}, seed by seed; mean [interval] 
 
 
 class Gain(NamedTuple):
-    """A method's paired difference at one step.
-
-    Attributes:
-        summary: Its mean over seeds.
-        interval: The interval of the mean, None where one seed gives none.
-    """
+    """A method's paired difference at one step; without an interval where there is one seed."""
 
     summary: Summary
     interval: Interval | None
@@ -60,15 +62,10 @@ Gains = Mapping[str, Mapping[int, Gain]]
 
 
 def figure2_training(results: Results, options: Options) -> Figure:
-    """Build the second figure: each method's gain over the pretrained network, step by step.
+    """The second figure: each method's gain over the pretrained network, step by step.
 
-    Args:
-        results: All rows.
-        options: Scales to show.
-
-    Returns:
-        One row of panels per scale and regime with rows, one column per environment; the band of a
-        curve is the interval of the mean.
+    There is one row of panels per scale and regime with rows, and one column per environment; the
+    band of a curve is the interval of the mean.
     """
     rows = result_rows(results, options)
     arms = find_arms(rows, options)

@@ -18,6 +18,8 @@ EXPERIMENTS = {"respect": "figure3", "occupation": "figure9"}
 REFERENCE = "gpt2_sentences"
 # Where rows have a view "a - b".
 BETWEEN = " - "
+# The metric of the difference of positive and negative shares.
+REGARD = "regard"
 # What stands for the demographic groups of a pair that no row names.
 EACH = "each"
 # The model that rows tell from others of its kind by where it is from.
@@ -80,7 +82,6 @@ class Way(NamedTuple):
     """One column of the figures: a method, and the option that it was run with.
 
     Attributes:
-        method: The method, as rows name it.
         option: `relaxed`, `samples` or empty.
         short: Its name; `{}` stands for the number of demographic groups.
         arm: The preset in `conf/arm`.
@@ -92,14 +93,7 @@ class Way(NamedTuple):
     arm: str
 
     def label(self, groups: int) -> str:
-        """Name it.
-
-        Args:
-            groups: Number of demographic groups.
-
-        Returns:
-            The name.
-        """
+        """Its name, for a number of demographic groups."""
         return self.short.format(groups)
 
 
@@ -120,39 +114,20 @@ PLAIN, LAMBDA = WAYS[0], WAYS[-1]
 
 
 def model_of(name: str) -> Model:
-    """Look a model up.
-
-    Args:
-        name: Its name, as `result_rows` has it.
-
-    Returns:
-        What is known of it.
-    """
+    """What is known of a model, by its name in `result_rows`."""
     return MODELS.get(name.partition(" ")[0], UNKNOWN)
 
 
 def model_title(name: str) -> str:
-    """Name a model in a picture.
-
-    Args:
-        name: Its name, as `result_rows` has it.
-
-    Returns:
-        The title.
-    """
+    """The name of a model in a picture."""
     return model_of(name).title or name.rpartition(" ")[-1]
 
 
 def result_rows(results: Results, options: Options) -> pd.DataFrame:
-    """Select the rows that tables and figures of the fairness task are made of.
+    """Rows of what the protocol defines, of the two data sets and `WAYS`.
 
-    Args:
-        results: All rows.
-        options: Scales to show.
-
-    Returns:
-        Rows of what the protocol defines, of the two data sets and `WAYS`; a further column is
-        `option`, as in `Way`. A model that has to be given a source is named with it.
+    A further column is `option`, as in `Way`. A model that has to be given a source is named with
+    it.
     """
     rows = select(results.ours, task="fairness", scale=options.scales, dataset=[*EXPERIMENTS])
     sourced = rows["model"] == _SOURCED
@@ -168,28 +143,14 @@ def result_rows(results: Results, options: Options) -> pd.DataFrame:
 
 
 def of_way(rows: pd.DataFrame, way: Way) -> pd.DataFrame:
-    """Select the rows of a way.
-
-    Args:
-        rows: As `result_rows` returns them.
-        way: The way.
-
-    Returns:
-        The rows.
-    """
+    """The rows of a way."""
     return select(rows, method=way.method, option=way.option)
 
 
 def judges(rows: pd.DataFrame, model: str) -> list[str]:
-    """List who labelled sentences.
+    """The judges of a model: first the one that equizero optimises, the others as rows name them.
 
-    Args:
-        rows: Rows of one model.
-        model: Its name.
-
-    Returns:
-        Names of judges: first the one that equizero optimises, the others as rows have them; of a
-        model without rows that one alone.
+    Of a model without rows it is that one alone.
     """
     found = [*dict.fromkeys(select(rows, metric="regard")["split"])]
     first = model_of(model).judge
@@ -199,41 +160,17 @@ def judges(rows: pd.DataFrame, model: str) -> list[str]:
 
 
 def persons(rows: pd.DataFrame) -> list[str]:
-    """List the demographic groups.
-
-    Args:
-        rows: Rows of one place.
-
-    Returns:
-        Their names, as rows have them; `EACH` without rows.
-    """
+    """The demographic groups, as rows name them; `EACH` without rows."""
     return [*dict.fromkeys(select(rows, metric="sentences")["view"])] or [EACH]
 
 
 def count_of(group: str, names: Sequence[str]) -> int:
-    """Count demographic groups.
-
-    Args:
-        group: How rows name them together.
-        names: Their names, as `persons` returns them.
-
-    Returns:
-        The number; of a pair without rows two.
-    """
+    """The number of demographic groups; of a pair without rows two."""
     return len(group.split("_")) if list(names) == [EACH] else len(names)
 
 
 def general_notes(rows: pd.DataFrame, results: Results, shown: Iterable[str]) -> tuple[str, ...]:
-    """Say what every table and figure of the task must.
-
-    Args:
-        rows: Our rows that it shows.
-        results: All rows.
-        shown: Names of models.
-
-    Returns:
-        Sentences without full stops.
-    """
+    """The notes that every table and figure of the task has."""
     used = {name.partition(" ")[0] for name in shown}
     papers = select(results.reported, task="fairness")
     seeds = sorted({*rows["seed"]})

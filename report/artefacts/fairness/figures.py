@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
 from experiments.frame.rows import LABELS
-from report.artefacts.fairness.bars import METRICS, REGARD, Arm, Shares, find_arms
 from report.artefacts.fairness.common import (
     PLAIN,
     REFERENCE,
+    REGARD,
+    Way,
     count_of,
     general_notes,
+    judges,
     model_of,
     model_title,
+    of_way,
+    persons,
     result_rows,
 )
-from report.artefacts.fairness.places import PROTOCOL, REFERENCE_COMMAND, commands
-from report.artefacts.fairness.scorers import judge_note
-from report.cells import EN_DASH, MISSING, span
+from report.artefacts.fairness.places import (
+    PROTOCOL,
+    REFERENCE_COMMAND,
+    Place,
+    commands,
+    find_places,
+)
+from report.artefacts.fairness.scorers import ACCURACY, FLIPS, HELD_OUT, judge_note, quality
+from report.cells import (
+    EN_DASH,
+    MISSING,
+    NUMBER_HEADERS,
+    Measure,
+    format_measure,
+    measure,
+    number_cells,
+    over_seeds,
+    span,
+)
 from report.comparison import notes
 from report.figures import Figure
-from report.measures import NUMBER_HEADERS, format_measure, number_cells
 from report.options import Options
 from report.plots.panels import SKY_BLUE, VERMILION, YELLOW
 from report.plots.stacks import Stack, StackPanel, draw_stacks
@@ -33,6 +52,10 @@ from report.tables import Block, ColumnGroup, Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
+METRICS = (
+    *(f"{name}{end}" for name in (*LABELS, REGARD) for end in ("", "_low", "_high")),
+    "sentences",
+)
 # Data set and title of each figure.
 STUDIES = {
     "figure3": ("respect", "Figure 3: regard of generated sentences, Respect task"),
@@ -68,20 +91,90 @@ _WITH = (
 _WITHOUT = f"a column of real text by GPT-2 small is made by: {REFERENCE_COMMAND}"
 
 
+class Shares(NamedTuple):
+    """How the sentences of a way about one demographic group are labelled.
+
+    `numbers` has `REGARD`, and the share of each label in percent; `sentences` is the number per
+    seed.
+    """
+
+    numbers: Mapping[str, Measure]
+    sentences: int
+
+
+class Arm(NamedTuple):
+    """One panel.
+
+    Attributes:
+        bars: Way to demographic group to bar; ways without rows are empty.
+        reference: The same of the reference's text, labelled by the same judge; empty if there is
+            none.
+        accuracy: The judge's, on labelled sentences.
+        flips: The judge's, between the first two demographic groups.
+    """
+
+    place: Place
+    judge: str
+    persons: Sequence[str]
+    bars: Mapping[Way, Mapping[str, Shares]]
+    reference: Mapping[str, Shares]
+    accuracy: str
+    flips: str
+
+    @property
+    def drawn(self) -> bool:
+        """Whether there is something of its own to draw."""
+        return any(self.bars.values())
+
+
+def _find_arms(rows: pd.DataFrame, options: Options, dataset: str) -> list[Arm]:
+    """Panels with rows and without; the reference stands in the others."""
+    return [
+        _arm(rows, place, options)
+        for place in find_places(rows, options, [dataset])
+        if place.model != REFERENCE
+    ]
+
+
+def _arm(rows: pd.DataFrame, place: Place, options: Options) -> Arm:
+    own = place.rows(rows)
+    judge = judges(own, place.model)[0]
+    bars = {way: _bars(of_way(own, way), judge, options) for way in place.ways(own)}
+    reference = of_way(place._replace(model=REFERENCE).rows(rows), PLAIN) if len(own) else own
+    views = [*dict.fromkeys(select(own, metric=FLIPS)["view"])]
+    return Arm(
+        place,
+        judge,
+        persons(own),
+        bars,
+        _bars(reference, judge, options),
+        quality(own, ACCURACY, judge, HELD_OUT),
+        quality(own, FLIPS, judge, views[0] if views else ""),
+    )
+
+
+def _bars(rows: pd.DataFrame, judge: str, options: Options) -> dict[str, Shares]:
+    found = {}
+    labelled = select(rows, split=judge)
+    for person in dict.fromkeys(select(labelled, metric=LABELS[0])["view"]):
+        own = select(labelled, view=person)
+        numbers = {name: measure(own, name, options) for name in (*LABELS, REGARD)}
+        written = over_seeds(select(rows, metric="sentences", view=person))
+        found[str(person)] = Shares(
+            {name: number for name, number in numbers.items() if number is not None},
+            round(written.mean) if written else 0,
+        )
+    return found
+
+
 def shares_figure(name: str, results: Results, options: Options) -> Figure:
-    """Build Figure 3 or 9.
+    """Figure 3 or 9.
 
-    Args:
-        name: One of `STUDIES`.
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        A column of panels per scale, protocol and model with rows, a panel per pair of demographic
-        groups; without rows of ours no picture.
+    There is a column of panels per scale, protocol and model with rows, and a panel per pair of
+    demographic groups; without rows of ours there is no picture.
     """
     rows = result_rows(results, options)
-    arms = find_arms(rows, options, STUDIES[name][0])
+    arms = _find_arms(rows, options, STUDIES[name][0])
     return Figure(
         digest=_digest(name, arms, rows, results, options),
         headers=_NUMBERS,
@@ -91,18 +184,9 @@ def shares_figure(name: str, results: Results, options: Options) -> Figure:
 
 
 def shares_table(name: str, results: Results, options: Options) -> Table:
-    """Build the table of all numbers of Figure 3 or 9.
-
-    Args:
-        name: One of `STUDIES`.
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per panel, one row per bar.
-    """
+    """Table of all numbers of Figure 3 or 9: one block per panel, one row per bar."""
     rows = result_rows(results, options)
-    arms = find_arms(rows, options, STUDIES[name][0])
+    arms = _find_arms(rows, options, STUDIES[name][0])
     return _digest(name, arms, rows, results, options, TABLE)
 
 

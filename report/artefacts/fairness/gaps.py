@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from report.artefacts.fairness.bars import REGARD
 from report.artefacts.fairness.common import (
     BETWEEN,
     EACH,
     EXPERIMENTS,
     REFERENCE,
+    REGARD,
     count_of,
     general_notes,
     judges,
@@ -21,9 +21,8 @@ from report.artefacts.fairness.common import (
     result_rows,
 )
 from report.artefacts.fairness.places import REFERENCE_COMMAND, Place, commands, find_places
-from report.cells import EN_DASH, MISSING, format_summary, over_seeds
+from report.cells import EN_DASH, MISSING, format_measure, format_summary, measure, over_seeds
 from report.comparison import notes
-from report.measures import format_measure, measure
 from report.options import Options
 from report.results import Results, select
 from report.tables import Block, ColumnGroup, Table
@@ -58,15 +57,10 @@ _NOTES = (
 
 
 def gaps_table(results: Results, options: Options) -> Table:
-    """Build the table of differences between demographic groups.
+    """Table of differences between demographic groups.
 
-    Args:
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per scale, protocol, data set, model and pair; one row per judge, method and two
-        demographic groups.
+    There is one block per scale, protocol, data set, model and pair, and one row per judge, method
+    and two demographic groups.
     """
     rows = result_rows(results, options)
     places = find_places(rows, options, EXPERIMENTS)

@@ -6,9 +6,8 @@ import pandas as pd
 
 from report.artefacts.fairness.common import EXPERIMENTS, LAMBDA, general_notes, of_way, result_rows
 from report.artefacts.fairness.places import Place, commands, find_places
-from report.cells import MISSING
+from report.cells import MISSING, format_measure, measure
 from report.comparison import notes
-from report.measures import format_measure, measure
 from report.options import Options
 from report.results import Results, select
 from report.tables import Block, ColumnGroup, Table
@@ -33,14 +32,9 @@ _NOTES = (
 
 
 def lambda_table(results: Results, options: Options) -> Table:
-    """Build the table of lambda's gain.
+    """Table of lambda's gain.
 
-    Args:
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per scale, protocol and data set; one row per model and pair.
+    There is one block per scale, protocol and data set, and one row per model and pair.
     """
     every = result_rows(results, options)
     rows = select(of_way(every, LAMBDA), split="validation", view="")

@@ -34,15 +34,7 @@ _EXPECTED = {"paper": "gpt2", "demo": "PlantedGPT2"}
 
 
 class Place(NamedTuple):
-    """What the ways are compared on.
-
-    Attributes:
-        scale: The scale.
-        protocol: The protocol.
-        dataset: The data set.
-        model: The model, as `result_rows` names it.
-        group: The demographic groups, as rows name them.
-    """
+    """What the ways are compared on; the demographic groups are `group`, as rows name them."""
 
     scale: str
     protocol: str
@@ -51,41 +43,20 @@ class Place(NamedTuple):
     group: str
 
     def rows(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Select its rows.
-
-        Args:
-            rows: As `result_rows` returns them.
-
-        Returns:
-            The rows.
-        """
+        """Its rows."""
         return select(rows, **self._asdict())
 
     def ways(self, rows: pd.DataFrame) -> list[Way]:
-        """List the ways that it is shown with.
-
-        Args:
-            rows: Its rows.
-
-        Returns:
-            All of the preset's, with rows or without; beyond its protocol those with rows.
-        """
+        """All ways of the preset, with rows or without; beyond its protocol those with rows."""
         if self.protocol == PROTOCOL and self.model != REFERENCE:
             return [*WAYS]
         return [way for way in WAYS if len(of_way(rows, way))]
 
 
 def find_places(rows: pd.DataFrame, options: Options, datasets: Iterable[str]) -> list[Place]:
-    """Find what the ways are compared on.
+    """Places with rows and, in the presets' protocol, those without.
 
-    Args:
-        rows: As `result_rows` returns them.
-        options: Scales to show.
-        datasets: Data sets to show.
-
-    Returns:
-        Places with rows and, in the presets' protocol, those without: the paper's pairs for each
-        model with rows and for the presets'.
+    The latter are the paper's pairs for each model with rows and for the presets'.
     """
     blocks = ((scale, protocol) for scale in options.scales for protocol in PROTOCOLS)
     return [
@@ -112,14 +83,7 @@ def _pairs(
 
 
 def in_order(models: Iterable[str]) -> list[str]:
-    """Sort models: as in `MODELS`, any others before the reference.
-
-    Args:
-        models: Names, as `result_rows` has them.
-
-    Returns:
-        Each name once.
-    """
+    """Each model once: as in `MODELS`, any others before the reference."""
     known = [*MODELS]
 
     def rank(name: str) -> tuple[float, str]:
@@ -130,14 +94,7 @@ def in_order(models: Iterable[str]) -> list[str]:
 
 
 def commands(lacking: Iterable[tuple[Place, Way]]) -> tuple[str, ...]:
-    """Write the commands that produce missing cells.
-
-    Args:
-        lacking: What is missing where.
-
-    Returns:
-        Shell commands; those of one model that lack the same are one.
-    """
+    """Shell commands for missing cells; those of one model that lack the same are one."""
     ways: dict[Place, list[Way]] = {}
     for place, way in lacking:
         ways.setdefault(place, []).append(way)

@@ -30,12 +30,7 @@ DATASET, PAIR = "respect", "straight_gay"
 
 
 class Study(NamedTuple):
-    """One of the tables.
-
-    Attributes:
-        papers: The paper's name of the model whose sentences it shows.
-        way: Ours.
-    """
+    """One of the tables: the paper's name of a model, and our way to its sentences."""
 
     papers: str
     way: Way
@@ -62,19 +57,10 @@ _NOTES = (
 
 
 def samples_table(name: str, results: Results, options: Options) -> Table:
-    """Build one of Tables 3 to 7.
+    """One of Tables 3 to 7: the sentences of both demographic groups, context by context.
 
-    Args:
-        name: One of `STUDIES`.
-        results: All rows; of these the places of the runs.
-        options: Scales to show.
-
-    Returns:
-        One block per scale, protocol and model; the sentences of both demographic groups one below
-        the other, context by context.
-
-    Raises:
-        ValueError: A table of sentences is none; one line.
+    There is one block per scale, protocol and model. A file that is no table of sentences is a
+    ValueError of one line.
     """
     study = STUDIES[name]
     rows = result_rows(results, options)
@@ -138,13 +124,6 @@ def _lines(sentences: list[Sentence]) -> Iterator[tuple[str, ...]]:
 
 
 def printable(text: str) -> str:
-    r"""Make a text one line of characters that can be printed.
-
-    Args:
-        text: What a model wrote.
-
-    Returns:
-        The text, white space as single blanks, other control characters as `\x1b`.
-    """
+    r"""The text on one line: white space as single blanks, other control characters as `\x1b`."""
     line = " ".join(text.split())
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)

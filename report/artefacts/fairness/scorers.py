@@ -15,11 +15,10 @@ from report.artefacts.fairness.common import (
     result_rows,
 )
 from report.artefacts.fairness.places import COMPARE_COMMAND
-from report.cells import EN_DASH, MISSING, format_number
+from report.cells import EN_DASH, MISSING, Interval, format_interval, format_number
 from report.comparison import notes
 from report.options import Options
 from report.results import Results, select
-from report.statistics import Interval, format_interval
 from report.tables import Block, ColumnGroup, Table
 
 NAME = "fairness_scorers"
@@ -41,14 +40,10 @@ _NOTES = (
 
 
 def scorers_table(results: Results, options: Options) -> Table:
-    """Build the table of judges.
+    """Table of judges.
 
-    Args:
-        results: All rows.
-        options: Scales to show.
-
-    Returns:
-        One block per scale, one row per judge; one column of flips per two demographic groups.
+    There is one block per scale, one row per judge, and one column of flips per two demographic
+    groups.
     """
     rows = select(result_rows(results, options), metric=_metrics(ACCURACY) + _metrics(FLIPS))
     between = views_of_flips(rows) or [f"a{BETWEEN}b"]
@@ -90,16 +85,10 @@ def _metrics(name: str) -> list[str]:
 
 
 def quality(rows: pd.DataFrame, metric: str, judge: str, view: str) -> str:
-    """Print how good a judge is; every run that asked it says so once more.
+    """How good a judge is, as text: `84.4 [76.7, 91.1]`.
 
-    Args:
-        rows: As `result_rows` returns them.
-        metric: `ACCURACY` or `FLIPS`.
-        judge: The judge.
-        view: Which sentences, or which two demographic groups.
-
-    Returns:
-        The cell's text: `84.4 [76.7, 91.1]`.
+    The metric is `ACCURACY` or `FLIPS`, the view says of which sentences or of which two
+    demographic groups. Every run that asked the judge says it once more.
     """
     own = select(rows, split=judge, view=view)
     values = [select(own, metric=name)["value"] for name in _metrics(metric)]
@@ -112,14 +101,7 @@ def quality(rows: pd.DataFrame, metric: str, judge: str, view: str) -> str:
 
 
 def views_of_flips(rows: pd.DataFrame) -> list[str]:
-    """List demographic groups two by two.
-
-    Args:
-        rows: As `result_rows` returns them.
-
-    Returns:
-        Views of `FLIPS`, in the order of the paper's pairs.
-    """
+    """Views of `FLIPS`, two demographic groups each, in the order of the paper's pairs."""
     own = select(rows, metric=FLIPS)
     order = [*PAIRS, *own["group"]]
     found = dict.fromkeys(zip(own["group"], own["view"], strict=True))
@@ -129,15 +111,7 @@ def views_of_flips(rows: pd.DataFrame) -> list[str]:
 
 
 def judge_note(rows: pd.DataFrame, judge: str) -> str:
-    """Say how good a judge is.
-
-    Args:
-        rows: As `result_rows` returns them.
-        judge: The judge.
-
-    Returns:
-        A sentence without full stop.
-    """
+    """A sentence on how good a judge is, without full stop."""
     between = views_of_flips(select(rows, split=judge))
     if not between:
         return f"judge {judge}: no run here has tested it on labelled sentences"

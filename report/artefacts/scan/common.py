@@ -29,30 +29,16 @@ FINETUNED = "10000"
 def result_rows(
     results: Results, options: Options, metric: str | Sequence[str] = "accuracy"
 ) -> pd.DataFrame:
-    """Select the rows that tables of SCAN are made of.
-
-    Args:
-        results: All rows.
-        options: Scales to show.
-        metric: One metric, or several.
-
-    Returns:
-        Rows of validation and test commands as they are, without changes of the inputs' view.
-    """
+    """Rows of validation and test commands as they are, without changes of the inputs' view."""
     scales = options.scales
     return select(results.ours, task="scan", metric=metric, view="", split=SPLITS, scale=scales)
 
 
 def at_step(rows: pd.DataFrame, step: str) -> pd.DataFrame:
-    """Select the rows at a number of fine-tuning iterations.
+    """The rows at `ZERO_SHOT` or `FINETUNED` iterations, of one scale.
 
-    Args:
-        rows: Rows of one scale.
-        step: `ZERO_SHOT` or `FINETUNED`. A demo fine-tunes for fewer iterations: its rows count
-            as fine-tuned at the last step that any of them has.
-
-    Returns:
-        The rows.
+    A demo fine-tunes for fewer iterations: its rows count as fine-tuned at the last step that any
+    of them has.
     """
     demo = select(rows, scale="demo")
     demo = demo[demo["step"] != ZERO_SHOT]
@@ -63,14 +49,7 @@ def at_step(rows: pd.DataFrame, step: str) -> pd.DataFrame:
 
 
 def finetuned_note(rows: pd.DataFrame) -> str:
-    """Say after how many iterations the fine-tuned rows of a table were measured.
-
-    Args:
-        rows: Our rows that it shows.
-
-    Returns:
-        A sentence without full stop.
-    """
+    """A sentence on the number of fine-tuning iterations of a table's rows."""
     demo = select(rows, scale="demo")
     steps = sorted(set(step_numbers(demo[demo["step"] != ZERO_SHOT])))
     last = f"; scale = demo: at the last step found, {', '.join(map(str, steps))}" if steps else ""
@@ -78,15 +57,7 @@ def finetuned_note(rows: pd.DataFrame) -> str:
 
 
 def incomplete_scales(blocks: Sequence[Block], options: Options) -> list[str]:
-    """Find the scales with missing cells.
-
-    Args:
-        blocks: Blocks with a label `scale`.
-        options: Scales to show.
-
-    Returns:
-        `scale=<name>` for each scale without a block or with a missing cell in one.
-    """
+    """`scale=<name>` for each scale without a block or with a missing cell in one."""
     cells: dict[str, list[str]] = {scale: [] for scale in options.scales}
     for block in blocks:
         cells[block.labels["scale"]] += [text for line in block.rows for text in line]

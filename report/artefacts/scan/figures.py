@@ -52,14 +52,7 @@ _HEADERS = ("scale", "protocol", "dataset", "model", "method", "step", "mean", "
 
 
 class Arm(NamedTuple):
-    """One panel of the figure, and its curves.
-
-    Attributes:
-        scale: Scale of its rows.
-        dataset: Data set of its rows.
-        protocol: Protocol of its rows.
-        curves: Model and method to the curve; those without rows are absent.
-    """
+    """One panel of the figure: curves by model and method; those without rows are absent."""
 
     scale: str
     dataset: str
@@ -68,14 +61,9 @@ class Arm(NamedTuple):
 
 
 def figure10(results: Results, options: Options) -> Figure:
-    """Build Figure 10: test accuracy against iterations of fine-tuning, mean and spread over seeds.
+    """Figure 10: test accuracy against iterations of fine-tuning, mean and spread over seeds.
 
-    Args:
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One panel per protocol with rows; a row of panels per scale and data set.
+    There is one panel per protocol with rows, and a row of panels per scale and data set.
     """
     rows = _curve_rows(results, options)
     arms = [

@@ -21,14 +21,7 @@ from report.artefacts.scan.common import (
 )
 from report.artefacts.scan.tables import FINETUNED_MODELS
 from report.captions import commands
-from report.cells import (
-    Summary,
-    by_seed,
-    format_counts,
-    format_summary,
-    over_seeds,
-    summarise,
-)
+from report.cells import Summary, by_seed, format_counts, format_summary, over_seeds, summarise
 from report.comparison import OUR_HEADERS, PAPER_HEADERS, compared_cells, notes, our_cells
 from report.options import Options
 from report.results import Results, select
@@ -51,15 +44,10 @@ _LENGTH_NOTES = (
 
 
 def variants_table(results: Results, options: Options) -> Table:
-    """Build the table of zero-shot variants: rows of SCAN whose `variant` is not empty.
+    """Table of zero-shot variants: rows of SCAN whose `variant` is not empty.
 
-    Args:
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per scale, model and protocol; one row per data set, group, method and variant.
-        Choices of fine-tuning are in `rates_table`.
+    There is one block per scale, model and protocol, and one row per data set, group, method and
+    variant. Choices of fine-tuning are in `rates_table`.
     """
     rows = select(result_rows(results, options), step=ZERO_SHOT)
     tuning = rows["departures"].map(
@@ -85,15 +73,10 @@ def variants_table(results: Results, options: Options) -> Table:
 
 
 def groups_table(results: Results, options: Options) -> Table:
-    """Build the table of zero-shot accuracy against the size of the group.
+    """Table of zero-shot accuracy against the size of the group.
 
-    Args:
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per scale, protocol, data set and model that was tried with a group beyond the
-        paper's; one row per method and group, small groups first.
+    There is one block per scale, protocol, data set and model that was tried with a group beyond
+    the paper's, and one row per method and group, small groups first.
     """
     rows = select(result_rows(results, options), variant="", step=ZERO_SHOT, model=MODELS)
     blocks, shown = [], [rows[:0]]
@@ -127,15 +110,10 @@ def _group_lines(rows: pd.DataFrame, options: Options) -> Iterator[tuple[str, ..
 
 
 def lengths_table(results: Results, options: Options) -> Table:
-    """Build the table of the length bias of equizero's score: padded against emitted.
+    """Table of the length bias of equizero's score: padded against emitted.
 
-    Args:
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per scale; per data set and model one row for each score and one for their
-        difference, seed by seed.
+    There is one block per scale; per data set and model it has a row for each score and one for
+    their difference, seed by seed.
     """
     common = {"protocol": "reference", "method": EQUIZERO}
     rows = select(
@@ -187,15 +165,10 @@ def _difference(of_score: dict[str, pd.DataFrame], metric: str, options: Options
 
 
 def rates_table(results: Results, options: Options) -> Table:
-    """Build the table of fine-tuning choices: learning rates, weight decay, doubled steps.
+    """Table of fine-tuning choices: learning rates, weight decay, doubled steps.
 
-    Args:
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per scale, data set and model; one row per method and variant, for the methods
-        that were fine-tuned in another way than protocol `reference` does, beside the paper's.
+    There is one block per scale, data set and model, and one row per method and variant, for the
+    methods that were fine-tuned in another way than protocol `reference` does, beside the paper's.
     """
     rows = select(result_rows(results, options), protocol="reference", dataset=tuple(GROUPS))
     rows = rows[rows["group"] == rows["dataset"].map(GROUPS)]

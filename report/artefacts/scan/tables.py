@@ -43,8 +43,6 @@ class Line(NamedTuple):
 
     Attributes:
         names: Its leading cells.
-        model: The rows' model.
-        method: The rows' method.
         groups: Data set to the rows' group.
         step: The rows' step, as in `at_step`.
     """
@@ -61,8 +59,6 @@ class Layout(NamedTuple):
 
     Attributes:
         name: The paper's artefact, and the experiment that makes its rows.
-        title: As in `Table`.
-        stub: Headers of each line's names.
         lines: Protocol to its lines.
         extra: The rows that the table shows to further notes.
     """
@@ -75,15 +71,10 @@ class Layout(NamedTuple):
 
 
 def zero_shot_table(name: str, results: Results, options: Options) -> Table:
-    """Build Table 2, 8 or 9: zero-shot accuracy of one recurrent model beside the paper's numbers.
+    """Table 2, 8 or 9: zero-shot accuracy of one recurrent model beside the paper's numbers.
 
-    Args:
-        name: `table2`, `table8` or `table9`.
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per scale and protocol, one row per method, one column group per data set.
+    There is one block per scale and protocol, one row per method, and one column group per data
+    set.
     """
     model = ZERO_SHOT_MODELS[name]
     lines = [
@@ -97,16 +88,10 @@ def zero_shot_table(name: str, results: Results, options: Options) -> Table:
 
 
 def finetuned_table(name: str, results: Results, options: Options) -> Table:
-    """Build Table 10, 11 or 12: one model pretrained, equivariant by construction, and fine-tuned.
+    """Table 10, 11 or 12: one model pretrained, equivariant by construction, and fine-tuned.
 
-    Args:
-        name: `table10`, `table11` or `table12`.
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per scale and protocol; rows: the pretrained model, the group-equivariant one
-        trained from scratch, and the methods fine-tuned; one column group per data set.
+    There is one block per scale and protocol, and one column group per data set. Rows are the
+    pretrained model, the group-equivariant one trained from scratch, and the methods fine-tuned.
     """
     model = FINETUNED_MODELS[name]
     built_in = f"G-{model}"
@@ -140,16 +125,7 @@ def _number(name: str) -> str:
 
 
 def _methods_table(layout: Layout, results: Results, options: Options) -> Table:
-    """Build a table of methods beside the paper's numbers.
-
-    Args:
-        layout: Its name, title and lines.
-        results: All rows.
-        options: Scales to show and the kind of spread.
-
-    Returns:
-        One block per scale and protocol, one column group per data set.
-    """
+    """Table of methods beside the paper's numbers: one block per scale and protocol."""
     rows = select(result_rows(results, options), variant="", dataset=tuple(GROUPS))
     reported = select(results.reported, artefact=layout.name)
     blocks, used, incomplete = [], [], []
