@@ -58,12 +58,12 @@ def test_runs_and_committed_rows_are_brought_up_to_date(tree: Any, capsys: Any) 
     assert SEAL in parse_record(fresh.read_text())
     results = load_results(tree.path)
     assert not results.gaps  # the checksums are those of the new files
-    rows = results.ours.set_index("variant")
-    assert option(rows, "finetune.rate")[LABEL] == 0.01
-    assert departing(rows, "judges", "mask")[LABEL] == (
-        "draw=batch, finetune.rate=0.01, checkpoint=12345678"
-    )
-    assert list(departing(rows)) == list(rows.index)
+    rows = results.ours
+    assert list(departing(rows)) == list(rows["variant"])
+    one = rows[rows["variant"] == LABEL]
+    assert option(one, "finetune.rate").item() == 0.01
+    rest = departing(one, "judges", "mask").item()
+    assert rest == "draw=batch, finetune.rate=0.01, checkpoint=12345678"
     assert main(["--results", str(tree.path), "--write"]) == 0
     assert "0 files changed" in capsys.readouterr().out
 
