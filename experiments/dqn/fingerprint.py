@@ -58,7 +58,7 @@ def training(config: DqnConfig) -> str:
 
 
 def pretrain_identity(config: DqnConfig) -> dict[str, Any]:
-    """Return what decides a Q-network: environment, recipe, seed; or the weights that are given."""
+    """Return the options that decide a Q-network: environment, recipe, seed; or given weights."""
     environment = {
         "name": config.dataset.environment,
         "arguments": config.dataset.arguments,
@@ -101,7 +101,7 @@ def _simulator(config: DqnConfig) -> dict[str, Any]:
 
 
 def lambda_identity(config: DqnConfig) -> dict[str, Any]:
-    """Return what decides the networks lambda: what they weigh, their recipe, the objective."""
+    """Return the options that decide lambda: its Q-networks, recipe and objective."""
     return {
         "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
         # Given weights have no seed and no recipe in their identity.
@@ -116,7 +116,7 @@ def lambda_identity(config: DqnConfig) -> dict[str, Any]:
 
 
 def evaluate_identity(config: DqnConfig) -> dict[str, Any]:
-    """Return what decides an evaluation."""
+    """Return the options that decide an evaluation."""
     return {
         "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
         **_weighted_by(config),
@@ -134,7 +134,7 @@ def evaluate_identity(config: DqnConfig) -> dict[str, Any]:
 
 
 def _acting(config: DqnConfig) -> dict[str, Any]:
-    """Return what decides how the group acts."""
+    """Return the options that decide how the group acts."""
     acting = config.dataset.representations.get(config.group.name)
     return {
         "group": config.group.name,

@@ -31,7 +31,7 @@ def method_label(config: AnyConfig) -> str:
 def features_of(
     config: AnyConfig, split: Split, weights: dict[str, Any], seen: dict[str, Any], views: str
 ) -> dict[str, Any]:
-    """Return what decides the features of a split: weights, which images, how they are seen, views.
+    """Return the identity of a split's features: weights, images, preprocessing, views.
 
     Args:
         config: Names the data set.

@@ -126,7 +126,7 @@ def read(config: ImageDataset, split: Split) -> Arrays:
 
 
 def facts(config: ImageDataset, splits: tuple[Split, ...]) -> list[object]:
-    """Return what decides the images of some splits, as plain data.
+    """Return the options that decide the images of some splits, as plain data.
 
     The exact pixels also depend on the versions of Pillow and FreeType.
 

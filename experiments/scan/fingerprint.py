@@ -22,7 +22,7 @@ OPTIONS = ("coupling", "selection", "score", "space", "validation", "word_bias")
 
 
 def pretrain_identity(config: ScanConfig) -> dict[str, Any]:
-    """Return what decides the pretrained model: data, architecture, recipe, seed, back end.
+    """Return the options that decide the pretrained model: data, model, recipe, seed, back end.
 
     The two back ends do the same mathematics, but training amplifies their last bits.
     """
@@ -42,13 +42,13 @@ def pretrain_identity(config: ScanConfig) -> dict[str, Any]:
 
 
 def group_identity(group: ScanGroup) -> dict[str, Any]:
-    """Return what decides how a group acts; of a product, how its factors act."""
+    """Return the options that decide a group's action; of a product, those of its factors."""
     factors = [deciding(load_group(name)) for name in group.factors]
     return deciding(group) | {"factors": factors}
 
 
 def lambda_identity(config: ScanConfig) -> dict[str, Any]:
-    """Return what decides the network lambda: the model that it weighs, its recipe, the space."""
+    """Return the options that decide lambda: its pretrained model, recipe and space."""
     return {
         "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
         "method": deciding(config.method),
@@ -58,7 +58,7 @@ def lambda_identity(config: ScanConfig) -> dict[str, Any]:
 
 
 def finetune_identity(config: ScanConfig) -> dict[str, Any]:
-    """Return what decides a fine-tuned model: where it starts, the objective, the recipe."""
+    """Return the options that decide a fine-tuned model: its start, objective and recipe."""
     task, settings = config.task, config.task.finetune
     rate = {"rate": None, "rates": None, "learning_rate": learning_rate(config)}
     recipe = deciding(settings) | rate
@@ -90,7 +90,7 @@ def error_group(config: ScanConfig) -> ScanGroup:
 
 
 def evaluate_identity(config: ScanConfig) -> dict[str, Any]:
-    """Return what decides an evaluation: its model, the method, and the options it reads."""
+    """Return the options that decide an evaluation: model, method, and options that it reads."""
     options = {name: getattr(config.task, name) for name in OPTIONS}
     tuned = config.task.finetune is not None
     return {
