@@ -81,7 +81,7 @@ class SideBySide(Policies):
 
         Args:
             networks: From `network.build_network`, of one shape.
-            nets: lambda of each, or nothing.
+            nets: The network lambda of each, or empty.
             values: Makes the Q-values from a network and lambda.
         """
         self.networks, self.nets, self.values = networks, nets, values

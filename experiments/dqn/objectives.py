@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from experiments.dqn.options import WeightingData
 
 #: Temperature of the softmax policy in units of `orbits.spread`. With two actions it is a quarter
-#: of the typical gap between their values: typical decisions are nearly certain (softmax 0.98), so the
-#: objective is close to that of the greedy policy, and narrower ones still have a gradient.
+#: of the typical gap between their values: typical decisions are nearly certain (softmax 0.98), so
+#: the objective is close to that of the greedy policy, and closer decisions have a gradient.
 TEMPERATURE = 0.5
 
 
@@ -57,8 +57,8 @@ class Objective(ABC):
         """Return the objective at some states.
 
         Args:
-            net: lambda; None is uniform.
-            rows: Which states; default all.
+            net: The network lambda; None: uniform weights.
+            rows: Indices of the states; default all.
         """
 
     def judges(self) -> dict[str, Objective]:

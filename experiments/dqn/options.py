@@ -124,7 +124,7 @@ class DqnDataset:
         task: ``dqn``.
         environment: Name in gymnasium's registry.
         arguments: Keyword arguments of the environment.
-        simulator: ``module:function`` that returns a `Simulator`, or None for the suite's simulator.
+        simulator: ``module:function`` that returns a `Simulator`, None: the suite's simulator.
         steps: Training steps.
         groups: The groups that act.
         symmetry: The paper's group.

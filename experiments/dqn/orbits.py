@@ -35,7 +35,7 @@ class Orbits(NamedTuple):
         """Return Q_lambda(s, .) = sum_g w_g(s) g^-1 Q(gs, .), [N, A] (Eq. 4).
 
         Args:
-            net: lambda; None is uniform, which is equitune.
+            net: The network lambda; None: uniform weights, equitune.
         """
         return equitune.average(self.values, None if net is None else net(self.features))
 

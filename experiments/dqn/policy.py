@@ -107,7 +107,7 @@ def finite(values: Float[Tensor, "batch actions"]) -> Float[Tensor, "batch actio
     Raises:
         UserError: If one is not finite.
     """
-    if values.numel() and not all(map(math.isfinite, values.aminmax())):  # NaN passes this check
+    if values.numel() and not all(map(math.isfinite, values.aminmax())):  # NaN propagates
         raise UserError("the network gives Q-values that are not finite: its weights are too large")
     return values
 

@@ -70,11 +70,11 @@ def train_lambda(
 
 @torch.no_grad()
 def held_out_gain(objective: Objective, net: equitune.LambdaNet, rng: np.random.Generator) -> Gain:
-    """Compare learned with uniform weights, state by state.
+    """Compare learned with uniform weights, per state.
 
     Args:
-        objective: On states of episodes that the network has not seen.
-        net: lambda.
+        objective: The objective on states of held-out episodes.
+        net: The network lambda.
         rng: Draws the resamples.
     """
     learned = objective.per_state(net).double().numpy()

@@ -4,9 +4,9 @@ The mass, length and inertia of a link are 1 and its centre is at 0.5. Multiplyi
 in binary, so they are omitted if that changes no rounding; all else is in gymnasium's
 order. Negating the state and exchanging actions 0 and 2 negates the next state.
 
-Two rounding differences are visible only in double precision, not in the observations: gymnasium squares with the
-C library's `pow` (up to 3e-14 in a state), and its sin(x), written cos(x - pi/2) here too, is odd
-only up to rounding (up to 1e-11 in a state, at the highest speeds).
+Two rounding differences are visible only in double precision, not in the observations: gymnasium
+squares with the C library's `pow` (up to 3e-14 in a state), and its sin(x), written cos(x - pi/2)
+here too, is odd only up to rounding (up to 1e-11 in a state, at the highest speeds).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ reward is -0.1. An agent that steps onto the prey therefore misses it if the pre
 two that change places do not meet; and an episode that starts on one cell, as 1 of 49 does, needs
 one step. With the limit of 100 steps the best expected return is 0.7315 (0.7551 if the prey rests).
 
-A quarter turn of the picture, ``np.rot90(picture, 1, axes=(-2, -1))`` (`equitune.Rot90`), corresponds to
+A quarter turn of the picture, ``np.rot90(picture, 1, axes=(-2, -1))`` (`equitune.Rot90`), maps to
 the cycle 1 -> 2 -> 3 -> 4 -> 1 of actions and of the prey's moves, 0 fixed. The mirror of the last
 axis (s of `equitune.DihedralImage`) exchanges 2 and 4 and fixes 0, 1 and 3.
 """
@@ -34,8 +34,9 @@ class Gridworld(Simulator):
     """The Gridworld; actions 0 to 4 are stay and the four moves.
 
     A state is (rows, columns) from prey to agent, each from -3 to 3, which is enough on a
-    torus. The picture has the agent's X at its centre and the prey's + at the state's offset. This is the authors' drawing; it shows the prey on the far side of the agent, which
-    affects neither learning nor symmetry. The X covers the + if both are on one cell.
+    torus. The picture has the agent's X at its centre and the prey's + at the state's offset. This
+    is the authors' drawing; it shows the prey on the far side of the agent, which affects neither
+    learning nor symmetry. The X covers the + if both are on one cell.
     """
 
     observation_shape = (1, SIDE * PIXELS, SIDE * PIXELS)
