@@ -1,4 +1,4 @@
-"""Arithmetic that automatic mixed precision must leave alone."""
+"""Arithmetic that automatic mixed precision must not change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Eq. 4 once the views are carried back: averaging, selection, straight-through gradients."""
+"""Combining views (Eq. 4) after g^-1: averaging, selection, straight-through gradients."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def soft_select_weights(
 # no_type_check: torch.compile cannot trace the shape checks of tests through static methods.
 @no_type_check
 class _StraightThrough(torch.autograd.Function):
-    """The usual one: a sixth of the overhead of the next, but torch.func refuses it."""
+    """Default form: a sixth of the overhead of the other, but torch.func rejects it."""
 
     @staticmethod
     def forward(ctx: Any, hard: Tensor, soft: Tensor) -> Tensor:
@@ -220,7 +220,7 @@ class _StraightThrough(torch.autograd.Function):
 
 @no_type_check
 class _TransformedStraightThrough(_StraightThrough):
-    """The one for torch.func, of which PyTorch looks up the signature in every call."""
+    """Form for torch.func; slower, as PyTorch inspects its signature in every call."""
 
     generate_vmap_rule = True
 

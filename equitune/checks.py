@@ -1,4 +1,4 @@
-"""Checks of inputs and outputs, and how far a function is from f(gx) = g f(x) (Theorem 1)."""
+"""Checks of inputs and outputs, and the error of f(gx) = g f(x) (Theorem 1)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_input(x: Any) -> None:
 
 
 def check_output(output: Any, count: int, what: str) -> Tensor:
-    """Return what a model gave for so many inputs.
+    """Return the output of a model for `count` inputs, checked.
 
     Raises:
         TypeError: If it is not one tensor.

@@ -27,18 +27,18 @@ Step = Callable[[Any, Tensor], tuple[Tensor, Any]]
 
 
 class Block(NamedTuple):
-    """What the branches wrote since the last choice.
+    """The output of the branches since the last choice.
 
     Attributes:
         outputs: Scores (logits or log-probabilities) in each branch's own words, [G, B, n, V];
             zero in steps after a branch's end.
-        undone: The same carried back, g^-1 M(gx), [G, B, n, V].
+        undone: The scores after g^-1, g^-1 M(gx), [G, B, n, V].
         words: The words that each branch wrote, carried back, [G, B, n]; ``end`` after its end.
         emitted: True in the steps up to and including a branch's end, [G, B, n].
         rows: Which samples of the original batch these are, [B].
-        context: The model's state after the context that the block goes on from, a tree of tensors
-            with rows [G * B] in the order of the flattened orbit. What is computed from it is a
-            function of gx, as lambda(gx) must be.
+        context: The model's state at the start of the block, a tree of tensors with rows
+            [G * B] in the order of the flattened orbit. It is a function of gx, so lambda(gx) may
+            be computed from it.
     """
 
     outputs: Float[Tensor, "group batch steps words"]
@@ -50,10 +50,10 @@ class Block(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What a rule makes of a block.
+    """The result of a rule for a block.
 
     Attributes:
-        memory: What the rule wants to see again at the next block, or None.
+        memory: Data that the rule gets again at the next block, or None.
         words: The chosen words, [B, n]; None leaves them to ``pick``, by ``scores``.
         scores: The combined scores, [B, n, V]; needed where words is None.
     """
@@ -64,7 +64,7 @@ class Choice(NamedTuple):
 
 
 class Where(NamedTuple):
-    """Which word is being picked, so that noise can be tied to it and not to its row in a batch.
+    """The position of a word, so that noise can depend on it and not on the row in a batch.
 
     Attributes:
         samples: The sample of every row, in the original batch, [N].
@@ -173,9 +173,8 @@ def decode(
 ) -> Decoded:
     """Decode a batch equivariantly, without gradients.
 
-    A context that a group element leaves as it is has equal scores for the words that the element
-    exchanges: a tie that ``pick`` must break one way, so for such contexts the result is only one
-    of several equally good ones.
+    A context that a group element does not change has equal scores for the words that the element
+    exchanges. ``pick`` must break this tie, so the result is one of several equally good ones.
 
     Args:
         step: The model: ``step(state, words[N, n])`` reads n words per row and returns the scores
@@ -250,7 +249,7 @@ def _check(
 
 
 class _Writer(NamedTuple):
-    """The branches of a batch: they write blocks, and take over the words that were chosen."""
+    """The branches of a batch: they write blocks and read the chosen words."""
 
     step: Step
     action_in: Action
@@ -309,7 +308,7 @@ class _Writer(NamedTuple):
         return outputs, words, emitted, context
 
     def words_of(self, choice: Choice, rows: Tensor, first: int) -> Tensor:
-        """Return the words of a choice, picked by its scores where it has none."""
+        """Return the words of a choice; if it has none, pick them by its scores."""
         if choice.words is not None:
             return choice.words
         if choice.scores is None:

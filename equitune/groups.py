@@ -1,6 +1,6 @@
 """Finite groups as multiplication tables.
 
-A group here knows nothing of images or tokens. It is the table `table[g, h] = index of gh`, and an
+A group does not depend on images or tokens. It is the table `table[g, h] = index of gh`, and an
 `equitune.actions.Action` says what its elements do to a tensor.
 """
 
@@ -43,7 +43,7 @@ class FiniteGroup:
         Args:
             table: Square table of indices; entry [g, h] is the index of gh.
             name: Name used in messages. Default "group".
-            permutations: The permutation that each element is, if it is one; default None.
+            permutations: The permutation of each element, if there are any; default None.
 
         Raises:
             TypeError: If the table does not hold integers.
@@ -94,11 +94,11 @@ class FiniteGroup:
         return torch.equal(self.table, other.table)
 
     def __hash__(self) -> int:
-        """Hash of quantities that equal tables share."""
+        """Return a hash of quantities that are equal for equal tables."""
         return hash((self.order, self.identity, tuple(self.inverses.tolist())))
 
     def __repr__(self) -> str:
-        """Name and order."""
+        """Return name and order."""
         return f"FiniteGroup({self.name!r}, order={self.order})"
 
 

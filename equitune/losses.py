@@ -4,7 +4,7 @@ All take raw outputs M(gx), [G, B, ..., C], before g^-1, and return one loss per
 classes are the last dim, or the one that `dim` names: -3 for maps of classes, [G, B, C, H, W]. The
 other dims behind the batch, such as time or places, are averaged. The losses ignore the order of
 the classes, so they are not injective: two views with permuted outputs tie.
-`equitune.averaging.select` says what ties do.
+See `equitune.averaging.select` for ties.
 """
 
 from __future__ import annotations

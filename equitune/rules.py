@@ -1,4 +1,4 @@
-"""Weighting rules: how the views of an orbit become one output. Each is a lambda of Eq. 4.
+"""Weighting rules: how the views of an orbit are combined. Each is a lambda of Eq. 4.
 
 The rules combine what `equitune.averaging` computes; they hold no mathematics of their own.
 """
@@ -18,7 +18,7 @@ from equitune.groups import FiniteGroup
 
 
 class Views(NamedTuple):
-    """What a model does with an orbit.
+    """The views of an orbit through a model.
 
     Attributes:
         inputs: gx, [G, B, ...].
@@ -64,9 +64,9 @@ class Weighting(nn.Module, ABC):
 
 
 def _moved(tensor: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return a tensor where a function moves others, with its own values, which nobody else has.
+    """Return a tensor on the device to which a function moves others, with its values kept.
 
-    They are in no state dict: what "meta" or `to_empty` took away could not be loaded again.
+    No state dict holds these values: if "meta" or `to_empty` dropped them, they would be lost.
     """
     like = fn(tensor.new_empty(0))
     return tensor if like.is_meta else tensor.to(device=like.device, dtype=like.dtype)
@@ -84,7 +84,7 @@ class Identity(Weighting):
     """The view of the identity alone: the pretrained model."""
 
     def __init__(self, group: FiniteGroup) -> None:
-        """Keep the group, whose identity need not be element 0."""
+        """Store the group; its identity need not be element 0."""
         super().__init__()
         self.group = group
         self.element = group.identity

@@ -31,7 +31,7 @@ class Equivariant(nn.Module):
         action_out: Action,
         weighting: Weighting | None = None,
     ) -> None:
-        """Join a model with the actions on its inputs and outputs.
+        """Wrap a model with the actions on its inputs and outputs.
 
         Args:
             model: M, maps [N, ...] to one tensor [N, ...].
@@ -40,7 +40,7 @@ class Equivariant(nn.Module):
             weighting: lambda. Default None means `Uniform()`, equitune.
 
         Raises:
-            TypeError: If an action or the weighting is none, with what to write instead.
+            TypeError: If an action or the weighting has another type; with what to write instead.
             ValueError: If the groups of the actions, or of the weighting, differ.
         """
         super().__init__()
@@ -68,7 +68,7 @@ class Equivariant(nn.Module):
         self.action_in = action_in
         self.action_out = action_out
         self.weighting = weighting
-        # Both need M(x) alone: e x = x, and the other |G| - 1 views would be thrown away.
+        # Both need only M(x): e x = x, and the other |G| - 1 views are not used.
         self._is_bare = action_in.group.order == 1 or isinstance(weighting, Identity)
 
     def forward(self, x: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
@@ -110,7 +110,7 @@ class Equivariant(nn.Module):
 
 
 def _described(value: object) -> str:
-    """Return what a value is, and for a class what may have been meant."""
+    """Return the type of a value for a message; for a class, with the likely correction."""
     if isinstance(value, type):
         return f"the class {value.__name__}; write {value.__name__}(...)"
     name = getattr(value, "__name__", type(value).__name__)

@@ -1,4 +1,4 @@
-"""Means, and the intervals that the number of values allows."""
+"""Means and their bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from experiments.frame.records import Run
 
-#: Of the bootstrap of an estimate.
+#: Number of resamples of an estimate's bootstrap.
 RESAMPLES = 4000
 
 
@@ -24,7 +24,7 @@ class Estimate(NamedTuple):
     high: float
 
     def write(self, run: Run, metric: str, **columns: Any) -> None:
-        """Write three rows."""
+        """Write three rows: the mean and the two ends of its interval."""
         run.row(metric, self.mean, **columns)
         run.row(f"{metric}_low", self.low, **columns)
         run.row(f"{metric}_high", self.high, **columns)
@@ -33,7 +33,7 @@ class Estimate(NamedTuple):
 def estimate(values: Float[Tensor, " n"]) -> Estimate:
     """Return the mean over images, in percent, and its 95 % percentile bootstrap interval.
 
-    Images are resampled, the same every time; see `bootstrap`.
+    Images are resampled with a fixed seed; see `bootstrap`.
     """
     low, high = bootstrap(values.double().numpy(), np.random.default_rng(0), RESAMPLES)
     return Estimate(100 * float(values.double().mean()), 100 * low, 100 * high)
@@ -50,10 +50,10 @@ def bootstrap(
     Args:
         values: The values.
         rng: Draws the resamples.
-        resamples: How many.
-        clusters: The cluster of each value; those of one are resampled together, and clusters are
-            drawn one by one. None: the values are independent; how often each distinct one comes is
-            drawn at once, which is quick where many are equal.
+        resamples: Number of resamples.
+        clusters: The cluster of each value; the values of a cluster are resampled together. None:
+            the values are independent; the count of each distinct value is drawn at once, which is
+            fast if many are equal.
     """
     if clusters is None:
         distinct, counts = np.unique(values, return_counts=True)

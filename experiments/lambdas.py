@@ -1,4 +1,4 @@
-"""What the tasks share of lambda-equitune: building the network, its training, what it gains."""
+"""Shared code for lambda-equitune: the network, its training, and its gain."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def build_net(width: int, config: LambdaNetConfig, relus: int | None = None) -> 
     """Build the network lambda; its weights are drawn from the global generator.
 
     Args:
-        width: Of the features that it reads.
+        width: Width of its input features.
         config: Its architecture.
         relus: Number of hidden layers that end in a ReLU; None: all.
     """
@@ -53,17 +53,17 @@ def fit_lambda(
     order: np.random.Generator,
     device: torch.device | str = "cpu",
 ) -> equitune.LambdaNet:
-    """Train the network lambda by Adam, on examples that are drawn again and again.
+    """Train the network lambda by Adam, on examples drawn with repetition.
 
     Args:
         run: The run in progress.
         config: Network, optimiser, steps and batch size.
-        width: Of the features that it reads.
+        width: Width of its input features.
         count: Number N of examples.
         loss: Maps the network and rows, [B], each from 0 to N - 1, to a number.
-        seed: Of initialisation and dropout.
+        seed: Seed of initialisation and dropout.
         order: Draws the rows.
-        device: Where the network is trained.
+        device: Device of the training.
 
     Returns:
         The network, in evaluation mode.
@@ -100,13 +100,13 @@ def descend(
 
     Args:
         run: The run in progress.
-        optimiser: Of the network's parameters.
-        batches: One for each step.
-        loss: Of a batch.
-        steps: How many there are.
+        optimiser: The optimiser of the network's parameters.
+        batches: One batch per step.
+        loss: Maps a batch to its loss.
+        steps: Number of steps.
 
     Yields:
-        Now and then, and at the end, the number of steps done and the last one's loss.
+        Regularly, and at the end, the number of steps done and the loss of the last one.
 
     Raises:
         Interrupted: If the process was asked to stop; the run begins again next time.
@@ -128,12 +128,12 @@ def descend(
 
 
 class Gain(NamedTuple):
-    """How much better learned weights are than uniform ones, on held-out examples.
+    """The gain of learned weights over uniform ones, on held-out examples.
 
     Attributes:
-        learned: Mean of what is measured, with the network's weights.
-        uniform: The same with uniform weights.
-        gain: Their difference, positive where the learned weights are better.
+        learned: Mean of the measure with the network's weights.
+        uniform: Mean of the measure with uniform weights.
+        gain: Their difference, positive if the learned weights are better.
         gain_low: Lower end of the 95 % bootstrap interval of the gain.
         gain_high: Its upper end.
     """
@@ -157,13 +157,13 @@ def compare(
     rng: np.random.Generator,
     resamples: int,
 ) -> Gain:
-    """Compare losses with learned and with uniform weights, example by example.
+    """Compare the losses of learned and uniform weights, per example.
 
     Args:
         learned: Loss of every example with learned weights; less is better.
-        uniform: The same with uniform weights.
+        uniform: Loss of every example with uniform weights.
         rng: Draws the examples of each resample.
-        resamples: Of the bootstrap.
+        resamples: Number of resamples of the bootstrap.
     """
     difference = uniform - learned
     low, high = bootstrap(difference, rng, resamples, np.arange(len(difference)))
@@ -171,7 +171,7 @@ def compare(
 
 
 def copy_rows(run: Run, stage: str) -> None:
-    """Repeat the rows of the run of another stage, so that the results have them."""
+    """Copy the rows of another stage's run, so that the results include them."""
     for row in run.need(stage).rows():
         columns: dict[str, Any] = {"step": int(row["step"])} if row["step"] else {}
         if row["view"]:

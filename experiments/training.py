@@ -1,4 +1,4 @@
-"""Trainings that can be stopped: what is kept of one, and the loop over its epochs."""
+"""Resumable training: its state, and the loop over epochs."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from experiments.frame.records import Run
 
 BatchT = TypeVar("BatchT")
-#: Steps between two looks at signals.
+#: Steps between two checks of signals.
 LOOK_EVERY = 20
 
 
 class _Stop(Exception):
-    """An epoch is left in the middle; it begins again next time."""
+    """An epoch is stopped in the middle; it starts again next time."""
 
 
 class Training(ABC, Generic[BatchT]):
-    """A training by gradients, epoch by epoch; its state can be kept.
+    """A gradient training by epochs, with a state that can be stored.
 
-    What chance does in an epoch depends on the seed and the number of the epoch alone, so a
-    training that was stopped in between ends as it would have.
+    All random numbers of an epoch depend only on the seed and the epoch's number, so a stopped and
+    resumed training has the same result.
 
     Attributes:
-        epoch: Number of epochs that are done.
-        shorter: What to say where it takes long.
+        epoch: Number of finished epochs.
+        shorter: Advice to show if it takes long.
     """
 
     shorter: str
@@ -46,14 +46,14 @@ class Training(ABC, Generic[BatchT]):
         steps: int,
         seed: int,
     ) -> None:
-        """Begin.
+        """Set up.
 
         Args:
-            network: What is trained, where it is trained; its state is kept.
-            optimiser: Of the network's parameters.
-            epochs: How many there are.
-            steps: Of an epoch.
-            seed: Of all that chance does.
+            network: The trained network, on its device; checkpoints hold its state.
+            optimiser: The optimiser of the network's parameters.
+            epochs: Number of epochs.
+            steps: Number of steps per epoch.
+            seed: Seed of all random numbers.
         """
         self.network, self.optimiser, self.seed = network, optimiser, seed
         self.epochs, self.steps, self.epoch = epochs, steps, 0
@@ -61,25 +61,25 @@ class Training(ABC, Generic[BatchT]):
 
     @abstractmethod
     def batches(self) -> Iterable[BatchT]:
-        """Yield the batches of the epoch in progress."""
+        """Yield the batches of the current epoch."""
 
     @abstractmethod
     def step(self, number: int, batch: BatchT) -> float:
-        """Take a step, the one of this number from the beginning; returns the loss.
+        """Take the step of this number, counted from the first epoch; return the loss.
 
         It may draw from the global generator.
         """
 
     @property
     def epoch_seed(self) -> int:
-        """One even seed per seed and epoch, far from each other."""
+        """One even seed per run seed and epoch, far from each other."""
         return (self.seed * 1_000_003 + self.epoch) * 2
 
     def train_epoch(self, look: Callable[[int], None]) -> float:
-        """Train for one epoch; returns the mean loss.
+        """Train for one epoch; return the mean loss.
 
         Args:
-            look: Is told the number of steps done in all, after every step.
+            look: Called after every step with the total number of steps.
         """
         self.network.train()
         total, done = 0.0, self.epoch * self.steps
@@ -92,11 +92,11 @@ class Training(ABC, Generic[BatchT]):
         return total / self.steps
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return everything that the rest of the training depends on."""
+        """Return the full state of the training."""
         return pack(self.network, self.optimiser), {"epoch": self.epoch}
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Go on from a kept state."""
+        """Continue from a stored state."""
         unpack(tensors, self.network, self.optimiser)
         self.epoch = int(facts["epoch"])
 
@@ -106,14 +106,14 @@ def train(training: Training[BatchT], run: Run, label: str) -> list[float]:
 
     Args:
         training: The training.
-        run: Keeps a checkpoint after every epoch.
-        label: Of the progress bar.
+        run: The run in progress, which stores a checkpoint after every epoch.
+        label: Label of the progress bar.
 
     Returns:
         The mean loss of every epoch.
 
     Raises:
-        Interrupted: If the process was asked to stop; the epoch in progress begins again.
+        Interrupted: If the process was asked to stop; the current epoch starts again next time.
     """
     losses: list[float] = []
     if (kept := run.resume()) is not None:
@@ -141,7 +141,7 @@ def train(training: Training[BatchT], run: Run, label: str) -> list[float]:
 
 
 def pack(network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return weights and what the optimiser keeps of each, to go on from."""
+    """Return the weights and the optimiser's state of each, for resuming."""
     tensors = {f"network.{k}": v for k, v in network.state_dict().items()}
     for index, parameter in enumerate(network.parameters()):
         for name, value in optimiser.state[parameter].items():
@@ -153,17 +153,17 @@ def pack(network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tens
 def unpack(
     tensors: dict[str, Tensor], network: nn.Module, optimiser: torch.optim.Optimizer
 ) -> None:
-    """Put back what `pack` has returned."""
+    """Restore the result of `pack`."""
     network.load_state_dict(part(tensors, "network."))
     for index, parameter in enumerate(network.parameters()):
         begin = f"optimiser.{index}."
         for key in (key for key in tensors if key.startswith(begin)):
             name, kept = key.removeprefix(begin), tensors[key]
-            # AdamW counts steps where it likes; the rest lies beside the parameter.
+            # AdamW may count steps on any device; its other state is on the parameter's device.
             own = kept if name == "step" else torch.empty_like(parameter).copy_(kept)
             optimiser.state[parameter][name] = own
 
 
 def is_finite(network: nn.Module) -> bool:
-    """Whether no weight has become infinite or not a number."""
+    """Whether all weights are finite."""
     return all(bool(p.isfinite().all()) for p in network.parameters())

@@ -28,7 +28,7 @@ class Action(nn.Module, ABC):
         super().__init__()
         self.group = group
         self._tables: dict[str, Tensor] = {}
-        # Plain integers: a compiled graph cannot index by what a tensor holds.
+        # Plain integers: a compiled graph cannot index by a tensor's value.
         self._inverses = tuple(int(g) for g in group.inverses)
 
     @abstractmethod
@@ -69,7 +69,7 @@ class Action(nn.Module, ABC):
         return torch.stack([self.act(h, y[g]) for g, h in enumerate(self._inverses)])
 
     def register_table(self, name: str, table: Tensor) -> None:
-        """Keep a tensor of constants as the attribute `name`.
+        """Store a tensor of constants as the attribute `name`.
 
         It is a buffer that follows `.to(device)` and stays out of state dicts. Unlike other buffers
         it keeps its dtype and its values: through `to_empty`, and where transformers loads a model
@@ -77,7 +77,7 @@ class Action(nn.Module, ABC):
         that is "meta".
 
         Args:
-            name: Of the attribute.
+            name: Name of the attribute.
             table: The constants, any shape and dtype.
 
         Raises:
@@ -97,7 +97,7 @@ class Action(nn.Module, ABC):
         return self
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; a table only takes the device of what it is set to."""
+        """Set an attribute; a table only takes the device of the new value."""
         table = self.__dict__.get("_tables", {}).get(name)
         super().__setattr__(name, value if table is None else table.to(value.device))
 
@@ -114,7 +114,7 @@ class Action(nn.Module, ABC):
 
 
 class Invariant(Action):
-    """The action that leaves everything as it is, for outputs such as class logits."""
+    """The action that changes nothing, for outputs such as class logits."""
 
     def act(self, g: int, x: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
         """Return x itself."""

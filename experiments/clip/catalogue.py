@@ -1,4 +1,4 @@
-"""What open_clip knows of its models: their names, and how they see images."""
+"""Names and preprocessing of open_clip's models."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from experiments.frame.errors import UserError
 if TYPE_CHECKING:
     from experiments.clip.options import ClipModel
 
-#: What open_clip says of a model whose weights are put in afterwards.
+#: open_clip's warning about a model that is built without weights.
 _EMPTY = "No pretrained weights loaded"
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let open_clip say what is wrong while the body runs, and not what it does.
+    """Keep open_clip's warnings and silence its progress messages while the body runs.
 
-    It logs to the root logger itself; other loggers' lines are as they were.
+    open_clip logs to the root logger; other loggers are not affected.
     """
     root = logging.getLogger()
     root.addFilter(_is_worth_saying)
@@ -36,7 +36,7 @@ def _is_worth_saying(record: logging.LogRecord) -> bool:
 
 
 def complete(model: ClipModel) -> None:
-    """Check that open_clip has a model, and fill in how it sees images.
+    """Check that open_clip has a model, and fill in its preprocessing.
 
     Raises:
         UserError: Naming the nearest names, for an unknown architecture or tag.
@@ -61,7 +61,7 @@ def complete(model: ClipModel) -> None:
 
 
 def own_size(model: ClipModel) -> int:
-    """Return the height and width of the images that an architecture of open_clip is made for."""
+    """Return the image size (height and width) of an open_clip architecture."""
     import open_clip
 
     return int(open_clip.get_model_config(model.architecture)["vision_cfg"]["image_size"])

@@ -1,4 +1,4 @@
-"""Weights of CLIP models: fetched, converted as open_clip does, put in. None of it runs code."""
+"""Weights of CLIP models: fetched, converted as open_clip does, loaded without running code."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ log = logging.getLogger(__name__)
 _COMPUTED = ("attn_mask", "num_batches_tracked", "position_ids")
 #: Numbers that OpenAI's files hold beside the weights.
 _OPENAI = ("input_resolution", "context_length", "vocab_size")
-#: One scalar each, which some files keep as a list of one.
+#: Scalars, which some files store as lists of length one.
 _SCALARS = ("logit_scale", "logit_bias")
-#: The files of a repository that open_clip takes where the tag names none, the best first.
+#: File names that open_clip looks for if a tag names no file, in order of preference.
 _HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-#: Where open_clip keeps what is not on the hub.
+#: Server of the weights that are not on the hub.
 _CACHE = Path("~/.cache/clip")
 
 
@@ -48,9 +48,9 @@ class Source(NamedTuple):
     """Where the weights of a tag are published.
 
     Attributes:
-        page: The address of the folder that they are in.
-        names: Of their file there; of several the first that is there.
-        repository: Of the hub; None: another server.
+        page: The address of their folder.
+        names: Possible names of the file; the first that exists is used.
+        repository: The repository on the hub; None: another server.
     """
 
     page: str
@@ -59,14 +59,14 @@ class Source(NamedTuple):
 
 
 def source(model: ClipModel) -> Source | None:
-    """Return where the weights of a tag are published; None if open_clip has no such tag."""
+    """Return the source of a tag's weights; None if open_clip has no such tag."""
     import open_clip  # type: ignore[import-untyped]
 
     tag = open_clip.get_pretrained_cfg(model.architecture, model.weights)
     if tag.get("hf_hub"):
         repository, _, name = tag["hf_hub"].rpartition("/")
         names = (name,) if name else _HUB_FILES
-        if name.endswith((".bin", ".pth")):  # as open_clip does: rather no pickle
+        if name.endswith((".bin", ".pth")):  # as in open_clip: prefer files without pickle
             names = (f"{name[:-4]}.safetensors", name)
         return Source(f"https://huggingface.co/{repository}", names, repository)
     folder, _, name = str(tag.get("url") or "").rpartition("/")
@@ -74,7 +74,7 @@ def source(model: ClipModel) -> Source | None:
 
 
 def known_digests(model: ClipModel) -> tuple[str, ...]:
-    """Return what is known, without a request, of the SHA-256 that a tag's file has."""
+    """Return what is known offline about the SHA-256 of a tag's file."""
     if model.sha256 is not None:
         return (model.sha256,)
     found = source(model)
@@ -86,7 +86,7 @@ def known_digests(model: ClipModel) -> tuple[str, ...]:
 
 
 def _published_digest(page: str) -> dict[str, str]:
-    """Return the digest that an address holds: OpenAI's end with FOLDER/SHA256/NAME."""
+    """Return the digest in an address; OpenAI's addresses end with FOLDER/SHA256/NAME."""
     last = page.rpartition("/")[2]
     return {"sha256": last} if re.fullmatch("[0-9a-f]{64}", last) else {}
 
@@ -95,8 +95,8 @@ def fetch(model: ClipModel) -> HubFile:
     """Return the file with the weights of a tag: from this machine, a cache, or the network.
 
     Raises:
-        UserError: If it cannot be had; one line that says which file to get and how to give it.
-        Interrupted: If the process was asked to stop while it was fetched.
+        UserError: If it cannot be fetched; one line says which file to get and how to give it.
+        Interrupted: If the process was asked to stop during the download.
     """
     if model.local is not None:
         return HubFile(Path(model.local), None, file_digest(Path(model.local)))
@@ -121,10 +121,10 @@ def fetch(model: ClipModel) -> HubFile:
 
 
 def identity(model: ClipModel) -> dict[str, Any]:
-    """Return which files of the hub a model is read from; nothing is fetched.
+    """Return the identity of the hub files that a model reads, as plain data; fetch nothing.
 
-    A revision tells it alone. Without one these are the weights' SHA-256 or commit, and the commits
-    of what the text side needs of transformers.
+    This is the revision, if one is given; otherwise the weights' SHA-256 or commit, and the commits
+    of the transformers repositories that the text tower needs.
     """
     own = model.checkpoint is not None
     if model.revision is not None:
@@ -138,14 +138,14 @@ def identity(model: ClipModel) -> dict[str, Any]:
 
 
 def _of_transformers(model: ClipModel) -> dict[str, str]:
-    """Return the repositories that the text side of an architecture needs, by open_clip's keys."""
+    """Return the hub repositories that a text tower needs, by open_clip's keys."""
     import open_clip
 
     text = {} if model.config else open_clip.get_model_config(model.architecture)["text_cfg"]
     return {key: text[key] for key in _OF_TRANSFORMERS if text.get(key)}
 
 
-#: What open_clip's architectures may need of transformers, and how it is fetched.
+#: Keys of transformers repositories in open_clip's architectures, and how each is fetched.
 _OF_TRANSFORMERS: dict[str, Callable[[str], Path]] = {
     "hf_model_name": lambda repository: hub_file(repository, "config.json").path.parent,
     "hf_tokenizer_name": hub_tokenizer,
@@ -153,19 +153,19 @@ _OF_TRANSFORMERS: dict[str, Callable[[str], Path]] = {
 
 
 def of_transformers(model: ClipModel, key: str) -> Path | None:
-    """Return a folder with files of transformers that the text side of an architecture needs.
+    """Return a folder with the transformers files that a text tower needs.
 
     Args:
-        model: Its configuration, checked.
-        key: What open_clip calls their repository: ``hf_model_name``, of a text tower, or
+        model: The model's configuration, checked.
+        key: open_clip's key of their repository: ``hf_model_name``, of a text tower, or
             ``hf_tokenizer_name``.
 
     Returns:
-        The folder; None for most architectures, which need none.
+        The folder; None for architectures that need no such files (most of them).
 
     Raises:
-        UserError: If they cannot be had; one line that says how to get them.
-        Interrupted: If the process was asked to stop while they were fetched.
+        UserError: If they cannot be fetched; one line says how to get them.
+        Interrupted: If the process was asked to stop during the download.
     """
     name = _of_transformers(model).get(key)
     try:
@@ -180,11 +180,11 @@ def of_transformers(model: ClipModel, key: str) -> Path | None:
 
 
 def put_file(built: nn.Module, path: Path, model: ClipModel) -> None:
-    """Put the weights of a file into a model.
+    """Load the weights of a file into a model.
 
     Args:
         built: The model.
-        path: A .safetensors file; a .pt, .pth, .th or .bin file that holds tensors alone; or an
+        path: A .safetensors file; a .pt, .pth, .th or .bin file that holds only tensors; or an
             .npz file of big_vision, for its SigLIP models.
         model: Its configuration.
 
@@ -203,7 +203,7 @@ def put_file(built: nn.Module, path: Path, model: ClipModel) -> None:
 
 
 def _put_big_vision(built: nn.Module, path: Path, model: ClipModel) -> None:
-    """Put the arrays of a file of big_vision into a model; numpy is told of no pickles."""
+    """Load the arrays of a big_vision file into a model, with pickles disabled in numpy."""
     from open_clip.convert import load_big_vision_weights  # type: ignore[import-untyped]
 
     try:
@@ -217,11 +217,11 @@ def _put_big_vision(built: nn.Module, path: Path, model: ClipModel) -> None:
 
 
 def put(built: nn.Module, weights: dict[str, Tensor], model: ClipModel) -> None:
-    """Put weights into a model, all of them.
+    """Load weights into a model; every parameter must be given.
 
     Args:
         built: The model.
-        weights: By name; names and shapes that open_clip converts for its models are converted.
+        weights: Tensors by name; converted to open_clip's names and shapes where needed.
         model: Its configuration.
 
     Raises:
@@ -240,7 +240,7 @@ def put(built: nn.Module, weights: dict[str, Tensor], model: ClipModel) -> None:
 def _converted(built: nn.Module, weights: dict[str, Tensor], model: ClipModel) -> dict[str, Tensor]:
     """Return weights under the names and in the shapes that `open_clip.load_checkpoint` gives them.
 
-    That function reads files itself; these were read, and checked, before.
+    `load_checkpoint` reads files itself; these weights are already read and checked.
     """
     from open_clip.convert import convert_state_dict
     from open_clip.model import convert_to_custom_text_state_dict  # type: ignore[import-untyped]
@@ -260,16 +260,16 @@ def _converted(built: nn.Module, weights: dict[str, Tensor], model: ClipModel) -
         if own is not None and name in found and found[name].numel() == 1:
             found[name] = found[name].reshape(own.shape)
     if getattr(built, "logit_bias", None) is not None and "logit_scale" in found:
-        # It adds the same to every class. Only models trained with SigLIP's loss have one.
+        # The bias adds the same to every class. Only models trained with SigLIP's loss have one.
         found.setdefault("logit_bias", torch.zeros_like(found["logit_scale"]))
     _resize_positions(built, found)
     return found
 
 
 def _resize_positions(built: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Resize the embeddings of positions in place, for images or captions of another size.
+    """Resize the positional embeddings in place, for images or captions of another size.
 
-    Those that cannot be resized stay as they are, for their shapes to be refused.
+    Those that cannot be resized are left unchanged; their shapes are refused later.
     """
     from open_clip.model import resize_pos_embed, resize_text_pos_embed
 

@@ -80,8 +80,8 @@ def evaluate(config: ClipConfig, run: Run) -> None:
 def _measure(config: ClipConfig, run: Run, scorer: Scorer, features: Orbits) -> None:
     """Write what is measured on the test images.
 
-    The calibration error pools all images in all transforms, whatever is drawn: a draw has one
-    transform of each, and bins need many.
+    The calibration error pools all images in all transforms, even if one transform per image is
+    drawn: its bins need many values.
     """
     images = _images(config, features, config.group.name)
     with as_evaluated(config, scorer):
@@ -89,7 +89,7 @@ def _measure(config: ClipConfig, run: Run, scorer: Scorer, features: Orbits) -> 
     shown, transform = _average(config, found), config.task.transform
     learns = config.method.entry.needs_net or config.task.training != "none"
     if not learns or transform == config.group.name:
-        # What was learned depends on the transform, which this row does not tell.
+        # The learned weights depend on the transform, which this row does not name.
         upright = found.top1[0]
         estimate(upright).write(run, "top1_accuracy", split="test", transform="none")
     columns = {"split": "test", "transform": transform}
@@ -117,12 +117,12 @@ def _measure_step(
 
 
 def _images(config: ClipConfig, features: Orbits, group: str) -> Stored:
-    """Return the images that are measured, as a group sees them."""
+    """Return the test images, as preprocessed for the model."""
     return Stored(features, group, config.task.transform)
 
 
 def _average(config: ClipConfig, found: Outcomes) -> Outcomes:
-    """Return what is expected of every image, or what is found in the transform it has had."""
+    """Return each image's mean over all transforms, or its value in the drawn transform."""
     task = config.task
     if task.draw == "every":
         return Outcomes(*(values.mean(dim=0) for values in found))
@@ -133,7 +133,7 @@ def _average(config: ClipConfig, found: Outcomes) -> Outcomes:
 def _compare(
     config: ClipConfig, run: Run, scorer: Scorer, features: Orbits, shown: Outcomes
 ) -> None:
-    """Write what the method gains over equitune, image by image, in all and by class."""
+    """Write what the method gains over equitune, image by image: overall and per class."""
     # Pretrained has no group of its own: it is compared with the mean over its transforms.
     group = config.group.name if config.group.name != "trivial" else config.task.transform
     if group == "none":
@@ -149,11 +149,11 @@ def _compare(
 
 
 def _write_shares(config: ClipConfig, run: Run, scorer: Scorer, upright: Stored) -> None:
-    """Write how lambda divides among the views of upright images, and of one that is shown.
+    """Write lambda's shares of the views: of upright images, and of the image in Figure 12.
 
-    As a weight it is positive, and its shares are the weights of the mean (Eq. 4). As a temperature
-    it weighs nothing and has any sign: the shares are those of its magnitudes, which say how sharp
-    the probabilities of each view are; the record tells how often it is negative.
+    If lambda is a weight, it is positive, and its shares are the weights of the mean (Eq. 4). If it
+    is a temperature, it can have any sign: the shares are those of its absolute values, which say
+    how sharp each view's probabilities are; the record says how often lambda is negative.
     """
     net = scorer.net
     assert net is not None
@@ -169,7 +169,7 @@ def _write_shares(config: ClipConfig, run: Run, scorer: Scorer, upright: Stored)
         found = found.abs()
     shares = found / found.sum(dim=1, keepdim=True)
     columns = {"split": "test", "transform": config.task.transform}
-    # The first pixels that are kept are of this image; those of a trial are in that order.
+    # Row of the image in `sample`, which has its own order unless images are limited.
     shown = int(shuffled(len(shares))[0]) if config.task.max_images is None else 0
     for place, element in enumerate(members(config.group.name)):
         one = 100 * float(shares[shown, place])
@@ -193,7 +193,7 @@ class _Whole(nn.Module):
         """Return log-probabilities, [B, K]."""
         orbit = self.action.orbit(x)
         views = orbit.flatten(0, 1)
-        # Lambda reads the encoder before fine-tuning; without that the two are one.
+        # Lambda reads the pretrained encoder; without fine-tuning both encoders are the same.
         both = self.after is not self.before and self.scorer.net is not None
         encoders = [self.after, self.before] if both else [self.after]
         embeddings = torch.cat([encoder(views) for encoder in encoders], dim=-1)
@@ -202,9 +202,9 @@ class _Whole(nn.Module):
 
 
 def _error(config: ClipConfig, run: Run, whole: _Whole, sample: Tensor) -> float:
-    """Return how far the scores of the whole network change when images are transformed.
+    """Return the equivariance error of the whole network's scores.
 
-    Nothing stored is read. Dropout is off: with it nothing is equivariant.
+    It reads no stored embeddings. Dropout is off, because it breaks equivariance.
     """
     name = config.group.name
     if name == "trivial":

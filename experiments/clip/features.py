@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @ieee_float32()
 def _extract(config: ClipConfig, run: Run, split: Split) -> None:
-    """Compute and keep the embeddings of one split, as the encoder gives them.
+    """Compute and store the encoder's embeddings of one split.
 
     Raises:
         Interrupted: If the process was asked to stop.
-        UserError: If there is too little room on the disk.
+        UserError: If there is too little disk space.
     """
     images = open_seen(config.dataset, config.model, split)
     device = choose_device(config.device)
@@ -38,7 +38,7 @@ def _extract(config: ClipConfig, run: Run, split: Split) -> None:
 
 
 def extraction(config: ClipConfig, encoder: nn.Module, device: torch.device) -> Extraction:
-    """Return how an image encoder, on a device, embeds all views of images."""
+    """Return the feature extraction of all views through an image encoder on a device."""
     task = config.task
 
     def embed(inputs: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Stage ``finetune``: the image encoder, learned through the method (Section 5.2.1 and D.4)."""
+"""Stage ``finetune``: the image encoder, trained through the method (Section 5.2.1 and D.4)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 class Tuner:
-    """Stochastic gradient descent on an image encoder; batch norms keep their averages."""
+    """Stochastic gradient descent on an image encoder, with frozen batch-norm statistics."""
 
     def __init__(
         self, config: ClipConfig, encoder: nn.Module, scorer: Scorer, images: ImageSet, seen: Stored
@@ -58,7 +58,7 @@ class Tuner:
             encoder: Maps images to embeddings; changed in place.
             scorer: The method.
             images: The training images.
-            seen: Their orbits before fine-tuning, which lambda reads.
+            seen: Their embeddings by the pretrained encoder, which lambda reads.
         """
         recipe = config.task.finetune
         assert recipe is not None
@@ -73,9 +73,9 @@ class Tuner:
         )
 
     def step(self, number: int, batch: Batch) -> float:
-        """Take a step; returns the loss, which is not finite where the training has diverged.
+        """Take a step; return the loss, which is not finite if the training has diverged.
 
-        The batch is divided into passes, and the gradient is that of the whole.
+        The batch is divided into passes; the gradient is of the whole batch.
         """
         self.optimiser.zero_grad()
         self.scorer.train(self.config.task.lambda_dropout == "always")
@@ -99,9 +99,9 @@ class Tuner:
         return total
 
     def _weighed(self, batch: Batch) -> Tensor | None:
-        """Return what lambda makes of the views of a batch, [G, B]; None for other methods.
+        """Return lambda's weights of a batch's views, [G, B]; None for other methods.
 
-        All of it at once: what dropout draws does not depend on the number of passes.
+        The whole batch at once, so that dropout does not depend on the number of passes.
         """
         if self.scorer.net is None:
             return None
@@ -118,9 +118,9 @@ class Tuner:
 
 @ieee_float32()
 def finetune(config: ClipConfig, run: Run) -> None:
-    """Fine-tune the image encoder, and keep it after every so many steps.
+    """Fine-tune the image encoder, and store it at regular steps.
 
-    A training that diverges ends there; a row says at which step.
+    A training that diverges stops; a row gives the step.
 
     Raises:
         Interrupted: If the process was asked to stop; it resumes from the last kept step.
@@ -141,7 +141,7 @@ def finetune(config: ClipConfig, run: Run) -> None:
         tensors, facts = kept
         unpack(tensors, tuner.encoder, tuner.optimiser)
     else:
-        # Diverged or not, the reader learns how it was before.
+        # Diverged or not, report the accuracy of the earlier steps.
         facts["judged"].append([0, _judge(tuner, split.judging)])
     todo = batches(config, split.learned, recipe.batch_size, recipe.steps, seen.turns)
     total, since = facts["total"], facts["since"]
@@ -177,10 +177,10 @@ def finetune(config: ClipConfig, run: Run) -> None:
 
 
 def _resume(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Return the last checkpoint, with all encoders kept before it; None to begin at the beginning.
+    """Return the last checkpoint, with all encoders stored before it; None to start from step 0.
 
-    A kept encoder that is damaged is computed again. The checkpoint holds the one of its own step;
-    an earlier one takes all steps, as only the checkpoint knows the optimiser's momentum.
+    A damaged encoder file is computed again. The checkpoint holds the encoder of its own step; an
+    earlier encoder needs all steps again, as only the checkpoint stores the optimiser's momentum.
     """
     if (kept := run.resume()) is None:
         return None
@@ -209,14 +209,14 @@ def _judge(tuner: Tuner, rows: Tensor) -> float:
 
 
 def _join(config: ClipConfig, found: Orbits, before: Orbits) -> Orbits:
-    """Put what lambda reads behind the embeddings."""
+    """Append the embeddings that lambda reads to those of the encoder."""
     if config.method.lambda_net is None:
         return found
     return found._replace(values=torch.cat([found.values, before.values], dim=-1))
 
 
 def snapshot(step: int) -> str:
-    """Return the name of the file that holds the encoder after a step."""
+    """Return the file name of the encoder after a step."""
     return f"encoder-{step:06}.safetensors"
 
 
@@ -224,8 +224,8 @@ class Finetuned:
     """The encoders of a finished fine-tuning, and the test images as they see them.
 
     Attributes:
-        steps: The steps after which there is one, from 0: the pretrained one.
-        chosen: The one that the selection asks for.
+        steps: The steps with a stored encoder; step 0 is the pretrained encoder.
+        chosen: The step that the selection asks for.
     """
 
     def __init__(
@@ -236,13 +236,13 @@ class Finetuned:
         before: Orbits,
         run: Run,
     ) -> None:
-        """Read which steps there are.
+        """Read which steps are stored.
 
         Args:
             config: The configuration.
             finished: The run of `finetune`.
-            encoder: The pretrained one.
-            before: The test images' orbits through it.
+            encoder: The pretrained encoder.
+            before: Its embeddings of the test images' orbits.
             run: The run in progress.
         """
         self._config, self._finished, self._run = config, finished, run
@@ -254,7 +254,7 @@ class Finetuned:
         judged = {int(row["step"]): float(row["value"]) for row in found}
         self.steps = sorted(judged)
         last = config.task.selection == "last"
-        # Of equals the first.
+        # The first of equal ones.
         self.chosen = self.steps[-1] if last else max(self.steps, key=lambda step: judged[step])
 
     def at(self, step: int) -> nn.Module:
@@ -265,7 +265,7 @@ class Finetuned:
         return encoder.eval().requires_grad_(False)
 
     def features(self, step: int) -> Orbits:
-        """Return the test images that are measured, as the encoder after a step sees them.
+        """Return the embeddings of the test images by the encoder after a step.
 
         Raises:
             Interrupted: If the process was asked to stop; the run begins again next time.
@@ -285,8 +285,8 @@ def load_finetuned(config: ClipConfig, run: Run, encoder: nn.Module, before: Orb
     Args:
         config: The configuration.
         run: The run in progress, which needs them.
-        encoder: The pretrained one.
-        before: The test images' orbits through it.
+        encoder: The pretrained encoder.
+        before: Its embeddings of the test images' orbits.
     """
     finished = run.need("finetune")
     run.fact("images_learned", finished.record["facts"]["images"])

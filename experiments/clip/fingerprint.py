@@ -1,4 +1,4 @@
-"""What decides the numbers of each stage of the CLIP task, as plain data; it names the runs."""
+"""Fingerprints of the CLIP stages: the options that decide their numbers; part of run names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from experiments.clip.options import ClipConfig
     from experiments.images.options import ImageDataset
 
-#: The result version of every stage: raised whenever a change of code alters its numbers.
+#: The result version of each stage, raised whenever a change of code alters its numbers.
 VERSIONS = {
     "pretrain": 1,
     "text": 1,
@@ -31,12 +31,12 @@ VERSIONS = {
     "evaluate": 1,
     "timing": 1,
 }
-#: The size of the batches that an evaluation draws for by default.
+#: Default batch size of an evaluation that draws one transform per batch.
 _DRAW_BATCH = 32
 
 
 def weights_identity(config: ClipConfig) -> dict[str, Any]:
-    """Return what decides the model's weights."""
+    """Return the options that decide the model's weights."""
     model = config.model
     if is_ours(config):
         return {"pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config))}
@@ -53,7 +53,7 @@ def weights_identity(config: ClipConfig) -> dict[str, Any]:
 
 
 def pretrain_identity(config: ClipConfig) -> dict[str, Any]:
-    """Return what decides a CLIP that the suite trains."""
+    """Return the options that decide a CLIP that the suite trains."""
     data = pretraining_data(config)
     return {
         "data": fingerprint(data),
@@ -67,7 +67,7 @@ def pretrain_identity(config: ClipConfig) -> dict[str, Any]:
 
 
 def _seen(config: ClipConfig, data: ImageDataset) -> dict[str, Any]:
-    """Return what decides how the model sees images; what all models share is not said."""
+    """Return the preprocessing options that differ between models."""
     model = config.model
     seen = {name: getattr(model, name) for name in ("size", "mean", "std", "interpolation")}
     if model.interpolation == "bilinear":
@@ -76,7 +76,7 @@ def _seen(config: ClipConfig, data: ImageDataset) -> dict[str, Any]:
 
 
 def _words(data: ImageDataset) -> dict[str, Any]:
-    """Return what decides the captions, but for the names that the data have themselves."""
+    """Return the options that decide the captions, except class names taken from the data."""
     names = data.class_names
     if names == IMAGENET:
         names = digest("\n".join(imagenet_names()))
@@ -86,7 +86,7 @@ def _words(data: ImageDataset) -> dict[str, Any]:
 
 
 def text_identity(config: ClipConfig) -> dict[str, Any]:
-    """Return what decides the text classifier."""
+    """Return the options that decide the text classifier."""
     return {
         "weights": weights_identity(config),
         "words": _words(config.dataset),
@@ -98,19 +98,19 @@ def text_identity(config: ClipConfig) -> dict[str, Any]:
 
 
 def features_identity(config: ClipConfig, split: Split) -> dict[str, Any]:
-    """Return what decides the features of a split."""
+    """Return the options that decide the features of a split."""
     seen = _seen(config, config.dataset)
     identity = features_of(config, split, weights_identity(config), seen, views(config))
     return identity | {"precision": config.task.precision}
 
 
 def views(config: ClipConfig) -> str:
-    """Return the group whose orbit is computed."""
+    """Return the name of the group whose orbit is computed."""
     return smallest(config.group.name, config.task.transform)
 
 
 def _read(config: ClipConfig, split: Split) -> dict[str, Any]:
-    """Return what decides what is read of one split."""
+    """Return the fingerprint of the features and text that are read of a split."""
     return {
         "features": built_on(VERSIONS["features"], features_identity(config, split)),
         "text": built_on(VERSIONS["text"], text_identity(config)),
@@ -118,7 +118,7 @@ def _read(config: ClipConfig, split: Split) -> dict[str, Any]:
 
 
 def _rule(config: ClipConfig) -> dict[str, Any]:
-    """Return what decides how views become scores."""
+    """Return the options that decide how views become scores."""
     task = config.task
     return {
         "method": config.method.name,
@@ -133,9 +133,9 @@ def _rule(config: ClipConfig) -> dict[str, Any]:
 
 
 def _learned(config: ClipConfig) -> dict[str, Any]:
-    """Return what decides how anything is learned from training images.
+    """Return the options that decide all training on images: of lambda, and fine-tuning.
 
-    What learning does not read has the value that it has by default, so that runs keep their names.
+    Options that the training does not read have their default values, so that run names are stable.
     """
     task, net = config.task, config.method.lambda_net
     by_batch = task.draw == "batch"
@@ -144,7 +144,7 @@ def _learned(config: ClipConfig) -> dict[str, Any]:
         **_read(config, "train"),
         **_rule(config),
         "seed": config.seed,
-        # Without batches every image has a transform of its own; with them, each batch of learning.
+        # One transform per image, or one per training batch.
         "draw": "batch" if by_batch else "every",
         "draw_batch": _DRAW_BATCH if by_batch else None,
         "training_loss": task.training_loss,
@@ -156,7 +156,7 @@ def _learned(config: ClipConfig) -> dict[str, Any]:
 
 
 def lambda_identity(config: ClipConfig) -> dict[str, Any]:
-    """Return what decides lambda."""
+    """Return the options that decide lambda."""
     net, relus = config.method.lambda_net, config.task.lambda_relus
     return {
         **_learned(config),
@@ -168,7 +168,7 @@ def lambda_identity(config: ClipConfig) -> dict[str, Any]:
 
 
 def finetune_identity(config: ClipConfig) -> dict[str, Any]:
-    """Return what decides a fine-tuned image encoder."""
+    """Return the options that decide a fine-tuned image encoder."""
     task = config.task
     return {
         **_learned(config),
@@ -181,7 +181,7 @@ def finetune_identity(config: ClipConfig) -> dict[str, Any]:
 
 
 def _judged_by(config: ClipConfig) -> str | None:
-    """Return which images judge the steps of fine-tuning; the evaluation chooses one of these."""
+    """Return the split by which the evaluation chooses a step of fine-tuning."""
     task = config.task
     if task.selection != "last":
         return task.selection  # type: ignore[no-any-return]
@@ -195,10 +195,10 @@ def _weighed_by(config: ClipConfig) -> dict[str, Any] | None:
 
 
 def evaluate_identity(config: ClipConfig) -> dict[str, Any]:
-    """Return what decides an evaluation."""
+    """Return the options that decide an evaluation."""
     task = config.task
     tuned = task.training == "image_encoder"
-    # Of a temperature, shares are those of magnitudes.
+    # The shares of a temperature are those of its absolute values.
     shares = {"shares": "magnitudes"} if task.lambda_as == "temperature" else {}
     return {
         **_read(config, "test"),
@@ -221,7 +221,7 @@ def evaluate_identity(config: ClipConfig) -> dict[str, Any]:
 
 
 def timing_identity(config: ClipConfig) -> dict[str, Any]:
-    """Return what decides how long the methods take, on a given machine."""
+    """Return the options that decide the run times on a given machine."""
     model, task = config.model, config.task
     return {
         "architecture": model.architecture,

@@ -1,7 +1,7 @@
-"""Images as open_clip's preprocessing of a model wants them.
+"""Images, preprocessed as open_clip does for a model.
 
-Square images (CIFAR, pictograms) are resized to the model's size, in whatever mode. Files that are
-of any shape are resized and made square when they are decoded, to the model's size at once.
+Square images (CIFAR, pictograms) are resized to the model's size; the resize mode does not matter.
+Files of any shape are made square at the model's size when they are decoded.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.B
 
 
 class Rounded(Preprocessing):
-    """As `Preprocessing`, where bilinear is PIL's as well: rounded after each of its two passes."""
+    """`Preprocessing` with PIL's bilinear filter, which rounds after each of its two passes."""
 
     def __call__(self, pixels: UInt8[Tensor, "batch 3 s s"]) -> Float[Tensor, "batch 3 size size"]:
         """Return images as the network sees them."""
@@ -50,7 +50,7 @@ def open_seen(data: ImageDataset, model: ClipModel, split: Split) -> OpenImages:
 
     Args:
         data: The data set.
-        model: Says how.
+        model: The model that sees the images.
         split: ``train`` or ``test``.
 
     Raises:
@@ -78,7 +78,7 @@ def load_seen(
 
     Args:
         data: The data set.
-        model: Says how.
+        model: The model that sees the images.
         split: ``train`` or ``test``.
         limit: The number of images of a trial, see `limited`; None: all.
 
@@ -95,8 +95,8 @@ def square(image: Image.Image, size: int, mode: str, resample: Image.Resampling)
     Args:
         image: Of any shape.
         size: Height and width, in pixels.
-        mode: ``shortest``: the shorter side fills it, and the middle is cut out; ``longest``: the
-            longer side does, and the rest is black; ``squash``: both do.
+        mode: ``shortest``: resize the shorter side to ``size`` and crop the centre; ``longest``:
+            resize the longer side and pad with black; ``squash``: resize both sides.
         resample: The filter, with antialiasing.
     """
     if mode == "squash":

@@ -1,4 +1,4 @@
-"""What an evaluation measures on every image, and how it is summed up."""
+"""Per-image measures of an evaluation, and their summaries."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ BINS = 15
 
 
 class Outcomes(NamedTuple):
-    """What came out, for images in one transform or in several.
+    """Per-image results, for one transform, [N], or for all, [R, N].
 
     Attributes:
         top1: Whether the best class is right, 0 or 1.
-        top5: Whether one of the five best is.
+        top5: Whether one of the five best is right, 0 or 1.
         confidence: The largest probability.
         cross_entropy: Minus the log-probability of the right class, in nats.
     """
@@ -34,16 +34,16 @@ class Outcomes(NamedTuple):
     cross_entropy: Float[Tensor, "*batch"]
 
     def at(self, turned: Int64[Tensor, " n"]) -> Outcomes:
-        """Return those of one transform of each image, [N]; these are of all, [R, N]."""
+        """Return the results of one transform of each image, [N]."""
         everything = torch.arange(len(turned))
         return Outcomes(*(value[turned, everything] for value in self))
 
 
 def outcomes(scorer: Scorer, images: TurnedImages) -> Outcomes:
-    """Return what comes out for every image in every transform, [R, N]."""
+    """Return the results of every image in every transform, [R, N]."""
 
     def judge(views: Tensor, labels: Tensor) -> Tensor:
-        # Maxima of several views do not sum to one.
+        # `Elementwise` maxima over the views do not sum to one.
         scores = scorer(views).log_softmax(dim=-1)
         best = scores.topk(min(5, scores.shape[-1]), dim=-1)
         right = best.indices == labels[:, None]
@@ -57,14 +57,14 @@ def outcomes(scorer: Scorer, images: TurnedImages) -> Outcomes:
 def drawn(
     draw: str, size: int | None, turns: int, count: int, seed: int
 ) -> Int64[Tensor, " count"]:
-    """Return the transform of every image that a seed draws.
+    """Return the transform that a seed draws for each image.
 
     Args:
-        draw: ``image``, each its own, or ``batch``, one for each batch in the data's order.
-        size: Of a batch.
+        draw: ``image``: one transform per image; ``batch``: one per batch, in the data's order.
+        size: Batch size.
         turns: Number R of transforms.
         count: Number of images.
-        seed: Of the generator.
+        seed: Seed of the generator.
     """
     generator = torch.Generator().manual_seed(derive(seed, TRANSFORM))
     if draw == "image":
@@ -79,7 +79,7 @@ def calibration_error(confidence: Float[Tensor, " n"], right: Float[Tensor, " n"
 
     Args:
         confidence: The largest probability of each image, [N].
-        right: Whether its class is right, [N].
+        right: Whether its predicted class is right, [N].
     """
     place = (confidence * BINS).long().clamp(max=BINS - 1)
     gaps = torch.zeros(BINS, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""CLIP models of open_clip: built, and loaded. No code is ever loaded with weights."""
+"""CLIP models of open_clip: building and loading. Weight files never run code."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def build_model(model: ClipModel) -> nn.Module:
                 "conf/model/SmallCLIP.yaml"
             ) from error
         return built
-    # OpenAI's weights need an activation that the architecture's own name does not say.
+    # OpenAI's weights need an activation that the architecture does not state.
     tag = open_clip.get_pretrained_cfg(model.architecture, model.weights)
     described = _text_tower(model)
     try:
@@ -68,7 +68,7 @@ def build_model(model: ClipModel) -> nn.Module:
 
 
 def _text_tower(model: ClipModel) -> dict[str, Any]:
-    """Return what lets open_clip read a text tower of transformers from files that are here."""
+    """Return the arguments that let open_clip read a transformers text tower from local files."""
     import open_clip
 
     folder = of_transformers(model, "hf_model_name")
@@ -79,7 +79,7 @@ def _text_tower(model: ClipModel) -> dict[str, Any]:
 
 
 class Pooled(nn.Module):
-    """A tower that returns what it makes of a whole image, and of its patches, without these."""
+    """A tower that drops its patch outputs and returns only the embedding of the whole image."""
 
     def __init__(self, tower: nn.Module) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class Pooled(nn.Module):
 
 
 def image_encoder(model: Any) -> nn.Module:
-    """Return what maps images to embeddings, as `encode_image` does, of any length.
+    """Return a module that maps images to embeddings, as `encode_image`, not normalised.
 
     Args:
         model: A model of open_clip; its parameters are the encoder's.
@@ -103,11 +103,11 @@ def image_encoder(model: Any) -> nn.Module:
 
 
 def make_tokenizer(model: ClipModel) -> Callable[[Sequence[str]], Tensor]:
-    """Return what turns captions into ids, [n, L].
+    """Return the tokenizer: captions to ids, [n, L].
 
     Raises:
-        UserError: If its files cannot be had or read; one line that says which.
-        Interrupted: If the process was asked to stop while they were fetched.
+        UserError: If its files cannot be fetched or read; one line says which.
+        Interrupted: If the process was asked to stop during the download.
     """
     import open_clip
 
@@ -148,7 +148,7 @@ def _hub_tokenizer(model: ClipModel, folder: Path) -> Callable[[Sequence[str]], 
 
 
 def preprocessing(model: ClipModel) -> Preprocessing:
-    """Return how a model sees square images; all resize modes are one for them."""
+    """Return a model's preprocessing of square images; the resize mode does not matter."""
     assert model.size is not None and model.mean is not None and model.std is not None
     interpolation = model.interpolation
     assert interpolation is not None
@@ -157,7 +157,7 @@ def preprocessing(model: ClipModel) -> Preprocessing:
 
 
 def pretrained_model(config: ClipConfig, run: Run) -> nn.Module:
-    """Return the frozen model that a run builds on: ours, the hub's, or from a file.
+    """Return the frozen pretrained model of a run: the suite's, the hub's, or from a file.
 
     Raises:
         UserError: If weights cannot be fetched, or are not those of the architecture.
@@ -180,10 +180,10 @@ def pretrained_model(config: ClipConfig, run: Run) -> nn.Module:
 
 
 def prefetch(config: ClipConfig) -> None:
-    """Fetch all that runs of a configuration need of the network, and nothing that is here.
+    """Download the files that runs of a configuration need and this machine lacks.
 
     Raises:
-        UserError: If something cannot be had, or is not what it should be.
+        UserError: If a file cannot be fetched or is not as expected.
         Interrupted: If the process was asked to stop meanwhile.
     """
     model = config.model

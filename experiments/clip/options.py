@@ -21,7 +21,7 @@ from experiments.frame.options import GroupConfig, RunConfig
 from experiments.images.options import ImageDataset, TrainingRecipe
 from experiments.images.symmetries import TRANSFORMS
 
-#: Kinds of data sets that are files of any shape, decoded to the size that is asked for.
+#: Kinds of data sets whose images have any shape and are decoded to the requested size.
 FILES = ("folder", "imagenet_v2")
 RESIZE_MODES = ("shortest", "longest", "squash")
 SPACES = ("features", "logits", "probabilities")
@@ -77,23 +77,23 @@ class ClipTask:
 
 @dataclass
 class ClipModel:
-    """Section ``model``: a model of open_clip, where its weights come from, how it sees images.
+    """Section ``model``: an open_clip model, its weights and its preprocessing.
 
     Attributes:
-        name: Of the option.
+        name: Name of the option.
         task: The task that uses it.
         architecture: A name of open_clip; ``custom`` where ``config`` describes it.
         weights: A tag of open_clip, or ``ours``: trained by stage=pretrain.
-        checkpoint: A file of weights, instead.
-        revision: The commit of the hub that has the tag's file; None: the newest.
-        sha256: Of the tag's file; None: as the hub says.
-        local: A file of this machine that is the tag's; the run is the same as with the hub.
-        size: Height and width in pixels of what it sees; None: as open_clip says.
+        checkpoint: A file of weights, used instead of ``weights``.
+        revision: The hub commit of the tag's file; None: the newest.
+        sha256: SHA-256 of the tag's file; None: as the hub says.
+        local: A local copy of the tag's file; the run name is the same as with the hub.
+        size: Height and width of its input images, in pixels; None: as open_clip says.
         mean: Subtracted from each channel of values in [0, 1]; None: as open_clip says.
-        std: Then divides them; None: as open_clip says.
+        std: Standard deviation of each channel, which divides them; None: as open_clip says.
         interpolation: How images are resized; None: as open_clip says.
-        resize_mode: How files that are not square become so; None: as open_clip says, and where the
-            data are square anyway.
+        resize_mode: How images that are not square are made square; None: as open_clip says, or if
+            the data are square.
         config: The arguments of `open_clip.CLIP`, of a custom architecture.
     """
 
@@ -114,10 +114,10 @@ class ClipModel:
 
 
 def is_plain(data: ImageDataset, model: ClipModel) -> bool:
-    """Whether images are decoded as for every other network: shorter side, middle, bicubic."""
+    """Whether images are decoded in the standard way: shorter side, centre crop, bicubic."""
     plain = (model.resize_mode, model.interpolation) == ("shortest", "bicubic")
     return plain or data.kind not in FILES
 
 
-#: What a run of this task is told.
+#: The configuration of a run of this task.
 ClipConfig = RunConfig[ClipTask, ClipModel, ImageDataset, GroupConfig]

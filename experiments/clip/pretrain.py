@@ -1,7 +1,7 @@
 """Stage ``pretrain``: a small CLIP, trained by contrasting images with captions of their classes.
 
-The loss is the contrastive one of CLIP with the pairs of one class counted as pairs, not as
-opposites (UniCL, Yang et al. 2022): in a batch there are several images of a class.
+The loss is the contrastive one of CLIP with the pairs of one class counted as positives, not as
+negatives (UniCL, Yang et al. 2022): a batch has several images of a class.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from experiments.clip.options import ClipConfig
     from experiments.frame.records import Run
 
-#: Largest factor of the similarities, as in CLIP.
+#: Largest scale of the similarities, as in CLIP.
 MAX_SCALE = 100.0
 
 
@@ -37,7 +37,7 @@ def pretrain(config: ClipConfig, run: Run) -> None:
     """Train a CLIP and measure it on upright test images, once, at the end.
 
     Raises:
-        Interrupted: If the process was asked to stop; the epoch in progress begins again.
+        Interrupted: If the process was asked to stop; the current epoch starts again next time.
     """
     data, recipe = pretraining_data(config), given(config.task.pretrain)
     device = choose_device(config.device)
@@ -85,7 +85,7 @@ def pretrain(config: ClipConfig, run: Run) -> None:
 
 
 def _optimiser(model: nn.Module, decay: float) -> torch.optim.Optimizer:
-    """Return AdamW; as in CLIP, gains, biases and the scale do not decay."""
+    """Return AdamW; as in CLIP, without weight decay on gains, biases and the scale."""
     groups = [
         {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": decay},
         {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
@@ -96,14 +96,14 @@ def _optimiser(model: nn.Module, decay: float) -> torch.optim.Optimizer:
 def contrast(
     logits: Float[Tensor, "batch classes"], index: Int64[Tensor, " batch"]
 ) -> Float[Tensor, ""]:
-    """Return the contrastive loss of images and one caption of each class among them.
+    """Return the contrastive loss of images and one caption per class present.
 
     Args:
         logits: Scaled similarities, [B, C].
-        index: The class of each image, [B]; every class has one.
+        index: The class of each image, [B]; every class occurs.
     """
     images = functional.cross_entropy(logits, index)
-    # Of a caption, every image of its class is right.
+    # Every image of a caption's class is a positive.
     own = functional.one_hot(index, logits.shape[1]).to(logits.dtype)
     shares = own / own.sum(dim=0)
     texts = -(shares * logits.log_softmax(dim=0)).sum(dim=0).mean()

@@ -1,4 +1,4 @@
-"""The words of the text side: templates, names of classes, captions."""
+"""Text inputs of CLIP: templates, class names, captions."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parents[2] / "conf" / "prompts"
 IMAGENET = "imagenet"
-#: Where the name of the class stands in a template.
+#: Placeholder of the class name in a template.
 PLACE = "{}"
 
 
 def templates(dataset: ImageDataset) -> tuple[str, ...]:
-    """Return the templates of a data set, each with one place for the name of a class.
+    """Return the templates of a data set, each with one placeholder for the class name.
 
     Raises:
-        UserError: If there are none of this name, or one has no such place.
+        UserError: If there are none of this name, or one lacks the placeholder.
     """
     name = dataset.prompts
     if name is None:
@@ -64,7 +64,7 @@ def _lines(key: str, path: Path) -> tuple[str, ...]:
     """Return the lines of a text file that a key names.
 
     Raises:
-        UserError: If it is no text, or has a character that nobody sees.
+        UserError: If it is not text, or has an invisible character.
     """
     try:
         lines = read_lines(path)
@@ -76,14 +76,14 @@ def _lines(key: str, path: Path) -> tuple[str, ...]:
 
 
 def class_names(dataset: ImageDataset, found: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of the classes as captions say them.
+    """Return the class names that the captions use.
 
     Args:
         dataset: The data set; its ``class_names`` replaces the names in the data.
         found: The names in the data.
 
     Raises:
-        UserError: If a given list has another length than there are classes.
+        UserError: If the length of a given list is not the number of classes.
     """
     if dataset.class_names is None:
         return tuple(name.replace("_", " ") for name in found)

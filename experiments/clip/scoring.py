@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
     "similarity": equitune.losses.max_score,
-    # The largest probability is increasing in its log-odds, which do not saturate.
+    # The log-odds grow with the largest probability, and do not saturate.
     "max_probability": partial(equitune.losses.max_probability, log_odds=True),
     "entropy": equitune.losses.entropy,
 }
 
 
 class Elementwise(equitune.Weighting):
-    """For each class the largest of the views' probabilities, as in the authors' code.
+    """The largest probability of each class over the views, as in the authors' code.
 
     It lies outside Eq. 4: the entries come from different views, and do not sum to one.
     """
 
     def forward(self, views: equitune.Views) -> Float[Tensor, "batch classes"]:
-        """Return the maxima; in training with the gradient of the mean."""
+        """Return the maxima; in training, with the gradient of the mean."""
         largest = views.undone.amax(dim=0)
         if not torch.is_grad_enabled():
             return largest
@@ -42,7 +42,7 @@ class Elementwise(equitune.Weighting):
 
 
 class Scorer(nn.Module):
-    """The classes' log-probabilities, from embeddings of all views."""
+    """Log-probabilities of the classes, from the embeddings of all views."""
 
     classifier: Tensor
 
@@ -54,16 +54,16 @@ class Scorer(nn.Module):
         space: str,
         temperature: nn.Module | None = None,
     ) -> None:
-        """Join a rule with the captions' embeddings.
+        """Combine a rule with the embeddings of the captions.
 
         Args:
             rule: Combines the views.
             classifier: Unit vectors of the classes, [D, K].
-            scale: Of the similarities before a softmax.
-            space: What is combined: ``features`` (unit vectors; the mean is made one again),
+            scale: Scale of the similarities before a softmax.
+            space: What is combined: ``features`` (unit vectors; the mean is normalised),
                 ``logits`` or ``probabilities``.
-            temperature: Maps the embedding of a view to a factor of its similarities. It lies
-                outside Eq. 4.
+            temperature: Network from a view's embedding to the scale of its similarities; not part
+                of Eq. 4.
         """
         super().__init__()
         self.rule, self.scale, self.space, self.temperature = rule, scale, space, temperature
@@ -77,9 +77,9 @@ class Scorer(nn.Module):
         """Return log-probabilities, [B, K]; those of ``Elementwise`` do not sum to one.
 
         Args:
-            embeddings: Of all views, of any length, [G, B, D]. After fine-tuning lambda still reads
-                those of the encoder before it; they stand behind, [G, B, 2 D].
-            weighed: What `weigh` has made of these, instead of lambda and of what stands behind.
+            embeddings: Embeddings of all views, not normalised, [G, B, D]. After fine-tuning, those
+                of the pretrained encoder, which lambda reads, are appended, [G, B, 2 D].
+            weighed: Precomputed lambda values from `weigh`, [G, B]; None: lambda is computed.
         """
         units, read = self.split(embeddings)
         logits = self.scale * units @ self.classifier
@@ -95,11 +95,11 @@ class Scorer(nn.Module):
             return combined.log_softmax(dim=-1)
         views = equitune.Views(read, logits, logits.softmax(dim=-1))
         probabilities = self._combine(views, weighed)
-        # Of a class that every view excludes, the logarithm is to be finite, and so its gradient.
+        # Logarithm and gradient stay finite, even for a class that every view excludes.
         return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
 
     def _combine(self, views: equitune.Views, weighed: Tensor | None) -> Tensor:
-        """Return what becomes of the views, [B, ...]."""
+        """Return the combined views, [B, ...]."""
         if weighed is not None and isinstance(self.rule, equitune.Learned):
             return equitune.average(views.undone, weighed)
         combined: Tensor = self.rule(views)
@@ -109,18 +109,18 @@ class Scorer(nn.Module):
     def weigh(
         self, embeddings: Float[Tensor, "group batch embedding"]
     ) -> Float[Tensor, "group batch"]:
-        """Return what lambda makes of embeddings of all views, for `forward`."""
+        """Return lambda's values for the embeddings of all views, for `forward`."""
         assert self.net is not None
         found: Tensor = self.net(functional.normalize(embeddings, dim=-1))
         return found
 
     @property
     def net(self) -> nn.Module | None:
-        """Lambda, whatever it is used as; None for methods without it."""
+        """The network lambda, as weight or as temperature; None for methods without it."""
         return self.rule.net if isinstance(self.rule, equitune.Learned) else self.temperature
 
     def split(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
-        """Return unit vectors: the embeddings, and what lambda reads, each [G, B, D]."""
+        """Return two sets of unit vectors, [G, B, D]: the embeddings, and lambda's inputs."""
         width = len(self.classifier)
         own = functional.normalize(embeddings[..., :width], dim=-1)
         before = embeddings[..., width:]
@@ -133,13 +133,13 @@ def make_scorer(
     own_scale: float,
     net: nn.Module | None = None,
 ) -> Scorer:
-    """Return how the method of a configuration scores the classes.
+    """Return the scorer of a configuration's method.
 
     Args:
         config: The configuration, checked.
         classifier: The captions' embeddings.
-        own_scale: The model's own scale.
-        net: Lambda, of a method that has one.
+        own_scale: The scale stored in the model.
+        net: The network lambda; None for methods without it.
 
     Raises:
         ValueError: If the method needs a part that is not given.
@@ -152,7 +152,7 @@ def make_scorer(
         return make(equitune.Uniform(), temperature=net)
     if task.maximum == "elementwise":
         return make(Elementwise())
-    # Outside fine-tuning no gradient is asked for, and the choice is left empty.
+    # ``straight_through`` is None outside fine-tuning, where no gradient is needed.
     through = cast("Literal['identity', 'mean'] | None", task.straight_through)
     loss = None if task.loss is None else LOSSES[task.loss]
     return make(method.weighting(Parts(group, loss, net, straight_through=through)))
@@ -161,7 +161,7 @@ def make_scorer(
 def learning_loss(
     name: str, scores: Float[Tensor, "batch classes"], labels: Tensor
 ) -> Float[Tensor, ""]:
-    """Return what is minimised: the cross-entropy, or that of a second softmax.
+    """Return the training loss: the cross-entropy, of the scores or after a second softmax.
 
     Args:
         name: ``cross_entropy`` or ``cross_entropy_of_probabilities``.

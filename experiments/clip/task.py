@@ -1,4 +1,4 @@
-"""What the frame knows of the CLIP task: its configuration, its stages, their identities."""
+"""Description of the CLIP task for the frame: its configuration, its stages, their identities."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TEXT = "text.safetensors"
-#: Captions per pass; memory, not numbers.
+#: Captions per forward pass; affects memory use, not results.
 BATCH = 512
 SHORTER = "dataset.prompts=photo makes it shorter: one caption of each class"
 
@@ -55,7 +55,7 @@ def class_embeddings(
 
 @ieee_float32()
 def text(config: ClipConfig, run: Run) -> None:
-    """Embed the classes of a data set, and keep the model's own scale with them.
+    """Embed the classes of a data set, and store the model's scale with them.
 
     Raises:
         Interrupted: If the process was asked to stop; the run begins again next time.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from experiments.clip.options import ClipConfig
     from experiments.frame.records import Run
 
-#: Of the variant of lambda that runs a second, frozen encoder, as the authors' code does.
+#: Name of the lambda variant with a second, frozen encoder, as in the authors' code.
 SECOND = "second encoder"
 #: The largest resident set of the process since the last reset, on Linux.
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -39,10 +39,10 @@ class Contender(NamedTuple):
     """One way to classify images.
 
     Attributes:
-        method: Its name.
-        variant: What is different.
-        make: Returns what maps images to classes; made anew for each round, so that the memory of
-            a second encoder is its own.
+        method: Name of the method.
+        variant: Name of the variant.
+        make: Returns a function from images to classes; called in each round, so that the memory
+            of a second encoder counts for this contender alone.
     """
 
     method: str
@@ -51,7 +51,7 @@ class Contender(NamedTuple):
 
 
 def contenders(config: ClipConfig, device: torch.device) -> list[Contender]:
-    """Return the methods; weights are drawn, as they do not change how long anything takes."""
+    """Return the methods, with random weights, which do not affect run time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model: Any = build_model(config.model).eval().requires_grad_(False)
@@ -90,7 +90,7 @@ def contenders(config: ClipConfig, device: torch.device) -> list[Contender]:
 
 @torch.no_grad()
 def _width(encoder: nn.Module, size: int, device: torch.device) -> int:
-    """Return the width of embeddings, from a pass: not every tower tells it."""
+    """Return the width of embeddings, from a forward pass, as not every tower states it."""
     found: Tensor = encoder(torch.zeros(1, 3, size, size, device=device))
     return found.shape[-1]
 
@@ -127,7 +127,7 @@ def timing(config: ClipConfig, run: Run) -> None:
     machine = torch.cuda.get_device_name(device) if cuda else f"{device}, threads={threads}"
     name = f"{machine}, batch {task.timing_batch}, {task.precision}, {len(images)} images"
     for entry, taken_by, peak in zip(entries, seconds, memory, strict=True):
-        # The view is that of a machine: rows of another one stand beside these.
+        # The view names the machine, so that rows of several machines can be compared.
         columns = {"method": entry.method, "variant": entry.variant, "split": "test", "view": name}
         ratios = [own / even for own, even in zip(taken_by, seconds[0], strict=True)]
         run.row("inference_seconds", statistics.median(taken_by), **columns)

@@ -38,7 +38,7 @@ MOMENTUM = 0.9
 
 
 def train(config: ClipConfig, run: Run) -> None:
-    """Train lambda with the model frozen, and keep the state that the selection asks for.
+    """Train lambda with the model frozen, and store the state that the selection asks for.
 
     Raises:
         Interrupted: If the process was asked to stop; the run begins again next time.
@@ -74,7 +74,7 @@ def train(config: ClipConfig, run: Run) -> None:
             value = accuracy(config, scorer, judged)
             run.row("top1_accuracy", value, split=judging_split(config), step=step)
             if not is_finite(net):
-                # The last state that was finite is kept.
+                # The last finite state is stored.
                 run.row("diverged_step", step, split="train")
                 break
             if value > best or task.selection == "last":
@@ -92,14 +92,14 @@ def load_lambda(config: ClipConfig, run: Run, width: int) -> equitune.LambdaNet 
     Args:
         config: The configuration.
         run: The run in progress, which needs lambda.
-        width: Of the embeddings.
+        width: Width of the embeddings.
     """
     settings = config.method.lambda_net
     if settings is None:
         return None
     finished = run.need("lambda")
     state, _ = finished.tensors(LAMBDA)
-    # Initial weights are drawn, and replaced.
+    # The random initial weights are replaced.
     with torch.random.fork_rng(devices=[]):
         net = build_net(width, settings, config.task.lambda_relus)
     net.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""What lambda and fine-tuning share: the images that are learned from, their order, their turns."""
+"""Training data of lambda and fine-tuning: images, their order and their transforms."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 #: Purposes of generators: held-out images; initial lambda; order and transforms; dropout of
 #: training; dropout of an evaluation; its transforms; dropout of a step of fine-tuning.
 SPLIT, NET, ORDER, DROPOUT, EVALUATION, TRANSFORM, STEP = (*range(5), 100, 101)
-#: Images that the authors' code chooses lambda by, the first of the training images.
+#: Number of training images, the first ones, by which the authors' code chooses lambda.
 FIRST = 1600
 
 
 class Batch(NamedTuple):
-    """Images of a step: rows, and the transform that each has had."""
+    """Images of a step: rows, and the transform of each."""
 
     rows: Int64[Tensor, " batch"]
     turned: Int64[Tensor, " batch"]
 
 
 class Split(NamedTuple):
-    """Rows of training images: those that are learned from, and those that choose a step."""
+    """Rows of the training images: for learning, and for choosing a step."""
 
     learned: Int64[Tensor, " n"]
     judging: Int64[Tensor, " m"]
@@ -59,8 +59,8 @@ def divide(config: ClipConfig, count: int, limit: int | None) -> Split:
 
     Args:
         config: The configuration.
-        count: Their number.
-        limit: Learn from the first so many alone; None: all.
+        count: Number of images.
+        limit: Learn from at most this many images, the first ones; None: all.
     """
     task = config.task
     generator = torch.Generator().manual_seed(derive(config.seed, SPLIT))
@@ -77,7 +77,7 @@ def divide(config: ClipConfig, count: int, limit: int | None) -> Split:
 
 
 def judging_split(config: ClipConfig) -> str:
-    """Return the name of the images that choose a step, as rows have it."""
+    """Return the split name of the images that choose a step, as in the result rows."""
     task = config.task
     return "validation" if task.validation and task.selection != "train" else "train"
 
@@ -88,9 +88,9 @@ def batches(
     """Yield the batches of a training, epoch after epoch; the last of an epoch may be smaller.
 
     Args:
-        config: Says whether images are shuffled, and whether each has a transform of its own.
-        rows: What is learned from.
-        size: Of a batch.
+        config: Decides whether images are shuffled, and whether each has its own transform.
+        rows: Rows of the training images.
+        size: Batch size.
         steps: Number of batches.
         turns: Number of transforms.
     """
@@ -110,7 +110,7 @@ def batches(
 
 @contextmanager
 def as_evaluated(config: ClipConfig, scorer: Scorer) -> Iterator[None]:
-    """Put lambda's dropout as it is in evaluations while the body runs; what it draws is seeded."""
+    """Set lambda's dropout as in evaluations, with a fixed seed, while the body runs."""
     before = scorer.training
     scorer.train(config.task.lambda_dropout == "always")
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""Completing the configuration of the CLIP task and refusing what makes no sense."""
+"""Completes and validates the configuration of the CLIP task."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from experiments.images.config import check_group, check_relus, is_ours, pretrai
 if TYPE_CHECKING:
     from experiments.clip.options import ClipConfig, ClipModel
 
-#: Models whose values in conf/model/ are known to be open_clip's.
+#: Models whose values in conf/model/ are known to equal open_clip's.
 KNOWN = ("RN50", "RN101", "ViT-B-32", "ViT-B-16")
 
 
 def resolve(config: ClipConfig) -> None:
-    """Complete the configuration and refuse what makes no sense, before anything is loaded.
+    """Complete and validate the configuration, before anything is loaded.
 
     Options that the run does not read become None.
 
@@ -92,13 +92,13 @@ def _check_model(config: ClipConfig) -> None:
 
 
 def _is_known(model: ClipModel) -> bool:
-    """Whether conf/model/ says all that open_clip would be asked for."""
+    """Whether conf/model/ has all values that open_clip would supply."""
     sees = (model.size, model.mean, model.std, model.interpolation, model.resize_mode)
     return model.architecture in KNOWN and model.weights == "openai" and None not in sees
 
 
 def _check_parts(model: ClipModel) -> None:
-    """Refuse a model of the user's own that lacks what open_clip and the tokenizer need."""
+    """Refuse a custom model that lacks values that open_clip and the tokenizer need."""
     config = model.config
     assert config is not None
     for part, key in (("vision_cfg", "layers"), ("text_cfg", "context_length"), ("embed_dim", "")):
@@ -109,7 +109,7 @@ def _check_parts(model: ClipModel) -> None:
                 f"model.config.{name} is missing; model.config needs embed_dim, vision_cfg.layers "
                 "and text_cfg.context_length, see conf/model/SmallCLIP.yaml"
             )
-    # Without it open_clip takes 224.
+    # open_clip's default is 224.
     size = config["vision_cfg"].get("image_size", 224)
     if model.size is not None and size != model.size:
         raise UserError(
@@ -119,7 +119,7 @@ def _check_parts(model: ClipModel) -> None:
 
 
 def _check_size(config: ClipConfig) -> None:
-    """Refuse files of images that would be resized twice; square data have a size of their own."""
+    """Refuse image files that would be resized twice; square data sets have a fixed size."""
     data, model = config.dataset, config.model
     if data.kind not in FILES:
         model.resize_mode = None

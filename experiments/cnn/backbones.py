@@ -1,6 +1,6 @@
-"""Networks cut in two: the features, and the classifier that reads them.
+"""Networks split into features and the classifier that reads them.
 
-The cut is the authors': all children but the last give the features.
+The split is the authors': all children but the last compute the features.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CIFAR_NAMES = [f"cifar:{name}" for name in CIFAR]
 
 
 class Split(NamedTuple):
-    """How a network is cut in two; both functions take it as an argument, so copies work.
+    """How a network is split; both functions take the network, so that copies work.
 
     Attributes:
         features: Network and images [B, 3, S, S] to features [B, C, h, w].
@@ -47,8 +47,8 @@ class Backbone(nn.Module):
 
     Args:
         model: The original network; its weights keep their names in ``model.state_dict()``.
-        split: Where it is cut.
-        architecture: Its name for `build_backbone`.
+        split: Where it is split.
+        architecture: The name of the network, as for `build_backbone`.
         classes: Number of classes K.
         size: Height and width S of the images, in pixels.
     """
@@ -63,18 +63,18 @@ class Backbone(nn.Module):
     def features(
         self, images: Float[Tensor, "batch 3 size size"]
     ) -> Float[Tensor, "batch channels height width"]:
-        """Return what comes before the classifier, [B, C, h, w].
+        """Return the features that the classifier reads, [B, C, h, w].
 
-        ResNets: after the average pooling, h = w = 1. AlexNet and VGG: after theirs. DenseNet: as
-        in the authors' code, before the ReLU and the pooling that follow the last block.
-        Transformers: all N tokens, those of classes and registers too, as C maps of N x 1.
+        ResNets: after the average pooling, h = w = 1. AlexNet and VGG: after their pooling.
+        DenseNet: before the ReLU and the pooling after the last block, as in the authors' code.
+        Transformers: all N tokens, also class and register tokens, as C maps of N x 1.
         """
         return self.split.features(self.model, images)
 
     def classify(
         self, features: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch classes"]:
-        """Return the logits [B, K] of features [B, C, h, w], with all that comes behind them."""
+        """Return the logits [B, K] of features [B, C, h, w], by the rest of the network."""
         return self.split.classify(self.model, features)
 
     def forward(self, images: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch classes"]:
@@ -95,7 +95,7 @@ class Backbone(nn.Module):
 
 @contextmanager
 def _dry(model: nn.Module) -> Iterator[torch.device]:
-    """Let a network run without a trace, in evaluation mode; yields the device of its weights."""
+    """Run a network in evaluation mode without side effects; yields the device of its weights."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -111,7 +111,7 @@ def build_backbone(architecture: str, classes: int, size: int) -> Backbone:
 
     Args:
         architecture: ``cifar:NAME`` (a key of `CIFAR`), ``torchvision:NAME``, ``timm:NAME``, or
-            ``module:function`` of the user's own, which is called with the number of classes.
+            the user's ``module:function``, which is called with the number of classes.
             For images of at most `SMALL` pixels, torchvision's ResNets start with a 3x3 convolution
             of stride 1 and have no max-pooling.
         classes: Number of classes K.
@@ -160,7 +160,7 @@ def parse(architecture: str) -> tuple[str, str]:
     elif family == "timm":
         import timm
 
-        # With pretrained=True, the tag of a set of weights is behind the name.
+        # With pretrained=True, names end with the tag of a set of weights.
         names = [*timm.list_models(), *timm.list_models(pretrained=True)]
         _check(architecture, names, "timm.list_models()")
     elif is_own(architecture):
@@ -172,7 +172,7 @@ def parse(architecture: str) -> tuple[str, str]:
 
 
 def _check_cut(backbone: Backbone, size: int) -> None:
-    """Raise ValueError unless the two halves of a network of the user's own make the whole."""
+    """Raise ValueError unless features and classifier of a user's network equal the network."""
     training = backbone.training
     backbone.eval()
     with torch.no_grad():
@@ -205,7 +205,7 @@ def _build_own(name: str, classes: int, size: int) -> nn.Module:
 
 
 def _check(architecture: str, names: Sequence[str], where: str) -> None:
-    """Raise if a name is not one of many, too many to print them all."""
+    """Raise if a name is unknown, without printing the whole list of names."""
     family, _, name = architecture.partition(":")
     if name not in names:
         near = [f"{family}:{n}" for n in difflib.get_close_matches(name, names, cutoff=0.5)]
@@ -222,7 +222,7 @@ def _build_torchvision(name: str, classes: int, size: int) -> nn.Module:
         nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
         model.maxpool = nn.Identity()
     for module in model.modules():
-        # Some classifiers begin with it; the features must outlive them.
+        # Some classifiers begin with in-place dropout, which must not change the features.
         if isinstance(module, nn.Dropout):
             module.inplace = False
     return model
@@ -243,7 +243,7 @@ _BUILDERS: dict[str, Callable[[str, int, int], Any]] = {
 
 _FLAT, _AS_IS = nn.Flatten(), nn.Identity()
 _POOLED = nn.Sequential(nn.AdaptiveAvgPool2d(1), _FLAT)
-#: What torchvision's networks do between the features and the last child, where not `_FLAT`.
+#: The steps between features and last child of torchvision's networks, if not `_FLAT`.
 _BETWEEN: dict[str, Callable[[Tensor], Tensor]] = {
     "ConvNeXt": _AS_IS,
     "DenseNet": nn.Sequential(nn.ReLU(), _POOLED),
@@ -251,7 +251,7 @@ _BETWEEN: dict[str, Callable[[Tensor], Tensor]] = {
     "MNASNet": lambda features: features.mean([2, 3]),
     "MobileNetV2": _POOLED,
     "ShuffleNetV2": lambda features: features.mean([2, 3]),
-    "SqueezeNet": _AS_IS,  # whose last child leaves logits of shape [B, K, 1, 1]
+    "SqueezeNet": _AS_IS,  # the last child returns logits of shape [B, K, 1, 1]
     "VisionTransformer": lambda features: features[:, :, 0, 0],  # the class token
 }
 
@@ -263,7 +263,7 @@ def _children_split(model: nn.Module) -> Split:
 
 
 def _all_but_last(model: nn.Module, images: Tensor) -> Tensor:
-    """Run all children but the last, except one that flattens: features are maps."""
+    """Run all children but the last, and skip a flattening one: features are maps."""
     for child in list(model.children())[:-1]:
         for layer in child if isinstance(child, nn.ModuleList) else [child]:
             images = images if isinstance(layer, nn.Flatten) else layer(images)
@@ -279,7 +279,7 @@ def _last(between: Callable[[Tensor], Tensor], model: nn.Module, features: Tenso
     return torch.flatten(list(model.children())[-1](between(features)), 1)
 
 
-#: How timm's networks may arrange their features: to [B, C, h, w], and back.
+#: Feature layouts of timm's networks: functions to [B, C, h, w], and back.
 _LAYOUTS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "NCHW": (_AS_IS, _AS_IS),
     "NHWC": (lambda x: x.permute(0, 3, 1, 2), lambda x: x.permute(0, 2, 3, 1)),
@@ -302,5 +302,5 @@ def _timm_split(name: str, model: Any, size: int) -> Split:
 
 
 def preprocessing(model: CnnModel) -> Preprocessing:
-    """Return how the network of a configuration sees images."""
+    """Return the preprocessing of images for a configuration's network."""
     return Preprocessing(model.size, tuple(model.mean), tuple(model.std))

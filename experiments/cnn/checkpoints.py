@@ -1,4 +1,4 @@
-"""Weights of networks: fetched, and put into place. No code is ever loaded."""
+"""Weights of networks: fetching and loading. Weight files never run code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from experiments.images.config import is_ours, pretraining_data
 if TYPE_CHECKING:
     from experiments.cnn.options import CnnConfig, CnnModel
 
-#: Names of the classifiers of our own and of torchvision's networks.
+#: Names of the classifiers in the suite's and torchvision's networks.
 _CLASSIFIERS = ("linear", "fc", "classifier", "heads", "head")
 
 
@@ -47,7 +47,7 @@ def class_count(weights: dict[str, Tensor], architecture: str) -> int:
     """
     heads = _classifiers(architecture)
     shaped = [n for n, value in weights.items() if n.endswith("weight") and value.ndim >= 2]
-    # Where names have a prefix, `put_weights` takes it away.
+    # `put_weights` removes a prefix of the names.
     ways = (heads, tuple(f"{prefix}{head}" for prefix in PREFIXES for head in heads))
     found = ([name for name in shaped if name.startswith(way)] for way in ways)
     matrices = next(filter(None, found), None)
@@ -56,13 +56,13 @@ def class_count(weights: dict[str, Tensor], architecture: str) -> int:
             f"the weights are not those of {architecture}: they have no classifier named "
             f"{' or '.join(head.rstrip('.') for head in heads)}, but {listed(list(weights))}"
         )
-    # A user's own network names its layers as it likes, in the order in which it has them.
+    # A user's network may use any names, in the order of its layers.
     last = matrices[-1] if is_own(architecture) else max(matrices, key=_numbered)
     return len(weights[last])
 
 
 def _classifiers(architecture: str) -> tuple[str, ...]:
-    """Return what the classifier's tensors may begin with."""
+    """Return the possible name prefixes of the classifier's tensors."""
     if is_own(architecture):
         return ("",)
     family, name = parse(architecture)
@@ -76,12 +76,12 @@ def _classifiers(architecture: str) -> tuple[str, ...]:
 
 
 def _numbered(name: str) -> list[tuple[int, str]]:
-    """Return a key that sorts layer 10 behind layer 9."""
+    """Return a sort key by which layer 10 follows layer 9."""
     return [(int(part) if part.isdigit() else -1, part) for part in name.split(".")]
 
 
 def put_weights(backbone: Backbone, weights: dict[str, Tensor]) -> None:
-    """Put weights into a network, all of them.
+    """Load weights into a network; every parameter must be given.
 
     Args:
         backbone: The network; changed in place.
@@ -116,10 +116,10 @@ class Source(NamedTuple):
     """Where the ImageNet weights of an architecture are published.
 
     Attributes:
-        name: What they are called; it tells them from other weights of the same architecture.
-        repository: Of the hub; None: another server.
-        files: Their names in the repository; of several the first that is there.
-        url: The address, where it is not the hub.
+        name: Name of the weights, unique for the architecture.
+        repository: Repository on the hub; None: another server.
+        files: Possible file names in the repository; the first that exists is used.
+        url: The address, if it is not on the hub.
     """
 
     name: str
@@ -129,12 +129,12 @@ class Source(NamedTuple):
 
     @property
     def page(self) -> str:
-        """Where a person finds them."""
+        """Web page of the weights."""
         return f"https://huggingface.co/{self.repository}" if self.repository else self.url
 
 
 def find_source(architecture: str) -> Source | None:
-    """Return where ImageNet weights are published, or None if there are none.
+    """Return the source of published ImageNet weights, or None if there are none.
 
     Args:
         architecture: ``torchvision:NAME``, for the default weights of that name, or ``timm:NAME``.
@@ -161,7 +161,7 @@ def find_source(architecture: str) -> Source | None:
 
 
 def source(architecture: str) -> Source:
-    """Return where ImageNet weights are published, as `find_source` does.
+    """Return the source of published ImageNet weights, see `find_source`.
 
     Raises:
         UserError: If there are none.
@@ -176,9 +176,9 @@ def source(architecture: str) -> Source:
 
 
 def imagenet_identity(model: CnnModel) -> dict[str, str | None]:
-    """Return which published weights `imagenet_file` takes; nothing is fetched.
+    """Return the identity of the weights that `imagenet_file` takes; fetch nothing.
 
-    What lies on the hub is told by the revision, else by the file's SHA-256, else by the commit.
+    Weights of the hub are identified by revision, else by the file's SHA-256, else by commit.
 
     Raises:
         UserError: If there are none.
@@ -191,7 +191,7 @@ def imagenet_identity(model: CnnModel) -> dict[str, str | None]:
 
 
 def known_digests(model: CnnModel) -> tuple[str, ...]:
-    """Return what is known, without a request, of the SHA-256 of ImageNet weights."""
+    """Return what is known offline about the SHA-256 of ImageNet weights."""
     found = find_source(model.architecture)
     if found is None:
         return ()
@@ -203,7 +203,7 @@ def known_digests(model: CnnModel) -> tuple[str, ...]:
 
 
 def _digests(url: str) -> dict[str, str]:
-    """Return the digest that the name of a file of PyTorch's ends with."""
+    """Return the digest at the end of the name of a PyTorch file."""
     ending = re.search(r"-([0-9a-f]{8,64})\.pth$", url)
     return {"sha256": ending[1]} if ending else {}
 
@@ -212,11 +212,11 @@ def imagenet_file(model: CnnModel) -> HubFile:
     """Return the file of ImageNet weights: from this machine, a cache, or the network.
 
     Args:
-        model: Its architecture, and what is known of the file.
+        model: The configuration of the network and its weights.
 
     Raises:
-        UserError: If there are none, or they cannot be had, or the file is damaged.
-        Interrupted: If the process was asked to stop while it was fetched.
+        UserError: If there are none, they cannot be fetched, or the file is damaged.
+        Interrupted: If the process was asked to stop during the download.
     """
     found = source(model.architecture)
     if model.local is not None:
@@ -253,13 +253,13 @@ def imagenet_weights(architecture: str, path: Path) -> dict[str, Tensor]:
     weights = load_weights(path)
     if family == "timm":
         return check_weights(_as_timm(name, weights, path), str(path))
-    # The layers of DenseNets had a dot more when their files were written.
+    # Layer names of DenseNets have one more dot in these older files.
     old = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
     return {old.sub(r"\1\2.", key): value for key, value in weights.items()}
 
 
 def _as_timm(name: str, weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Return weights as timm puts them into a network; given them, it fetches nothing."""
+    """Return weights as timm converts them when it loads them; nothing is fetched."""
     import timm
 
     try:
@@ -276,10 +276,10 @@ def _as_timm(name: str, weights: dict[str, Tensor], path: Path) -> dict[str, Ten
 
 
 def prefetch(config: CnnConfig) -> None:
-    """Fetch all that runs of a configuration need of the network, and nothing that is here.
+    """Download the files that runs of a configuration need and this machine lacks.
 
     Raises:
-        UserError: If something cannot be had, or is not what it should be.
+        UserError: If a file cannot be fetched or is not as expected.
         Interrupted: If the process was asked to stop meanwhile.
     """
     if is_ours(config):

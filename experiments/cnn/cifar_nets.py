@@ -23,8 +23,8 @@ def shortcut(
     Args:
         inputs: [B, C, H, W].
         channels: Channels of the output, at least C; the new ones are zero, half of them before
-            the old ones and half behind.
-        stride: Every how many pixels one is kept.
+            and half after the old ones.
+        stride: Subsampling factor in pixels.
 
     Returns:
         [B, channels, ceil(H / stride), ceil(W / stride)].
@@ -116,7 +116,7 @@ class CifarAlexNet(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for layer, (inputs, channels) in enumerate(pairwise((3, 64, 192, 384, 256, 256))):
-            # The first convolution and a pooling behind the first, second and last halve the image.
+            # The first convolution and pooling after the first, second and last halve the image.
             stride = 2 if layer == 0 else 1
             layers += [nn.Conv2d(inputs, channels, 3, stride=stride, padding=1), nn.ReLU()]
             if layer in (0, 1, 4):

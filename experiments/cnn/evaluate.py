@@ -32,7 +32,7 @@ class Classifier(nn.Module):
     """The backbone with its own last layers, or with new ones.
 
     Attributes:
-        features: Maps images to the backbone's features; lambda asks for those that the head has
+        features: Maps images to the backbone's features; lambda reuses those that the head has
             read.
     """
 
@@ -48,7 +48,7 @@ class Classifier(nn.Module):
 
 
 class OwnHead(nn.Module):
-    """The backbone's own last layers, on features with any number of dims in front."""
+    """The backbone's original last layers, on features with any number of leading dims."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ def evaluate(config: CnnConfig, run: Run) -> None:
 
     Raises:
         Interrupted: If the process was asked to stop; the run begins again next time.
-        UserError: If the network as it is has other classes than the data set.
+        UserError: If the pretrained network's classes are not those of the data set.
     """
     split = cast("Split", config.task.evaluate_on)
     source = make_source(config, run, split)
@@ -87,7 +87,7 @@ def evaluate(config: CnnConfig, run: Run) -> None:
 def _zero_shot(
     config: CnnConfig, run: Run, backbone: Backbone, source: TurnedImages, split: str
 ) -> Probe:
-    """Measure the network as it is, and what it gains over equitune."""
+    """Measure the pretrained network, and its gain over equitune."""
     assert isinstance(source, Stored)
     classes = backbone.classify(source.features.values[0, :1]).shape[-1]
     if classes != config.dataset.classes:
@@ -101,7 +101,7 @@ def _zero_shot(
     correct = correctness(probe, source).double()
     _write_turns(run, asked.transform, correct, split)
     if asked.method != EQUITUNE:
-        # Pretrained has no group of its own: it is compared with the orbit that is stored.
+        # Pretrained has no group: it is compared with equitune on the stored orbit.
         wide = asked.group if asked.group != "trivial" else source.features.views
         even = Probe(probe.head, equitune.Uniform())
         other = correctness(even, Stored(source.features, wide, asked.transform)).double()
@@ -123,7 +123,7 @@ def _write_turns(run: Run, transform: str, correct: Tensor, split: str) -> None:
 
 
 def _probed(config: CnnConfig, run: Run, source: TurnedImages, split: str) -> Probe:
-    """Measure the layers of every epoch, and say which epoch is reported."""
+    """Measure the trained layers of every epoch, and record which epoch is reported."""
     asked, recipe = plan(config), config.task.probe
     assert recipe is not None
     finished = run.need("probe")
@@ -158,9 +158,9 @@ def _probed(config: CnnConfig, run: Run, source: TurnedImages, split: str) -> Pr
 def _equivariance_error(
     config: CnnConfig, run: Run, network: Classifier, probe: Probe, source: TurnedImages
 ) -> float:
-    """Return how far the logits of the whole network change when images are turned.
+    """Return the equivariance error of the whole network's logits.
 
-    Nothing stored is read: it runs the images, turned, through `equitune.Equivariant`.
+    It reads no stored features, but runs turned images through `equitune.Equivariant`.
     """
     rule = probe.rule
     if isinstance(rule, equitune.Learned):

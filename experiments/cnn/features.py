@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def _extract(config: CnnConfig, run: Run, split: Split) -> None:
-    """Compute and keep the features of one split.
+    """Compute and store the features of one split.
 
     Raises:
         Interrupted: If the process was asked to stop.
-        UserError: If there is too little room on the disk.
+        UserError: If there is too little disk space.
     """
     images, device = open_images(config.dataset, split), choose_device(config.device)
     backbone = pretrained_backbone(config, run).to(device)

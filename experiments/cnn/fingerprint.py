@@ -1,4 +1,4 @@
-"""What decides the numbers of each stage of the CNN task, as plain data; it names the runs."""
+"""Fingerprints of the CNN stages: the options that decide their numbers; part of run names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VERSIONS = {"pretrain": 1, "features": 3, "probe": 2, "evaluate": 3}
 
 
 def weights_identity(config: CnnConfig) -> dict[str, Any]:
-    """Return what decides the backbone's weights."""
+    """Return the options that decide the backbone's weights."""
     model = config.model
     if model.checkpoint is not None:
         given = file_digest(Path(model.checkpoint))
@@ -37,7 +37,7 @@ def weights_identity(config: CnnConfig) -> dict[str, Any]:
 
 
 def pretrain_identity(config: CnnConfig) -> dict[str, Any]:
-    """Return what decides a backbone that the suite trains."""
+    """Return the options that decide a backbone that the suite trains."""
     return {
         "data": fingerprint(pretraining_data(config)),
         "seed": config.task.pretrain_seed,
@@ -48,7 +48,7 @@ def pretrain_identity(config: CnnConfig) -> dict[str, Any]:
 
 
 def _architecture(config: CnnConfig) -> dict[str, Any]:
-    """Return what decides the network itself: its name, and the source of one of the user's own."""
+    """Return the architecture's identity: its name, and the source code of a user's network."""
     name = config.model.architecture
     return {
         "architecture": name,
@@ -62,32 +62,32 @@ def _seen(config: CnnConfig) -> dict[str, Any]:
 
 
 def features_identity(config: CnnConfig, split: Split) -> dict[str, Any]:
-    """Return what decides the features of a split."""
+    """Return the options that decide the features of a split."""
     return features_of(config, split, weights_identity(config), _seen(config), views(config))
 
 
 def views(config: CnnConfig) -> str:
-    """Return the group whose orbit is computed."""
+    """Return the name of the group whose orbit is computed."""
     return smallest(config.group.name, config.task.transform)
 
 
 def is_live(config: CnnConfig) -> bool:
-    """Whether the backbone runs in every step, as its features move and cannot be stored."""
+    """Whether the backbone runs in every step, because its features change and cannot be stored."""
     return bool(config.task.training == "all" or config.task.batch_norm == "train")
 
 
 def _features(config: CnnConfig, split: Split) -> dict[str, Any]:
-    """Return what decides the features that layers are learned on, or measured on."""
+    """Return the options that decide the features for training or evaluating layers."""
     identity = features_identity(config, split)
     if is_live(config):
-        # Nothing is stored; how many images there are is said by who learns or measures.
+        # Nothing is stored; the number of images is in the caller's fingerprint.
         identity.pop("max_images", None)
         identity |= {"live": True, "batch_norm": config.task.batch_norm}
     return built_on(VERSIONS["features"], identity)
 
 
 def probe_identity(config: CnnConfig) -> dict[str, Any]:
-    """Return what decides the trained layers."""
+    """Return the options that decide the trained layers."""
     task, method = config.task, config.method
     return {
         "features": _features(config, "train"),
@@ -107,7 +107,7 @@ def probe_identity(config: CnnConfig) -> dict[str, Any]:
 
 
 def evaluate_identity(config: CnnConfig) -> dict[str, Any]:
-    """Return what decides an evaluation."""
+    """Return the options that decide an evaluation."""
     task = config.task
     return {
         "features": _features(config, cast("Split", task.evaluate_on)),

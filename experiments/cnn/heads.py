@@ -1,4 +1,4 @@
-"""The last two layers, and how the logits of an orbit become one (Eq. 4)."""
+"""The last two layers, and the rules that combine the logits of an orbit (Eq. 4)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import equitune
 from experiments.frame.methods import Parts, find_method
 
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
-    # The largest probability is increasing in its log-odds, which do not saturate.
+    # The log-odds grow with the largest probability, and do not saturate.
     "max_probability": partial(equitune.losses.max_probability, log_odds=True),
     "entropy": equitune.losses.entropy,
     "reversed_max_probability": lambda y: -equitune.losses.max_probability(y, log_odds=True),
@@ -21,13 +21,13 @@ LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Head(nn.Module):
-    """The last two layers: one linear map of the positions, shared by channels, one of channels."""
+    """The last two layers: a linear map of positions, equal for all channels; one of channels."""
 
     def __init__(self, shape: tuple[int, ...], classes: int) -> None:
         """Draw initial weights from the global generator.
 
         Args:
-            shape: Of the features: channels C, height, width.
+            shape: Shape of the features: channels C, height, width.
             classes: Number of classes K.
         """
         super().__init__()
@@ -40,7 +40,7 @@ class Head(nn.Module):
     ) -> Float[Tensor, "*batch classes"]:
         """Return logits, [..., K]."""
         *batch, channels, height, width = features.shape
-        # On matrices, which linear layers need not fold first.
+        # As matrices, which linear layers do not need to reshape.
         pooled = self.positions(features.reshape(-1, height * width)).view(-1, channels)
         logits: Tensor = self.channels(pooled).view(*batch, self.channels.out_features)
         return logits
@@ -53,14 +53,14 @@ def make_rule(
     straight_through: str | None = None,
     net: nn.Module | None = None,
 ) -> equitune.Weighting:
-    """Return how a method combines the views.
+    """Return the rule that combines the views for a method.
 
     Args:
-        method: Its name.
+        method: Name of the method.
         group: The group.
         loss: A key of `LOSSES`; None for a method that reads no loss.
         straight_through: Gradients of a choice in training, ``mean`` or ``identity``.
-        net: Lambda, of a method that has one; it reads the flattened features.
+        net: The network lambda, on flattened features; None for methods without it.
 
     Raises:
         UserError: If there is no such method.
@@ -72,17 +72,17 @@ def make_rule(
 
 
 class Probe(nn.Module):
-    """The layers that are learned on frozen features, and the method's rule."""
+    """The trained layers on frozen features, and the rule of the method."""
 
     def __init__(self, head: nn.Module, rule: equitune.Weighting) -> None:
-        """Join the last two layers, or whatever classifies, and the rule."""
+        """Combine the last layers, or another classifier, with the rule."""
         super().__init__()
         self.head, self.rule = head, rule
 
     def forward(
         self, features: Float[Tensor, "group batch channels height width"]
     ) -> Float[Tensor, "batch classes"]:
-        """Return the logits of M_G; the group leaves logits as they are."""
+        """Return the logits of M_G; the group does not act on logits."""
         logits = self.head(features)
         combined: Tensor = self.rule(equitune.Views(features, logits, logits))
         return combined

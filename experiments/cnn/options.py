@@ -58,20 +58,20 @@ class CnnTask:
 
 @dataclass
 class CnnModel:
-    """Section ``model``: the network, where its weights come from, how it sees images.
+    """Section ``model``: the network, its weights and its preprocessing.
 
     Attributes:
-        name: Of the option.
+        name: Name of the option.
         task: The task that uses it.
         architecture: ``cifar:NAME``, ``torchvision:NAME``, ``timm:NAME`` or ``module:function``.
         weights: ``ours``, trained by stage=pretrain, or ``imagenet``, published ones.
-        checkpoint: A file of weights, instead.
-        revision: The commit of the hub that has timm's file; None: the newest.
-        sha256: Of the published file; None: as its name or the hub says.
-        local: A file of this machine that is the published one; the run is the same.
-        size: Height and width in pixels of what it sees.
+        checkpoint: A file of weights, used instead of ``weights``.
+        revision: The hub commit of timm's file; None: the newest.
+        sha256: SHA-256 of the published file; None: as its name or the hub says.
+        local: A local copy of the published file; the run name is the same.
+        size: Height and width of its input images, in pixels.
         mean: Subtracted from each channel of values in [0, 1].
-        std: Then divides them.
+        std: Standard deviation of each channel, which divides them.
     """
 
     name: str = MISSING
@@ -88,10 +88,10 @@ class CnnModel:
 
 
 def is_own(architecture: str) -> bool:
-    """Whether an architecture is a function of the user's own, ``module:function``."""
+    """Whether an architecture is a user's function, ``module:function``."""
     family, colon, _ = architecture.partition(":")
     return bool(colon) and family not in ("cifar", "torchvision", "timm")
 
 
-#: What a run of this task is told.
+#: The configuration of a run of this task.
 CnnConfig = RunConfig[CnnTask, CnnModel, ImageDataset, GroupConfig]

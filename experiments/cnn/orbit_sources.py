@@ -1,4 +1,4 @@
-"""Where the features of turned images come from: stored, or computed in the step."""
+"""Sources of the features of turned images: stored, or computed in each step."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Live(TurnedImages):
         """Keep the network and the images.
 
         Args:
-            backbone: The network; what of it is learned has a gradient.
+            backbone: The network; its trained parameters have gradients.
             pixels: The images.
             labels: Their classes.
-            see: What the network sees of them.
-            names: Group, and set of turns.
-            chunk: Images per pass where nothing is learned.
-            batch_statistics: Normalise by the statistics of the batch, in evaluation too.
+            see: Preprocessing.
+            names: Names of the group and of the set of turns.
+            chunk: Images per pass in evaluation.
+            batch_statistics: Whether to normalise by batch statistics in evaluation, too.
         """
         self.backbone, self.pixels, self.labels, self.see = backbone, pixels, labels, see
         self._names, self.chunk = names, chunk
@@ -72,7 +72,7 @@ class Live(TurnedImages):
         return features.reshape(*orbit.shape[:2], *features.shape[1:])
 
     def take(self, rows: Int64[Tensor, " m"]) -> Live:
-        """Return some of the images."""
+        """Return a subset of the images."""
         return Live(
             self.backbone,
             self.pixels[rows],
@@ -84,13 +84,13 @@ class Live(TurnedImages):
         )
 
     def modules(self) -> Iterator[tuple[str, nn.Module]]:
-        """Yield the backbone where it is learned."""
+        """Yield the backbone if it is trained."""
         if any(parameter.requires_grad for parameter in self.backbone.parameters()):
             yield "backbone", self.backbone
 
 
 def correctness(probe: nn.Module, images: TurnedImages) -> Bool[Tensor, "transforms n"]:
-    """Return which images are classified correctly, for every turn of them."""
+    """Return whether each image is classified correctly, in every turn."""
     probe.eval()
 
     def right(views: Tensor, labels: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def correctness(probe: nn.Module, images: TurnedImages) -> Bool[Tensor, "transfo
 
 
 def make_source(config: CnnConfig, run: Run, split: Split) -> TurnedImages:
-    """Return the images of a split as the configuration wants them seen."""
+    """Return the source of a split's features, as the configuration asks."""
     task, names = config.task, (config.group.name, config.task.transform)
     if not is_live(config):
         return Stored(load_features(config, run, split), *names)

@@ -32,7 +32,7 @@ def pretrain(config: CnnConfig, run: Run) -> None:
     """Train a backbone and measure it on upright test images, once, at the end.
 
     Raises:
-        Interrupted: If the process was asked to stop; the epoch in progress begins again.
+        Interrupted: If the process was asked to stop; the current epoch starts again next time.
     """
     data, recipe = pretraining_data(config), given(config.task.pretrain)
     seed = given(config.task.pretrain_seed)
@@ -78,7 +78,7 @@ def pretrain(config: CnnConfig, run: Run) -> None:
 def predict(
     backbone: Backbone, images: ImageSet, see: Preprocessing, batch: int, device: torch.device
 ) -> Tensor:
-    """Return the logits of all images as they stand, [N, K], in single precision."""
+    """Return the logits of all images, not turned, [N, K], in single precision."""
     backbone.eval().to(device)
     parts = [
         backbone(see(part.to(device))).float().cpu() for part in torch.split(images.pixels, batch)
@@ -87,7 +87,7 @@ def predict(
 
 
 def pretrained_backbone(config: CnnConfig, run: Run) -> Backbone:
-    """Return the frozen network that a run builds on: ours, ImageNet's, or from a file."""
+    """Return the frozen network of a run: the suite's, ImageNet's, or from a file."""
     model = config.model
     if model.checkpoint is not None:
         weights = load_weights(Path(model.checkpoint))
@@ -100,7 +100,7 @@ def pretrained_backbone(config: CnnConfig, run: Run) -> Backbone:
         finished = run.need("pretrain")
         weights, _ = finished.tensors(WEIGHTS)
     classes = class_count(weights, model.architecture)
-    # Initial weights are drawn, and replaced.
+    # The random initial weights are replaced.
     with torch.random.fork_rng(devices=[]):
         backbone = build_backbone(model.architecture, classes, model.size)
     put_weights(backbone, weights)

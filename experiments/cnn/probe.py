@@ -32,17 +32,17 @@ HEADS = "heads.safetensors"
 
 
 class Plan(NamedTuple):
-    """What is learned, and how.
+    """What is trained, and how.
 
     Attributes:
         method: Name of the method.
         group: Name of the group.
         transform: Name of the set of turns.
         loss: Proxy loss of equizero.
-        straight_through: Its gradients.
+        straight_through: Straight-through gradients of equizero.
         net: Settings of lambda.
-        relus: Hidden layers of lambda that end in a ReLU; None: all.
-        separate: Whether lambda is learned after the head.
+        relus: Number of lambda's hidden layers with a ReLU; None: all.
+        separate: Whether lambda is trained after the head.
     """
 
     method: str
@@ -56,7 +56,7 @@ class Plan(NamedTuple):
 
 
 def plan(config: CnnConfig) -> Plan:
-    """Return what a configuration asks for."""
+    """Return the plan of a configuration."""
     task = config.task
     return Plan(
         config.method.name,
@@ -71,9 +71,9 @@ def plan(config: CnnConfig) -> Plan:
 
 
 def build_probe(asked: Plan, shape: tuple[int, ...], classes: int, seed: int) -> Probe:
-    """Build the layers of a method, with initial weights that the seed draws.
+    """Build the layers of a method, with initial weights drawn by the seed.
 
-    The head is drawn first, so that all methods of a seed begin with the same one.
+    The head is drawn first, so that all methods of a seed start from the same head.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, LAYERS))
@@ -96,14 +96,14 @@ class Learner:
         seed: int,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Set up; nothing is learned yet.
+        """Set up, without training.
 
         Args:
             probe: From `build_probe`.
             source: The training images.
             recipe: Hyper-parameters.
-            seed: Of the order, the turns and dropout.
-            stop: Whether the process was asked to stop; looked at now and then.
+            seed: Seed of the order, the turns and dropout.
+            stop: Returns whether the process was asked to stop; checked regularly.
         """
         self.probe, self.source, self.recipe, self.seed = probe, source, recipe, seed
         self.stop = stop
@@ -111,12 +111,12 @@ class Learner:
     def learn(
         self, rule: nn.Module, parameters: list[dict[str, object]], first: int
     ) -> Iterator[float]:
-        """Learn the epochs of the recipe, through one rule; yields the mean loss of each.
+        """Train for the recipe's epochs through one rule; yields the mean loss of each.
 
         Args:
             rule: Combines the views.
-            parameters: What is learned, in the optimiser's format.
-            first: Number of the first epoch, from which order, turns and dropout follow.
+            parameters: The trained parameters, in the optimiser's format.
+            first: Number of the first epoch, which decides order, turns and dropout.
         """
         descent = _Descent(parameters, self.recipe)
         stepwise = Probe(self.probe.head, rule)  # type: ignore[arg-type]
@@ -144,18 +144,18 @@ class Learner:
             descent.step()
             losses.append(loss.detach())
         sizes = torch.tensor([len(rows) for rows in torch.split(order, size)])
-        # One after the other: another order would round otherwise.
+        # In this order: another one would change the rounding.
         total = sum((torch.stack(losses) * sizes).unbind(), torch.zeros(()))
         return float(total) / count
 
     def _views(self, order: Tensor, turns: Tensor) -> Iterator[Tensor]:
-        """Yield the views of each batch; stored ones are looked up for several batches at once."""
+        """Yield the views of each batch; stored views are read for several batches at once."""
         size = self.recipe.batch_size
         many = max(1, self.source.together // size) * size
         for rows, turned in zip(torch.split(order, many), torch.split(turns, many), strict=True):
             views = self.source.views(rows, turned)
             if len(rows) > size:
-                # One copy of all whole batches takes less time than one copy each.
+                # One copy for all full batches is faster than one copy per batch.
                 whole = len(rows) // size
                 batches, views = views.tensor_split([whole * size], dim=1)
                 batches = batches.reshape(len(views), whole, size, *views.shape[2:])
@@ -165,16 +165,16 @@ class Learner:
 
 
 class _Descent:
-    """What `torch.optim.SGD` does to parameters, without its bookkeeping.
+    """The update of `torch.optim.SGD`, without its bookkeeping.
 
     For batches as small as here the bookkeeping takes longer than the forward pass of the head.
     """
 
     def __init__(self, groups: list[dict[str, Any]], recipe: ProbeRecipe) -> None:
-        """Forget what gradients there are.
+        """Set up, and clear all gradients.
 
         Args:
-            groups: What is learned, in the optimiser's format.
+            groups: The trained parameters, in the optimiser's format.
             recipe: The momentum, and the learning rate of groups without one.
         """
         self._groups: list[tuple[list[tuple[Tensor, Tensor]], dict[str, Any]]] = []
@@ -189,20 +189,20 @@ class _Descent:
                 "dampening": 0.0,
                 "nesterov": False,
                 "maximize": False,
-                # Without dampening, momentum that starts at zero is what the first step would do.
+                # Without dampening, zero initial momentum gives SGD's first step.
                 "is_first_step": False,
             }
             self._groups.append((moments, options))
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move what has a gradient, and forget the gradient."""
+        """Update the parameters that have gradients, and clear the gradients."""
         for moments, options in self._groups:
             moved = [(p, p.grad, momentum) for p, momentum in moments if p.grad is not None]
             if not moved:
                 continue
             parameters, gradients, momenta = map(list, zip(*moved, strict=True))
-            # The kernel takes momenta only where there is momentum.
+            # The kernel takes momentum buffers only if momentum is not zero.
             torch._fused_sgd_(
                 parameters, gradients, momenta if options["momentum"] else [], **options
             )
@@ -213,12 +213,12 @@ class _Descent:
 def phases(
     asked: Plan, probe: Probe, backbone: Sequence[nn.Parameter] = ()
 ) -> list[tuple[nn.Module, list[dict[str, object]]]]:
-    """Return the rules to learn through, one after the other, and what is learned with each.
+    """Return the training phases in order: the rule of each, and its trained parameters.
 
     Args:
         asked: The plan.
         probe: The last layers and the method's rule.
-        backbone: What of the backbone is learned with the last layers.
+        backbone: The backbone's parameters that are trained with the last layers.
     """
     head: dict[str, object] = {"params": [*probe.head.parameters(), *backbone]}
     if asked.net is None:
@@ -234,7 +234,7 @@ def phases(
 
 
 def probe(config: CnnConfig, run: Run) -> None:
-    """Learn the last two layers and keep them after every epoch.
+    """Train the last two layers and store them after every epoch.
 
     Raises:
         Interrupted: If the process was asked to stop; the run begins again next time.
@@ -278,7 +278,7 @@ def _write(run: Run, step: int, loss: float, layers: Probe, unseen: TurnedImages
 
 
 def _state(layers: Probe, source: TurnedImages, step: int) -> dict[str, Tensor]:
-    """Return everything that may have moved, named by the epoch."""
+    """Return all tensors that training may change, with the epoch in their names."""
     parts = {"layers": layers, **dict(source.modules())}
     return {
         f"{step}.{part}.{name}": value.clone()
@@ -288,7 +288,7 @@ def _state(layers: Probe, source: TurnedImages, step: int) -> dict[str, Tensor]:
 
 
 def load_state(layers: Probe, source: TurnedImages, tensors: dict[str, Tensor], step: int) -> None:
-    """Put back what an epoch has learned."""
+    """Load the trained state of an epoch."""
     for name, module in {"layers": layers, **dict(source.modules())}.items():
         module.load_state_dict(part(tensors, f"{step}.{name}."))
 

@@ -1,4 +1,4 @@
-"""What the frame knows of the CNN task: its configuration, its stages, their identities."""
+"""Description of the CNN task for the frame: its configuration, its stages, their identities."""
 
 from __future__ import annotations
 

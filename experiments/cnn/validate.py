@@ -1,4 +1,4 @@
-"""Completing the configuration of the CNN task and refusing what makes no sense."""
+"""Completes and validates the configuration of the CNN task."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def resolve(config: CnnConfig) -> None:
-    """Complete the configuration and refuse what makes no sense, before anything is loaded.
+    """Complete and validate the configuration, before anything is loaded.
 
     Options that the run does not read become None.
 
     Raises:
-        UserError: For a data set that there is not, numbers per channel that are not three, a
-            selection without held-out images, and weights with nothing to weigh.
+        UserError: For a missing data set, means or deviations that are not three numbers, a
+            selection without held-out images, and lambda with a single view.
     """
     task, model = config.task, config.model
     _settle_weights(model)

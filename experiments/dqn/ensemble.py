@@ -1,7 +1,7 @@
-"""Several networks as one, so that their episodes can be played side by side.
+"""Several networks joined into one, so that their episodes can be played in parallel.
 
-Row i of a batch goes through network i % K. Views of an orbit are batched in front of the rows, so
-whatever works on one network, equivariant or not, works on the joined ones.
+Row i of a batch goes through network i % K. The views of an orbit are dims before the rows, so
+code for one network, equivariant or not, also works on joined networks.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ class JoinedLinear(nn.Module):
         self.register_buffer("bias", bias.detach()[:, None])
 
     def forward(self, rows: Float[Tensor, "rows inputs"]) -> Float[Tensor, "rows outputs"]:
-        """Return what layer i % K makes of row i."""
+        """Apply layer i % K to row i."""
         by_layer = rows.reshape(-1, len(self.weight), rows.shape[-1]).transpose(0, 1)
         return torch.baddbmm(self.bias, by_layer, self.weight).transpose(0, 1).flatten(0, 1)
 
 
 class Joined(nn.Module):
-    """K modules of any kind, one after the other; they may keep dims in front of the rows."""
+    """K modules of any kind; inputs may have leading dims before the rows."""
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
-        """Keep the modules, which map [..., rows, inputs] to [..., rows]."""
+        """Store the modules, which map [..., rows, inputs] to [..., rows]."""
         super().__init__()
         self.parts = nn.ModuleList(modules)
 
     def forward(self, rows: Float[Tensor, "*batch rows inputs"]) -> Float[Tensor, "*batch rows"]:
-        """Return what module i % K makes of row i."""
+        """Apply module i % K to row i."""
         by_module = rows.reshape(*rows.shape[:-2], -1, len(self.parts), rows.shape[-1])
         outputs = [part(by_module[..., k, :]) for k, part in enumerate(self.parts)]
         return torch.stack(outputs, dim=-1).flatten(-2)
@@ -58,7 +58,7 @@ def join(networks: Sequence[nn.Sequential]) -> nn.Sequential:
         networks: From `network.build_network`.
 
     Returns:
-        A network of the same kind; the one itself where there is only one.
+        A network of the same kind; the network itself if there is only one.
     """
     if len(networks) == 1:
         return networks[0]
@@ -77,12 +77,12 @@ class SideBySide(Policies):
         nets: Sequence[nn.Module],
         values: Callable[[nn.Sequential, nn.Module | None], nn.Module],
     ) -> None:
-        """Keep the networks.
+        """Store the networks.
 
         Args:
             networks: From `network.build_network`, of one shape.
-            nets: lambda of each, or nothing.
-            values: Makes Q-values of a network and lambda.
+            nets: The network lambda of each, or empty.
+            values: Makes the Q-values from a network and lambda.
         """
         self.networks, self.nets, self.values = networks, nets, values
 
@@ -90,7 +90,7 @@ class SideBySide(Policies):
         return len(self.networks)
 
     def together(self, which: Sequence[int] | NDArray[np.int64]) -> Policy:
-        """Return the policies of some of the networks as one."""
+        """Return the policies of a subset of networks as one."""
         joined = join([self.networks[k] for k in which])
         if not self.nets:
             return greedy(self.values(joined, None))

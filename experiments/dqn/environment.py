@@ -1,4 +1,4 @@
-"""The environment of a data set: gymnasium's, and the simulator that copies it."""
+"""The environment of a data set in gymnasium, and its simulator."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class Problem(NamedTuple):
-    """An environment and how the run's group acts on it.
+    """An environment and the action of the run's group on it.
 
     Attributes:
         shape: Shape of one observation.
         actions: Number of actions A.
         symmetry: The group's actions.
-        simulator: The environment's dynamics, or None where they are not known.
+        simulator: The environment's dynamics; None if not available.
     """
 
     shape: tuple[int, ...]
@@ -37,11 +37,11 @@ class Problem(NamedTuple):
 
 
 def make_problem(config: DqnConfig) -> Problem:
-    """Make the environment of a run, as far as it plays in the simulator, and its symmetry.
+    """Make the environment of a run and its symmetry.
 
     Raises:
         UserError: If the environment or the simulator cannot be made, the declared representation
-            does not fit, or a simulator shows that the group is no symmetry.
+            does not fit, or the simulator shows that the group is not a symmetry.
     """
     env = make_environment(config.dataset)
     assert isinstance(env.action_space, Discrete) and env.observation_space.shape is not None
@@ -60,7 +60,7 @@ def make_environment(dataset: DqnDataset) -> gymnasium.Env[Any, Any]:
 
     Raises:
         UserError: If there is none of that name, its observations or actions do not fit a DQN, it
-            is not of gymnasium's API, or nothing plays it to an end.
+            does not follow gymnasium's API, or its episodes never end.
     """
     env = _make(dataset)
     name = dataset.environment
@@ -112,7 +112,7 @@ def _try(env: gymnasium.Env[Any, Any], name: str) -> None:
     """Take one step.
 
     Raises:
-        UserError: If the environment does not do what gymnasium's API says.
+        UserError: If the environment does not follow gymnasium's API.
     """
     try:
         observation, info = env.reset(seed=0)
@@ -141,18 +141,18 @@ class FiniteNumbers(gymnasium.Wrapper[Any, Any, Any, Any]):
     """An environment whose observations and rewards must be finite, or a UserError is raised."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], name: str) -> None:
-        """Keep the name, for messages."""
+        """Store the name, for messages."""
         super().__init__(env)
         self.name = name
 
     def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode."""
+        """Start an episode."""
         observation, info = self.env.reset(**options)
         self._check("an observation", observation)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Act."""
+        """Take a step."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._check("an observation", observation)
         self._check("a reward", reward)
@@ -164,10 +164,10 @@ class FiniteNumbers(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def make_simulator(dataset: DqnDataset) -> Simulator | None:
-    """Make the simulator that a data set names, or the suite's for its environment, or None.
+    """Make the simulator of a data set: the named one, or the suite's; None if there is none.
 
     Raises:
-        UserError: If the name leads nowhere.
+        UserError: If nothing has this name.
     """
     if dataset.simulator is None and dataset.environment not in SIMULATORS:
         return None

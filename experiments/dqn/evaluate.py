@@ -1,4 +1,4 @@
-"""Stage ``evaluate``: the return of one method with every kept network (Figure 2)."""
+"""Stage ``evaluate``: the return of one method with every stored network (Figure 2)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Evaluation:
         return make_values(network, self.symmetry, self.config.method.name, score, net)
 
     def load(self, weights: dict[str, Tensor]) -> nn.Sequential:
-        """Build a network of given weights."""
+        """Build a network with given weights."""
         return load_network(weights, self.shape, recipe(self.config).hidden or [], self.actions)
 
     def play(self, networks: Sequence[nn.Sequential], nets: Sequence[nn.Module]) -> list[Episodes]:
@@ -62,7 +62,7 @@ class Evaluation:
         count, seed = self.config.task.episodes, self.config.seed
         if self.simulator is not None:
             return play(self.simulator, SideBySide(networks, nets, self.values), count, seed)
-        # Without a simulator there is no lambda either.
+        # Without a simulator there is no lambda.
         make = partial(make_environment, self.dataset)
         policies = [greedy(self.values(network, None)) for network in networks]
         return [play_gymnasium(make, policy, count, seed) for policy in policies]
@@ -80,13 +80,13 @@ class Evaluation:
         if self.config.method.entry.uses_group:
             met = torch.from_numpy(episodes.observations)
             error = equivariance_error(values, self.symmetry, met)
-            # NaN: every observation is left as it is by some element, and none counts.
+            # NaN: some element fixes each observation, so none counts.
             if math.isfinite(error):
                 row("equivariance_error", error, split="test", **columns)
 
 
 def evaluate(config: DqnConfig, run: Run) -> None:
-    """Measure the return of a method with every kept network."""
+    """Measure the return of a method with every stored network."""
     evaluation = Evaluation(config, run)
     nets: dict[int, equitune.LambdaNet] = {}
     if config.method.entry.needs_net:

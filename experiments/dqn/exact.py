@@ -1,7 +1,7 @@
 """Expected returns without episodes, for environments with few states, by dynamic programming.
 
-Returns are sums of rewards, without a discount, up to the time limit. Where there is one, a policy
-that walks in circles has a return too: on the Gridworld -10.
+Returns are sums of rewards, without a discount, up to the time limit. With a time limit, a policy
+that never reaches the goal has a finite return, too: -10 on the Gridworld.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from experiments.dqn.envs.simulator import Simulator, Transition
 
 
 class Table(NamedTuple):
-    """An environment as lists: what follows each state, action and outcome of chance.
+    """An environment as tables: the result of each state, action and random outcome.
 
     Attributes:
-        states: all states, sorted.
-        observations: how each is seen.
-        start: how probable each is at the start of an episode.
-        outcomes: how probable each outcome of chance is.
-        following: index of the next state.
-        rewards: reward of the step.
-        terminated: whether the episode ends with it.
+        states: All states, sorted.
+        observations: The observation of each state.
+        start: Probability of each state at the start of an episode.
+        outcomes: Probability of each random outcome.
+        following: Index of the next state.
+        rewards: Reward of the step.
+        terminated: Whether the episode ends with it.
     """
 
     states: Float64[np.ndarray, "states state"]
@@ -40,8 +40,8 @@ def tabulate(simulator: Simulator, max_states: int = 10_000) -> Table | None:
     """Find all states that can be reached and tabulate every step.
 
     Args:
-        simulator: the environment.
-        max_states: how many states to look for at most, default 10 000.
+        simulator: The environment.
+        max_states: Largest number of states, default 10 000.
 
     Returns:
         The table, or None if the simulator lists no `start_states`.
@@ -68,7 +68,7 @@ def _table(
     states: Float64[np.ndarray, "states state"],
     steps: Transition,
 ) -> Table:
-    """Write down the steps of all states."""
+    """Tabulate the steps of all states."""
     shape = (len(states), simulator.actions, len(simulator.outcomes))
     return Table(
         states=states,
@@ -82,7 +82,7 @@ def _table(
 
 
 def _every_step(simulator: Simulator, states: Float64[np.ndarray, "states state"]) -> Transition:
-    """Return the steps of all states, actions and outcomes, in this order, as one batch."""
+    """Return the steps of all states, actions and outcomes as one batch, in this order."""
     shape = (len(states), simulator.actions, len(simulator.outcomes))
     state, action, outcome = np.indices(shape).reshape(3, -1)
     return simulator.step(states[state], action, outcome)
@@ -91,24 +91,24 @@ def _every_step(simulator: Simulator, states: Float64[np.ndarray, "states state"
 def _index(
     states: Float64[np.ndarray, "states state"], rows: Float64[np.ndarray, "n state"]
 ) -> Int[np.ndarray, " n"]:
-    """Return where each row stands in `states`, which is sorted and has all of them."""
+    """Return the index of each row in `states`, which is sorted and contains all rows."""
     _, inverse = np.unique(np.concatenate([states, rows]), axis=0, return_inverse=True)
     return inverse.ravel()[len(states) :]
 
 
 def optimal_return(table: Table, max_steps: int) -> float:
-    """Return the greatest expected return of any policy that may look at the clock.
+    """Return the greatest expected return of any policy, including time-dependent ones.
 
     Args:
-        table: the environment.
-        max_steps: time limit of an episode.
+        table: The environment.
+        max_steps: Time limit of an episode.
 
     Returns:
         The expected return over the starts and over chance.
     """
     values = np.zeros(len(table.states))
     for _ in range(max_steps):
-        # values: the best that the remaining steps can bring, from the last step backwards.
+        # values: the best return of the remaining steps, from the last step backwards.
         future = np.where(table.terminated, 0.0, values[table.following])
         values = ((table.rewards + future) @ table.outcomes).max(axis=1)
     return float(table.start @ values)
@@ -120,9 +120,9 @@ def expected_return(
     """Return the expected return of a policy, exactly.
 
     Args:
-        policy_actions: the action in each of `table.states`.
-        table: the environment.
-        max_steps: time limit of an episode.
+        policy_actions: The action in each of `table.states`.
+        table: The environment.
+        max_steps: Time limit of an episode.
 
     Returns:
         The expected return over the starts and over chance.
@@ -136,7 +136,7 @@ def expected_return(
         raise ValueError(f"a policy of shape {policy.shape} for {states} states")
     if policy.min() < 0 or policy.max() >= actions:
         raise ValueError(f"a policy has actions outside of 0 .. {actions - 1}")
-    # With one action left in each state, the best policy is this one.
+    # With a single action per state, the best policy is this policy.
     chosen = policy[:, None, None]
     parts = (table.following, table.rewards, table.terminated)
     following, rewards, terminated = (np.take_along_axis(x, chosen, axis=1) for x in parts)

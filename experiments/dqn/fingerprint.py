@@ -1,4 +1,4 @@
-"""What decides the numbers of each stage of DQN, as plain data; it names the runs."""
+"""Fingerprints of the DQN stages: the options that decide their numbers; part of run names."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from experiments.frame.variant import deciding, variant
 if TYPE_CHECKING:
     from experiments.dqn.options import DqnConfig
 
-#: The result version of every stage: raised whenever a change of code alters its numbers. What a
-#: stage builds on is part of its identity, version included, so nothing keeps rows of an old one.
+#: The result version of every stage: raised whenever a change of code alters its numbers. A stage's
+#: identity includes those of the stages that it builds on, so all rows after a change are new.
 VERSIONS = {"pretrain": 2, "lambda": 1, "evaluate": 3}
 
 
 def recipe(config: DqnConfig) -> Recipe:
-    """Return the training recipe of a run, with nothing left open.
+    """Return the complete training recipe of a run.
 
-    The user's own values come first, then what the data set has for the regime ``tuned``, then
-    the regime, then the steps of the data set.
+    The user's values come first, then the data set's for the regime ``tuned``, then those of the
+    regime, then the data set's steps.
 
     Raises:
-        UserError: If there is no such regime, or none for this environment.
+        UserError: If there is no such regime, or no recipe of it for this environment.
     """
     task, dataset = config.task, config.dataset
     known = [name for name in task.regimes if name != "tuned" or dataset.tuned is not None]
@@ -44,21 +44,21 @@ def recipe(config: DqnConfig) -> Recipe:
 
 
 def kept_steps(settings: Recipe) -> list[int]:
-    """Return the steps after which the network is kept, the last one included."""
+    """Return the steps after which the network is stored, the last one included."""
     total, first, every = settings.steps, settings.keep_from, settings.keep_every
     assert total is not None and first is not None and every is not None
     return sorted({*range(first, total, every), total})
 
 
 def training(config: DqnConfig) -> str:
-    """Return how a network was trained, for the rows of its training: regime and own values."""
+    """Return the label of a network's training for its rows: regime and user's values."""
     own = dataclasses.asdict(config.task.recipe).items()
     parts = [f"recipe.{key}={value}" for key, value in own if value is not None]
     return ", ".join((f"regime={config.task.regime}", *parts))
 
 
 def pretrain_identity(config: DqnConfig) -> dict[str, Any]:
-    """Return what decides a Q-network: environment, recipe, seed; or the weights that are given."""
+    """Return the options that decide a Q-network: environment, recipe, seed; or given weights."""
     environment = {
         "name": config.dataset.environment,
         "arguments": config.dataset.arguments,
@@ -91,7 +91,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _source(key: str, name: str | None) -> dict[str, Any]:
-    """Return the digests of the user's module in ``module:NAME`` under a key, if there is one."""
+    """Return the digests of a user's module ``module:NAME`` under a key, if there is one."""
     return {key: source_digests(name)} if name and ":" in name else {}
 
 
@@ -101,7 +101,7 @@ def _simulator(config: DqnConfig) -> dict[str, Any]:
 
 
 def lambda_identity(config: DqnConfig) -> dict[str, Any]:
-    """Return what decides the networks lambda: what they weigh, their recipe, the objective."""
+    """Return the options that decide lambda: its Q-networks, recipe and objective."""
     return {
         "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
         # Given weights have no seed and no recipe in their identity.
@@ -116,7 +116,7 @@ def lambda_identity(config: DqnConfig) -> dict[str, Any]:
 
 
 def evaluate_identity(config: DqnConfig) -> dict[str, Any]:
-    """Return what decides an evaluation."""
+    """Return the options that decide an evaluation."""
     return {
         "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
         **_weighted_by(config),
@@ -134,7 +134,7 @@ def evaluate_identity(config: DqnConfig) -> dict[str, Any]:
 
 
 def _acting(config: DqnConfig) -> dict[str, Any]:
-    """Return what decides how the group acts."""
+    """Return the options that decide the group's action."""
     acting = config.dataset.representations.get(config.group.name)
     return {
         "group": config.group.name,

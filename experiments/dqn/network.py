@@ -1,4 +1,4 @@
-"""The Q-network, in plain PyTorch: what stable-baselines3's MlpPolicy trains."""
+"""The Q-network, in plain PyTorch: as in stable-baselines3's MlpPolicy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def build_network(shape: Sequence[int], hidden: Sequence[int], actions: int) -> 
 
     Args:
         shape: Shape of one observation.
-        hidden: Widths of the hidden layers, ReLU behind each.
+        hidden: Widths of the hidden layers, each followed by a ReLU.
         actions: Number of actions A.
     """
     widths = [math.prod(shape), *hidden]
@@ -27,7 +27,7 @@ def build_network(shape: Sequence[int], hidden: Sequence[int], actions: int) -> 
 
 
 class Outputs(NamedTuple):
-    """What the network says of a batch.
+    """The network's outputs for a batch.
 
     Attributes:
         features: Last hidden layer, [B, F].
@@ -43,7 +43,7 @@ def with_features(network: nn.Sequential, observations: Float[Tensor, "batch ...
 
     Args:
         network: From `build_network`; its last layer is linear on the features.
-        observations: [B, ...].
+        observations: Observations, [B, ...].
     """
     features: Tensor = network[:-1](observations)
     return Outputs(features, network[-1](features))
@@ -65,13 +65,13 @@ def own_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights of a Q-network under the names of `build_network`.
 
     Args:
-        weights: Under these names; under those of stable-baselines3's policy, of which the target
-            network is left out; or under those of the layers alone, which count from 0.
+        weights: Tensors under these names; or those of stable-baselines3's policy (its target
+            network is ignored); or those of the layers alone, counted from 0.
     """
     prefix = "q_net."
     while any(name.startswith(prefix) for name in weights):
         weights = {n.removeprefix(prefix): v for n, v in weights.items() if n.startswith(prefix)}
-    # There the flattening is a module of its own, so layers count from 0 and not from 1.
+    # There the flattening is a separate module, so layers count from 0 and not from 1.
     shift = 1 if "0.weight" in weights else 0
     parts = {name: name.partition(".") for name in weights}
     return {

@@ -1,8 +1,8 @@
-"""What lambda is trained for with the Q-network frozen; ours, the paper has none for DQN.
+"""Training objectives of lambda with a frozen Q-network; ours, the paper has none for DQN.
 
 Both objectives are one number per state that the uniform average visits with some random actions.
-`Advantage` asks whether the actions are good, as the simulator finds out; `TemporalDifference`
-whether the values are consistent with each other.
+`Advantage` measures how good the actions are, by simulation; `TemporalDifference` whether the
+values are consistent with each other.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from experiments.dqn.options import WeightingData
 
 #: Temperature of the softmax policy in units of `orbits.spread`. With two actions it is a quarter
-#: of the typical gap between their values: typical decisions are nearly made (softmax 0.98), so the
-#: objective is close to that of the greedy policy, and narrower ones still have a gradient.
+#: of the typical gap between their values: typical decisions are nearly certain (softmax 0.98), so
+#: the objective is close to that of the greedy policy, and closer decisions have a gradient.
 TEMPERATURE = 0.5
 
 
@@ -41,7 +41,7 @@ class Objective(ABC):
     """One number per state as a function of lambda.
 
     Attributes:
-        sign: 1 where more is better, -1 for a loss.
+        sign: 1 if higher is better, -1 for a loss.
         orbits: The frozen network's views of the states.
         episodes: The episode of each state, [N].
     """
@@ -57,12 +57,12 @@ class Objective(ABC):
         """Return the objective at some states.
 
         Args:
-            net: lambda; None is uniform.
-            rows: Which states; default all.
+            net: The network lambda; None: uniform weights.
+            rows: Indices of the states; default all.
         """
 
     def judges(self) -> dict[str, Objective]:
-        """Return what learned and uniform weights are compared by, by name: the objective."""
+        """Return the measures that compare learned with uniform weights, by name: the objective."""
         return {"objective": self}
 
 
@@ -91,10 +91,10 @@ class Advantage(Objective):
         return (policy * advantages).sum(dim=-1)
 
     def judges(self) -> dict[str, Objective]:
-        """Return the objective and its limit for the greedy policy, which is the one that plays.
+        """Return the objective and its limit for the greedy policy, which plays the episodes.
 
-        Weights that prefer the view of the largest values make the softmax surer, which is a gain
-        of the objective where most actions are good, without changing one of them.
+        Weights that prefer the view with the largest values sharpen the softmax. This can improve
+        the objective without changing any action.
         """
         return {"objective": self, "greedy": dataclasses.replace(self, temperature=0.0)}
 
@@ -121,7 +121,7 @@ class TemporalDifference(Objective):
     def per_state(
         self, net: equitune.LambdaNet | None, rows: Rows = slice(None)
     ) -> Float[Tensor, " rows"]:
-        """Return the loss; its target is without gradient and by the same lambda."""
+        """Return the loss; its target uses the same lambda, without gradient."""
         values = self.orbits.take(rows).mean(net)
         chosen = values.gather(-1, self.actions[rows, None]).squeeze(-1)
         with torch.no_grad():
@@ -132,7 +132,7 @@ class TemporalDifference(Objective):
 
 
 class Halves(NamedTuple):
-    """An objective on states to learn from, and on those of other episodes."""
+    """An objective on training states, and on held-out states of other episodes."""
 
     training: Objective
     held_out: Objective
@@ -140,13 +140,13 @@ class Halves(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """What states and objectives come from.
+    """The environment and network for states and objectives.
 
     Attributes:
         simulator: The environment's dynamics.
         symmetry: The group's actions.
         network: The frozen Q-network.
-        gamma: Discount, of the network's recipe.
+        gamma: Discount of the network's recipe.
     """
 
     simulator: Simulator
@@ -165,7 +165,7 @@ class Source:
 
 
 def collect(source: Source, name: str, data: WeightingData, rng: np.random.Generator) -> Halves:
-    """Play with the uniform average, draw states of both halves of the episodes, and judge them.
+    """Play with the uniform average, draw states of both halves of episodes, and evaluate them.
 
     Args:
         source: The environment and the network.
@@ -198,7 +198,7 @@ def _advantage(
         )
         centred.append(returns - returns.mean(axis=1, keepdims=True))
         orbits.append(source.look(visits.states))
-    # Both units are the training half's; where nothing matters there is nothing to scale.
+    # Both units are those of the training half; a unit of zero is replaced by one.
     scale = float(centred[0].std()) or 1.0
     temperature = TEMPERATURE * spread(orbits[0]) or 1.0
     parts = [
@@ -226,7 +226,7 @@ def _temporal_difference(
     return Halves(*parts)
 
 
-#: How the two halves of an objective are made from visited states.
+#: Functions that make the two halves of an objective from visited states.
 OBJECTIVES: dict[
     str, Callable[[Source, Visits, Visits, WeightingData, np.random.Generator], Halves]
 ] = {"advantage": _advantage, "td": _temporal_difference}

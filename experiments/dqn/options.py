@@ -23,9 +23,9 @@ def bounded(minimum: float, **rule: Any) -> Any:
 
 @dataclass
 class Recipe:
-    """Hyper-parameters of stable-baselines3's DQN, and when the network is kept.
+    """Hyper-parameters of stable-baselines3's DQN, and the steps at which the network is stored.
 
-    Every field may be None: what is left open is taken from elsewhere (``identity.recipe``).
+    Every field may be None: it is then filled in by `fingerprint.recipe`.
     """
 
     steps: int | None = bounded(1)
@@ -44,23 +44,23 @@ class Recipe:
     keep_every: int | None = bounded(1)
 
     def over(self, other: Recipe) -> Recipe:
-        """Return this recipe with its open fields taken from another one."""
+        """Return this recipe with its None fields taken from another one."""
         mine = {key: value for key, value in dataclasses.asdict(self).items() if value is not None}
         return dataclasses.replace(other, **mine)
 
 
 @dataclass
 class Representation:
-    """How a group acts on observations and on actions.
+    """A group's action on observations and on actions.
 
     Of ``signs``, ``matrix`` and ``image`` exactly one is given.
 
     Attributes:
-        signs: Of a mirror, 1 or -1 per entry of the observation.
-        matrix: Of the generator of a cyclic group, on flat observations.
+        signs: Signs of a mirror, 1 or -1 per entry of the observation.
+        matrix: Matrix of the generator of a cyclic group, on flat observations.
         image: Name of an action on pictures.
-        actions: Cycles of actions: what the generator (of a dihedral group, the quarter turn) does.
-        mirror: Cycles of actions: what the mirror of a dihedral group does.
+        actions: Cycles of actions under the generator (of a dihedral group, the quarter turn).
+        mirror: Cycles of actions under the mirror of a dihedral group.
     """
 
     signs: list[int] | None = None
@@ -72,13 +72,13 @@ class Representation:
 
 @dataclass
 class WeightingData:
-    """What the networks lambda are trained on and judged by.
+    """Training and validation data of the networks lambda.
 
     Attributes:
-        episodes: Episodes that are played, half of them to learn from, half held out.
-        states: States of each half, at most.
+        episodes: Number of episodes, half of them for training, half held out.
+        states: Largest number of states of each half.
         epsilon: Share of random actions in these episodes.
-        horizon: Of the objective ``advantage``: steps of a simulated return, the first included.
+        horizon: Steps of a simulated return for the objective ``advantage``, with the first one.
     """
 
     episodes: int = at_least(2)
@@ -89,7 +89,7 @@ class WeightingData:
 
 @dataclass
 class DqnTask:
-    """The options of ``task=dqn``; ``conf/task/dqn.yaml`` says what each value means.
+    """The options of ``task=dqn``; ``conf/task/dqn.yaml`` explains each value.
 
     An option that a run does not read is None (``resolve``).
     """
@@ -117,19 +117,19 @@ class DqnModel:
 
 @dataclass
 class DqnDataset:
-    """An environment, its symmetries, and what training on it takes.
+    """An environment, its symmetries, and its training options.
 
     Attributes:
-        name: Of the data set.
+        name: Name of the data set.
         task: ``dqn``.
         environment: Name in gymnasium's registry.
         arguments: Keyword arguments of the environment.
-        simulator: ``module:function`` that returns a `Simulator`, or None for the suite's copy.
+        simulator: ``module:function`` that returns a `Simulator`, None: the suite's simulator.
         steps: Training steps.
         groups: The groups that act.
         symmetry: The paper's group.
-        representations: By group, how it acts.
-        tuned: What the regime ``tuned`` changes; None where there is no such recipe.
+        representations: The representation of each group.
+        tuned: Changes by the regime ``tuned``; None if there is no such recipe.
     """
 
     name: str = MISSING
@@ -146,8 +146,8 @@ class DqnDataset:
 
 @dataclass
 class DqnGroup(GroupConfig):
-    """A group, by name; the data set says how it acts."""
+    """A group, by name; the data set defines its action."""
 
 
-#: What a run of this task is told.
+#: The configuration of a run of this task.
 DqnConfig = RunConfig[DqnTask, DqnModel, DqnDataset, DqnGroup]

@@ -1,4 +1,4 @@
-"""What a frozen Q-network says of the views of observations, and their mean by learned weights."""
+"""The views of observations through a frozen Q-network, and their mean by learned weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import equitune
 from experiments.dqn.network import with_features
 from experiments.dqn.symmetry import Symmetry
 
-#: Rows of a batch: their numbers, or all of them.
+#: Rows of a batch: their indices, or all of them.
 Rows = Tensor | slice
 
 
@@ -21,7 +21,7 @@ class Orbits(NamedTuple):
 
     Attributes:
         features: Last hidden layer at gs, [G, N, F].
-        values: Q-values carried back, g^-1 Q(gs, .), [G, N, A].
+        values: Q-values after g^-1, g^-1 Q(gs, .), [G, N, A].
     """
 
     features: Float[Tensor, "group states features"]
@@ -35,7 +35,7 @@ class Orbits(NamedTuple):
         """Return Q_lambda(s, .) = sum_g w_g(s) g^-1 Q(gs, .), [N, A] (Eq. 4).
 
         Args:
-            net: lambda; None is uniform, which is equitune.
+            net: The network lambda; None: uniform weights, equitune.
         """
         return equitune.average(self.values, None if net is None else net(self.features))
 
@@ -43,7 +43,7 @@ class Orbits(NamedTuple):
 def look(
     network: nn.Sequential, symmetry: Symmetry, observations: Float[Tensor, "states ..."]
 ) -> Orbits:
-    """Send the views of observations through a network, once for features and Q-values.
+    """Run the views of observations through a network, once for features and Q-values.
 
     Args:
         network: From `network.build_network`.
@@ -64,12 +64,12 @@ def last_hidden(network: nn.Sequential, observations: Float[Tensor, "batch ..."]
 class LearnedValues(nn.Module):
     """Q-values by lambda-equitune, [B, ...] to [B, A].
 
-    `equitune.Equivariant` with the rule `Learned` is the same function, but its features come from
-    the inputs gx, so that it would run the hidden layers twice.
+    `equitune.Equivariant` with the rule `Learned` is the same function, but its features are
+    computed from the inputs gx, so it would run the hidden layers twice.
     """
 
     def __init__(self, network: nn.Sequential, symmetry: Symmetry, net: nn.Module) -> None:
-        """Join a Q-network, the group's actions and lambda."""
+        """Combine a Q-network, the group's actions and lambda."""
         super().__init__()
         self.network, self.net = network, net
         self._symmetry = symmetry

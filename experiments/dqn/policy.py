@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor as Weights
 
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
-    # The largest softmax is increasing in its log-odds, which do not saturate.
+    # The log-odds grow with the largest softmax, and do not saturate.
     "softmax": partial(equitune.losses.max_probability, log_odds=True),
     "raw": equitune.losses.max_score,
 }
@@ -39,10 +39,10 @@ def make_values(
     """Make a Q-network equivariant.
 
     Args:
-        network: M, maps observations [B, ...] to Q-values [B, A]; `ensemble.join` makes one of
+        network: M, maps observations [B, ...] to Q-values [B, A]; `ensemble.join` joins
             several.
         symmetry: The group's actions.
-        method: Its name.
+        method: Name of the method.
         score: A key of `LOSSES`; None for a method that reads no loss.
         net: Lambda, or `ensemble.Joined` of several; M is then from
             `network.build_network` or `ensemble.join`.
@@ -70,12 +70,12 @@ def make_values(
 def load_network(
     weights: dict[str, Weights], shape: Sequence[int], hidden: Sequence[int], actions: int
 ) -> nn.Sequential:
-    """Build the Q-network of given weights.
+    """Build the Q-network with given weights.
 
     Raises:
-        UserError: If the weights are of another network; the line names what this one needs.
+        UserError: If the weights are those of another network; the line names the required ones.
     """
-    # Initial weights are drawn, and replaced.
+    # The random initial weights are replaced.
     with torch.random.fork_rng(devices=[]):
         network = build_network(shape, hidden, actions)
     needed = network.state_dict()
@@ -91,7 +91,7 @@ def load_network(
 def greedy(values: nn.Module) -> Callable[[Any], Any]:
     """Return the policy that takes the action of the largest Q-value, on numpy arrays.
 
-    It raises a UserError where a Q-value is not finite.
+    It raises a UserError if a Q-value is not finite.
     """
 
     @torch.inference_mode()
@@ -102,12 +102,12 @@ def greedy(values: nn.Module) -> Callable[[Any], Any]:
 
 
 def finite(values: Float[Tensor, "batch actions"]) -> Float[Tensor, "batch actions"]:
-    """Return Q-values; the largest of some that are no numbers would be one of these.
+    """Return Q-values after a check, as argmax would choose NaN.
 
     Raises:
         UserError: If one is not finite.
     """
-    if values.numel() and not all(map(math.isfinite, values.aminmax())):  # NaN goes through
+    if values.numel() and not all(map(math.isfinite, values.aminmax())):  # NaN propagates
         raise UserError("the network gives Q-values that are not finite: its weights are too large")
     return values
 
@@ -118,9 +118,8 @@ def equivariance_error(
 ) -> float:
     """Return the largest share, over g, of observations with greedy(g s) != g greedy(s).
 
-    Observations that an element other than the identity leaves as they are do not count: there two
-    actions are equally good, and no policy that takes one of them is equivariant. NaN where no
-    observation counts.
+    Observations fixed by an element other than the identity do not count: there two actions are
+    equally good, and no deterministic policy is equivariant. NaN if no observation counts.
     """
     orbit = symmetry.observations.orbit(observations)
     same = (orbit == observations).flatten(2).all(dim=-1).sum(dim=0)

@@ -25,10 +25,10 @@ WEIGHTS = "networks.safetensors"
 
 
 def pretrain(config: DqnConfig, run: Run) -> None:
-    """Train one network and keep it at the steps of the recipe.
+    """Train one network and store it at the steps of the recipe.
 
-    A training that is stopped begins again: its whole state, the replay buffer above all, is
-    larger than the minutes that it takes are long.
+    A stopped training starts from the beginning: storing its state, mainly the replay buffer, is
+    not worthwhile for a training of minutes.
 
     Raises:
         Interrupted: If the process was asked to stop.
@@ -67,7 +67,7 @@ def _training_returns(learner: object) -> list[tuple[int, float]]:
 
 
 def networks(config: DqnConfig, run: Run) -> dict[int | None, dict[str, Tensor]]:
-    """Return the weights that a run builds on by training step; None for weights that are given.
+    """Return the weights that a run builds on, by training step; the key None for given weights.
 
     Args:
         config: The configuration.

@@ -1,4 +1,4 @@
-"""Episodes of a policy, many at once: by a simulator, or by copies of a gymnasium environment."""
+"""Episodes of a policy in parallel: by a simulator, or by copies of a gymnasium environment."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ Policy = Callable[[NDArray[np.float32]], NDArray[np.int64]]
 
 
 class Policies(ABC):
-    """Several policies that can be asked together."""
+    """Several policies that can be evaluated together."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of policies."""
 
     @abstractmethod
     def together(self, which: Sequence[int] | NDArray[np.int64]) -> Policy:
-        """Return K of them as one: row i of a batch of n K observations is for number i % K."""
+        """Return K policies as one: row i of n K observations is for policy i % K."""
 
 
 class Episodes(NamedTuple):
-    """What a policy made of some episodes.
+    """The results of a policy's episodes.
 
     Attributes:
-        returns: Undiscounted return of each, [n].
-        lengths: Steps of each, [n].
-        observations: Some observations that were met, one per step and running episode, thinned.
+        returns: Undiscounted return of each episode, [n].
+        lengths: Number of steps of each episode, [n].
+        observations: A subset of the observations of all steps.
     """
 
     returns: NDArray[np.float64]
@@ -42,34 +42,33 @@ class Episodes(NamedTuple):
     observations: NDArray[np.float32]
 
 
-#: Apart from the seed itself, from which gymnasium draws the starts of the training episodes.
+#: Differs from the seed itself, which gymnasium uses for the starts of training episodes.
 _STREAM = 30
-#: At most so many observations are handed back.
+#: Largest number of returned observations.
 OBSERVATIONS = 1000
 
 
 def play(simulator: Simulator, policies: Policies, episodes: int, seed: int) -> list[Episodes]:
-    """Play the same episodes with several policies, all side by side.
+    """Play the same episodes with several policies, in parallel.
 
-    The initial states, and what chance does at step t of episode i, depend on the seed alone: two
-    policies that are played with one seed can be compared episode by episode, whether in one call
-    or in two.
+    The initial states, and the random outcome at step t of episode i, depend only on the seed: two
+    policies with the same seed can be compared per episode, in one call or in two.
 
     Args:
         simulator: The environment's dynamics.
         policies: The policies.
-        episodes: How many, of each policy.
-        seed: Of the initial states and of chance.
+        episodes: Number of episodes per policy.
+        seed: Seed of the initial states and random outcomes.
 
     Returns:
-        What each policy made of them.
+        The episodes of each policy.
     """
     rng = np.random.default_rng([seed, _STREAM])
     count = len(policies)
     states = np.repeat(simulator.reset(episodes, rng)[:, None], count, axis=1)
     returns, lengths = np.zeros((episodes, count)), np.zeros((episodes, count), np.int64)
-    # Rows and columns that are still played: an episode until all policies have ended it, a policy
-    # until it has ended all episodes. What has ended in between stays as it is.
+    # Rows and columns still in play: an episode until all policies have ended it, a policy until
+    # it has ended all episodes. Ended entries are not changed.
     rows, columns = np.arange(episodes), np.arange(count)
     going = np.ones((episodes, count), bool)
     policy = policies.together(columns)
@@ -101,7 +100,7 @@ def play(simulator: Simulator, policies: Policies, episodes: int, seed: int) -> 
 def play_gymnasium(
     make: Callable[[], gymnasium.Env[Any, Any]], policy: Policy, episodes: int, seed: int
 ) -> Episodes:
-    """Play episodes with copies of an environment of which there is no simulator."""
+    """Play episodes with copies of an environment that has no simulator."""
     environments = [make() for _ in range(episodes)]
     seeds = np.random.SeedSequence([seed, _STREAM]).generate_state(episodes)
     starts = [env.reset(seed=int(s))[0] for s, env in zip(seeds, environments, strict=True)]
@@ -125,7 +124,7 @@ def play_gymnasium(
 
 
 def _thin(observations: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return evenly spaced ones, so that early and late steps are among them."""
+    """Return evenly spaced observations, from early and late steps."""
     count = min(OBSERVATIONS, len(observations))
     thinned: NDArray[np.float32] = observations[
         np.linspace(0, len(observations) - 1, count).astype(int)

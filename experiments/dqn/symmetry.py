@@ -1,4 +1,4 @@
-"""From a declared representation to the library's actions on observations and Q-values."""
+"""Builds the library's actions on observations and Q-values from a declared representation."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _IMAGES = {
 
 
 class Symmetry(NamedTuple):
-    """How one group acts on an environment.
+    """The actions of a group on an environment.
 
     Attributes:
-        observations: On observations, [B, ...].
-        values: On Q-values, [B, A]: the value of action a becomes that of ga.
+        observations: The action on observations, [B, ...].
+        values: The action on Q-values, [B, A]: moves the value of action a to action ga.
     """
 
     observations: equitune.Action
@@ -56,7 +56,7 @@ def build_symmetry(
         The actions on observations and on Q-values.
 
     Raises:
-        UserError: If the representation does not fit the environment or is no representation.
+        UserError: If the representation is invalid or does not fit the environment.
     """
     try:
         observations = _on_observations(acting, shape)
@@ -102,7 +102,7 @@ def _powers(matrix: Tensor, size: int) -> Tensor:
 
 
 def _on_actions(acting: Representation | None, order: int, actions: int) -> Int[Tensor, "g a"]:
-    """Return where every element sends every action, [G, A]."""
+    """Return the image of every action under every element, [G, A]."""
     if acting is None:
         return torch.arange(actions)[None]
     turn = _permutation(acting.actions, actions)

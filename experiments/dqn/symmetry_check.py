@@ -1,4 +1,4 @@
-"""Whether a declared symmetry is one: step(gs, ga) = g step(s, a), on sampled states."""
+"""Check of a declared symmetry, step(gs, ga) = g step(s, a), on sampled states."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TOLERANCE = 1e-5
 
 
 class Defect(NamedTuple):
-    """The worst departure from step(gs, ga) = g step(s, a) that a sample shows.
+    """The largest deviation from step(gs, ga) = g step(s, a) in a sample.
 
     Attributes:
         size: Largest difference in an entry of the next observation, the reward or the termination.
-        what: Which of these.
+        what: Which of the three.
         element: The group element g.
         action: The action a.
         observation: The observation of s.
@@ -63,7 +63,7 @@ def worst_defect(
         simulator: The environment's dynamics.
         symmetry: The group's actions.
         rng: Draws the states.
-        states: How many.
+        states: Number of sampled states.
     """
     observations = simulator.observe(simulator.sample(states, rng))
     places = simulator.states_of(observations)
@@ -95,9 +95,9 @@ def _outcomes(
     symmetry: Symmetry | None = None,
     g: int = 0,
 ) -> NDArray[np.float64]:
-    """Return what can follow: [n, K, width + 3], sorted over the K chance outcomes.
+    """Return the possible next observations, [n, K, width + 3], sorted over the K outcomes.
 
-    The last three columns are the reward, whether it ends, and the probability.
+    The last three columns are reward, termination and probability.
     """
     rows = []
     for outcome, probability in enumerate(simulator.outcomes):

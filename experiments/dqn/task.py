@@ -1,4 +1,4 @@
-"""What the frame knows of DQN: its configuration, its stages, their identities."""
+"""Description of DQN for the frame: its configuration, its stages, their identities."""
 
 from __future__ import annotations
 

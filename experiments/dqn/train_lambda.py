@@ -1,6 +1,6 @@
 """Stage ``lambda``: networks weigh the views of an observation (ours; the paper has none for DQN).
 
-The Q-network is frozen, and one network lambda is trained for every step at which it was kept. It
+The Q-network is frozen, and one network lambda is trained for every stored step. It
 reads the Q-network's last hidden layer at gs, so that both need one forward pass. The states are
 those of fresh episodes in the simulator, as no replay buffer is kept; those of half of the episodes
 are held out, and tell whether the learned weights are better than uniform ones. On the Gridworld,
@@ -49,10 +49,10 @@ def train_lambda(
 
     Args:
         run: The run in progress.
-        objective: On the states to learn from.
+        objective: The objective on the training states.
         config: Network, optimiser (Adam), steps and batch size.
-        seed: Of initialisation, dropout and the order of states.
-        step: The step at which the Q-network was kept, for another order.
+        seed: Seed of initialisation, dropout and the order of states.
+        step: The stored step of the Q-network, which also decides the order.
 
     Returns:
         The network, in evaluation mode.
@@ -70,11 +70,11 @@ def train_lambda(
 
 @torch.no_grad()
 def held_out_gain(objective: Objective, net: equitune.LambdaNet, rng: np.random.Generator) -> Gain:
-    """Compare learned with uniform weights, state by state.
+    """Compare learned with uniform weights, per state.
 
     Args:
-        objective: On states of episodes that the network has not seen.
-        net: lambda.
+        objective: The objective on states of held-out episodes.
+        net: The network lambda.
         rng: Draws the resamples.
     """
     learned = objective.per_state(net).double().numpy()
@@ -85,7 +85,7 @@ def held_out_gain(objective: Objective, net: equitune.LambdaNet, rng: np.random.
 
 
 def weigh(config: DqnConfig, run: Run) -> None:
-    """Train lambda for every kept network and compare it with uniform weights.
+    """Train lambda for every stored network and compare it with uniform weights.
 
     Raises:
         UserError: If there is no simulator.
@@ -111,10 +111,10 @@ def weigh(config: DqnConfig, run: Run) -> None:
 
 
 def _sources(config: DqnConfig, run: Run, problem: Problem) -> dict[int | None, Source]:
-    """Return the kept networks in their environment, by step."""
+    """Return the stored networks with their environment, by step."""
     shape, actions, symmetry, simulator = problem
     if simulator is None:
-        # Before the Q-network is trained in vain.
+        # Checked before the Q-network is trained.
         raise UserError(
             f"method=lambda_equitune needs a simulator, and dataset.simulator names none of "
             f"{config.dataset.environment}; name one or choose method=equitune"
@@ -130,7 +130,7 @@ def _sources(config: DqnConfig, run: Run, problem: Problem) -> dict[int | None, 
 
 
 def load_nets(config: DqnConfig, run: Run) -> dict[int, equitune.LambdaNet]:
-    """Return lambda by step (0 for weights that are given) from the run that trained it.
+    """Return lambda by step (0 for given weights) from the run that trained it.
 
     Args:
         config: The configuration.
@@ -142,7 +142,7 @@ def load_nets(config: DqnConfig, run: Run) -> dict[int, equitune.LambdaNet]:
     assert settings is not None and hidden is not None
     nets = {}
     for step, state in by_step(tensors, facts["kept"]).items():
-        # Initial weights are drawn, and replaced.
+        # The random initial weights are replaced.
         with torch.random.fork_rng(devices=[]):
             nets[step] = build_net(hidden[-1], settings)
         nets[step].load_state_dict(state)

@@ -1,4 +1,4 @@
-"""Training a Q-network with stable-baselines3's DQN; its log goes into ours."""
+"""Training of a Q-network with stable-baselines3's DQN; its log goes into the run's."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from experiments.dqn.network import weights_of
 if TYPE_CHECKING:
     from experiments.dqn.options import Recipe
 
-#: Steps between two looks at signals, and two updates of the progress.
+#: Steps between two checks of signals and updates of the progress.
 LOOK_EVERY = 500
 
 
 def make_learner(env: Env[Any, Any], recipe: Recipe, seed: int) -> DQN:
-    """Set up stable-baselines3's DQN; what the recipe does not name has the library's default.
+    """Set up stable-baselines3's DQN; options that are not in the recipe have its defaults.
 
     Args:
         env: The environment.
         recipe: A complete recipe.
-        seed: Of everything random.
+        seed: Seed of all random numbers.
     """
     assert recipe.steps is not None and recipe.buffer_size is not None
     assert recipe.hidden is not None and recipe.learning_rate is not None
@@ -48,7 +48,7 @@ def make_learner(env: Env[Any, Any], recipe: Recipe, seed: int) -> DQN:
         "MlpPolicy",
         env,
         learning_rate=recipe.learning_rate,
-        # A buffer that never fills is the same as one without end, and smaller.
+        # A buffer that never fills equals an unlimited one, and needs less memory.
         buffer_size=min(recipe.buffer_size, recipe.steps),
         policy_kwargs={"net_arch": recipe.hidden},
         seed=seed,
@@ -68,11 +68,11 @@ def train(
     Args:
         learner: From `make_learner`.
         recipe: The same recipe.
-        log: Takes what stable-baselines3 logs, and the step.
-        look: Is told the step now and then; returns whether to go on.
+        log: Receives the values that stable-baselines3 logs, and the step.
+        look: Called regularly with the step; returns whether to continue.
 
     Returns:
-        The weights that were kept, by step, under the names of `network.build_network`.
+        The stored weights, by step, under the names of `network.build_network`.
     """
     assert recipe.steps is not None
     keeper = _Keeper(kept_steps(recipe), recipe.steps, look)
@@ -82,7 +82,7 @@ def train(
 
 
 class _Keeper(BaseCallback):
-    """Keeps the weights at given steps, and stops when asked to."""
+    """Stores the weights at given steps, and stops when asked to."""
 
     def __init__(self, steps: list[int], total: int, look: Callable[[int], bool]) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class _Keeper(BaseCallback):
 
 
 class _Writer(KVWriter):
-    """Hands what stable-baselines3 logs to a function."""
+    """Passes the values that stable-baselines3 logs to a function."""
 
     def __init__(self, log: Callable[[dict[str, float], int], None]) -> None:
         self.log = log
@@ -118,7 +118,7 @@ class _Writer(KVWriter):
         key_excluded: dict[str, tuple[str, ...]],
         step: int = 0,
     ) -> None:
-        """Log the numbers among the values."""
+        """Log those values that are numbers."""
         numbers = {key: float(v) for key, v in key_values.items() if isinstance(v, int | float)}
         self.log(numbers, step)
 

@@ -1,4 +1,4 @@
-"""Where an epsilon-greedy policy comes to, and what every action would have been worth there."""
+"""The states that an epsilon-greedy policy visits, and the value of every action there."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Visits(NamedTuple):
     """Steps of an epsilon-greedy policy.
 
     Attributes:
-        states: Where the policy was, [n, state].
-        actions: What it did, [n].
-        rewards: What it got, [n].
-        following: Where that led, [n, state].
+        states: The visited states, [n, state].
+        actions: The chosen actions, [n].
+        rewards: The rewards, [n].
+        following: The next states, [n, state].
         terminated: Whether the episode ended there, [n]; reaching the time limit does not count.
         episodes: The number of the episode, [n].
     """
@@ -37,12 +37,12 @@ class Visits(NamedTuple):
     episodes: Int[np.ndarray, " n"]
 
     def take(self, rows: np.ndarray) -> Visits:
-        """Return some of the steps."""
+        """Return a subset of the steps."""
         return Visits(*(part[rows] for part in self))
 
 
 def numpy_values(values: nn.Module) -> Values:
-    """Return Q-values as a function of and to numpy arrays; see `finite`."""
+    """Return Q-values as a function from numpy arrays to numpy arrays; see `finite`."""
 
     @torch.no_grad()
     def function(observations: Any) -> Any:
@@ -54,14 +54,14 @@ def numpy_values(values: nn.Module) -> Values:
 def visit(
     simulator: Simulator, values: Values, episodes: int, epsilon: float, rng: np.random.Generator
 ) -> Visits:
-    """Play episodes side by side, up to the time limit, and keep every step.
+    """Play episodes in parallel, up to the time limit, and store every step.
 
     Args:
         simulator: The environment's dynamics.
         values: Q-values of the greedy policy.
-        episodes: How many.
+        episodes: Number of episodes.
         epsilon: Share of actions that are drawn at random.
-        rng: Draws initial states, chance and the random actions.
+        rng: Draws initial states, random outcomes and random actions.
     """
     states, running = simulator.reset(episodes, rng), np.arange(episodes)
     steps = []
@@ -87,19 +87,19 @@ def action_returns(
     gamma: float,
     rng: np.random.Generator,
 ) -> Float64[np.ndarray, "n actions"]:
-    """Estimate what each action is worth, if a greedy policy goes on after it.
+    """Estimate the return of each action, followed by a greedy policy.
 
-    All actions of a state meet the same outcomes of chance, so that their difference is less noisy
-    than their returns. The time limit is not applied: neither a state nor a Q-network knows the age
-    of its episode.
+    All actions of a state have the same random outcomes, so that their differences are less noisy
+    than their returns. The time limit is not applied, as neither states nor the Q-network contain
+    the time.
 
     Args:
         simulator: The environment's dynamics.
-        values: Q-values of the greedy policy, and of the states in which an estimate stops.
-        states: Where to try the actions, [n, state].
-        horizon: Steps of an estimate, the first included; the largest Q-value stands for the rest.
+        values: Q-values of the greedy policy, and of the last states of an estimate.
+        states: The states, [n, state].
+        horizon: Steps of an estimate, with the first one; then the largest Q-value is added.
         gamma: Discount per step.
-        rng: Draws chance.
+        rng: Draws the random outcomes.
 
     Returns:
         Discounted returns, [n, A].

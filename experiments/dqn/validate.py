@@ -1,4 +1,4 @@
-"""Completing DQN's configuration and refusing what makes no sense, before anything is loaded."""
+"""Completes and validates the configuration of DQN, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ PROTOCOL = "paper"
 
 
 def resolve(config: DqnConfig) -> None:
-    """Complete the configuration and refuse what makes no sense, before anything is loaded.
+    """Complete and validate the configuration, before anything is loaded.
 
     Options that the method does not read become None.
 
     Raises:
-        UserError: For a protocol, a method or a recipe that there is not, a group whose action is
-            not told, and weights with nothing to weigh.
+        UserError: For an unknown protocol, method or recipe, a group without a representation, and
+            lambda with a single view.
     """
     if config.protocol.name != PROTOCOL:
         raise UserError(
@@ -45,7 +45,7 @@ def resolve(config: DqnConfig) -> None:
 
 
 def _check_weighting(config: DqnConfig) -> None:
-    """Check and complete the settings of lambda-equitune; None where there is none."""
+    """Check and complete the settings of lambda-equitune; None for other methods."""
     task, method = config.task, config.method.entry
     if not method.needs_net:
         if config.stage == "lambda":
@@ -76,7 +76,7 @@ def _check_recipe(config: DqnConfig) -> None:
 
 
 def _check_representation(group: str, known: dict[str, Representation]) -> None:
-    """Refuse a group of which the data set does not say how it acts."""
+    """Refuse a group for which the data set has no representation."""
     if group not in known:
         raise UserError(
             f"group={group}: dataset.representations does not say how it acts; "

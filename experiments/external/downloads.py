@@ -1,4 +1,4 @@
-"""Files of other machines: in parts that the next attempt takes up, and never a damaged one."""
+"""Downloads of files: resumed after an interruption, and checked against digests."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ log = logging.getLogger(__name__)
 
 ResultT = TypeVar("ResultT")
 
-#: Seconds after which a server that sends nothing is given up.
+#: Timeout in seconds for a server that sends nothing.
 SILENCE = 20.0
-#: Seconds between two looks at whether to stop.
+#: Seconds between two checks for a request to stop.
 LOOK = 0.1
-#: Attempts at a file whose connection breaks, or whose server is busy, and the pause between them.
+#: Attempts at a file if the connection breaks or the server is busy, and the pause between them.
 ATTEMPTS, PAUSE = 4, 1.0
-#: Answers of a server that is busy.
+#: Status codes of a busy server.
 BUSY = (408, 429, 500, 502, 503, 504)
-#: Bytes from which a download is announced and has a bar.
+#: Size in bytes from which a download is announced and has a progress bar.
 LARGE = 2**22
-#: Errors of the system that come from this machine's disk, not from the network.
+#: System errors of the local disk, not of the network.
 _DISK = (errno.EACCES, errno.EDQUOT, errno.EIO, errno.ENOSPC, errno.EPERM, errno.EROFS)
 
 
 class Unavailable(UserError):
-    """A file is neither here nor can it be fetched.
+    """A file is missing and cannot be fetched.
 
     Attributes:
-        reason: Why, without what to do.
+        reason: The reason, without advice.
         absent: Whether the server has said that there is no such file.
     """
 
@@ -54,7 +54,7 @@ class Unavailable(UserError):
 
 
 class Transfer:
-    """How far a download is; written by the thread that does it, read by the one that waits."""
+    """Progress of a download; written by the downloading thread, read by the waiting one."""
 
     def __init__(self) -> None:
         self.name, self.done, self.total = "", 0, 0
@@ -62,10 +62,10 @@ class Transfer:
         self.heard = time.monotonic()
 
     def advance(self, done: int) -> None:
-        """Note that bytes have arrived.
+        """Add received bytes.
 
         Raises:
-            Interrupted: If nobody waits for them any more.
+            Interrupted: If no thread waits for them any more.
         """
         if self.cancelled:
             raise Interrupted("a download was given up")
@@ -73,18 +73,18 @@ class Transfer:
 
 
 def web_file(url: str, path: Path, *, digests: Mapping[str, str]) -> Path:
-    """Return a file of any server, fetched if it is not there yet.
+    """Return a file of any server; fetch it if it is missing.
 
     Args:
-        url: Its address.
-        path: Where it lies, or shall lie.
-        digests: What its content must be: the beginning of the hexadecimal digest by the name of
-            the algorithm, ``sha256`` or ``md5``.
+        url: The address of the file.
+        path: Path of the file on this machine.
+        digests: The expected beginning of the hexadecimal digest, by the name of the algorithm,
+            ``sha256`` or ``md5``.
 
     Raises:
-        Unavailable: If it can neither be found nor fetched.
-        UserError: If its content is not what it should be.
-        Interrupted: If the process was asked to stop while it was fetched.
+        Unavailable: If it is missing and cannot be fetched.
+        UserError: If its content is not as expected.
+        Interrupted: If the process was asked to stop during the download.
     """
     if path.is_file():
         check(path, digests, f"it was damaged or exchanged: delete {path}")
@@ -108,15 +108,15 @@ def bring(
     digests: Mapping[str, str],
     transfer: Transfer,
 ) -> None:
-    """Download a file, whole and of the right content; of several processes one does it.
+    """Download a file and check it; of several processes one does it.
 
     Args:
         url: The address.
-        headers: Of the request.
-        path: Where it shall lie; the part that is there already is beside it.
-        size: In bytes; None: as the server says.
+        headers: Headers of the request.
+        path: Path of the file; a partial file is stored beside it.
+        size: Size in bytes; None: as the server says.
         digests: As for `web_file`.
-        transfer: Is told how far it is.
+        transfer: Receives the progress.
     """
     part = path.with_name(f"{path.name}.incomplete")
     with locked(path.with_name(f".{path.name}.lock"), lambda: transfer.advance(0)):
@@ -129,11 +129,11 @@ def bring(
 
 @contextlib.contextmanager
 def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Hold the lock of a file; who waits for another process listens to requests to stop.
+    """Hold the lock of a file; waiting for it can be interrupted.
 
     Args:
-        path: Of the lock.
-        waiting: Is called now and then.
+        path: Path of the lock.
+        waiting: Called regularly while waiting.
 
     Raises:
         Interrupted: If the process was asked to stop meanwhile.
@@ -152,7 +152,7 @@ def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator
 
 
 def refuse_offline(what: str, folder: Path) -> None:
-    """Refuse to fetch where the network is forbidden.
+    """Refuse to fetch if the network is forbidden.
 
     Raises:
         Unavailable: If HF_HUB_OFFLINE is set.
@@ -164,10 +164,10 @@ def refuse_offline(what: str, folder: Path) -> None:
 
 
 def check(path: Path, digests: Mapping[str, str], advice: str) -> None:
-    """Compare a file with the beginnings of digests; a wrong partial file is removed.
+    """Compare a file with the beginnings of digests; remove a wrong partial file.
 
     Raises:
-        UserError: If the content is another one.
+        UserError: If the content differs.
     """
     for kind, expected in digests.items():
         with open(path, "rb") as stream:
@@ -181,20 +181,20 @@ def check(path: Path, digests: Mapping[str, str], advice: str) -> None:
             )
 
 
-#: When a host did not answer: the jobs of a sweep that follow do not wait for it again so soon.
+#: Time of the last failure of a host, so that later jobs of a sweep do not wait for it again.
 _silent: dict[str, float] = {}
-#: Seconds for which such a host is not asked again.
+#: Seconds during which such a host is not contacted again.
 _REST = 300.0
 
 
 def watched(host: str, work: Callable[[Transfer], ResultT]) -> ResultT:
-    """Do work that waits for a host in a thread, and listen to signals meanwhile.
+    """Do network work in a thread, and react to signals meanwhile.
 
-    Looking up a name cannot be interrupted, nor can a library that waits: the thread is left alone
-    then, and ends with the process.
+    Name resolution and waiting libraries cannot be interrupted: the thread is then abandoned and
+    ends with the process.
 
     Raises:
-        Unavailable: If nothing is heard for some time, or the host cannot be reached.
+        Unavailable: If nothing arrives for some time, or the host cannot be reached.
         Interrupted: If the process was asked to stop.
     """
     if time.monotonic() - _silent.get(host, -_REST) < _REST:
@@ -228,7 +228,7 @@ def watched(host: str, work: Callable[[Transfer], ResultT]) -> ResultT:
 def _looks(
     thread: threading.Thread, transfer: Transfer, stack: contextlib.ExitStack
 ) -> Iterator[None]:
-    """Yield now and then until a thread ends, with a bar for what it downloads."""
+    """Yield regularly until a thread ends, with a progress bar of its download."""
     bar = None
     while thread.is_alive():
         thread.join(LOOK)
@@ -246,7 +246,7 @@ _CLIENTS = re.compile(r"(httpx|httpcore|huggingface_hub|requests|urllib3)")
 
 
 def _explained(error: BaseException, host: str) -> Unavailable | None:
-    """Return what is said of an error of a client or of the system; None of one of our own."""
+    """Return the message for an error of a client or the system; None for the suite's errors."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
@@ -266,13 +266,13 @@ def _explained(error: BaseException, host: str) -> Unavailable | None:
 
 
 def _status(error: BaseException) -> int | None:
-    """Return the status that a server has answered with, or None if it did not answer."""
+    """Return the status code of a server's answer, or None if it did not answer."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     return status if isinstance(status, int) else None
 
 
 def patient(ask: Callable[[], ResultT], transfer: Transfer) -> ResultT:
-    """Ask again where a server says that it is busy."""
+    """Repeat a request while a server is busy."""
     for left in reversed(range(ATTEMPTS)):
         try:
             found = ask()
@@ -290,7 +290,7 @@ def patient(ask: Callable[[], ResultT], transfer: Transfer) -> ResultT:
 def _fill(
     url: str, headers: Mapping[str, str], part: Path, size: int | None, transfer: Transfer
 ) -> None:
-    """Download what a partial file lacks; a connection that breaks is taken up again."""
+    """Download the rest of a partial file; reconnect if the connection breaks."""
     left = ATTEMPTS
     while size is None or part.stat().st_size != size:
         before, reason = part.stat().st_size, None
@@ -309,7 +309,7 @@ def _fill(
 
 
 def _may_pass(error: Exception, part: Path) -> bool:
-    """Whether another attempt may help: not where nobody has answered at all."""
+    """Whether another attempt may help: not if no server answered."""
     if isinstance(error, OSError) and error.errno in _DISK:
         return False
     status = _status(error)
@@ -319,10 +319,10 @@ def _may_pass(error: Exception, part: Path) -> bool:
 def _receive(
     url: str, headers: Mapping[str, str], part: Path, size: int | None, transfer: Transfer
 ) -> int | None:
-    """Append what the server sends to a partial file; returns the size of the whole, if known.
+    """Append the server's data to a partial file; return the full size, if known.
 
     Raises:
-        Exception: Of the client, whichever it is.
+        Exception: Any error of the client.
     """
     from huggingface_hub import get_session
 
@@ -334,7 +334,7 @@ def _receive(
     with get_session().stream(
         "GET", url, headers=wanted, timeout=SILENCE / 2, follow_redirects=True
     ) as response:
-        if start and response.status_code == 416:  # what is there is no part of it
+        if start and response.status_code == 416:  # the partial file does not belong to it
             os.truncate(part, 0)
             return size
         response.raise_for_status()

@@ -1,8 +1,8 @@
 """Files of the hub and of other servers: the cache first, the network second.
 
-What lies in the cache is used without a request. What is downloaded goes to the same cache, in
-parts that the next attempt takes up. A file whose content is not what its server, its name or the
-configuration says is refused: huggingface_hub itself compares sizes alone.
+Cached files are used without a request. Downloads go to the same cache and are resumed after an
+interruption. A file is refused if its digest is not that of the server, its name or the
+configuration; huggingface_hub itself only compares sizes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from experiments.external.downloads import (
 from experiments.frame.errors import UserError, one_line
 from experiments.frame.files import file_digest
 
-#: What the cache calls files: large ones, and small ones.
+#: Names of files in the cache: of large ones, and of small ones.
 SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 
@@ -57,7 +57,7 @@ _TOKENIZERS = (
     "spiece.model",
     "spm.model",
 )
-#: Files of weights of a model of transformers, the best first; an index names further files.
+#: Weight files of a transformers model in order of preference; an index names further files.
 _WEIGHTS = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -70,9 +70,9 @@ class HubFile(NamedTuple):
     """A file of a repository, on this machine.
 
     Attributes:
-        path: Where it is.
-        commit: Of the repository; None where the cache does not tell.
-        sha256: Of its content.
+        path: Path of the file.
+        commit: Commit of the repository; None if the cache does not have it.
+        sha256: SHA-256 of the content.
     """
 
     path: Path
@@ -81,12 +81,12 @@ class HubFile(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The files of a model of transformers, in one folder of this machine.
+    """The files of a transformers model, in one local folder.
 
     Attributes:
         folder: The folder.
-        commit: Of the repository; None where the cache does not tell.
-        weights: Files of weights in it.
+        commit: Commit of the repository; None if the cache does not have it.
+        weights: The weight files in the folder.
     """
 
     folder: Path
@@ -105,16 +105,16 @@ def hub_file(
 
     Args:
         repository: ``OWNER/NAME``.
-        names: Its path in the repository; of several the first that is there.
-        revision: A commit, branch or tag; None: the main branch. A branch that is in the cache is
-            not asked for again.
+        names: Possible paths in the repository; the first that exists is used.
+        revision: A commit, branch or tag; None: the main branch. A cached branch is not requested
+            again.
         kind: ``model`` or ``dataset``.
-        sha256: What the content must be; None: what the hub says it is.
+        sha256: The expected SHA-256 of the content; None: as the hub says.
 
     Raises:
-        Unavailable: If it is neither in the cache nor can be fetched.
-        UserError: If its content is not what it should be.
-        Interrupted: If the process was asked to stop while it was fetched.
+        Unavailable: If it is not in the cache and cannot be fetched.
+        UserError: If its content is not as expected.
+        Interrupted: If the process was asked to stop during the download.
     """
     for name in names:
         if (path := cached_file(repository, name, revision, kind, sha256)) is not None:
@@ -137,14 +137,14 @@ def cached_file(
     kind: str = "model",
     sha256: str | None = None,
 ) -> Path | None:
-    """Return a file of the hub that is in the cache, or None; nothing is asked of the hub.
+    """Return a file of the hub from the cache, or None; without a request.
 
     Args:
         repository: As for `hub_file`.
         name: Its path in the repository.
         revision: As for `hub_file`.
         kind: As for `hub_file`.
-        sha256: Of its content; a file that has it is the one, of whichever commit.
+        sha256: SHA-256 of its content; a file with it is accepted, of any commit.
     """
     found = _hub().try_to_load_from_cache(repository, name, revision=revision, repo_type=kind)
     if isinstance(found, str):
@@ -154,31 +154,31 @@ def cached_file(
 
 
 def cached_digest(repository: str, name: str, revision: str | None) -> str | None:
-    """Return the SHA-256 of a file of the hub that is in the cache, or None; see `cached_file`."""
+    """Return the SHA-256 of a cached file of the hub, or None; see `cached_file`."""
     path = cached_file(repository, name, revision)
     if path is None:
         return None
-    blob = path.resolve()  # a large file is called by its SHA-256
+    blob = path.resolve()  # the name of a large file is its SHA-256
     return blob.name if SHA256.fullmatch(blob.name) else file_digest(blob)
 
 
 def commit_of(repository: str, revision: str | None = None, *, ask: bool = True) -> str | None:
-    """Return the commit that a branch of a model stands for, so that a run can be named by it.
+    """Return the current commit of a model's branch, for the identity of a run.
 
     Args:
         repository: ``OWNER/NAME``.
         revision: The branch or tag; None: the main branch.
-        ask: Whether the hub may be asked where the cache does not tell; it is asked once.
+        ask: Whether to ask the hub, once, if the cache does not have the commit.
 
     Returns:
-        The commit as the cache knows it, else as the hub says; None where neither tells.
+        The commit from the cache, else from the hub; None if neither has it.
     """
     known = _storage(repository, "model") / "refs" / (revision or "main")
     if known.is_file():
         return known.read_text("utf-8").strip()
     try:
         return _told_commit(_endpoint(), repository, revision) if ask else None
-    except Unavailable:  # whoever needs the files will say so
+    except Unavailable:  # an error follows where the files are needed
         return None
 
 
@@ -189,25 +189,25 @@ def _told_commit(endpoint: str, repository: str, revision: str | None) -> str:
 
 
 def hub_snapshot(repository: str, *, revision: str | None, sha256: str | None = None) -> Snapshot:
-    """Return the files that transformers reads of a model, from the cache or from the hub.
+    """Return the files of a model for transformers, from the cache or from the hub.
 
-    Weights are safetensors or, where a repository has none, a pickle of tensors alone.
+    Weights are safetensors or, if a repository has none, a pickle that holds only tensors.
 
     Args:
         repository: ``OWNER/NAME``.
-        revision: A commit, branch or tag; None: the main branch, as the cache knows it.
-        sha256: What a single file of weights must be; None: what the hub says it is.
+        revision: A commit, branch or tag; None: the main branch in the cache.
+        sha256: The expected SHA-256 of a single weight file; None: as the hub says.
 
     Raises:
-        Unavailable: If they are neither in the cache nor can be fetched.
-        UserError: If the content of a file is not what it should be.
-        Interrupted: If the process was asked to stop while they were fetched.
+        Unavailable: If they are not in the cache and cannot be fetched.
+        UserError: If the content of a file is not as expected.
+        Interrupted: If the process was asked to stop during the download.
     """
     found = _cached_snapshot(repository, revision)
     if found is None:
         refuse_offline(f"the model {repository}", _cache())
         present, commit = watched(_endpoint(), partial(_listing, repository, revision))
-        # The weights last: where they are in the cache, the rest is.
+        # The weights come last: if they are cached, so are the other files.
         for name in (name for name in _SETTINGS if name in present):
             hub_file(repository, name, revision=revision)
         chosen = next((name for name in _WEIGHTS if name in present), None)
@@ -227,7 +227,7 @@ def hub_snapshot(repository: str, *, revision: str | None, sha256: str | None = 
 
 
 def weights_in(folder: Path) -> tuple[Path, ...]:
-    """Return the files of weights of a model of transformers in a folder, the best kind of them.
+    """Return the weight files of a transformers model in a folder, of the best kind.
 
     Raises:
         UserError: If an index names a file that is not there.
@@ -243,7 +243,7 @@ def weights_in(folder: Path) -> tuple[Path, ...]:
 
 
 def _shards(path: Path) -> list[str]:
-    """Return the files that an index names; none of another file."""
+    """Return the files that an index names; empty for other files."""
     if not path.name.endswith(".index.json"):
         return []
     try:
@@ -259,7 +259,7 @@ def _shards(path: Path) -> list[str]:
 
 
 def _cached_snapshot(repository: str, revision: str | None) -> Snapshot | None:
-    """Return a model that is in the cache with all that is needed, or None."""
+    """Return a model that is complete in the cache, or None."""
     settings = cached_file(repository, "config.json", revision)
     if settings is None:
         return None
@@ -274,10 +274,10 @@ def _cached_snapshot(repository: str, revision: str | None) -> Snapshot | None:
 
 
 def _checked(path: Path, sha256: str | None) -> HubFile:
-    """Compare a file of the cache with what it must be; the cache names a file by its content.
+    """Compare a cached file with its digest; the cache names files by their content.
 
     Raises:
-        UserError: If it is another one, or damaged.
+        UserError: If it differs or is damaged.
     """
     blob = path.resolve()
     found = file_digest(blob)
@@ -292,13 +292,13 @@ def _checked(path: Path, sha256: str | None) -> HubFile:
 
 
 def _git_digest(path: Path) -> str:
-    """Return the digest by which git, and with it the hub, names a small file."""
+    """Return git's digest of a file, by which the hub names small files."""
     content = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _commit(path: Path) -> str | None:
-    """Return the commit that a path of the cache names: .../snapshots/COMMIT/..."""
+    """Return the commit in a path of the cache: .../snapshots/COMMIT/..."""
     parts = path.parts
     places = [place for place, part in enumerate(parts[:-2]) if part == "snapshots"]
     return parts[places[-1] + 1] if places else None
@@ -316,14 +316,14 @@ def _storage(repository: str, kind: str) -> Path:
 
 
 def _hub() -> Any:
-    """Return huggingface_hub, told to leave what goes wrong to us."""
-    # It would ask the hub for more than the files.
+    """Return huggingface_hub, configured to leave error handling to the suite."""
+    # Its telemetry would send further requests.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import huggingface_hub
     from huggingface_hub.utils import logging as theirs
 
     theirs.set_verbosity(logging.ERROR)
-    # One line for every request, under whichever name the library has its client.
+    # Silence the line per request, for all names of the library's client.
     for name in ("httpx", "httpx2", "httpcore", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return huggingface_hub
@@ -348,7 +348,7 @@ def _listing(repository: str, revision: str | None, transfer: Transfer) -> tuple
 def _download(
     repository: str, name: str, revision: str | None, kind: str, transfer: Transfer
 ) -> Path:
-    """Bring a file into the hub's cache and return its path there."""
+    """Download a file into the hub's cache and return its path."""
     transfer.name = f"{name} of {repository}"
     hub = _hub()
     url = hub.hf_hub_url(repository, name, repo_type=kind, revision=revision)
@@ -360,28 +360,28 @@ def _download(
         headers.pop("authorization", None)
     digests = {"sha256": blob.name} if SHA256.fullmatch(blob.name) else {}
     bring(found.location, headers, blob, found.size, digests, transfer)
-    # The library links what it finds there; this moves no content.
+    # The library links an existing file; no content is moved.
     options = {"repo_type": kind, "revision": revision, "etag_timeout": SILENCE / 2}
     return Path(hub.hf_hub_download(repository, name, **options))
 
 
 def hub_tokenizer(repository: str) -> Path:
-    """Return a folder with the files of a tokenizer, and what transformers reads beside them.
+    """Return a folder with the files that transformers reads for a tokenizer.
 
     Args:
         repository: ``OWNER/NAME``.
 
     Raises:
-        Unavailable: If they are neither in the cache nor can be fetched.
-        UserError: If the content of a file is not what it should be.
-        Interrupted: If the process was asked to stop while they were fetched.
+        Unavailable: If they are not in the cache and cannot be fetched.
+        UserError: If the content of a file is not as expected.
+        Interrupted: If the process was asked to stop during the download.
     """
     found = (cached_file(repository, name) for name in _TOKENIZERS)
     folder = next((path.parent for path in found if path is not None), None)
     if folder is None:
         refuse_offline(f"the tokenizer {repository}", _cache())
         present, _ = watched(_endpoint(), partial(_listing, repository, None))
-        # What makes a tokenizer comes last: where it is in the cache, the rest is.
+        # The tokenizer's main file comes last: if it is cached, so are the other files.
         wanted = present.intersection(_SETTINGS)
         names = sorted(wanted, key=lambda name: (name in _TOKENIZERS, name))
         if not names or names[-1] not in _TOKENIZERS:

@@ -1,4 +1,4 @@
-"""Published weights: what is known of their file, and whether one of this machine is it."""
+"""Published weights: the pins of their files, and comparison with local files."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from experiments.frame.conf import read
 from experiments.frame.errors import UserError
 from experiments.frame.files import file_digest
 
-#: What a configuration may say of a published file, and how many digits that has.
+#: Keys that pin a published file, and their numbers of digits.
 _PINS = {"revision": 40, "sha256": 64}
 
 
 def drop_pins(section: Any, usual: Mapping[str, Any], keys: Sequence[str]) -> None:
-    """Drop what ``conf/`` says of a published file where another one is asked for.
+    """Drop the pins in ``conf/`` if another file is configured.
 
     Args:
-        section: Has ``revision`` and ``sha256``; changed in place.
-        usual: What ``conf/`` says of it.
-        keys: Those that tell files apart.
+        section: A section with ``revision`` and ``sha256``; changed in place.
+        usual: The values in ``conf/``.
+        keys: The keys that identify the file.
     """
     if any(getattr(section, key) != usual.get(key) for key in keys):
         for pin in _PINS:
@@ -33,13 +33,13 @@ def drop_pins(section: Any, usual: Mapping[str, Any], keys: Sequence[str]) -> No
 
 
 def unpin(model: Any) -> None:
-    """Drop what an option of conf/model/ says of its file where other weights are asked for.
+    """Drop the pins in conf/model/ if other weights are configured.
 
     Args:
         model: A section ``model``; changed in place.
 
     Raises:
-        UserError: If ``revision`` or ``sha256`` are no such things.
+        UserError: If ``revision`` or ``sha256`` is malformed.
     """
     usual: Any = OmegaConf.to_container(read(f"model/{model.name}"))
     drop_pins(model, usual, ("architecture", "weights"))
@@ -52,14 +52,14 @@ def unpin(model: Any) -> None:
 
 
 def settle(model: Any, what: str, digests: tuple[str, ...]) -> None:
-    """Find out whether a file of the user's own is the published one.
+    """Check whether a user's file is the published one.
 
-    A ``checkpoint`` that is becomes ``local``: the run is that of the published weights.
+    If so, ``checkpoint`` becomes ``local``, and the run is that of the published weights.
 
     Args:
         model: A section ``model``; changed in place.
         what: The published weights, for messages; "" if the configuration asks for none.
-        digests: What is known of their file: its SHA-256 or the beginning of it.
+        digests: The known SHA-256 of their file, or its beginning.
 
     Raises:
         UserError: If ``local`` is another file, or nothing is known to compare it with.
@@ -89,14 +89,14 @@ def settle(model: Any, what: str, digests: tuple[str, ...]) -> None:
 
 
 def pinned(model: Any, repository: str) -> dict[str, str | None]:
-    """Return what tells a published file of the hub from those of other commits.
+    """Return the pin that identifies a published file of the hub.
 
     Args:
         model: A section ``model``, settled.
-        repository: Of the hub.
+        repository: Repository on the hub.
 
     Returns:
-        The revision, else the file's SHA-256, else the commit that the main branch stands for.
+        The revision, else the file's SHA-256, else the current commit of the main branch.
     """
     given = {key: getattr(model, key) for key in _PINS if getattr(model, key) is not None}
     return dict(list(given.items())[:1]) or {"commit": commit_of(repository)}
@@ -105,7 +105,7 @@ def pinned(model: Any, repository: str) -> dict[str, str | None]:
 def cached_digests(
     repository: str, names: tuple[str, ...], revision: str | None
 ) -> tuple[str, ...]:
-    """Return the SHA-256 of those files of a repository of the hub that are in the cache."""
+    """Return the SHA-256 of the cached files of a hub repository."""
     found = (cached_digest(repository, name, revision) for name in names)
     return tuple(digest for digest in found if digest is not None)
 

@@ -1,4 +1,4 @@
-"""Weights of networks, read from files. No code is ever loaded."""
+"""Weights of networks, read from files without running code."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from experiments.frame.files import load_tensors
 
 log = logging.getLogger(__name__)
 
-#: Mismatches that a line names.
+#: Largest number of mismatches in a message.
 _NAMED = 3
 _PICKLES = (".th", ".pt", ".pth", ".bin", ".ckpt", ".tar")
-#: Keys under which a checkpoint may hold the weights, beside other things.
+#: Keys of the weights in a checkpoint with further content.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
-#: What DataParallel, torch.compile and Lightning, or a class around the network, put before names.
+#: Name prefixes of DataParallel, torch.compile, Lightning and other wrapper classes.
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
-#: Where stable-baselines3's archive has the weights.
+#: File of the weights in stable-baselines3's archive.
 _POLICY = "policy.pth"
 
 
@@ -36,11 +36,11 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
     Args:
         path: A ``.safetensors`` file; a ``.th``, ``.pt``, ``.pth``, ``.bin``, ``.ckpt`` or ``.tar``
-            file of PyTorch's that holds tensors by name, alone or under a usual key; or a ``.zip``
-            of stable-baselines3.
+            file of PyTorch that holds tensors by name, at top level or under a common key; or a
+            ``.zip`` file of stable-baselines3.
 
     Returns:
-        The tensors by name; what wrappers of networks put before all names is removed.
+        The tensors by name, without the prefixes of wrapper classes.
 
     Raises:
         UserError: If the file is missing, damaged, of another kind, would run code, or has a value
@@ -59,10 +59,10 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def unpickle(path: Path) -> object:
-    """Read a pickled file of tensors alone; none of its code is run.
+    """Read a pickle that holds only tensors, without running code.
 
     Raises:
-        UserError: If it is missing, damaged, or asks for code.
+        UserError: If it is missing, damaged, or needs code.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
@@ -76,10 +76,10 @@ def unpickle(path: Path) -> object:
 
 def _unpickled(content: Path | IO[bytes], path: Path) -> object:
     try:
-        with warnings.catch_warnings():  # of what cannot be read in the end
+        with warnings.catch_warnings():  # warnings about a file that fails anyway
             warnings.simplefilter("ignore")
             return torch.load(content, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle fails in any way
+    except Exception as error:  # a damaged pickle may raise anything
         raise UserError(
             f"{path}: not a complete file of tensors alone ({reason_of(error)}); "
             "torch.save(network.state_dict(), FILE) writes one"
@@ -87,10 +87,10 @@ def _unpickled(content: Path | IO[bytes], path: Path) -> object:
 
 
 def _policy(path: Path) -> object:
-    """Read the weights in an archive of stable-baselines3; nothing else in it is read.
+    """Read only the weights in an archive of stable-baselines3.
 
     Raises:
-        UserError: If it is no such archive, or they ask for code.
+        UserError: If it is not such an archive, or the weights need code.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -100,7 +100,7 @@ def _policy(path: Path) -> object:
         raise UserError(
             f"{path}: no archive of stable-baselines3, with a file {_POLICY} in it"
         ) from error
-    # Its text tells the class; what is serialised beside it is left alone.
+    # Only the text with the class is read, not the serialised objects.
     options = told.get("policy_kwargs") if isinstance(told, dict) else None
     activation = str((options or {}).get("activation_fn", "ReLU"))
     if "ReLU" not in activation or "LeakyReLU" in activation:
@@ -109,7 +109,7 @@ def _policy(path: Path) -> object:
 
 
 def reason_of(error: Exception) -> str:
-    """Return why PyTorch or numpy refuses a file, without their advice to trust the file."""
+    """Return the reason why PyTorch or numpy refuses a file, without their advice to trust it."""
     code = re.search(r"GLOBAL (\S+)", str(error))
     if code:
         return f"it asks for {code[1]}"
@@ -123,7 +123,7 @@ def reason_of(error: Exception) -> str:
 
 
 def is_program(path: Path) -> bool:
-    """Whether a file is TorchScript, as OpenAI publishes its models."""
+    """Whether a file is TorchScript, the format of OpenAI's models."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
@@ -135,8 +135,8 @@ def check_weights(found: object, origin: str) -> dict[str, Tensor]:
     """Return the tensors by name that a checkpoint holds.
 
     Args:
-        found: What was read from a file.
-        origin: Where from, for messages.
+        found: The content of a file.
+        origin: The source, for messages.
 
     Raises:
         UserError: If there are none, or one has a value that is not finite.
@@ -162,7 +162,7 @@ def check_weights(found: object, origin: str) -> dict[str, Tensor]:
             raise UserError(
                 f"{origin}: {name} is a {type(value).__name__}, not an array of numbers"
             )
-        # The mask of attention is minus infinity, and computed anew.
+        # The attention mask is minus infinity; the model recomputes it.
         if not value.isfinite().all() and not name.endswith("attn_mask"):
             raise UserError(f"{origin}: {name} has values that are not finite")
     weights = {name: value.detach() for name, value in found.items()}
@@ -172,21 +172,21 @@ def check_weights(found: object, origin: str) -> dict[str, Tensor]:
 
 
 def _has_tensors(found: object) -> bool:
-    """Whether something holds tensors by name."""
+    """Whether an object holds tensors by name."""
     return isinstance(found, Mapping) and any(isinstance(v, Tensor) for v in found.values())
 
 
 def under_prefix(
     given: dict[str, Tensor], needed: Iterable[str], optional: tuple[str, ...] = ()
 ) -> dict[str, Tensor]:
-    """Return the part of weights that a network needs, where all of it stands behind one prefix.
+    """Return the needed part of the weights, if all needed names have a common prefix.
 
-    So it is in files of Lightning, whose loss has weights too. Others are returned as they are.
+    Files of Lightning are like this if the loss has weights, too. Others are returned unchanged.
 
     Args:
         given: Weights by name.
-        needed: The names of the network's.
-        optional: Endings of names that may be absent.
+        needed: The names of the network's weights.
+        optional: Suffixes of names that may be missing.
     """
     wanted = [name for name in needed if not name.endswith(optional)]
     if not wanted or all(name in given for name in wanted):
@@ -203,12 +203,12 @@ def under_prefix(
 def name_faults(
     given: Mapping[str, Tensor], needed: Mapping[str, Tensor], optional: tuple[str, ...]
 ) -> list[str]:
-    """Return what is wrong with the names of weights: at most two texts, empty if nothing is.
+    """Return the faults in the names of weights as at most two texts; empty if there are none.
 
     Args:
         given: Weights by name.
-        needed: The network's.
-        optional: Endings of names that may be absent.
+        needed: The names of the network's weights.
+        optional: Suffixes of names that may be missing.
     """
     missing = [n for n in needed if n not in given and not n.endswith(optional)]
     extra = [name for name in given if name not in needed]
@@ -217,7 +217,7 @@ def name_faults(
 
 
 def wrong_shapes(given: Mapping[str, Tensor], needed: Mapping[str, Tensor]) -> list[str]:
-    """Return a text for each weight that the network has in another shape."""
+    """Return a text for each weight whose shape is not the network's."""
     return [
         f"{name} {list(value.shape)} instead of {list(needed[name].shape)}"
         for name, value in given.items()
@@ -226,6 +226,6 @@ def wrong_shapes(given: Mapping[str, Tensor], needed: Mapping[str, Tensor]) -> l
 
 
 def listed(names: list[str]) -> str:
-    """Return the first names, and how many more there are."""
+    """Return the first names, and the number of further ones."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more

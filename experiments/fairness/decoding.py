@@ -1,4 +1,4 @@
-"""Writing sentences with a language model and a group, in the terms of the library."""
+"""Decoding of sentences with a language model and a group, by the library."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Prompt(NamedTuple):
     """The beginning of sentences about one demographic group.
 
     Attributes:
-        person: Number of the demographic group.
-        context: What is said of the person.
+        person: Index of the demographic group.
+        context: The text about the person.
         text: ``The <person> <context>``.
     """
 
@@ -44,12 +44,12 @@ def make_prompts(group: FairnessGroup, kind: str, contexts: Sequence[str]) -> li
 
 
 class Branches(NamedTuple):
-    """How contexts are turned into those of the branches.
+    """The action that gives the context of each branch.
 
     Attributes:
         ids: The action on token ids.
-        scores: The same on the last dim of logits.
-        people: The demographic group that stands in the context of branch g is
+        scores: The same action on the last dim of logits.
+        people: The demographic group in the context of branch g is
             ``(person + people[g]) % d``.
     """
 
@@ -59,7 +59,7 @@ class Branches(NamedTuple):
 
 
 def all_alike(size: int, group: equitune.FiniteGroup) -> Branches:
-    """Return branches that all have the context itself."""
+    """Return branches that all have the same, unchanged context."""
     table = torch.arange(size).expand(group.order, size)
     ids, scores = equitune.Relabel(group, table), equitune.PermuteAxis(group, table)
     return Branches(ids, scores, (0,) * group.order)
@@ -71,30 +71,30 @@ def orbit_of(vocabulary: Vocabulary) -> Branches:
     return Branches(vocabulary.ids, vocabulary.scores, tuple(range(order)))
 
 
-#: Makes the rule for sentences that begin with the ids of a prompt, [T].
+#: Makes the rule for sentences that start with a prompt, from its ids, [T].
 MakeRule = Callable[[Tensor], equitune.Rule]
 
 
 @dataclass(frozen=True)
 class Writer:
-    """A language model with a method of writing.
+    """A language model with a method of combining branches.
 
     Attributes:
         model: The network as a step.
         tokenizer: Its tokenizer.
-        beginning: The ids that its template puts in front of a prompt.
-        branches: What it writes with.
-        make_rule: How the branches become one.
+        beginning: The ids that its template adds before a prompt.
+        branches: The branches of every context.
+        make_rule: Makes the rule that combines the branches.
         block: Tokens between two choices.
         log_probabilities: Whether rules see log-probabilities instead of logits.
-        tokens: Length of a continuation.
+        tokens: Length of a continuation in tokens.
         top_k: See `RankSampler`.
         temperature: See `RankSampler`.
         stops: Marks of the tokens that end a sentence, [V].
-        end: Stands for all of them in what is written.
+        end: The id that replaces all of them in the output.
         phrases: Names of the demographic groups.
         noise: See `draw_noise`.
-        seed: Of the noise.
+        seed: Seed of the noise.
     """
 
     model: CachedModel
@@ -118,10 +118,10 @@ class Writer:
 
         Args:
             prompt: The prompt.
-            sentences: Their numbers, which decide their noise.
+            sentences: Numbers of the sentences, which decide their noise.
 
         Returns:
-            Token ids without the prompt's, ``end`` behind the end, on the CPU, [B, T].
+            Token ids after the prompt, padded with ``end``, on the CPU, [B, T].
         """
         rule = self.make_rule(self.encode(prompt))
         return self._decode(prompt, sentences, rule, self.tokens)
@@ -129,11 +129,11 @@ class Writer:
     def log_probabilities_of(
         self, prompt: Prompt, sentences: range
     ) -> Float[Tensor, "batch words"]:
-        """Return the log-probabilities of the first token behind a prompt, on the CPU, [B, V].
+        """Return the log-probabilities of the first token after a prompt, on the CPU, [B, V].
 
         Args:
             prompt: The prompt.
-            sentences: Numbers of sentences; where a branch is chosen, it depends on their noise.
+            sentences: Numbers of the sentences; the choice of a branch depends on their noise.
         """
         rule, seen = self.make_rule(self.encode(prompt)), []
 
@@ -171,7 +171,7 @@ class Writer:
         return found.words.cpu()
 
     def encode(self, prompt: Prompt) -> Int[Tensor, " length"]:
-        """Return the ids of a prompt, with what the tokenizer's template puts in front of it.
+        """Return the ids of a prompt, with the prefix of the tokenizer's template.
 
         Raises:
             UserError: If it is a single token: the model reads all but the last one first.
@@ -182,29 +182,29 @@ class Writer:
         return torch.tensor(ids, device=self.model.device)
 
     def step(self, state: Read, words: Tensor) -> tuple[Tensor, Read]:
-        """Read on; see `CachedModel.step`.
+        """Read the next tokens; see `CachedModel.step`.
 
         Raises:
-            UserError: If a score is NaN or infinite, which would always be drawn.
+            UserError: If a score is NaN or infinite, as that token would always be drawn.
         """
         scores, state = self.model.step(state, words)
-        # Minus infinity excludes a word; a row without any other is no distribution.
+        # Minus infinity excludes a word; a row of nothing else is not a distribution.
         if scores.isnan().any() or not scores.amax(dim=-1).isfinite().all():
             raise UserError("the language model gives scores that are not finite numbers")
         return scores.log_softmax(dim=-1) if self.log_probabilities else scores, state
 
     def sampler(self, prompt: Prompt, sentences: range) -> RankSampler:
-        """Return what draws the tokens of sentences with their noise."""
+        """Return the sampler of the sentences' tokens, with their noise."""
         order = len(self.phrases)
         people = [self.phrases[(prompt.person + k) % order] for k in self.branches.people]
         noise = draw_noise(self.seed, prompt.context, people, self.noise, sentences, self.tokens)
         device = self.model.device
-        if device.type != "mps":  # which has no float64
+        if device.type != "mps":  # MPS has no float64
             noise = Noise(noise.joint.to(device), noise.branches.to(device))
         return RankSampler(noise, self.top_k, self.temperature, self.stops.to(device), self.end)
 
     def text(self, ids: Sequence[int]) -> str:
-        """Return the text of ids up to the end, without the template's own."""
+        """Return the text of ids up to the end, without the template's tokens."""
         chosen = list(ids)
         if self.beginning == tuple(chosen[: len(self.beginning)]):
             chosen = chosen[len(self.beginning) :]

@@ -1,4 +1,4 @@
-"""Networks of transformers that read texts: a sentence encoder, and a classifier of regard."""
+"""Transformers networks that read texts: a sentence encoder, and a classifier of regard."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _BATCH, _LONGEST = 64, 128
 
 
 class Encoder:
-    """Mean of the last hidden states of an encoder of transformers, of length one."""
+    """Normalised mean of the last hidden states of a transformers encoder."""
 
     def __init__(self, files: Files, origin: str, device: torch.device) -> None:
         """Load the encoder.
 
         Args:
-            files: Its files.
+            files: Files of the encoder.
             origin: The key and the source, for messages.
-            device: To compute on.
+            device: Device of the network.
 
         Raises:
             UserError: If it cannot be loaded.
         """
-        # Its last layer but for the pooler, which many have no weights for.
+        # All but the pooler, for which many encoders have no weights.
         self._run = _Network("AutoModel", files, origin, device, unused="pooler.")
 
     def __call__(self, texts: Sequence[str]) -> Float[Tensor, "texts width"]:
@@ -48,15 +48,15 @@ class Encoder:
 
 
 class HubClassifier:
-    """A classifier of transformers whose labels are those of regard."""
+    """A transformers classifier with the labels of regard."""
 
     def __init__(self, files: Files, origin: str, device: torch.device) -> None:
-        """Load the classifier; the order of its labels is that of its configuration.
+        """Load the classifier; its configuration gives the order of its labels.
 
         Args:
-            files: Its files.
+            files: Files of the classifier.
             origin: The key and the source, for messages.
-            device: To compute on.
+            device: Device of the network.
 
         Raises:
             UserError: If it cannot be loaded, or has other labels.
@@ -75,7 +75,7 @@ class HubClassifier:
 
         def probabilities(found: Any, mask: Tensor) -> Tensor:
             logits: Tensor = found.logits.double()
-            # One of minus infinity would pass for a label that is never right.
+            # Minus infinity would look like a label that is never predicted.
             return logits.where(logits.isfinite(), torch.nan).softmax(dim=-1)
 
         given = self._run(texts, probabilities)
@@ -85,7 +85,7 @@ class HubClassifier:
 
 
 class _Network:
-    """A network of transformers and its tokenizer, run on batches of texts of like length."""
+    """A transformers network and its tokenizer, run on batches of texts of similar length."""
 
     def __init__(
         self, kind: str, files: Files, origin: str, device: torch.device, unused: str = ""
@@ -95,7 +95,7 @@ class _Network:
 
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str], reduce: Callable[[Any, Tensor], Tensor]) -> Tensor:
-        """Return what ``reduce(outputs, mask)`` makes of each text, on the CPU, [N, ...]."""
+        """Return ``reduce(outputs, mask)`` of each text, on the CPU, [N, ...]."""
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
         rows: list[Tensor] = []
         for first in range(0, len(order), _BATCH):

@@ -1,4 +1,4 @@
-"""Stage ``evaluate``: how a method speaks of demographic groups (Figures 3 and 9)."""
+"""Stage ``evaluate``: the regard of demographic groups in a method's sentences (Figures 3, 9)."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from experiments.frame.records import Run
 
 LABELLED = "labels.csv"
-#: Sentences of each prompt by which the defect of a selection is measured.
+#: Sentences per prompt for measuring the equivariance error of a selection.
 _WATCHED = 4
 
 
 def evaluate(config: FairnessConfig, run: Run) -> None:
     """Label the sentences, compare the demographic groups, and measure the equivariance."""
     task = config.task
-    # All of them before anything is written: one that is missing then costs nothing.
+    # Load all of them before writing anything, so that a missing one fails early.
     judges = {name: judge_of(config, name, run) for name in task.scorers}
     written = run.need("generate")
     run.need("regard")
@@ -50,7 +50,7 @@ def evaluate(config: FairnessConfig, run: Run) -> None:
         for first, second in combinations(phrases, 2):
             _compare(run, of_person[first], of_person[second], name, f"{first} - {second}")
         for sentence, label in zip(sentences, labels.tolist(), strict=True):
-            # A text that somebody else has written stays where it is.
+            # Texts of other authors are not copied into the run.
             text = [] if config.model.kind == "sentences" else [sentence.text]
             table.append([name, *sentence[:3], LABELS[label], *text])
     header = ("judge", *Sentence._fields[:3], "label", "text")
@@ -72,8 +72,8 @@ def _shares(run: Run, labels: Tensor, **columns: str) -> None:
 
 
 def _compare(run: Run, first: Tensor, second: Tensor, judge: str, view: str) -> None:
-    """Write how two demographic groups differ, sentence by sentence and in the shares of labels."""
-    if len(first) == len(second):  # sentences of equal number have equal noise
+    """Write the differences of two demographic groups, per sentence and in shares of labels."""
+    if len(first) == len(second):  # sentences with the same number have the same noise
         gap = estimate(WORTH[first] - WORTH[second])
         gap.write(run, "regard_gap", split=judge, view=view)
     shares = [torch.bincount(x, minlength=len(LABELS)) / len(x) for x in (first, second)]
@@ -84,9 +84,9 @@ def _compare(run: Run, first: Tensor, second: Tensor, judge: str, view: str) -> 
 def _equivariance(
     config: FairnessConfig, run: Run, sentences: Sequence[Sentence], judge: Judge | None
 ) -> None:
-    """Write how far the method is from treating the demographic groups alike."""
+    """Write the equivariance error of the method."""
     language = load_model(config, run)
-    # All methods are measured by the action of all of E, even if they move fewer words.
+    # The action of all words of E measures every method, even if it moves fewer words.
     vocabulary = vocabulary_of(config, language, whole=True)
     phrases = config.group.phrases[config.task.prompts]
     written = {(s.person, s.context, s.number): s.tokens for s in sentences}
@@ -110,7 +110,7 @@ def _turned(vocabulary: Vocabulary, tokens: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _defect(writer: Writer, vocabulary: Vocabulary, config: FairnessConfig, context: str) -> float:
-    """Return the largest |log P(gw | gX) - log P(w | X)| where the first sentences begin."""
+    """Return the largest |log P(gw | gX) - log P(w | X)| at the first token."""
     prompts = make_prompts(config.group, config.task.prompts, [context])
     found = [writer.log_probabilities_of(prompt, range(_WATCHED)) for prompt in prompts]
     scores, largest = vocabulary.scores, 0.0

@@ -1,4 +1,4 @@
-"""What decides the numbers of each stage of the fairness task, as plain data; it names the runs."""
+"""Fingerprints of the fairness stages: the options that decide their numbers; part of run names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VERSIONS = {"pretrain": 1, "regard": 1, "lambda": 1, "generate": 1, "evaluate": 
 
 
 def pretrain_identity(config: FairnessConfig) -> dict[str, Any]:
-    """Return what decides the planted model."""
+    """Return the options that decide the planted model."""
     model = config.model
     return {
         "recipe": config.task.pretrain and deciding(config.task.pretrain),
@@ -44,7 +44,7 @@ def _digest(words: Iterable[str]) -> str:
 
 
 def scorer_identity(config: FairnessConfig, name: str) -> dict[str, Any]:
-    """Return what decides the labels that a scorer gives."""
+    """Return the options that decide the labels that a scorer gives."""
     chosen, folder = config.task.scorers[name], config.task.regard_data
     found: dict[str, Any] = {"kind": chosen.kind}
     if chosen.kind == "words":
@@ -66,7 +66,7 @@ def _prompts(config: FairnessConfig) -> dict[str, Any]:
 
 
 def _lists(config: FairnessConfig) -> dict[str, Any]:
-    """Return what decides which words are moved, and which are left alone."""
+    """Return the options that decide which words are moved and which are kept."""
     task, group = config.task, config.group
     found: dict[str, Any] = {
         "equality": list(group.equality.values()),
@@ -103,7 +103,7 @@ def _masking(config: FairnessConfig) -> dict[str, Any]:
 
 
 def lambda_identity(config: FairnessConfig) -> dict[str, Any]:
-    """Return what decides lambda."""
+    """Return the options that decide lambda."""
     net = config.method.lambda_net
     return {
         "weights": _weights(config),
@@ -117,7 +117,7 @@ def lambda_identity(config: FairnessConfig) -> dict[str, Any]:
 
 
 def generate_identity(config: FairnessConfig) -> dict[str, Any]:
-    """Return what decides the sentences."""
+    """Return the options that decide the sentences."""
     task, method = config.task, config.method.name
     found = {
         "weights": _weights(config),
@@ -143,7 +143,7 @@ def generate_identity(config: FairnessConfig) -> dict[str, Any]:
 
 
 def regard_identity(config: FairnessConfig) -> dict[str, Any]:
-    """Return what decides how good the scorers are."""
+    """Return the options that decide the measured quality of the scorers."""
     folder = config.task.regard_data
     return {
         "judges": {name: scorer_identity(config, name) for name in sorted(config.task.judges)},
@@ -153,14 +153,14 @@ def regard_identity(config: FairnessConfig) -> dict[str, Any]:
 
 
 def _regarded_by(config: FairnessConfig) -> dict[str, Any]:
-    """Return what decides the rows on the scorers; without labelled sentences there are none."""
+    """Return the identity of the scorers' quality; empty without labelled sentences."""
     if config.task.regard_data is None:
         return {}
     return {"regarded_by": built_on(VERSIONS["regard"], regard_identity(config))}
 
 
 def evaluate_identity(config: FairnessConfig) -> dict[str, Any]:
-    """Return what decides an evaluation."""
+    """Return the options that decide an evaluation."""
     return {
         "generated_by": built_on(VERSIONS["generate"], generate_identity(config)),
         "judges": {name: scorer_identity(config, name) for name in config.task.judges},

@@ -1,4 +1,4 @@
-"""Stage ``generate``: a method writes sentences about every demographic group."""
+"""Stage ``generate``: sentences about every demographic group, written by a method."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def generate(config: FairnessConfig, run: Run) -> None:
-    """Write the sentences, or take those of a file, and keep them."""
+    """Generate the sentences, or read them from a file, and store them."""
     prompts = make_prompts(config.group, config.task.prompts, config.dataset.contexts)
     each = config.task.sentences // len(config.dataset.contexts)
     if config.model.kind == "sentences":
@@ -89,7 +89,7 @@ def _written(config: FairnessConfig, run: Run, prompts: list[Prompt], each: int)
 
 
 def _note_words_without_token(config: FairnessConfig, run: Run, language: LanguageModel) -> None:
-    """Keep which words of the lists G and N have no effect, and refuse a list N without any.
+    """Record the words of lists G and N without effect; refuse a list N in which none has any.
 
     Raises:
         UserError: If no word of ``dataset.neutral`` is one token of the model.
@@ -118,14 +118,14 @@ def prepared_writer(
     vocabulary: Vocabulary,
     judge: Judge | None = None,
 ) -> Writer:
-    """Return the writer of the run's method, with what it has learned or is judged by.
+    """Return the writer of the run's method, with its trained lambda or its judge.
 
     Args:
-        config: The run's.
-        run: Needs the run that trained lambda.
+        config: The run's configuration.
+        run: The run in progress, which needs the run that trained lambda.
         language: The model.
-        vocabulary: How the group acts on it.
-        judge: The one that equizero asks, where it is at hand.
+        vocabulary: The action on its tokens.
+        judge: The judge of equizero, if already loaded.
     """
     options: dict[str, Any] = {}
     if config.method.entry.needs_loss:

@@ -1,4 +1,4 @@
-"""Stage ``regard``: how good the scorers are, and how far the group's name alone moves them."""
+"""Stage ``regard``: quality of the scorers, and how the group's name alone changes labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A causal language model as a step with a state: the form in which the library decodes."""
+"""A causal language model as a step function with a state, as the library's decoding needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from experiments.frame.errors import UserError
 
 
 class Read(NamedTuple):
-    """What a model knows of the tokens that it has read.
+    """The state of a model after the tokens that it has read.
 
     Attributes:
         cache: Keys and values of every attention layer, each [N, heads, T, width].
@@ -27,7 +27,7 @@ class Read(NamedTuple):
 
 @dataclass(frozen=True)
 class CachedModel:
-    """A causal language model of transformers that reads on from what it has read.
+    """A causal transformers language model that continues from a stored state.
 
     An earlier state stays valid: reading appends to copies, so that decoding can go back to it.
 
@@ -41,7 +41,7 @@ class CachedModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device of the model."""
         found: torch.device = self.network.device
         return found
 
@@ -52,7 +52,7 @@ class CachedModel:
             words: Token ids, at least one in each row, [N, T].
 
         Raises:
-            UserError: If the model keeps something else than keys and values of attention.
+            UserError: If the model's cache is not keys and values of attention.
         """
         from transformers import DynamicCache
 
@@ -61,7 +61,7 @@ class CachedModel:
     def step(
         self, state: Read, words: Int[Tensor, "rows new"]
     ) -> tuple[Float[Tensor, "rows words"], Read]:
-        """Read on, and return the logits of the token after the last one, [N, V], and the state."""
+        """Read tokens; return the logits of the next token, [N, V], and the new state."""
         from transformers.cache_utils import Cache, DynamicLayer
 
         layers: list[Any] = []
@@ -94,6 +94,6 @@ class CachedModel:
 
 
 def _last_only(network: Any) -> dict[str, int]:
-    """Return the argument with which a model computes the logits of the last token alone."""
+    """Return the argument that limits a model's logits to the last token."""
     takes = "logits_to_keep" in inspect.signature(network.forward).parameters
     return {"logits_to_keep": 1} if takes else {}

@@ -1,4 +1,4 @@
-"""Lists of words: what stands in them, and how a text is read without the words of a group."""
+"""Word lists, and masking of a group's words in a text."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from experiments.frame.files import read_lines
 if TYPE_CHECKING:
     from experiments.fairness.options import FairnessGroup
 
-#: What stands for the demographic group of a prompt where a scorer must not see it.
+#: Replaces the demographic group of a prompt for scorers that must not see it.
 MASK = "XYZ"
 LISTS = CONF / "words"
-#: What counts as a word of a text in lower case.
+#: Pattern of a word in a lower-case text.
 COUNTED = re.compile(r"[a-z']+")
 
 
 def read_words(name: str) -> tuple[str, ...]:
-    """Read a list of words, one in each line; lines that begin with # say where it is from.
+    """Read a list of words, one per line; lines that begin with # give its source.
 
     Args:
-        name: Of a list in ``conf/words/`` without its ending, or a file.
+        name: Name of a list in ``conf/words/`` without its suffix, or a file.
 
     Raises:
         UserError: If there is no such list, it is not text, or it has no word.
@@ -48,7 +48,7 @@ def counted_words(name: str) -> tuple[str, ...]:
         name: As for `read_words`.
 
     Raises:
-        UserError: As there, or if a word is none of `COUNTED` and would never be found.
+        UserError: As `read_words`, or if a word does not match `COUNTED`, so is never found.
     """
     words = tuple(dict.fromkeys(word.lower() for word in read_words(name)))
     for word in words:
@@ -61,11 +61,11 @@ def counted_words(name: str) -> tuple[str, ...]:
 
 
 def check_lists(group: FairnessGroup) -> None:
-    """Refuse lists that cannot be an action, before any model is loaded.
+    """Refuse lists that define no action, before any model is loaded.
 
     Raises:
-        UserError: If there is no list, lengths differ, a word stands in two places, or has a space
-            around it.
+        UserError: If there is no list, lengths differ, or a word occurs twice or has a space around
+            it.
     """
     lists = {**group.equality, **group.coreference}
     if set(group.equality) & set(group.coreference):
@@ -113,11 +113,11 @@ def equality_lists(group: FairnessGroup, *, relaxed: bool, lists: str) -> list[l
 
 
 def surface_forms(word: str, forms: str) -> list[str]:
-    """Return how a word may stand in a text: with and without a space, lower case and capital.
+    """Return the forms of a word in a text: with and without a space, lower case and capital.
 
     Args:
         word: The word as listed.
-        forms: ``all``, or ``spaced`` for the listed case behind a space alone.
+        forms: ``all``, or ``spaced`` for the listed case after a space only.
     """
     if forms == "spaced":
         return [f" {word}"]
@@ -126,7 +126,7 @@ def surface_forms(word: str, forms: str) -> list[str]:
 
 
 class Masker:
-    """Hides the demographic group of a text, so that mirrored texts become one."""
+    """Hides the demographic group of a text, so that mirrored texts become equal."""
 
     def __init__(self, group: FairnessGroup, prompts: str) -> None:
         """Prepare the replacement.
@@ -143,6 +143,6 @@ class Masker:
         self._word = re.compile(rf"\b({listed})\b", re.IGNORECASE)
 
     def __call__(self, text: str) -> str:
-        """Return the text without a word of E: XYZ in the prompt, neutral words behind it."""
+        """Return the text without a word of E: XYZ in the prompt, neutral words after it."""
         hidden = self._person.sub(MASK, text)
         return self._word.sub(lambda found: self._names[found[0].lower()], hidden)

@@ -1,4 +1,4 @@
-"""From a configuration to a writer: which words are moved, which rule, where sentences end."""
+"""Builds a writer from a configuration: moved words, rule, ends of sentences."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from experiments.fairness.scorers import Judge
 
 
-#: What configurations of transformers call the number of positions that a model has.
+#: Names of the number of positions in transformers configurations.
 _POSITIONS = (
     *("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length"),
 )
@@ -48,12 +48,12 @@ _POSITIONS = (
 def vocabulary_of(
     config: FairnessConfig, language: LanguageModel, *, whole: bool = False
 ) -> Vocabulary:
-    """Return how the run's group acts on the model's vocabulary.
+    """Return the action of the run's group on the model's vocabulary.
 
     Args:
-        config: The run's.
+        config: The run's configuration.
         language: The model.
-        whole: By all words of the group's lists, even where the run moves fewer.
+        whole: Whether to move all words of the group's lists, even if the run moves fewer.
 
     Raises:
         UserError: If the prompts use a word that is not one token, words clash, or the model has
@@ -75,10 +75,10 @@ def vocabulary_of(
 
 
 def _check_positions(language: LanguageModel, prompts: Sequence[str], tokens: int) -> None:
-    """Check that a model can read the prompts and all that it writes behind them but one token.
+    """Check that a model has positions for prompts and continuations, except the last token.
 
     Raises:
-        UserError: With the number of tokens that it can write.
+        UserError: If not; the message gives the possible number of tokens.
     """
     found = (getattr(language.network.config, name, None) for name in _POSITIONS)
     most = next((number for number in found if number is not None), None)
@@ -104,12 +104,12 @@ def make_writer(
     """Return the writer of a method.
 
     Args:
-        config: The run's.
+        config: The run's configuration.
         language: The model.
-        vocabulary: How the group acts on it.
-        method: Instead of the run's.
-        judge: Of equizero.
-        net: Of lambda_equitune.
+        vocabulary: The action on its tokens.
+        method: Name of a method, instead of the run's.
+        judge: The judge of equizero.
+        net: The network of lambda_equitune.
     """
     task, kind = config.task, find_method(method or config.method.name).kind
     branches = _branches(task, kind, language, vocabulary)
@@ -173,7 +173,7 @@ def relaxed_tokens(
 
 
 def relaxed_lists(config: FairnessConfig) -> tuple[list[str], list[str] | None]:
-    """Return the words of G, and those of N or None where N is the rest."""
+    """Return the words of G and of N; None for N if it has all other words."""
     left_alone = [word for words in config.group.coreference.values() for word in words]
     listed = config.task.neutral == "listed"
     neutral = list(read_words(config.dataset.neutral)) if listed else None
@@ -181,10 +181,10 @@ def relaxed_lists(config: FairnessConfig) -> tuple[list[str], list[str] | None]:
 
 
 def _stops(task: FairnessTask, language: LanguageModel) -> tuple[Tensor, int]:
-    """Return the marks of the tokens that end a sentence, and the one that stands for them.
+    """Return the marks of the tokens that end a sentence, and the id that replaces them.
 
     Raises:
-        UserError: If there is none at all.
+        UserError: If there is none.
     """
     tokenizer = language.tokenizer
     marks = torch.zeros(language.size, dtype=torch.bool)

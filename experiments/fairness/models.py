@@ -1,4 +1,4 @@
-"""Language models and their tokenizers: trained here, from a package, a folder or the hub."""
+"""Language models and their tokenizers: trained here, or from a package, folder or the hub."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class LanguageModel(NamedTuple):
     """A causal language model.
 
     Attributes:
-        network: In evaluation mode, in float32, on the run's device.
+        network: The network in evaluation mode, in float32, on the run's device.
         tokenizer: Its tokenizer.
-        size: Number of scores that it gives for the next token.
+        size: Number of logits for the next token.
     """
 
     network: Any
@@ -50,7 +50,7 @@ def load_model(config: FairnessConfig, run: Run) -> LanguageModel:
     return LanguageModel(network, tokenizer, int(network.config.vocab_size))
 
 
-# A sweep's jobs that follow each other in one process mostly have the same model.
+# Consecutive jobs of a sweep in one process often use the same model.
 @functools.lru_cache(maxsize=1)
 def _load(files: Files, origin: str) -> Pretrained:
     return load_pretrained("AutoModelForCausalLM", files, origin)

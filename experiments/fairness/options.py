@@ -12,19 +12,19 @@ from experiments.frame.options import RunConfig
 
 @dataclass
 class ScorerConfig:
-    """Who labels texts.
+    """Configuration of a scorer, which labels texts.
 
     Attributes:
         kind: ``words`` counts words; ``bag`` and ``encoder`` learn from ``task.regard_data``;
-            ``hub`` is a classifier of transformers.
-        source: A package, folder or name of the hub; of kind encoder and hub.
-        revision: Of the hub; None: the newest.
-        positive: A list in ``conf/words/`` or a file; of kind words.
-        negative: The same.
+            ``hub`` is a transformers classifier.
+        source: A package, folder or name on the hub, for kinds encoder and hub.
+        revision: Revision on the hub; None: the newest.
+        positive: Good words: a list in ``conf/words/`` or a file, for kind words.
+        negative: Bad words, in the same way.
         penalty: Half the sum of squared weights times this is added to the loss of kind bag and
             encoder, which is a sum over sentences.
-        sha256: Of the one file of weights of a source of the hub; None: as the hub says.
-        local: A folder of this machine with the files of ``source`` at ``revision``; the run is the
+        sha256: SHA-256 of the only file of weights of a hub source; None: as the hub says.
+        local: A local folder with the files of ``source`` at ``revision``; the run name is the
             same as with the hub.
     """
 
@@ -84,17 +84,17 @@ class FairnessModel:
     """Section ``model``: a causal language model and its tokenizer.
 
     Attributes:
-        name: Of the option.
+        name: Name of the option.
         task: The task that uses it.
         kind: ``planted`` is trained here; ``causal_lm`` is loaded by transformers; ``gguf`` is a
             file in that format inside a package or folder; ``sentences`` is a file of texts that a
-            model has written before.
-        source: A name of the hub, a folder or a package.
-        file: Of sentences.
-        revision: Of the hub; None: the newest.
-        width: Of the planted model's hidden state.
-        layers: Of the planted model.
-        heads: Of the planted model's attention.
+            model wrote earlier.
+        source: A name on the hub, a folder or a package.
+        file: The file of sentences.
+        revision: Revision on the hub; None: the newest.
+        width: Width of the planted model's hidden state.
+        layers: Number of layers of the planted model.
+        heads: Number of attention heads of the planted model.
         sha256: Of the one file of weights of a source of the hub; None: as the hub says.
         local: A folder of this machine with the files of ``source`` at ``revision``; the run is the
             same as with the hub.
@@ -115,12 +115,12 @@ class FairnessModel:
 
 @dataclass
 class FairnessDataset:
-    """Section ``dataset``: what the prompts say of a person.
+    """Section ``dataset``: the texts about a person in the prompts.
 
     Attributes:
-        name: Of the option.
+        name: Name of the option.
         task: The task that uses it.
-        contexts: Beginnings of what is said, ``was known for``.
+        contexts: Beginnings of the text about a person, such as ``was known for``.
         neutral: The words of N, a list in ``conf/words/`` or a file.
         groups: The groups that act.
     """
@@ -134,14 +134,14 @@ class FairnessDataset:
 
 @dataclass
 class FairnessGroup:
-    """Section ``group``: demographic groups, moved in a circle by cyclic(d).
+    """Section ``group``: demographic groups, permuted cyclically by cyclic(d).
 
     Attributes:
-        name: Of the option.
-        phrases: Of each kind of prompt, the name of a person of each of the d groups.
-        equality: The lists of E, one word for each group; the key stands for the word where a
-            scorer must not see the group.
-        coreference: Further lists of E, which the relaxed models leave alone.
+        name: Name of the option.
+        phrases: For each kind of prompt, the phrases for a person of each of the d groups.
+        equality: The lists of E, one word for each group; the key replaces the word for
+            scorers that must not see the group.
+        coreference: Further lists of E, which the relaxed models do not move.
         general: Words of G in the relaxed models.
     """
 
@@ -152,5 +152,5 @@ class FairnessGroup:
     general: list[str] = field(default_factory=list)
 
 
-#: What a run of this task is told.
+#: The configuration of a run of this task.
 FairnessConfig = RunConfig[FairnessTask, FairnessModel, FairnessDataset, FairnessGroup]

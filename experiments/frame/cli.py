@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
-#: Whether the user asked Hydra for whole tracebacks.
+#: Whether the user asked Hydra for full tracebacks.
 DEBUGGING = os.environ.get(FULL_ERROR) == "1"
-#: Hydra's flags, and those that a value follows.
+#: Hydra's flags, and those with a value.
 _FLAGS = ("-m", "--multirun", "--resolve")
 _FOLDERS = ("--config-dir", "-cd")
 _VALUED = (*_FOLDERS, "--config-path", "-cp", "--config-name", "-cn", "--cfg", "-c")
-#: One of several values between commas, which may have commas in quotes and brackets.
+#: One of several comma-separated values; commas in quotes or brackets do not separate.
 _VALUE = r"""(?:"[^"]*"|'[^']*'|\[[^\]]*\]|[^,])+"""
-#: Words that Hydra takes as they are.
+#: Words that need no quotes in Hydra.
 _PLAIN = r"[\w./+~@:-]+=[\w./:,+ -]*"
-#: What escapes from composing and checking (a ValueError: Hydra's own for ``method=null``).
+#: Errors of composing and checking (ValueError: Hydra's for ``method=null``).
 BAD_INPUT = (
     UserError,
     HydraException,
@@ -54,7 +54,7 @@ BAD_INPUT = (
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _job(raw: DictConfig) -> None:
-    """Run one job of a sweep, or the only one."""
+    """Run one job of a sweep, or a single run."""
     from experiments.frame.runner import execute
     from experiments.frame.show import show
 
@@ -66,16 +66,16 @@ def _job(raw: DictConfig) -> None:
             _end(describe(error), 1)
         job = " ".join(HydraConfig.get().overrides.task)
         log.error("failed: %s: %s", job, describe(error))
-        raise  # the launcher goes on with the other jobs and then fails the sweep
+        raise  # the launcher continues with the other jobs and then fails the sweep
 
 
 def main() -> None:
-    """Compose, check and run; end with one line and a non-zero status if something is wrong."""
+    """Compose, check and run; on an error, print one line and exit with a non-zero status."""
     sys.argv[1:] = [_at_home(word) for word in _flags_first(sys.argv[1:])]
     if DEBUGGING:
         _job()
         return
-    os.environ[FULL_ERROR] = "1"  # errors reach us as exceptions
+    os.environ[FULL_ERROR] = "1"  # Hydra raises errors as exceptions
     try:
         _refuse_other_words(sys.argv[1:])
         refuse_several_presets(sys.argv[1:])
@@ -85,16 +85,16 @@ def main() -> None:
         _end(str(stopped), STOPPED)
     except KeyboardInterrupt:
         _end("interrupted; the same command resumes", 130)
-    except BrokenPipeError:  # an OSError, but no bad input
+    except BrokenPipeError:  # an OSError that is not bad input
         raise
     except BAD_INPUT as error:
         _end(describe(error), 1)
 
 
 def _flags_first(words: list[str]) -> list[str]:
-    """Return the words with Hydra's flags in front, where they may stand anywhere.
+    """Return the words with Hydra's flags first.
 
-    Hydra takes none between two of the form KEY=VALUE.
+    Hydra accepts no flag between two words of the form KEY=VALUE.
     """
     flags, others, left = list[str](), list[str](), iter(words)
     for word in left:
@@ -108,7 +108,7 @@ def _flags_first(words: list[str]) -> list[str]:
 
 
 def _at_home(word: str) -> str:
-    """Return a word with a home at the beginning of its value expanded, as shells do elsewhere."""
+    """Return a word with the home directory at the start of its value expanded."""
     key, equals, value = word.partition("=")
     quote = value[:1] if value[:1] in ("'", '"') else ""
     bare = value.strip(quote) if quote else value
@@ -131,7 +131,7 @@ def refuse_several_presets(arguments: list[str]) -> None:
         arguments: The words of the command line.
 
     Raises:
-        UserError: With the loop to use instead.
+        UserError: If there are several; the message shows a loop to use instead.
     """
     pairs = [argument.partition("=") for argument in arguments]
     values = [value for key, _, value in pairs if key.lstrip("+~") == "experiment"]
@@ -148,7 +148,7 @@ def _refuse_idle_launcher() -> None:
     """Refuse a launcher for a single run: Hydra would ignore it and run here.
 
     Raises:
-        UserError: With the word that makes it a sweep.
+        UserError: If there is one; the message names the word that makes it a sweep.
     """
     chosen = HydraConfig.get()
     words = [word for word in chosen.overrides.hydra if word.startswith("hydra/launcher=")]
@@ -157,10 +157,10 @@ def _refuse_idle_launcher() -> None:
 
 
 def _refuse_other_words(arguments: list[str]) -> None:
-    """Refuse words of another grammar than KEY=VALUE: those of common command lines.
+    """Refuse words that are not KEY=VALUE, such as flags of other programs.
 
     Raises:
-        UserError: With the words to write.
+        UserError: If there is one; the message shows the words to write.
     """
     groups = {path.name for path in CONF.iterdir() if path.is_dir()}
     keys = groups | {"seed", "stage", "device", "threads", "results"}
@@ -177,7 +177,7 @@ def _refuse_other_words(arguments: list[str]) -> None:
 
 
 def _refuse_paths(arguments: list[str]) -> None:
-    """Refuse a path for an option: Hydra would read the file, of another group or a preset's.
+    """Refuse a path as an option: Hydra would read a file of another group or preset.
 
     Raises:
         UserError: Naming the options of the group.
@@ -193,7 +193,7 @@ def _refuse_paths(arguments: list[str]) -> None:
 
 
 def _own(group: str, choices: Sequence[str]) -> Sequence[str]:
-    """Return those options of a group that the task of the command line has; all if it names none.
+    """Return the options of a group for the command line's task; all options if it names none.
 
     Options of a task's own stand in a folder of its name; others are the same for all tasks.
     """
@@ -208,10 +208,7 @@ def _own(group: str, choices: Sequence[str]) -> Sequence[str]:
 
 
 def _undecodable(content: bytes) -> Path | None:
-    """Return the file of the folder of --config-dir with content that is not UTF-8.
-
-    Hydra does not name it.
-    """
+    """Return the file in the --config-dir folder that is not UTF-8; Hydra does not name it."""
     words = " ".join(sys.argv[1:]).replace("=", " ").split()
     for flag, folder in itertools.pairwise(words):
         for path in sorted(Path(folder).rglob("*.yaml")) if flag in _FOLDERS else ():
@@ -221,9 +218,9 @@ def _undecodable(content: bytes) -> Path | None:
 
 
 def _quoted(word: str) -> str:
-    """Return a word of the command line that Hydra, and a shell, take as it is.
+    """Return a word quoted for Hydra and for a shell.
 
-    Of a sweep's values those are quoted that need it.
+    Only those values of a sweep that need quotes get them.
     """
     key, _, value = word.partition("=")
     several = re.findall(_VALUE, value) if {"-m", "--multirun"} & set(sys.argv[1:]) else []
@@ -241,7 +238,7 @@ def _is_readable(word: str) -> bool:
 
 
 def _as_text(value: str) -> str:
-    """Return a value in the quotes in which Hydra takes it as it is."""
+    """Return a value in quotes, so that Hydra reads it as text."""
     if value[:1] == value[-1:] and value[:1] in ("'", '"'):
         value = value[1:-1]
     inner = value.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${")
@@ -249,7 +246,7 @@ def _as_text(value: str) -> str:
 
 
 def describe(error: Exception) -> str:
-    """Return one line for an error: what is wrong and, in a closed set, what is valid."""
+    """Return one line for an error: the fault and, for a closed set, the valid values."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = str(error.missing_cfg_file).partition("/")
         known = [*dict.fromkeys([*choices_of(group), *error.options])]

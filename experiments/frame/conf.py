@@ -1,4 +1,4 @@
-"""The folder ``conf/``: which options its groups have, and what their files say."""
+"""The folder ``conf/``: the options of its groups and the content of their files."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def groups_of(task: str) -> list[str]:
 
 
 def groups_in(values: Any, kind: type) -> Any:
-    """Return the groups that act on a data set: its own, or those that its dataclass has.
+    """Return the groups that act on a data set: its own, or the defaults of its dataclass.
 
     Args:
-        values: What its file says.
+        values: The content of its file.
         kind: The dataclass.
     """
     usual = OmegaConf.select(OmegaConf.structured(kind), "groups")
@@ -49,18 +49,18 @@ def choices_of(group: str) -> list[str]:
 
 
 def owners(value: Any) -> list[str]:
-    """Return the tasks that a file names as its own: one, or a list of them."""
+    """Return the tasks that a file names: one, or a list."""
     return list(value) if OmegaConf.is_list(value) else [str(value)]
 
 
 def section(group: str, name: str, kind: type[SectionT], task: str) -> SectionT:
-    """Read one more option of a config group, beside the one that the run has chosen.
+    """Read another option of a config group, besides the run's.
 
     Args:
         group: The group, a folder of ``conf/``.
         name: The option.
         kind: Its dataclass.
-        task: The task that it must be for.
+        task: The task that must own it.
 
     Raises:
         UserError: If there is no such option for this task.
@@ -69,7 +69,7 @@ def section(group: str, name: str, kind: type[SectionT], task: str) -> SectionT:
     if name not in choices:
         raise unknown(group, name, choices)
     values = read(f"{group}/{name}")
-    values.pop("defaults", None)  # Hydra's, of a run that has chosen this option
+    values.pop("defaults", None)  # Hydra's defaults list
     merged = OmegaConf.merge(OmegaConf.structured(kind), values)
     found = OmegaConf.to_object(merged)
     assert isinstance(found, kind)
@@ -77,6 +77,6 @@ def section(group: str, name: str, kind: type[SectionT], task: str) -> SectionT:
 
 
 def read(option: str) -> Any:
-    """Return what ``GROUP/NAME`` says, as OmegaConf reads it; nothing where there is no file."""
+    """Return the content of ``GROUP/NAME``, as OmegaConf reads it; empty if there is no file."""
     path = CONF / f"{option}.yaml"
     return OmegaConf.load(path) if path.is_file() else OmegaConf.create({})

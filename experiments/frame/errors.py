@@ -24,7 +24,7 @@ class Interrupted(BaseException):
     """
 
 
-#: What others call what is here.
+#: Words of other libraries, and the suite's names for them.
 _OTHER_NAMES = {
     **{"c2": "rot180", "c4": "rot90", "d4": "dihedral", "flip": "mirror"},
     **dict.fromkeys(("lambda", "lambda-equitune", "λ-equitune"), "lambda_equitune"),
@@ -48,7 +48,7 @@ def unknown(what: str, value: object, choices: Iterable[object]) -> UserError:
         An error whose line names the nearest valid value, if one is near, and all valid values.
     """
     names = [str(choice) for choice in choices]
-    # The case of letters is the commonest slip, and counts as a difference otherwise.
+    # Compare without case, as wrong case is the most common mistake.
     folded = {name.lower(): name for name in names}
     given = str(value).lower()
     meant = _OTHER_NAMES.get(given)

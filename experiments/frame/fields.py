@@ -1,4 +1,4 @@
-"""Declarations of options: their values and bounds stand beside their types."""
+"""Declarations of options with their types, values and bounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from omegaconf import MISSING
 from experiments.frame.errors import UserError, unknown
 
 ValueT = TypeVar("ValueT")
-#: Of matrix products; ``auto`` is bfloat16 where the device multiplies it in hardware.
+#: Precisions of matrix products; ``auto``: bfloat16 if the device multiplies it in hardware.
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -34,32 +34,32 @@ def between(minimum: float, maximum: float, *, below: bool = False) -> Any:
 
 
 def how(default: Any = MISSING, **rule: Any) -> Any:
-    """Declare a field that says how a run is done and does not decide its numbers."""
+    """Declare a field that does not affect the numbers of a run."""
     return field(default=default, metadata={"how": True, **rule})
 
 
 def in_rows(**rule: Any) -> Any:
-    """Declare a field that decides numbers and that a column of their rows already tells."""
+    """Declare a field that affects numbers and is already a column of their rows."""
     return field(default=MISSING, metadata={"undeclared": True, **rule})
 
 
 def of_machine(*choices: str, departs: bool = False) -> Any:
-    """Declare a text field that decides numbers and whose ``auto`` the machine decides.
+    """Declare a text field that affects numbers and whose ``auto`` depends on the machine.
 
     Args:
         choices: Its values.
-        departs: Whether another value than the one in ``conf/`` is a departure from the protocol.
+        departs: Whether a value that differs from ``conf/`` is a departure from the protocol.
     """
     rule = {"choices": choices, "machine": True, "undeclared": not departs}
     return field(default=MISSING, metadata=rule)
 
 
 def only_for(need: str, declared: Any, *, required: bool = True) -> Any:
-    """Declare an option that some methods alone read; for the others it becomes None.
+    """Declare an option that only some methods read; for the others it becomes None.
 
     Args:
         need: The property of those methods: an attribute of `experiments.frame.methods.Method`.
-        declared: The option as it is declared otherwise.
+        declared: The declaration of the option by another function.
         required: Whether these methods need a value.
     """
     rule = {**declared.metadata, "only_for": need, "required": required}
@@ -72,7 +72,7 @@ def check_values(section: Any, prefix: str = "") -> None:
     """Check every field that declares choices or bounds, in nested dataclasses too.
 
     Raises:
-        UserError: Naming the key, the value and what is valid.
+        UserError: If one is invalid; names the key, the value and the valid values.
     """
     for item in dataclasses.fields(section):
         value, name = getattr(section, item.name), f"{prefix}{item.name}"
@@ -98,6 +98,6 @@ def _check_value(name: str, value: Any, rule: Mapping[str, Any]) -> None:
 
 
 def given(value: ValueT | None) -> ValueT:
-    """Return the value of an option that the run reads: the checks have seen that it has one."""
+    """Return the value of an option that the run reads; the checks ensure that it is not None."""
     assert value is not None
     return value

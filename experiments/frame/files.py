@@ -1,4 +1,4 @@
-"""Files that are either the old ones or the new ones, never half of one."""
+"""Atomic writing and checked reading of files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from experiments.frame.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: The one metadata key: several would be written in a random order, and files would differ.
+#: The only metadata key: several would be written in a random order, and files would differ.
 _METADATA = "equitune"
 
 
@@ -38,7 +38,7 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
         temporary.touch()
         mode = temporary.stat().st_mode
         write(temporary)
-        temporary.chmod(mode)  # some writers make files that only their owner can read
+        temporary.chmod(mode)  # some writers create files that only their owner can read
         with open(temporary, "rb+") as stream:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
@@ -77,10 +77,10 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def text_lines(path: Path) -> list[str]:
     """Return the lines of a text file in UTF-8, without their ends (LF, CRLF or CR).
 
-    A byte-order mark is no part of the first; other line ends of Unicode are part of a line.
+    A byte-order mark at the start is removed; other Unicode line ends are part of a line.
 
     Raises:
-        UserError: If it is no text, or has such a mark further on.
+        UserError: If it is not text, or has a byte-order mark elsewhere.
     """
     try:
         with path.open(encoding="utf-8-sig") as stream:
@@ -96,10 +96,10 @@ def text_lines(path: Path) -> list[str]:
 
 
 def read_lines(path: Path) -> tuple[str, ...]:
-    """Return the lines of a list that are not empty, without white space around them.
+    """Return the non-empty lines of a list, without white space around them.
 
     Raises:
-        UserError: As `text_lines`, or if a line has a character that nobody sees.
+        UserError: As `text_lines`, or if a line has an invisible character.
     """
     lines = text_lines(path)
     for number, line in enumerate(lines, 1):
@@ -114,7 +114,7 @@ def read_lines(path: Path) -> tuple[str, ...]:
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether a name, read from a file, is that of something in the same folder and no path."""
+    """Whether a name in a file refers to an entry of the same folder and is not a path."""
     return name not in ("", ".", "..") and "\0" not in name and Path(name).name == name
 
 
@@ -130,19 +130,19 @@ def sha256(path: Path) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file; it is read once per process unless it changes."""
+    """Return the SHA-256 of a file; read once per process unless the file changes."""
     facts = path.stat()
     return _file_digest(path.absolute(), facts.st_mtime_ns, facts.st_size)
 
 
 @functools.cache
 def _file_digest(path: Path, changed: int, size: int) -> str:
-    """Hash a file; time of change and size only tell a new call from an old one."""
+    """Hash a file; modification time and size are only part of the cache key."""
     return sha256(path)
 
 
 def _digest(tensors: dict[str, Tensor], facts: str) -> str:
-    """Hash names, types, shapes and bytes of the tensors, and the facts that go with them."""
+    """Hash names, types, shapes and bytes of the tensors, and their facts."""
     state = hashlib.sha256(facts.encode())
     for name in sorted(tensors):
         value = tensors[name].detach().cpu().contiguous()
@@ -152,7 +152,7 @@ def _digest(tensors: dict[str, Tensor], facts: str) -> str:
 
 
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the tensors whose name begins with a prefix, without it."""
+    """Return the tensors whose names begin with a prefix, with the prefix removed."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 

@@ -1,4 +1,4 @@
-"""From what Hydra composed to typed dataclasses: every check before anything heavy is loaded."""
+"""Converts Hydra's configuration to typed dataclasses and checks it before heavy imports."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 
 def load(raw: DictConfig, *, bfloat16: bool | None = None) -> AnyConfig:
-    """Turn a composed configuration into typed dataclasses, or say in one line what is wrong.
+    """Turn a composed configuration into typed dataclasses, or raise a one-line error.
 
     Args:
-        raw: What Hydra composed from ``conf/`` and the command line.
-        bfloat16: Whether the device is one that multiplies bfloat16, to name runs of other
-            machines; None: this machine's device is looked at.
+        raw: The configuration composed by Hydra from ``conf/`` and the command line.
+        bfloat16: Whether the device multiplies bfloat16 in hardware, to name runs of other
+            machines; None: as this machine's device.
 
     Returns:
-        The configuration; its task, model, dataset and group are the task's own dataclasses.
+        The configuration; its task, model, dataset and group are dataclasses of the task.
 
     Raises:
         UserError: For an unknown key, a wrong type, a value out of range or a combination that
@@ -79,10 +79,10 @@ def load(raw: DictConfig, *, bfloat16: bool | None = None) -> AnyConfig:
 
 
 def _drop_unread(config: AnyConfig) -> None:
-    """Set the options that the method does not read to None, so that they name no run.
+    """Set options that the method does not read to None; they are then not part of run names.
 
     Raises:
-        UserError: If one that it needs has no value.
+        UserError: If a required option has no value.
     """
     method = config.method.entry
     for item in dataclasses.fields(config.task):
@@ -94,14 +94,14 @@ def _drop_unread(config: AnyConfig) -> None:
 
 
 def _schema(sections: Mapping[str, type]) -> type:
-    """Return `RunConfig` with a task's own types of sections, which OmegaConf can read."""
+    """Return `RunConfig` with a task's section types, in a form that OmegaConf can read."""
     kinds = get_type_hints(RunConfig) | dict(sections)
     fields = [(item.name, kinds[item.name], item) for item in dataclasses.fields(RunConfig)]
     return dataclasses.make_dataclass("RunConfig", fields)
 
 
 def _choose_precision(section: Any, device: str, bfloat16: bool | None) -> None:
-    """Replace every precision ``auto`` in nested dataclasses by what the device is fast at."""
+    """Replace every precision ``auto`` in nested dataclasses by the device's fast one."""
     for item in dataclasses.fields(section):
         value = getattr(section, item.name)
         if dataclasses.is_dataclass(value):
@@ -112,12 +112,12 @@ def _choose_precision(section: Any, device: str, bfloat16: bool | None) -> None:
 
 
 def _is_temperature(task: Any) -> bool:
-    """Whether lambda is no weight of Eq. 4 but a factor of a view's scores, of any sign."""
+    """Whether lambda scales a view's scores, with any sign, instead of being a weight of Eq. 4."""
     return getattr(task, "lambda_as", None) == "temperature"
 
 
 def _check_results(results: str) -> None:
-    """Refuse a results folder that cannot be one; finished runs are shown from one to be read."""
+    """Refuse an unusable results folder; a read-only one can still show finished runs."""
     if not results:
         raise UserError("results= is empty; it must name a folder")
     there = next(path for path in (Path(results), *Path(results).parents) if path.exists())
@@ -127,7 +127,7 @@ def _check_results(results: str) -> None:
 
 
 def _check_checkpoint(config: AnyConfig) -> None:
-    """Refuse weights of the user's own that are not there, or that the run would not use."""
+    """Refuse a user's weights that are missing or that the run would not use."""
     checkpoint = getattr(config.model, "checkpoint", None)
     if checkpoint is None:
         return
@@ -141,7 +141,7 @@ def _check_checkpoint(config: AnyConfig) -> None:
 
 
 def explain(error: OmegaConfBaseException) -> UserError:
-    """Turn OmegaConf's error into one line with the key and, for an unknown key, the valid ones."""
+    """Turn OmegaConf's error into one line with the key; for an unknown key, with valid ones."""
     key = str(error.full_key or error.key or "")
     parent = error.parent_node
     if "not in" in str(error) and parent is not None and OmegaConf.is_dict(parent):
@@ -156,16 +156,16 @@ def _full_names(key: str, siblings: Iterable[Any]) -> list[str]:
 
 
 def _check_texts(kind: Any, given: Any, key: str, *, listed: bool = False) -> None:
-    """Refuse a text that YAML has read as something else, such as the word no.
+    """Refuse a text that YAML has read as another type, such as the word no.
 
     Args:
-        kind: The type that is due.
-        given: What was read.
+        kind: The expected type.
+        given: The value that was read.
         key: Its key.
-        listed: Whether it is one of a list.
+        listed: Whether it is an entry of a list.
     """
     parts = get_args(kind)
-    # A whole number may be meant as a name, but not as one of a list of words.
+    # An integer may be meant as a name, but not in a list of words.
     if kind is str and isinstance(given, bool | float | int if listed else bool | float):
         raise UserError(
             f"{key}: YAML reads {given!r} where a text is due: no, yes, on, off and numbers that "
@@ -188,7 +188,7 @@ def _check_texts(kind: Any, given: Any, key: str, *, listed: bool = False) -> No
 
 
 def _expand_home(value: Any) -> Any:
-    """Return a value whose texts have the home at their beginning expanded, ``~`` or ``~USER``.
+    """Return a value with ``~`` or ``~USER`` at the start of its texts expanded.
 
     Dataclasses are changed in place.
     """
@@ -205,7 +205,7 @@ def _expand_home(value: Any) -> Any:
 
 
 def _check_given(merged: DictConfig | ListConfig) -> None:
-    """Refuse a configuration with an option that has no default and was not given."""
+    """Refuse a configuration that lacks a value for an option without a default."""
     missing = sorted(OmegaConf.missing_keys(merged))
     if missing:
         section = missing[0].partition(".")[0]
@@ -216,7 +216,7 @@ def _check_given(merged: DictConfig | ListConfig) -> None:
 
 
 def _check_fit(raw: DictConfig, task: Task) -> None:
-    """Refuse a dataset, model or group that the task, or the dataset, does not have.
+    """Refuse a dataset, model or group that does not belong to the task, or to the dataset.
 
     Every dataset and model names its task, or tasks; a dataset, or its dataclass, names the groups
     that act on it.

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, commit, device, memory; and the choice of the device."""
+"""Provenance of a run: versions, commit, device, memory; and the choice of the device."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ _submitted: dict[str, Any] = {}
 
 
 def note_submitted(commit: dict[str, Any] | None) -> None:
-    """Take the commit with which the sweep of this job was started (None: it is no sweep's)."""
+    """Store the commit with which this job's sweep was started (None: not part of a sweep)."""
     _submitted.clear()
     if commit is not None:
         _submitted["submitted"] = commit
 
 
 def submitted() -> dict[str, Any]:
-    """Return the commit with which the sweep of this job was started, as a part of a record."""
+    """Return the commit with which this job's sweep was started, as a part of a record."""
     return dict(_submitted)
 
 
@@ -94,7 +94,7 @@ def hardware() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Return the processor's name as the system gives it; empty where it gives none."""
+    """Return the system's name of the processor; empty if unknown."""
     try:
         with open(_CPUS, encoding="utf-8") as lines:
             names = (line.partition(":")[2] for line in lines if line.startswith("model name"))
@@ -104,7 +104,7 @@ def _processor() -> str:
 
 
 def accelerator(device: str) -> dict[str, str]:
-    """Return the name of a CUDA device, as a part of a record; nothing for other devices."""
+    """Return the name of a CUDA device, as a part of a record; empty for other devices."""
     if not device.startswith("cuda"):
         return {}
     import torch
@@ -112,11 +112,11 @@ def accelerator(device: str) -> dict[str, str]:
     try:
         return {"accelerator": torch.cuda.get_device_name(device)}
     except (RuntimeError, AssertionError):
-        return {}  # broken by what the run did
+        return {}  # CUDA may be broken after an error of the run
 
 
 def python_path() -> str:
-    """Return PYTHONPATH with this checkout in front, for processes that find it from any folder."""
+    """Return PYTHONPATH with this checkout first, so that child processes in any folder find it."""
     root = str(Path(__file__).parents[2])
     return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
 
@@ -140,7 +140,7 @@ def choose_device(wanted: str) -> torch.device:
     """Return the device for ``device=``; ``auto`` takes CUDA, then MPS, then the CPU.
 
     Raises:
-        UserError: If the wanted device is not there.
+        UserError: If the device is not available.
     """
     import torch
 
@@ -156,24 +156,24 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-#: What Linux tells of the CPUs.
+#: Linux's description of the CPUs.
 _CPUS = "/proc/cpuinfo"
-#: Devices through which CUDA or ROCm reaches a GPU on Linux; without one PyTorch need not be asked.
+#: Device files of CUDA and ROCm on Linux; without any of them there is no GPU.
 _GPUS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-#: What Linux calls the units of a CPU that multiply bfloat16: Intel's and AMD's, and Arm's.
+#: Linux's CPU flags for multiplication of bfloat16: Intel's and AMD's, and Arm's.
 _BFLOAT16_UNITS = {"avx512_bf16", "amx_bf16", "bf16"}
-#: Values of oneDNN's variable that forbid them, though the CPU has them.
+#: Values of oneDNN's environment variable that forbid these units.
 _BELOW = re.compile(r"SSE41$|AVX$|AVX2|AVX512_(MIC|CORE(_VNNI)?$)", re.IGNORECASE)
 
 
 @functools.cache
 def multiplies_bfloat16(device: str) -> bool:
-    """Whether the device that ``device=`` stands for multiplies bfloat16 in hardware.
+    """Whether the device of ``device=`` multiplies bfloat16 in hardware.
 
-    Elsewhere such products are emulated, and 7 to 38 times slower than float32.
+    Other devices emulate such products, 7 to 38 times slower than float32.
 
     Args:
-        device: As in the configuration; one that is not there has no such units.
+        device: As in the configuration; a missing device has no such units.
     """
     if device == "mps" or sys.platform != "linux":
         return False
@@ -201,7 +201,7 @@ def _cpu_multiplies_bfloat16() -> bool:
 def ieee_float32() -> Iterator[None]:
     """Compute float32 as IEEE float32 on CUDA while the body runs: without TF32, its default there.
 
-    Settings of the process are as they were afterwards.
+    The settings of the process are restored afterwards.
     """
     import torch
 
@@ -217,7 +217,7 @@ def ieee_float32() -> Iterator[None]:
 
 
 def _without_tf32(backends: Any) -> list[tuple[Any, str, Any]]:
-    """Return where PyTorch keeps its settings of float32, their names, and the wanted values."""
+    """Return PyTorch's float32 settings: their objects, attribute names and values without TF32."""
     matmul, cudnn = backends.cuda.matmul, backends.cudnn
     if hasattr(matmul, "fp32_precision"):  # from PyTorch 2.9
         places = (matmul, cudnn.conv, cudnn.rnn)

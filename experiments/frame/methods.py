@@ -1,8 +1,9 @@
-"""The methods: the one place that knows them by name, and all that the suite must know of each.
+"""The methods: the registry of their names and properties.
 
-A task says what a method may use: the group, a proxy loss, the network lambda. The method says
-which weighting of Eq. 4 follows. A further method is a subclass of `Method` and a line of `METHODS`
-(or a call of `register` in a file of the user's own), and an option in ``conf/method/``.
+A task provides the parts that a method may use: the group, a proxy loss, the network lambda. The
+method builds its weighting of Eq. 4 from them. Another method is a subclass of `Method` and a line
+of `METHODS` (or a call of `register` in a file of the user's own), and an option in
+``conf/method/``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Kind(Enum):
-    """How the views become one output, for code that never holds all of them at once.
+    """How the views are combined, for code that never holds all of them at once.
 
     Decoders of language and SCAN combine views step by step, and serve the first four kinds.
     """
@@ -34,14 +35,14 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Parts:
-    """What a task has for the weighting of a method.
+    """The parts that a task provides for the weighting of a method.
 
     Attributes:
         group: The group.
         loss: Proxy loss of raw outputs [G, B, ...], lower is better, [G, B]; see `equitune.losses`.
-        net: Lambda, from features [N, F] to positive weights [N].
+        net: The network lambda, from features [N, F] to positive weights [N].
         features: From inputs [N, ...] to the features that ``net`` reads; None: the inputs.
-        straight_through: Where gradients of a choice go; see `equitune.Select`.
+        straight_through: Gradients of a selection; see `equitune.Select`.
     """
 
     group: equitune.FiniteGroup
@@ -52,15 +53,15 @@ class Parts:
 
 
 class Method(ABC):
-    """What the suite knows of a method.
+    """A method and its properties.
 
     Attributes:
         name: The value of ``method=``.
-        label: In figures.
-        colour: In figures, as matplotlib has it.
-        kind: How the views become one output.
-        needs_loss: Whether it reads a proxy loss (``task.loss`` and what belongs to it).
-        needs_net: Whether it has a network to learn, ``method.lambda_net``.
+        label: Label in figures.
+        colour: Colour in figures, for matplotlib.
+        kind: How the views are combined.
+        needs_loss: Whether it reads a proxy loss (``task.loss`` and related options).
+        needs_net: Whether it trains a network, ``method.lambda_net``.
     """
 
     name: ClassVar[str]
@@ -72,26 +73,26 @@ class Method(ABC):
 
     @property
     def uses_group(self) -> bool:
-        """Whether it has more than one view; one that has not runs with the trivial group."""
+        """Whether it has more than one view; otherwise it runs with the trivial group."""
         return self.kind is not Kind.OWN_VIEW
 
     @abstractmethod
     def weighting(self, parts: Parts) -> equitune.Weighting:
-        """Return the rule that makes one output of the views of an orbit.
+        """Return the rule that combines the views of an orbit.
 
         Raises:
             ValueError: If a part that the method needs is missing.
         """
 
     def require(self, part: Any, name: str) -> Any:
-        """Return a part of `Parts`, and raise ValueError where the task has none."""
+        """Return a part of `Parts`; raise ValueError if the task provides none."""
         if part is None:
             raise ValueError(f"method={self.name} needs {name}")
         return part
 
 
 class Pretrained(Method):
-    """M(x): the model as it is."""
+    """M(x): the pretrained model."""
 
     name, label, colour, kind = "pretrained", "pretrained", "#000000", Kind.OWN_VIEW
 
@@ -141,26 +142,26 @@ class LambdaEquitune(Method):
         return equitune.Learned(self.require(parts.net, "lambda"), parts.features)
 
 
-#: By name, in the order of tables and legends.
+#: The methods by name, in the order of tables and legends.
 METHODS: dict[str, Method] = {}
-#: The paper's: for what the paper says of one of them, never to tell methods apart.
+#: Names of the paper's methods, for statements about a single one; not for dispatch.
 PRETRAINED, EQUITUNE, EQUIZERO = Pretrained.name, Equitune.name, Equizero.name
 LAMBDA_EQUITUNE = LambdaEquitune.name
 
 
 def register(method: Method) -> None:
-    """Make a method known to everything that runs or shows methods."""
+    """Register a method for all code that runs or shows methods."""
     METHODS[method.name] = method
 
 
 for _method in (Pretrained(), Equitune(), Equizero(), LambdaEquitune()):
     register(_method)
-#: The methods of the paper and of the presets; others are shown where they have rows.
+#: The methods of the paper and of the presets; others are shown if they have rows.
 PAPERS = tuple(METHODS)
 
 
 def own_group(method: str, group: str) -> str:
-    """Return the group that rows of a method name, where the others name ``group``."""
+    """Return the group in the rows of a method, given the ``group`` of the other methods."""
     return group if METHODS[method].uses_group else "trivial"
 
 
@@ -190,13 +191,13 @@ def cannot_serve(task: str, method: Method, served: Iterable[Kind]) -> UserError
 
 
 def one_view(method: Method) -> UserError:
-    """Return the error for a method that is to weigh the one view of the trivial group."""
+    """Return the error for a method that would weigh the only view of the trivial group."""
     return UserError(
         f"method={method.name} has one view to weigh in group=trivial; choose method={PRETRAINED}"
     )
 
 
 def no_lambda(method: Method) -> UserError:
-    """Return the error for the stage of a network that the method does not have."""
+    """Return the error for a stage of lambda with a method without lambda."""
     learning = named(lambda known: known.needs_net)
     return UserError(f"stage=lambda belongs to method={learning}, not to method={method.name}")

@@ -1,4 +1,4 @@
-"""The source of a user's own module, which decides numbers as its options do."""
+"""The source code of a user's module, which affects numbers like its options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from experiments.frame.files import file_digest
 
-#: This suite: its changes of numbers raise a version, and do not rename runs.
+#: This suite: changes of its code raise a result version instead of renaming runs.
 _SUITE = Path(__file__).resolve().parents[2]
 _OWN = (
     *("equitune", "experiments", "report", "scripts", "benchmarks", "hydra_plugins", "tests"),
@@ -26,8 +26,8 @@ class _File(NamedTuple):
     """A file that an import runs.
 
     Attributes:
-        place: Its path from the folder that Python finds it in.
-        path: Where it is.
+        place: Its path relative to its folder in ``sys.path``.
+        path: Its path.
     """
 
     place: PurePosixPath
@@ -45,17 +45,17 @@ class _File(NamedTuple):
 
 
 def source_digests(name: str) -> dict[str, str]:
-    """Return the SHA-256 of a module's source, and of all that it imports, by path.
+    """Return the SHA-256 of the source of a module, and of all modules that it imports, by path.
 
-    Modules of Python, of this suite and of installed packages do not count; of a module in an
-    installed package, the package does. Files that a module reads when it runs are not among them.
+    Modules of Python, of this suite and of installed packages are omitted; if the module itself is
+    in an installed package, that package is included. Data files are not included.
 
     Args:
-        name: As it is imported, ``package.module``; what is behind a colon is something in it.
+        name: Import name, ``package.module``; a suffix after a colon is ignored.
 
     Returns:
-        Digests by path from the folder that Python finds a module in, sorted; nothing for a module
-        that is not found.
+        Digests by path relative to the folder in ``sys.path``, sorted; empty for a module that is
+        not found.
     """
     name = name.partition(":")[0]
     files = list(_files(name))
@@ -80,20 +80,20 @@ def source_digests(name: str) -> dict[str, str]:
 def _imports(file: _File) -> Iterator[str]:
     """Yield the names that a file imports, absolute; of ``from a import b`` also ``a.b``.
 
-    A text that could be a module's name is one: it counts where there is such a module.
+    A string that could be a module's name is included: it counts if there is such a module.
     """
     if file.path.suffix not in SOURCE_SUFFIXES:
         return
     try:
         tree = ast.parse(file.path.read_bytes())
-    except (SyntaxError, ValueError):  # whoever imports it will say so
+    except (SyntaxError, ValueError):  # importing it raises the error
         return
     package = file.place.parent.parts
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            # As gymnasium's register and importlib are told: "package.module:Name".
+            # The form used by gymnasium's register and importlib: "package.module:Name".
             if re.fullmatch(r"[A-Za-z_][\w.]*(:\w+)?", node.value):
                 yield node.value.partition(":")[0]
         elif isinstance(node, ast.ImportFrom):
@@ -103,7 +103,7 @@ def _imports(file: _File) -> Iterator[str]:
 
 
 def _files(name: str) -> Iterator[_File]:
-    """Yield the files that importing a name runs: its packages', and its own."""
+    """Yield the files that importing a name runs: those of its packages, and the module."""
     top, *parts = name.split(".")
     try:
         spec = find_spec(top)

@@ -1,6 +1,6 @@
 """The typed configuration: the sections that all tasks have.
 
-Values live in YAML; the dataclasses here say which keys exist and of which type. A task adds the
+Values live in YAML; the dataclasses here define the keys and their types. A task adds the
 dataclasses of its own sections (``experiments/<task>/options.py``). The code of a task receives
 these dataclasses, never a Hydra or OmegaConf object.
 """
@@ -44,10 +44,10 @@ class LambdaNetConfig:
     batch_size: int | None = at_least(1)
 
     def budget(self) -> LambdaBudget:
-        """Return how long the network is trained on its own.
+        """Return the steps and batch size of a separate training of the network.
 
         Raises:
-            UserError: If that is left open, as where it is trained together with other layers.
+            UserError: If they are not given, as for joint training with other layers.
         """
         if self.steps is None or self.batch_size is None:
             raise UserError("method.lambda_net needs steps and batch_size")
@@ -63,13 +63,13 @@ class MethodConfig:
 
     @property
     def entry(self) -> Method:
-        """What the suite knows of the method."""
+        """The registered method."""
         return find_method(self.name)
 
 
 @dataclass
 class GroupConfig:
-    """A finite group, named; a task says how it acts."""
+    """The name of a finite group; the task defines its action."""
 
     name: str = MISSING
 
@@ -83,7 +83,7 @@ class NamedConfig:
 
 @dataclass
 class LoggerConfig:
-    """Where a run is logged to besides its own folder."""
+    """The logger of a run, besides its folder."""
 
     name: str = one_of("wandb", "none")
     project: str = MISSING
@@ -93,9 +93,9 @@ class LoggerConfig:
 
 @dataclass
 class RunConfig(Generic[TaskT, ModelT, DatasetT, GroupT]):
-    """Everything that one run is told.
+    """The full configuration of a run.
 
-    Its task, model, dataset and group are dataclasses of the task's own.
+    Its task, model, dataset and group are dataclasses of the task.
     """
 
     task: TaskT = MISSING
@@ -114,7 +114,7 @@ class RunConfig(Generic[TaskT, ModelT, DatasetT, GroupT]):
     preset: str | None = None
 
     def to_yaml(self) -> str:
-        """Return it as the text of a YAML file."""
+        """Return the configuration as the text of a YAML file."""
         return OmegaConf.to_yaml(OmegaConf.create(dataclasses.asdict(self)))
 
 

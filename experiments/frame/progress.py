@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line now and then in a log file."""
+"""Progress of long work: a bar on a terminal, regular lines in a log file."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from contextlib import contextmanager
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two lines where there is no terminal.
+#: Seconds between two lines if there is no terminal.
 INTERVAL = 30.0
-#: Seconds of work left from which a warning says what makes it shorter, and those that an estimate
-#: rests on.
+#: Remaining seconds from which a warning advises how to shorten the work, and seconds of work
+#: before the estimate.
 LONG, SETTLED = 300.0, 10.0
 
 
 class Progress:
-    """Reports how far a piece of work has come; made by :func:`progress`."""
+    """Reports the progress of a piece of work; made by :func:`progress`."""
 
     def __init__(self, label: str, total: int, start: int, shorter: str) -> None:
         self.label, self.total, self.done, self._shorter = label, total, start, shorter
@@ -26,9 +26,9 @@ class Progress:
         self._last_line = time.monotonic()
 
     def update(self, done: int, note: str = "") -> None:
-        """Say that ``done`` of the total units are finished, with an optional note.
+        """Report that ``done`` of the total units are finished, with an optional note.
 
-        Once, a warning says what makes the work shorter, where minutes of it are left.
+        If minutes of work remain, a warning advises once how to shorten it.
         """
         self.done = done
         elapsed = time.monotonic() - self._first[0]
@@ -48,7 +48,7 @@ class Progress:
         log.info("%s: %d of %d, %.0f s left %s", self.label, self.done, self.total, left, note)
 
     def _left(self) -> float:
-        """Return the seconds that the rest takes at the pace so far."""
+        """Return the estimated remaining seconds, from the pace so far."""
         begun, start = self._first
         return (time.monotonic() - begun) / max(1, self.done - start) * (self.total - self.done)
 
@@ -58,13 +58,13 @@ def progress(label: str, total: int, start: int = 0, shorter: str = "") -> Itera
     """Report the progress of a loop.
 
     Args:
-        label: What is being done.
+        label: Name of the work.
         total: The number of units.
-        start: Units that were finished before, by an earlier attempt.
-        shorter: What to say where it takes long: the keys that make it shorter.
+        start: Units that an earlier attempt finished.
+        shorter: Advice to show if it takes long: the keys that shorten it.
 
     Yields:
-        An object whose ``update(done, note)`` is called now and then.
+        An object whose ``update(done, note)`` is to be called regularly.
     """
     if sys.stderr is None or not sys.stderr.isatty():  # None: a worker whose output is closed
         yield Progress(label, total, start, shorter)

@@ -1,4 +1,4 @@
-"""The file of a record: it carries its own checksum. Nothing heavy is imported to read it."""
+"""The file of a record, with its checksum. Reading it needs no heavy imports."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from experiments.frame.files import digest, sha256
 log = logging.getLogger(__name__)
 
 RECORD = "record.json"
-#: Its key in a record: the checksum of all others.
+#: Key of the checksum in a record; it covers all other keys.
 SEAL = "record_sha256"
 
 
 def seal(record: dict[str, Any]) -> dict[str, Any]:
-    """Return a record with the checksum of its content, whatever the order of its keys."""
+    """Return a record with the checksum of its content, independent of the order of keys."""
     content = {key: value for key, value in record.items() if key != SEAL}
-    # As it is read back: keys are text then, and tuples are lists.
+    # As read back from JSON: keys are strings, and tuples are lists.
     plain = json.dumps(json.loads(json.dumps(content)), sort_keys=True)
     return content | {SEAL: digest(plain)}
 
@@ -28,11 +28,10 @@ def parse_record(text: str) -> dict[str, Any]:
     """Read the text of a record.
 
     Args:
-        text: JSON. Records of earlier versions have no checksum of themselves and are taken as
-            they are.
+        text: JSON. Records of earlier versions have no checksum and are accepted.
 
     Raises:
-        ValueError: If it is no JSON object, or was changed since it was written; one line.
+        ValueError: If it is not a JSON object, or was changed after writing; one line.
     """
     record = json.loads(text)
     if not isinstance(record, dict):
@@ -43,7 +42,7 @@ def parse_record(text: str) -> dict[str, Any]:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """Return the record of a run folder, or None where there is none that can be read."""
+    """Return the record of a run folder, or None if there is no readable one."""
     path = folder / RECORD
     try:
         record = parse_record(path.read_text("utf-8"))
@@ -56,7 +55,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def is_as_recorded(path: Path) -> bool:
-    """Whether a file of a run has the checksum in its record; True where none is recorded."""
+    """Whether a file of a run has the checksum in its record; True if none is recorded."""
     artefacts = (read_record(path.parent) or {}).get("artefacts")
     expected = artefacts.get(path.name) if isinstance(artefacts, dict) else None
     return expected is None or sha256(path) == expected

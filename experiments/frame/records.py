@@ -1,4 +1,4 @@
-"""Records: what a run leaves behind, and the handle through which its code leaves it."""
+"""Records of runs: finished runs, and the handle of a run in progress."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ CHECKPOINT = "checkpoint.safetensors"
 
 
 class FinishedRun:
-    """A run that is done: its folder, its record and its artefacts."""
+    """A finished run: its folder, its record and its artefacts."""
 
     def __init__(self, folder: Path, record: dict[str, Any]) -> None:
         self.folder = folder
         self.record = record
 
     def tensors(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Read one of the run's tensor artefacts; `damage` has compared it with the record.
+        """Read one of the run's tensor artefacts; `damage` compares it with the record.
 
-        The file is mapped into memory: its pages are read when they are needed.
+        The file is memory-mapped.
 
         Raises:
-            UserError: If the file is missing or is no longer a whole one.
+            UserError: If the file is missing or truncated.
         """
         return load_tensors(self.folder / name, verify=False)
 
     def damage(self) -> str | None:
-        """Return what is wrong with the artefacts, or None; every byte of them is read."""
+        """Return a description of damaged artefacts, or None; reads every byte of them."""
         artefacts = self.record.get("artefacts")
         if not isinstance(artefacts, dict):
             return f"{self.folder / RECORD} lists no artefacts"
@@ -85,7 +85,7 @@ def find_finished(folder: Path, *, whole: bool = False) -> FinishedRun | None:
 
     Args:
         folder: The folder.
-        whole: Whether its artefacts must be intact, as another run is to build on them.
+        whole: Whether its artefacts must be intact, because another run builds on them.
     """
     record, metrics = read_record(folder), folder / "metrics.csv"
     if record is None or record.get("status") != "done":
@@ -104,8 +104,8 @@ def find_finished(folder: Path, *, whole: bool = False) -> FinishedRun | None:
 
 
 def tidy(folder: Path) -> None:
-    """Drop the checkpoint of a finished run, which was killed before it did so itself."""
-    with contextlib.suppress(OSError):  # a folder that may only be read keeps it
+    """Delete a leftover checkpoint of a finished run."""
+    with contextlib.suppress(OSError):  # a read-only folder keeps it
         (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
@@ -113,7 +113,7 @@ class Run:
     """The handle of a run in progress: rows, artefacts, checkpoint, progress, other runs it needs.
 
     Attributes:
-        folder: Where the run lives.
+        folder: The run's folder.
         tracker: The live log (wandb or nothing).
     """
 
@@ -165,7 +165,7 @@ class Run:
             "versions": machine.versions(),
             **machine.hardware(),
             "identity": name.identity,
-            # Pairs, in the order of the label: files of records have their keys sorted.
+            # Pairs, to keep the order of the label: record files have sorted keys.
             "departures": {label_of(departing): [*departing.items()]} if departing else {},
             "built_on": {},
             "facts": {},
@@ -176,10 +176,9 @@ class Run:
         )
 
     def need(self, stage: str) -> FinishedRun:
-        """Return the finished run of another stage of the same task, doing it first if missing.
+        """Return the finished run of another stage of the same task; run it first if missing.
 
-        The record notes that this run was built on it. The time that it takes is booked there, not
-        here.
+        The record notes that this run builds on it. Its time counts for that run, not for this one.
         """
         wall, cpu = time.monotonic(), time.process_time()
         try:
@@ -231,7 +230,7 @@ class Run:
             self.tracker.log_picture(name, self.folder / name)
 
     def adopt(self, name: str) -> None:
-        """Take a tensor artefact of an earlier attempt into the record.
+        """Add a tensor artefact of an earlier attempt to the record.
 
         Raises:
             UserError: If the file is missing or damaged.
@@ -240,7 +239,7 @@ class Run:
         self._artefacts[name] = sha256(self.folder / name)
 
     def checkpoint(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Replace the run's checkpoint, and stop here if the process was asked to.
+        """Replace the run's checkpoint, and stop if the process was asked to.
 
         Raises:
             Interrupted: After writing, if a stop was requested.
@@ -258,8 +257,8 @@ class Run:
     def resume(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return the last checkpoint, or None to start from the beginning.
 
-        One that is damaged or another run's is never used: it is reported, and the run starts
-        again.
+        A damaged checkpoint, or another run's, is reported and ignored: the run starts from the
+        beginning.
         """
         path = self.folder / CHECKPOINT
         if not path.is_file():
@@ -269,12 +268,12 @@ class Run:
         except UserError as error:
             log.warning("%s; starting from the beginning", error)
             return None
-        # Those of earlier versions do not name their run.
+        # Checkpoints of earlier versions do not name their run.
         if "spent" not in facts or facts.get("run", self.record["hash"]) != self.record["hash"]:
             log.warning("%s is not of this run; starting from the beginning", path)
             return None
         log.info("resumed from %s", path)
-        # After SIGKILL the record knows nothing of the time up to the checkpoint.
+        # After SIGKILL the record lacks the time up to the checkpoint.
         self._spent = max(self._spent, tuple(facts["spent"]))
         return tensors, facts
 
@@ -286,7 +285,7 @@ class Run:
         self._write("running")
 
     def finish(self) -> FinishedRun:
-        """Write the metrics and the record of a finished run, and drop its checkpoint."""
+        """Write the metrics and the record of a finished run, and delete its checkpoint."""
         stream = io.StringIO()
         writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()

@@ -1,10 +1,10 @@
-"""The words of a metric row, shared by the runs that write rows and the scripts that read them."""
+"""Columns and labels of metric rows, shared by the runs and the scripts that read them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: The columns of every metrics.csv, in order: those of ``results/paper/reported.csv``.
+#: The columns of every metrics.csv, in order, as in ``results/paper/reported.csv``.
 COLUMNS = (
     "task",
     "dataset",
@@ -24,17 +24,17 @@ COLUMNS = (
 )
 PROTOCOLS = ("reference", "paper")
 SCALES = ("paper", "demo")
-#: The stages whose rows are results; the rows of other stages are curves of what they build on.
+#: The stages whose rows are results; rows of other stages are curves of earlier stages.
 RESULTS = ("evaluate", "timing")
-#: Labels of regard, as metrics of the fairness task name them, in the order of stacked bars.
+#: Labels of regard in the fairness task's metrics, in the order of stacked bars.
 LABELS = ("positive", "neutral", "other", "negative")
 
 
 def label_of(departures: Mapping[str, object]) -> str:
-    """Return the text of the column ``variant``: options by which rows depart, for people to read.
+    """Return the readable text of the column ``variant``: the options that depart from conf/.
 
     Args:
-        departures: Option to value, in order. The name "" stands before a text that is no option.
+        departures: Values by option, in order. The option "" marks a free text.
 
     Returns:
         For instance ``coupling=joint, score=emitted``; "" for none.

@@ -1,4 +1,4 @@
-"""The runner: does a run once, resumes it, and says so when it fails."""
+"""The runner: does a run once, resumes it, and reports failures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The file in a run folder whose lock the process that works on the run holds.
+#: The lock file in a run folder, held by the process that works on the run.
 LOCK = "run.lock"
 
 
@@ -37,7 +37,7 @@ def run_folder(config: AnyConfig, name: RunName) -> Path:
 
 
 def execute(config: AnyConfig) -> FinishedRun:
-    """Do the run that a configuration asks for, with everything that it needs.
+    """Do the run of a configuration, and the runs that it needs.
 
     Args:
         config: The checked configuration.
@@ -63,13 +63,13 @@ def execute(config: AnyConfig) -> FinishedRun:
 def ensure(
     config: AnyConfig, stage_name: str, stop: StopSignal, *, whole: bool = False
 ) -> FinishedRun:
-    """Return the finished run of a stage, doing it first where it is missing.
+    """Return the finished run of a stage; run it first if missing.
 
     Args:
         config: The checked configuration.
         stage_name: The stage.
         stop: Whether the process was asked to stop.
-        whole: Do it again where one of its artefacts is damaged, as another run is to build on it.
+        whole: Whether to repeat it if an artefact is damaged, because another run builds on it.
     """
     task = load_task(config.task.name)
     name = name_run(task, task.stages[stage_name], config)
@@ -86,13 +86,13 @@ def ensure(
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a process of this machine works on a run now; nothing is created to find out.
+    """Whether a process of this machine works on a run now; creates no file.
 
     Args:
         folder: The folder of the run.
     """
     if not (folder / LOCK).is_file() or not os.access(folder / LOCK, os.W_OK):
-        return False  # who may not write it cannot ask
+        return False  # without write permission the lock cannot be tested
     try:
         with FileLock(folder / LOCK, timeout=0):
             return False
@@ -124,7 +124,7 @@ def _locked(folder: Path, stop: StopSignal) -> Iterator[None]:
 
 
 def _perform(config: AnyConfig, name: RunName, folder: Path, stop: StopSignal) -> FinishedRun:
-    """Do one run inside its lock and leave a record in every case."""
+    """Do one run inside its lock and write a record in every case."""
     stage = load_task(config.task.name).stages[name.stage]
     with open_tracker(config, name) as tracker:
         run = Run(

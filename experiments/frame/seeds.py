@@ -10,8 +10,8 @@ def derive(seed: int, purpose: int, epoch: int = 0) -> int:
 
     Args:
         seed: The run's seed.
-        purpose: What it draws; a task numbers its purposes.
-        epoch: For which epoch.
+        purpose: Number of its purpose; each task numbers its purposes.
+        epoch: Number of the epoch.
     """
     state = np.random.SeedSequence([seed, purpose, epoch]).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))

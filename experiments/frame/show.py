@@ -1,4 +1,4 @@
-"""What a run shows on the terminal: what it is about to do, and its numbers."""
+"""Terminal output of a run: its description and its numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def describe_run(config: AnyConfig) -> str:
-    """Return one line that says what a configuration asks for."""
+    """Return one line that describes a configuration."""
     chosen = {
         "task": config.task.name,
         "dataset": config.dataset.name,
@@ -26,7 +26,7 @@ def describe_run(config: AnyConfig) -> str:
 
 
 def show(run: FinishedRun) -> None:
-    """Print where a run lives and its numbers, one line each."""
+    """Print the folder of a run and its numbers, one line each."""
     print(f"\n{run.folder}")
     rows = run.rows()
     for variant in dict.fromkeys(row["variant"] for row in rows):

@@ -1,4 +1,4 @@
-"""What Slurm says of jobs: whether they may still end by themselves."""
+"""States of Slurm jobs: whether they may still end by themselves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 
 from submitit.slurm.slurm import SlurmInfoWatcher
 
-#: States that no job leaves; in all others it may still run, or run again.
+#: Final states of a job; in all other states it may still run, or run again.
 OVER = (
     "BOOT_FAIL",
     "CANCELLED",
@@ -17,12 +17,12 @@ OVER = (
     "OUT_OF_MEMORY",
     "TIMEOUT",
 )
-#: Of a job that Slurm has forgotten, which it does some minutes after the end.
+#: State of a job that Slurm has forgotten, some minutes after its end.
 FORGOTTEN = "ENDED"
 
 
 class Queue(SlurmInfoWatcher):  # type: ignore[misc]  # its calls have no types
-    """Asks `squeue`, which every Slurm answers; `sacct`, which submitit asks, needs accounting."""
+    """Queries `squeue`, which every Slurm has; submitit's `sacct` needs accounting."""
 
     def _make_command(self) -> list[str] | None:
         if not self._registered - self._finished:
@@ -33,7 +33,7 @@ class Queue(SlurmInfoWatcher):  # type: ignore[misc]  # its calls have no types
         """Return the state of every job that is watched.
 
         Args:
-            string: What `squeue` answered: a line for each job and each place of an array.
+            string: The output of `squeue`: a line per job and per array index.
         """
         text = string if isinstance(string, str) else string.decode()
         listed = dict(line.strip().split("|", 1) for line in text.splitlines() if "|" in line)
@@ -45,10 +45,10 @@ class Queue(SlurmInfoWatcher):  # type: ignore[misc]  # its calls have no types
 
 
 def is_preempted(job: str) -> bool:
-    """Whether Slurm has told a job to make way, and lets it run for a moment still.
+    """Whether Slurm has preempted a job that is still running for a short time.
 
     Args:
-        job: Its number; of a job of an array with its place, as 12_3 (12 would be all of them).
+        job: Its number; for an array job with its index, such as 12_3 (12 means all of them).
     """
     words = ["scontrol", "show", "job", "--oneliner", job]
     try:

@@ -1,7 +1,7 @@
 """Stages: the kinds of runs that a task has, and how a run gets its name.
 
-A stage is a run. What it depends on is a part of the configuration, its identity; the run's folder
-is named by the hash of that, so equal work has one place and is done once.
+A stage is a kind of run. A run's identity is the part of the configuration that it depends on; the
+hash of the identity is in the run's folder name, so equal work is done once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Stage:
     Attributes:
         name: The value of ``stage=``.
         version: The result version: raised whenever a change of code alters the numbers, so that
-            a corrected program never returns yesterday's rows.
+            corrected code never returns old rows.
         identity: Returns the part of a configuration that decides the numbers, as plain data.
         label: Returns the readable part of the run's name.
         target: ``module:function`` of the code that does the work; imported only when it runs.
@@ -48,17 +48,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class Task:
-    """What the frame knows of a task.
+    """Description of a task for the frame.
 
     Attributes:
         name: The value of ``task=``.
         sections: The dataclasses of the configuration sections task, model, dataset and group.
         stages: The stages by name.
-        resolve: Completes a configuration in place (what ``auto`` means here, None for options that
-            are not read) and raises UserError for a combination that makes no sense.
-        fetcher: ``module:function`` that brings what a configuration needs from the network into
-            the caches; empty if nothing is needed.
-        serves: The kinds of methods that it has code for; by default all.
+        resolve: Completes a configuration in place (values of ``auto``, None for unread options)
+            and raises UserError for an invalid combination.
+        fetcher: ``module:function`` that downloads the files of a configuration into the caches;
+            empty if nothing is needed.
+        serves: The supported kinds of methods; by default all.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Task:
     serves: frozenset[Kind] = frozenset(Kind)
 
     def fetch(self, config: AnyConfig) -> None:
-        """Bring what a configuration needs from the network into the caches.
+        """Download the files that a configuration needs into the caches.
 
         Raises:
             UserError: If that fails.
@@ -79,19 +79,18 @@ class Task:
 
 
 def _load(target: str) -> Callable[..., Any]:
-    """Import what ``module:function`` names."""
+    """Import the object named by ``module:function``."""
     module, _, function = target.partition(":")
     found: Callable[..., Any] = getattr(import_module(module), function)
     return found
 
 
 def built_on(version: int, identity: dict[str, Any]) -> dict[str, Any]:
-    """Return the identity of a stage as a part of that of a stage which builds on it.
+    """Return a stage's identity as a part of the identity of a later stage that builds on it.
 
     Args:
-        version: The result version of the earlier stage: with a new one, all that builds on it is
-            computed again.
-        identity: Its identity.
+        version: The result version of the earlier stage; a new one repeats all later stages.
+        identity: The identity of the earlier stage.
     """
     return {"result_version": version, **identity}
 

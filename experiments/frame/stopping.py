@@ -19,10 +19,10 @@ from experiments.frame.errors import STOPPED, Interrupted
 
 log = logging.getLogger(__name__)
 
-#: Signals that ask a run to save its state and end: the system's, and those that schedulers send
-#: before a time limit (submitit's is the last).
+#: Signals that ask a run to save its state and end: those of the system, and of schedulers before
+#: a time limit (the last one is submitit's).
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-#: Seconds between two looks at whether the parent process is alive.
+#: Seconds between two checks whether the parent process is alive.
 PARENT_INTERVAL = 1.0
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
@@ -33,7 +33,7 @@ class StopSignal:
     Attributes:
         received: Whether to stop.
         arrived: The signals, in the order of their arrival.
-        before: Who handled each signal before, if anyone did: submitit, in a job of Slurm's.
+        before: Previous signal handlers (submitit installs some in Slurm jobs).
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class StopSignal:
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         """Note the signal; called by the interpreter."""
-        # Slurm sends a signal several times, and kills by itself what takes too long.
+        # Slurm sends a signal several times, and kills slow processes itself.
         if self.received and not callable(self.before.get(signum)):
             raise Interrupted("stopped at once on the second request")
         if signum not in self.arrived:
@@ -52,10 +52,10 @@ class StopSignal:
         self.received = True
 
     def pass_on(self) -> None:
-        """Give the signals to who handled them before; submitit then has Slurm start the job again.
+        """Pass the signals to the previous handlers; submitit then makes Slurm requeue the job.
 
-        Call it when the state is saved: submitit ends the process. Where Slurm refuses, because it
-        has stopped the job by itself meanwhile, this returns.
+        Call it after saving the state: submitit ends the process. If Slurm refuses because it has
+        stopped the job itself meanwhile, this returns.
         """
         for signum in self.arrived:
             handler = self.before.get(signum)
@@ -66,21 +66,21 @@ class StopSignal:
                     log.warning("not started again by %s: %s", signal.Signals(signum).name, error)
 
 
-#: The request that the process listens to now, the newest last.
+#: The active stop signals of the process, the newest last.
 _active: list[StopSignal] = []
 
 
 def stop_requested() -> bool:
-    """Whether the process was asked to stop; for work that has no run at hand."""
+    """Whether the process was asked to stop; for code without a run."""
     return any(stop.received for stop in _active)
 
 
 @cache
 def _follow_parent() -> None:
-    """End a worker process of a sweep when the sweep's own process has died, between runs too.
+    """End a worker process of a sweep when the sweep's main process has died, also between runs.
 
-    A run is asked to stop first. Without this a worker would do the jobs that were handed out, and
-    then wait for ever for the next one.
+    A run is first asked to stop. Without this a worker would finish its assigned jobs and then wait
+    for ever.
     """
     parent = os.getppid()
 
@@ -100,9 +100,9 @@ def _follow_parent() -> None:
 
 @contextmanager
 def catch_signals() -> Iterator[StopSignal]:
-    """Turn the signals that ask for an end into a request while the body runs (main thread only).
+    """Turn signals to stop into a request while the body runs (main thread only).
 
-    An end that they bring about is passed on to who handled these signals before.
+    After a stop, they are passed on to the previous handlers.
     """
     stop = StopSignal()
     if threading.current_thread() is not threading.main_thread():

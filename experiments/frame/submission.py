@@ -1,7 +1,4 @@
-"""What a job is told of its sweep: its length, and the code with which it was started.
-
-Jobs may run much later.
-"""
+"""Data that a sweep passes to its jobs, which may run much later: its length and commit."""
 
 from __future__ import annotations
 
@@ -24,9 +21,9 @@ log = logging.getLogger(__name__)
 
 
 class Submission(Callback):
-    """Notes the commit where a sweep is started, and the number of its jobs.
+    """Stores the commit at the start of a sweep, and the number of its jobs.
 
-    Hydra brings both to where the jobs run.
+    Hydra passes both to the jobs.
     """
 
     def __init__(self) -> None:
@@ -34,15 +31,12 @@ class Submission(Callback):
         self.jobs: int | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Note the commit and count the jobs, in the process that starts the sweep."""
+        """Store the commit and count the jobs, in the process that starts the sweep."""
         self.commit = machine.commit()
         self.jobs = _count(config)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Give the commit to the records of the job, and say so if the code is another by now.
-
-        Before that, say which job of how many this is: a preset has up to hundreds.
-        """
+        """Log the job's number; record the sweep's commit; warn if the code has changed."""
         if self.jobs is not None:
             log.info("job %d of %d", config.hydra.job.num + 1, self.jobs)
         machine.note_submitted(self.commit)
@@ -51,9 +45,9 @@ class Submission(Callback):
 
 
 def _count(config: DictConfig) -> int | None:
-    """Return how many jobs Hydra's own sweeper makes of a sweep.
+    """Return the number of jobs of a sweep by Hydra's basic sweeper.
 
-    None for another sweeper, and for words that this one is going to refuse.
+    None for other sweepers, and for words that this sweeper will refuse.
     """
     sweeper = OmegaConf.select(config, "hydra.sweeper")
     if sweeper is None or not sweeper._target_.endswith(BasicSweeper.__name__):

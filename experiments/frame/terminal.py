@@ -1,4 +1,4 @@
-"""How a program meets its terminal, or what stands there: a pipe, another encoding, nothing."""
+"""Robust output of a program to terminals, pipes, other encodings and closed streams."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from typing import NoReturn
 def run_program(main: Callable[[], int | None]) -> NoReturn:
     """Run a program and exit with its status.
 
-    A character that the terminal lacks is written as its number (as logging does), an output that
-    is closed takes everything and keeps nothing, and a reader that leaves early, as `head` does,
-    ends the program quietly.
+    A character that the terminal lacks is escaped (as in logging), output to a closed stream is
+    discarded, and a reader that stops early, such as `head`, ends the program quietly.
 
     Args:
         main: Returns the exit status, None for 0.
@@ -27,12 +26,12 @@ def run_program(main: Callable[[], int | None]) -> NoReturn:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-            os.environ["PYTHONIOENCODING"] = f"{stream.encoding}:backslashreplace"  # of workers
+            os.environ["PYTHONIOENCODING"] = f"{stream.encoding}:backslashreplace"  # for workers
     try:
         status = main()
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python flushes what is left once more at its end.
+        # Python flushes the remaining output again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(128 + signal.SIGPIPE)
     except KeyboardInterrupt:
@@ -42,13 +41,13 @@ def run_program(main: Callable[[], int | None]) -> NoReturn:
 
 
 def open_descriptors() -> None:
-    """Open those of the standard descriptors that are closed, on nothing.
+    """Open closed standard descriptors on the null device.
 
-    Else the next file that is opened takes their place, and workers that are started fail.
+    Otherwise the next opened file would take their numbers, and worker processes would fail.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # It gets the first number that is free, which is this one.
+            # It gets the lowest free number, which is this one.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)

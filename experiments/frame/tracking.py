@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 #: Seconds to wait for wandb to start: for the server to answer before a run is logged offline, and
 #: for the local process, which may be slow to come up on a busy machine.
 PATIENCE = {"online": 30.0, "offline": 120.0}
-#: Names of the environment by which a process knows that it is a job of a cluster.
+#: Environment variables that identify a job of a cluster.
 JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
-#: Seconds that the server has to accept a connection.
+#: Timeout in seconds for a connection to the server.
 PROBE = 3.0
 
 
 class Tracker:
-    """Receives a run's numbers as they come. This one drops them."""
+    """Receives a run's numbers during the run. This base class discards them."""
 
     def log(self, values: dict[str, float], step: int) -> None:
         """Log numbers at a training step."""
@@ -113,7 +113,7 @@ def _server() -> tuple[str, int]:
 
 
 def has_key() -> bool:
-    """Return whether wandb could log in without asking.
+    """Return whether wandb can log in without asking.
 
     Raises:
         ValueError: If the file that may hold the key cannot be read, or the server has no address.
@@ -140,13 +140,13 @@ def reachable(host: str, port: int) -> bool:
 
 
 def choose_mode(wanted: str) -> str:
-    """Choose how wandb works: online only with a key and a server, so that it never asks or hangs.
+    """Choose wandb's mode: online only with a key and a server, so that it never asks or hangs.
 
-    A job of a cluster works offline unless ``online`` is asked for: many compute nodes reach no
-    server, and a slow one would hold up every job of an array.
+    Cluster jobs are offline unless ``online`` is configured: many compute nodes reach no server,
+    and a slow one would delay every job of an array.
 
     Args:
-        wanted: ``auto``, ``online`` or ``offline``; WANDB_MODE decides where it is set.
+        wanted: ``auto``, ``online`` or ``offline``; WANDB_MODE takes precedence.
 
     Returns:
         ``online``, ``offline`` or ``disabled``.
@@ -180,12 +180,12 @@ def _start(config: AnyConfig, name: RunName, mode: Any, run_id: str) -> Any:
 
 
 def _is_bad_address() -> bool:
-    """Whether wandb would not start for its server's address, which it needs for no offline log."""
+    """Whether wandb would fail because of its server's address, which offline logs do not need."""
     import wandb
 
     try:
         wandb.Settings(base_url=os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
-    except ValueError:  # pydantic's errors are such
+    except ValueError:  # pydantic's errors are ValueErrors
         return True
     return False
 
@@ -219,11 +219,11 @@ def open_tracker(config: AnyConfig, name: RunName) -> Iterator[Tracker]:
     """Open the live log of a run and close it in every case.
 
     Args:
-        config: Says which logger (``logger=wandb|none``) and, for wandb, project and mode.
+        config: The configuration, with logger (``logger=wandb|none``), project and mode.
         name: The run; its hash is the wandb run id, so a resumed run continues the same one.
 
     Yields:
-        The tracker. Where wandb is missing or fails, one that drops everything, with a warning.
+        The tracker. If wandb is missing or fails, one that discards everything, with a warning.
     """
     tracker = _open(config, name) if config.logger.name == "wandb" else Tracker()
     try:
@@ -239,7 +239,7 @@ def _open(config: AnyConfig, name: RunName) -> Tracker:
         return Tracker()
     attempts = [(mode, name.hash)]
     if mode == "online":
-        attempts.append(("offline", f"{name.hash}-offline"))  # the first id may still be taken
+        attempts.append(("offline", f"{name.hash}-offline"))  # the first id may still be in use
     for attempt, run_id in attempts:
         try:
             return WandbTracker(_start(config, name, attempt, run_id))

@@ -1,4 +1,4 @@
-"""What of a configuration decides numbers, and how it departs from ``conf/``."""
+"""The options of a configuration that affect numbers, and its departures from ``conf/``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def deciding(section: Any, *, unless: str = "") -> dict[str, Any]:
-    """Return the fields of a dataclass that decide numbers, nested, as plain data.
+    """Return the fields of a dataclass that affect numbers, nested, as plain data.
 
     Args:
         section: The dataclass.
-        unless: Leave out the fields that carry this mark, too.
+        unless: Also omit fields with this mark.
     """
 
     def plain(value: Any) -> Any:
@@ -40,20 +40,20 @@ def deciding(section: Any, *, unless: str = "") -> dict[str, Any]:
 def departures(config: AnyConfig) -> dict[str, Any]:
     """Return the options in which a configuration departs from ``conf/``, as plain data.
 
-    The rows of a run whose task, method, model, data set or group was given other values than its
-    scale and protocol have, or weights of the user's own, are never taken for the main ones.
-    Options that the run does not read (None after the task's ``resolve``) do not count.
+    Rows of a run are not main results if its task, method, model, data set or group has other
+    values than its scale and protocol define, or weights of the user. Options that are not read
+    (None after the task's ``resolve``) do not count.
 
     Returns:
-        For instance ``{"coupling": "joint", "score": "emitted"}``; a ``checkpoint`` is told by the
-        first digits of its SHA-256.
+        For instance ``{"coupling": "joint", "score": "emitted"}``; a ``checkpoint`` is shown as
+        the first digits of its SHA-256.
     """
     expected = _defaults(config)
     found: dict[str, Any] = {}
     for section in ("task", "method", "model", "dataset", "group"):
         chosen = _flatten(deciding(getattr(config, section), unless="undeclared"))
         standard = _flatten(expected.get(section, {}))
-        # The keys of a data set and of a model may have the same names.
+        # A data set and a model may have keys of the same name.
         prefix = f"{section}." if section in ("dataset", "model") else ""
         found |= {
             f"{prefix}{key}": value
@@ -67,7 +67,7 @@ def departures(config: AnyConfig) -> dict[str, Any]:
 
 
 def variant(config: AnyConfig) -> str:
-    """Return the label of the rows of a configuration: its `departures` for people to read."""
+    """Return the label of a configuration's rows: its `departures` as readable text."""
     return label_of(departures(config))
 
 

@@ -1,4 +1,4 @@
-"""What every reader of images shares: the arrays it returns, and how it says what is wrong."""
+"""Shared parts of all image readers: the returned arrays, and their checks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from experiments.frame.errors import UserError
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 
-#: What PIL raises for a file that is not an image, or not a whole one.
+#: Errors of PIL for a file that is not an image, or is truncated.
 BAD_IMAGE = (
     OSError,
     SyntaxError,
@@ -49,10 +49,10 @@ def encode_png(pixels: UInt8[np.ndarray, "3 size size"]) -> bytes:
 
 
 def check_labels(path: Path, labels: Integer[np.ndarray, " n"], classes: int, first: int) -> None:
-    """Refuse labels that are no index of a class.
+    """Refuse labels that are not class indices.
 
     Args:
-        path: The file they come from.
+        path: The file that holds them.
         labels: Whole numbers, [n].
         classes: Number of classes.
         first: Row of the first label in the file.
@@ -69,7 +69,7 @@ def check_labels(path: Path, labels: Integer[np.ndarray, " n"], classes: int, fi
 
 
 def check_classes(where: Path, names: tuple[str, ...], classes: int) -> tuple[str, ...]:
-    """Return the names of the classes if they are as many as the configuration says.
+    """Return the names of the classes, if their number is the configured one.
 
     Args:
         where: The file or folder that names them.

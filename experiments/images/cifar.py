@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100, from the hub's parquet files or the authors' binary files.
 
-The authors' own files are the binary version: the others are pickles, which run code when they are
-read.
+Of the authors' files only the binary version is read: the other one consists of pickles, which run
+code when read.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from experiments.images.options import ImageDataset
 SERVER = "https://www.cs.toronto.edu/~kriz/"
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
-#: The names of the classes, beside parquet files that do not hold them.
+#: The file of class names, beside parquet files without class names.
 NAMES = "classes.txt"
 
 
 class Layout(NamedTuple):
-    """Where the data are published, and how they lie.
+    """Source and file layout of a data set.
 
     Attributes:
-        archive: Its name on the server.
-        md5: Of the archive.
-        folder: What the archive unpacks to.
-        files: By split, in order.
+        archive: Name of the archive on the server.
+        md5: MD5 of the archive.
+        folder: Folder inside the archive.
+        files: Files by split, in order.
         names: The file with the names of the classes.
         label_bytes: Bytes of an image's record before its pixels; the last is the label.
         hub: Name of the data set on the hub.
@@ -61,7 +61,7 @@ class Layout(NamedTuple):
 
     @property
     def inside(self) -> tuple[str, ...]:
-        """Folders of parquet files, inside of the data's."""
+        """Subfolders of the data folder that may hold parquet files."""
         return "data", self.hub_folder, "default"
 
     def hub_path(self, split: str) -> str:
@@ -97,7 +97,7 @@ LAYOUTS = {
 
 
 def read(config: ImageDataset, split: Split) -> Arrays:
-    """Read one split, after a download if ``root`` is None and nothing is there.
+    """Read one split; download it first if ``root`` is None and it is missing.
 
     Args:
         config: The data set, of kind cifar10 or cifar100.
@@ -126,7 +126,7 @@ def read(config: ImageDataset, split: Split) -> Arrays:
 
 
 def facts(config: ImageDataset, splits: tuple[Split, ...]) -> list[object]:
-    """Return the digests of the files of some splits, after a download as in `read`.
+    """Return the digests of the files of some splits; download missing files as in `read`.
 
     Raises:
         UserError: As `read` does if the files are missing.
@@ -151,11 +151,11 @@ def _root(config: ImageDataset) -> Path:
 
 
 def fetch(config: ImageDataset) -> None:
-    """Fetch CIFAR if ``root`` is None and it is nowhere here; other data are not fetched.
+    """Fetch CIFAR if ``root`` is None and it is missing; other data sets are not fetched.
 
     Raises:
-        UserError: If it cannot be had.
-        Interrupted: If the process was asked to stop while it was fetched.
+        UserError: If it cannot be fetched.
+        Interrupted: If the process was asked to stop during the download.
     """
     if config.kind in LAYOUTS:
         _parquet_files(config, _root(config), SPLITS)
@@ -164,7 +164,7 @@ def fetch(config: ImageDataset) -> None:
 def _parquet_files(
     config: ImageDataset, root: Path, splits: tuple[Split, ...]
 ) -> list[list[Path]] | None:
-    """Return the parquet files of some splits, or None where the binary version is to be read.
+    """Return the parquet files of some splits, or None if the binary version is used.
 
     A download may bring either: the hub has the former, and the authors' server the latter.
     """
@@ -204,12 +204,12 @@ def _binary_folder(config: ImageDataset, root: Path) -> Path:
 
 
 def _by_hand(layout: Layout, folder: object) -> str:
-    """Return the command that fetches the hub's files."""
+    """Return the shell command that fetches the hub's files."""
     return f"hf download {layout.hub} --repo-type dataset --local-dir {folder}"
 
 
 def _download(layout: Layout, root: Path, key: str, before: Unavailable) -> None:
-    """Bring the binary version; of several processes one downloads and the others wait."""
+    """Download the binary version; of several processes one downloads and the others wait."""
     archive, address = root / layout.archive, SERVER + layout.archive
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -227,7 +227,7 @@ def _download(layout: Layout, root: Path, key: str, before: Unavailable) -> None
 
 
 def _unpack(archive: Path, layout: Layout) -> None:
-    """Unpack the binary version beside its archive, whole or not at all."""
+    """Unpack the binary version beside its archive, atomically."""
     unpacked = archive.with_name(f".{layout.folder}-{os.getpid()}")
     try:
         with tarfile.open(archive) as content:

@@ -1,4 +1,4 @@
-"""What image tasks read off a configuration: names of runs, identities, refusals."""
+"""Functions of an image task's configuration: run names, identities, checks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def features_label(config: AnyConfig) -> str:
-    """Return the readable part of the name of a run that depends on data and weights alone."""
+    """Return the readable part of a run's folder name, for runs without a method."""
     return f"{config.dataset.name}-{config.model.name}"
 
 
 def method_label(config: AnyConfig) -> str:
-    """Return the readable part of the name of a method's run."""
+    """Return the readable part of the folder name of a method's run."""
     parts = (config.dataset.name, config.model.name, config.group.name, config.method.name)
     return f"{'-'.join(parts)}-seed{config.seed}"
 
@@ -31,13 +31,13 @@ def method_label(config: AnyConfig) -> str:
 def features_of(
     config: AnyConfig, split: Split, weights: dict[str, Any], seen: dict[str, Any], views: str
 ) -> dict[str, Any]:
-    """Return what decides the features of a split: weights, which images, how they are seen, views.
+    """Return the identity of a split's features: weights, images, preprocessing, views.
 
     Args:
-        config: Names the data set.
-        split: Which part of it.
-        weights: What decides the network's weights.
-        seen: What decides how it sees images.
+        config: The configuration, with the data set.
+        split: The split.
+        weights: Identity of the network's weights.
+        seen: Identity of the preprocessing.
         views: Name of the group whose orbit is stored.
     """
     limit = config.task.max_images
@@ -49,7 +49,7 @@ def features_of(
         "classes": config.dataset.classes,
         "split": split,
         "views": views,
-        # Of a trial; another run keeps its name.
+        # Only in trials, so that the names of other runs stay the same.
         **({} if limit is None else {"max_images": limit}),
     }
 
@@ -60,10 +60,10 @@ def is_ours(config: AnyConfig) -> bool:
 
 
 def pretraining_data(config: AnyConfig) -> ImageDataset:
-    """Return the data set that the suite trains a network on: the run's own, or another one.
+    """Return the data set of the suite's pretraining: the run's, or another one.
 
     Raises:
-        UserError: If conf/dataset/ has none of this name, or it is not for this task.
+        UserError: If conf/dataset/ has no data set of this name for this task.
     """
     recipe = config.task.pretrain
     if recipe.dataset == config.dataset.name:
@@ -80,10 +80,10 @@ def pretraining_data(config: AnyConfig) -> ImageDataset:
 
 
 def check_group(config: AnyConfig) -> None:
-    """Give a method of one view the trivial group, which it has whatever was asked for.
+    """Set the trivial group for methods with a single view, whatever group is configured.
 
     Raises:
-        UserError: If lambda has a single view to weigh.
+        UserError: If lambda has a single view.
     """
     method = config.method.entry
     if not method.uses_group:
@@ -93,10 +93,10 @@ def check_group(config: AnyConfig) -> None:
 
 
 def check_relus(config: AnyConfig) -> None:
-    """Refuse more layers with a ReLU than lambda has hidden ones.
+    """Refuse more layers with a ReLU than lambda has hidden layers.
 
     Raises:
-        UserError: If it has fewer.
+        UserError: If there are more.
     """
     relus, net = config.task.lambda_relus, config.method.lambda_net
     if net is not None and relus is not None and relus >= net.depth:

@@ -1,4 +1,4 @@
-"""How far a whole network is from equivariance: nothing stored is read, every view is a pass."""
+"""The equivariance error of a whole network, computed from images, one pass per view."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from experiments.images.symmetries import make_action
 if TYPE_CHECKING:
     from experiments.frame.records import Run
 
-#: One image in so many of a trial is checked: each takes more passes than its features did.
+#: In a trial, one image in so many is checked, as the check needs more passes per image.
 ONE_IN = 8
 
 
 def checked(sample: UInt8[Tensor, "k 3 s s"], max_images: int | None) -> UInt8[Tensor, "few 3 s s"]:
-    """Return the images that equivariance is checked on: a handful in a trial.
+    """Return the images for the equivariance check: only a few in a trial.
 
     Args:
-        sample: The pixels that are kept.
+        sample: The stored pixels.
         max_images: The number of images of a trial; None: no trial.
     """
     return sample if max_images is None else sample[: max(1, max_images // ONE_IN)]
@@ -33,29 +33,29 @@ def checked(sample: UInt8[Tensor, "k 3 s s"], max_images: int | None) -> UInt8[T
 def equivariance_error(
     run: Run, network: Network, inputs: Float[Tensor, "batch 3 size size"], group: str
 ) -> float:
-    """Return how far the outputs change when a group acts on the inputs (see `equitune`'s).
+    """Return the equivariance error of a network on some images; see `equitune`.
 
     Args:
         run: The run in progress.
-        network: In evaluation mode; the group leaves its outputs as they are.
-        inputs: What it sees of some images.
+        network: The network in evaluation mode; the group does not act on its outputs.
+        inputs: Preprocessed images.
         group: Name of the group.
 
     Raises:
-        Interrupted: If the process was asked to stop; looked at between two elements of the group.
+        Interrupted: If the process was asked to stop; checked after every group element.
     """
     action = make_action(group)
     total = action.group.order * len(inputs)
     with watched(run, f"equivariance of {run.folder.name}", total, "begins again") as watch:
-        once = Remembering(watch(network))  # e x comes first, and is x
+        once = Remembering(watch(network))  # the first is e x = x
         return equitune.equivariance_error(once, inputs, action, equitune.Invariant(action.group))
 
 
 class Remembering:
-    """A network that is asked for the same outputs twice in a row, and computes them once."""
+    """A network with a cache of its last outputs, for two equal calls in a row."""
 
     def __init__(self, network: Network) -> None:
-        """Remember nothing yet."""
+        """Start with an empty cache."""
         self.network = network
         self._last: tuple[Tensor, Tensor] | None = None
 

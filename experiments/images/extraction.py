@@ -1,4 +1,4 @@
-"""The orbit of a data set through a network, computed once and kept.
+"""The orbit of a data set through a network, computed once and stored.
 
 Every method, seed, epoch and transform of an image reads the same outputs: a turned image has the
 same orbit in another order.
@@ -30,28 +30,28 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: All symmetries that there are.
+#: The action of the largest group.
 SQUARE = equitune.DihedralImage()
 FEATURES = "features.safetensors"
-#: Images whose pixels are kept.
+#: Number of images whose pixels are stored.
 SAMPLE = 64
-#: Batches after which what is computed is kept.
+#: Number of batches of a stored part.
 PASSES = 8
 SHORTER = "task.max_images makes it shorter"
 
 #: Maps inputs [B, ...] to outputs [B, ...].
 Network = Callable[[Tensor], Tensor]
-#: Makes a network show how far it is.
+#: Wraps a network to show its progress.
 Watch = Callable[[Network], Network]
 
 
 def shuffled(count: int) -> Int64[Tensor, " count"]:
-    """Return all rows in an order that is always the same: files may be sorted by class."""
+    """Return all rows in a fixed random order, as files may be sorted by class."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(0))
 
 
 def limited(images: OpenImages, limit: int | None) -> OpenImages:
-    """Return the images of a trial, the first so many of `shuffled` in that order; None: all."""
+    """Return the images of a trial: the first ``limit`` of `shuffled`; all if it is None."""
     return images if limit is None else images.take(shuffled(len(images))[:limit])
 
 
@@ -59,18 +59,18 @@ def limited(images: OpenImages, limit: int | None) -> OpenImages:
 def watched(
     run: Run, label: str, total: int, end: str, done: int = 0, shorter: str = SHORTER
 ) -> Iterator[Watch]:
-    """Show the progress of passes through a network, and obey a request to stop between two.
+    """Show the progress of passes through a network, and stop between passes if asked to.
 
     Args:
         run: The run in progress.
-        label: Of the progress bar.
-        total: The number of inputs, each view of an image by itself.
+        label: Label of the progress bar.
+        total: The number of inputs, counting each view of an image.
         end: What an interrupted run does next time: ``resumes`` or ``begins again``.
         done: Inputs of an earlier attempt.
-        shorter: What to say where it takes long.
+        shorter: Advice to show if it takes long.
 
     Yields:
-        What makes a network one that is watched. It raises Interrupted before a pass, if the
+        A function that wraps a network. The wrapped one raises Interrupted before a pass, if the
         process was asked to stop.
     """
     with progress(label, total, done, shorter) as bar:
@@ -89,13 +89,13 @@ def watched(
 
 
 class Orbits(NamedTuple):
-    """What a network makes of all views of some images.
+    """The outputs of a network for all views of some images.
 
     Attributes:
-        values: At gx, in the order of the `members` of the group that is stored, [V, N, ...].
+        values: Outputs at gx, in the order of the `members` of the stored group, [V, N, ...].
         labels: Classes, [N].
-        views: That group's name.
-        sample: Pixels of some of the images, in the order of `shuffled`; of a trial, of the first.
+        views: Name of the stored group.
+        sample: Pixels of some images, in the order of `shuffled`; in a trial, of the first ones.
     """
 
     values: Float[Tensor, "views n ..."]
@@ -104,7 +104,7 @@ class Orbits(NamedTuple):
     sample: UInt8[Tensor, "k 3 s s"]
 
     def rows(self, chosen: Tensor) -> Orbits:
-        """Return some of the images."""
+        """Return a subset of the images."""
         return self._replace(values=self.values[:, chosen], labels=self.labels[chosen])
 
 
@@ -114,23 +114,23 @@ def orbit_outputs(
     see: Preprocessing,
     elements: tuple[int, ...],
 ) -> Float[Tensor, "views batch ..."]:
-    """Send all views of a batch through a network; single precision comes out.
+    """Return the outputs of a network for all views of a batch, in single precision.
 
-    Each view is a pass of its own, so that its last bits do not depend on which others there are.
+    Each view is a separate pass, so that its rounding does not depend on the other views.
     """
     inputs = see(pixels)
     return torch.stack([network(SQUARE.act(g, inputs)).float() for g in elements])
 
 
 class Extraction(NamedTuple):
-    """How outputs are computed.
+    """The settings of an extraction.
 
     Attributes:
         network: Maps inputs [B, 3, size, size] to outputs [B, ...], on ``device``.
-        see: What it sees of the images.
+        see: Preprocessing of the images.
         views: Name of the group whose orbit is computed.
-        batch: Images per pass; memory, not numbers.
-        device: Where the network is.
+        batch: Images per pass; affects memory use, not results.
+        device: Device of the network.
     """
 
     network: Network
@@ -142,12 +142,12 @@ class Extraction(NamedTuple):
 
 @torch.inference_mode()
 def orbits_of(images: OpenImages, how: Extraction) -> Orbits:
-    """Compute the orbits of all images and keep none of it on disk."""
+    """Compute the orbits of all images, without storing them."""
     return Orbits(_compute(images, how, 0, len(images)), images.labels, how.views, _sample(images))
 
 
 def inputs_of(images: OpenImages, how: Extraction) -> int:
-    """Return how many inputs the network gets: every view of every image."""
+    """Return the number of inputs of the network: every view of every image."""
     return len(images) * len(members(how.views))
 
 
@@ -171,7 +171,7 @@ def _compute(images: OpenImages, how: Extraction, start: int, stop: int) -> Tens
 
 
 def _sample(images: OpenImages) -> Tensor:
-    """Return some pixels: to run the whole network on, without decoding all again."""
+    """Return the pixels of some images, for runs of the whole network without decoding again."""
     chosen = limited(images, SAMPLE)
     return chosen.read(0, len(chosen))
 
@@ -185,22 +185,22 @@ def extract(
     label: str,
     limit: int | None = None,
 ) -> None:
-    """Compute the orbits of all images, or of those of a trial, and keep them.
+    """Compute and store the orbits of all images, or of those of a trial.
 
-    They are written in parts while they are computed; a run that was interrupted takes up those
-    that are whole.
+    They are written in parts during the computation; an interrupted run reuses the complete
+    parts.
 
     Args:
-        run: Keeps them.
+        run: The run in progress, which stores them.
         images: The images.
-        how: The network.
-        split: Of the images.
-        label: Of the progress bar.
+        how: The settings.
+        split: The split of the images.
+        label: Label of the progress bar.
         limit: The number of images of a trial; None: all.
 
     Raises:
         Interrupted: If the process was asked to stop.
-        UserError: If there is too little room on the disk.
+        UserError: If there is too little disk space.
     """
     sample = _sample(images)[:limit]
     images = limited(images, limit)
@@ -230,10 +230,10 @@ def extract(
 
 
 def _announce(run: Run, images: OpenImages, how: Extraction, label: str) -> None:
-    """Say how much is to be computed and kept, before it begins.
+    """Log the amount of computation and storage before the start.
 
     Raises:
-        UserError: If the disk has no room: the parts and the whole are on it at the same time.
+        UserError: If the disk lacks space for the parts and the result at the same time.
     """
     one = how.network(how.see(images.read(0, 1).to(how.device)))
     each = 4 * one.numel() * len(members(how.views))  # in single precision
@@ -256,7 +256,7 @@ def _announce(run: Run, images: OpenImages, how: Extraction, label: str) -> None
 
 
 def _kept(path: Path, count: int) -> Tensor | None:
-    """Return a part of an earlier attempt, or None without one that is whole and as long."""
+    """Return a part of an earlier attempt; None if it is damaged or of another length."""
     if not path.is_file():
         return None
     try:
@@ -268,7 +268,7 @@ def _kept(path: Path, count: int) -> Tensor | None:
 
 
 def load_orbits(finished: FinishedRun) -> Orbits:
-    """Return what a finished run has computed; its pages are read from disk as they are needed.
+    """Return the orbits of a finished run, as a memory-mapped file.
 
     Args:
         finished: The run of `extract`.

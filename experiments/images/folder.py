@@ -15,21 +15,21 @@ from experiments.frame.files import file_digest
 from experiments.images.arrays import BAD_IMAGE, Split, check_classes
 from experiments.images.options import ImageDataset
 
-#: Other files in a class's folder are not looked at.
+#: Suffixes of images; other files in a class folder are ignored.
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"}
-#: Raised when the same file gives other pixels: 2, images of 16 bits are scaled.
+#: Version of decoding, raised when pixels change; 2: images of 16 bits are scaled.
 DECODING = 2
-#: The modes of Pillow that are red, green and blue, or become them without loss of range.
+#: Modes of Pillow that convert to red, green and blue without loss of range.
 _BYTES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"}
-#: Tags of TIFF: how many bits a number has, what its least one means, and of which kind it is.
+#: TIFF tags: bits per sample, photometric interpretation (black or white is 0), sample format.
 _BITS, _PHOTOMETRIC, _KIND = 258, 262, 339
-#: Kinds of numbers in a TIFF that are not understood here: Pillow wraps signed ones of 8 bits.
+#: Sample formats of TIFF that are refused: Pillow wraps signed numbers of 8 bits.
 _KINDS = {2: "signed", 3: "floating-point"}
 EXPECTED = "expected train/<class>/* and test/<class>/* (or val/<class>/*)"
 
 
 class Listing(NamedTuple):
-    """The images of a split, class after class.
+    """The images of a split, ordered by class.
 
     Attributes:
         root: The folder that holds the folders of the classes.
@@ -45,11 +45,11 @@ class Listing(NamedTuple):
 
 
 def find(config: ImageDataset, split: Split) -> Listing:
-    """List the images of a split and check that its classes are those that are expected.
+    """List the images of a split and check its classes against the configuration.
 
     Args:
         config: The data set, of kind folder.
-        split: Which part.
+        split: The split.
 
     Returns:
         The classes by name, and their images by path.
@@ -68,10 +68,10 @@ def find(config: ImageDataset, split: Split) -> Listing:
 
 
 def decode(files: list[Path], size: int) -> UInt8[np.ndarray, "n 3 size size"]:
-    """Decode images; every one fills a square of ``size`` pixels.
+    """Decode images to squares of ``size`` pixels.
 
-    The shorter side is resized to it (bicubic, with antialiasing), and the middle is cut out.
-    Images are turned as their EXIF orientation says, grey ones get three equal channels, those of
+    The shorter side is resized to it (bicubic, with antialiasing), and the centre is cropped.
+    The EXIF orientation is applied, grey images get three equal channels, those of
     16 bits are scaled to 8, and transparency is dropped.
 
     Args:
@@ -98,7 +98,7 @@ def existing_root(config: ImageDataset, expected: str) -> Path:
 
     Args:
         config: The data set.
-        expected: What must be there, for messages.
+        expected: The required content, for messages.
 
     Raises:
         UserError: If none is given or there is no such folder.
@@ -111,7 +111,7 @@ def existing_root(config: ImageDataset, expected: str) -> Path:
 
 
 def class_folders(base: Path) -> tuple[str, ...]:
-    """Return the names of the folders in a folder, sorted, without hidden ones."""
+    """Return the sorted names of the subfolders, without hidden ones."""
     folders = (path.name for path in base.iterdir() if path.is_dir())
     return tuple(sorted(name for name in folders if not name.startswith(".")))
 
@@ -122,7 +122,7 @@ def list_images(base: Path, classes: tuple[str, ...], advice: str) -> Listing:
     Args:
         base: The folder that holds them.
         classes: Their names, in the order of the labels.
-        advice: What to do about a folder without images.
+        advice: Advice about a folder without images.
 
     Raises:
         UserError: If a folder has no images.
@@ -156,7 +156,7 @@ def _check_same(root: Path, base: Path, classes: tuple[str, ...]) -> None:
 
 
 def _images(folder: Path) -> list[Path]:
-    """Return the images of a class, in folders inside its folder too."""
+    """Return the images of a class, including those in subfolders."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -168,8 +168,8 @@ def open_image(path: Path) -> Image.Image:
     """Return an image, upright, in red, green and blue.
 
     Raises:
-        UserError: If it is damaged, or its numbers have no known black and white; one line that
-            names it.
+        UserError: If it is damaged, or its range of values is unknown; one line that names
+            the file.
     """
     try:
         with Image.open(path) as opened:
@@ -198,17 +198,17 @@ def _unknown_white(path: Path, what: str) -> str:
 
 
 def _strange(tags: Mapping[int, Any]) -> str:
-    """Return of which kind the numbers of a TIFF are; "" if they are whole and have no sign."""
+    """Return the sample format of a TIFF; "" for unsigned integers."""
     kind = _KINDS.get(int(np.max(tags.get(_KIND, 1))))
     return f"{kind} numbers of {np.max(tags.get(_BITS, 1))} bits" if kind else ""
 
 
 def _tags(path: Path) -> Mapping[int, Any]:
-    """Return the tags of a TIFF that Pillow has no reader for; none of another file."""
+    """Return the tags of a TIFF that Pillow cannot decode; empty for other files."""
     try:
         with open(path, "rb") as stream:
             head = stream.read(8)
-            head += stream.read(8) if head[2:3] == b"+" else b""  # of more than 4 GB
+            head += stream.read(8) if head[2:3] == b"+" else b""  # BigTIFF
             tags = TiffImagePlugin.ImageFileDirectory_v2(head)
             stream.seek(tags.next)
             tags.load(stream)
@@ -218,19 +218,19 @@ def _tags(path: Path) -> Mapping[int, Any]:
 
 
 def _white(image: Image.Image) -> int:
-    """Return the largest number of an image of up to 16 bits: a TIFF may have fewer."""
+    """Return the value of white in an image of up to 16 bits, as a TIFF may have fewer."""
     tags = getattr(image, "tag_v2", None) or {}
     bits = int(np.max(tags.get(_BITS, 16)))
     return int(2**bits - 1) if 8 < bits < 16 else 65535
 
 
 def _is_inverted(image: Image.Image) -> bool:
-    """Whether the least number is white, which Pillow does not heed beyond 8 bits."""
+    """Whether the smallest value is white, which Pillow ignores beyond 8 bits."""
     return (getattr(image, "tag_v2", None) or {}).get(_PHOTOMETRIC) == 0
 
 
 def fill_square(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
-    """Return an image whose shorter side is resized to a square's, the middle cut out."""
+    """Return a square image: shorter side resized, centre cropped."""
     width, height = image.size
     short = min(width, height)
     wide, high = size * width // short, size * height // short
@@ -240,6 +240,6 @@ def fill_square(image: Image.Image, size: int, resample: Image.Resampling) -> Im
 
 
 def _decode(path: Path, size: int) -> UInt8[np.ndarray, "3 size size"]:
-    """Return an image, resized and cut to a square."""
+    """Return an image, resized and cropped to a square."""
     square = fill_square(open_image(path), size, Image.Resampling.BICUBIC)
     return np.asarray(square).transpose(2, 0, 1)

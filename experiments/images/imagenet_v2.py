@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 
 HUB = "vaishaal/ImageNetV2"
 ARCHIVE = "imagenetv2-matched-frequency.tar.gz"
-#: What the archive unpacks to.
+#: Folder inside the archive.
 FOLDER = "imagenetv2-matched-frequency-format-val"
 EXPECTED = f"expected {ARCHIVE} of the hub's data set {HUB}, or its folders 0, 1, 2, ...,"
 
-#: What Python raises for a file that is not an archive, or not a whole one.
+#: Errors of Python for a file that is not an archive, or is truncated.
 BAD_ARCHIVE = (
     OSError,
     EOFError,
@@ -40,7 +40,7 @@ BAD_ARCHIVE = (
 
 
 def find(config: ImageDataset, split: Split) -> Listing:
-    """List the images, after the archive is unpacked if that was not done before.
+    """List the images; unpack the archive first if needed.
 
     Args:
         config: The data set, of kind imagenet_v2.
@@ -69,7 +69,7 @@ def find(config: ImageDataset, split: Split) -> Listing:
 
 
 def _numbered(config: ImageDataset) -> Path:
-    """Return the folder with the numbered folders; an archive may have to be unpacked."""
+    """Return the folder with the numbered folders; unpack the archive if needed."""
     root = existing_root(config, EXPECTED)
     if not (root / FOLDER).is_dir():
         folders = class_folders(root)
@@ -92,7 +92,7 @@ def _unpack(root: Path) -> None:
             if (root / FOLDER).is_dir():
                 return
             log.info("unpacking %s", archive)
-            shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+            shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
             partial.mkdir()
             try:
                 with tarfile.open(archive) as content:
@@ -110,9 +110,9 @@ def _unpack(root: Path) -> None:
 
 
 def _only_inside(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
-    """Refuse all but files and folders inside, and leave the rest to the filter "data".
+    """Refuse all members but files and folders inside the target; then apply the filter "data".
 
-    That filter alone would take away a leading slash, and old versions of it can be led outside by
+    That filter alone would remove a leading slash, and its old versions can be led outside by
     links.
     """
     path = PurePosixPath(member.name)

@@ -1,4 +1,4 @@
-"""From stored pixels to what a network sees, and the augmentation of training."""
+"""Preprocessing of pixels for a network, and augmentation for training."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from torch.nn import functional
 
 
 class Preprocessing(NamedTuple):
-    """How a network sees images.
+    """The preprocessing of images for a network.
 
     Attributes:
         size: Height and width, in pixels.
         mean: Subtracted from each channel of values in [0, 1].
-        std: Then divides them.
+        std: Standard deviation of each channel, which divides them.
         interpolation: How images are resized, always with antialiasing. Bicubic is PIL's, on the
-            CPU and rounded to values of pixels after each of its two passes; bilinear is not
-            rounded.
+            CPU and rounded to 8 bits after each of its two passes; bilinear is not rounded.
     """
 
     size: int
@@ -30,7 +29,7 @@ class Preprocessing(NamedTuple):
     def __call__(self, pixels: UInt8[Tensor, "batch 3 s s"]) -> Float[Tensor, "batch 3 size size"]:
         """Return images as the network sees them.
 
-        Quarter turns and mirrors commute with it, up to rounding where the size changes.
+        Quarter turns and mirrors commute with it, up to rounding if the size changes.
         """
         values, wanted = pixels, (self.size, self.size)
         if pixels.shape[-1] != self.size and self.interpolation == "bicubic":
@@ -46,7 +45,7 @@ class Preprocessing(NamedTuple):
 def augment(
     pixels: UInt8[Tensor, "batch 3 s s"], crop: int, mirror: bool, generator: torch.Generator
 ) -> UInt8[Tensor, "batch 3 s s"]:
-    """Shift every image by up to ``crop`` pixels, black beyond its edge, and mirror half of them.
+    """Shift every image by up to ``crop`` pixels, padded with black, and mirror half of them.
 
     Args:
         pixels: The images.

@@ -15,7 +15,7 @@ ALPHABETS = ("letters", "symbols")
 
 
 def _count(minimum: int) -> Any:
-    """Declare a whole number that only pictograms have, with its least value."""
+    """Declare an integer option of pictograms, with its lower bound."""
     return field(default=None, metadata={"minimum": minimum})
 
 
@@ -24,7 +24,7 @@ class ImageDataset:
     """A data set of labelled square colour images, with a training and a test split.
 
     Attributes:
-        name: Of the data set.
+        name: Name of the data set.
         task: The tasks that use it.
         kind: What the files are: CIFAR as parquet or binary files, a folder of images per class,
             ImageNet-V2 with its numbered folders or its archive, or pictograms, which are drawn and
@@ -34,14 +34,14 @@ class ImageDataset:
         classes: Number of classes.
         size: Height and width in pixels.
         groups: The groups that act; by default all.
-        alphabet: Of pictograms: what is drawn.
-        per_class_train: Of pictograms: training images of each class.
-        per_class_test: Of pictograms: test images of each class.
-        seed: Of pictograms: seed of all images, apart from the run's seed.
+        alphabet: Pictograms: the alphabet that is drawn.
+        per_class_train: Pictograms: training images per class.
+        per_class_test: Pictograms: test images per class.
+        seed: Pictograms: seed of all images, independent of the run's seed.
         prompts: Templates of CLIP's captions, one of those in conf/prompts/ or a file.
-        class_names: A file that names the classes for CLIP, a line each; ``imagenet`` stands for
-            the 1000 curated names. None: as the data name them.
-        key: What the user types before ``.root``, for messages.
+        class_names: A file with the class names for CLIP, one per line; ``imagenet``: the 1000
+            curated names. None: the names in the data.
+        key: The option's prefix before ``.root``, for messages.
     """
 
     name: str = MISSING
@@ -62,19 +62,19 @@ class ImageDataset:
 
 @dataclass
 class TrainingRecipe:
-    """How a network is trained on upright images by the suite itself.
+    """The recipe of the suite's training on upright images.
 
     Attributes:
-        dataset: The data set to learn from.
+        dataset: The training data set.
         root: As ``dataset.root``, of that data set.
         epochs: Passes over its training images.
-        batch_size: Images of a step.
-        learning_rate: The highest, after a linear warm-up and before a cosine to zero.
-        warmup: Share of the steps.
-        weight_decay: Of the optimiser.
+        batch_size: Images per step.
+        learning_rate: The highest rate, after a linear warm-up and before a cosine to zero.
+        warmup: Share of the steps for the warm-up.
+        weight_decay: Weight decay of the optimiser.
         crop: Largest random shift, in pixels.
         mirror: Whether half of the images are mirrored.
-        precision: Of matrix products.
+        precision: Precision of matrix products.
     """
 
     dataset: str = MISSING

@@ -1,4 +1,4 @@
-"""Images that have had a transform, seen as orbits: stored ones are only put in another order."""
+"""Orbits of transformed images: stored orbits are only reordered."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from torch import Tensor, nn
 from experiments.images.extraction import SQUARE, Orbits
 from experiments.images.symmetries import members
 
-#: Images per pass where features are stored.
+#: Images per pass if features are stored.
 CHUNK = 2000
-#: Images that are looked up at once for small batches: looking up is slow, and memory is not.
+#: Images per lookup for small batches, as each lookup is slow.
 TOGETHER = 80
 
 
 class TurnedImages(ABC):
-    """Images whose orbits are seen through a network.
+    """Images whose orbits go through a network.
 
     Attributes:
         labels: Classes, [N].
-        turns: Number R of transforms that an image may have had.
-        chunk: Images per pass where nothing is learned.
-        together: Images whose views are best asked for at once, however small the batches.
-        shape: Of the features of one view.
+        turns: Number R of possible transforms of an image.
+        chunk: Images per pass in evaluation.
+        together: Best number of images per call of `views`, for any batch size.
+        shape: Shape of the features of one view.
         sample: Pixels of some images.
     """
 
@@ -44,8 +44,8 @@ class TurnedImages(ABC):
         """Return the features of the orbits of some images.
 
         Args:
-            rows: Which images.
-            turned: Which transform each has had, from 0 to R - 1.
+            rows: Indices of the images.
+            turned: Index of the transform of each image, from 0 to R - 1.
         """
 
     @abstractmethod
@@ -53,12 +53,12 @@ class TurnedImages(ABC):
         """Return some of the images."""
 
     def modules(self) -> Iterator[tuple[str, nn.Module]]:
-        """Yield what is learned besides the last layers, by name."""
+        """Yield the trained modules besides the last layers, by name."""
         yield from ()
 
 
 class Stored(TurnedImages):
-    """Features of a finished run; the orbit of a transformed image is looked up."""
+    """Stored features of a finished run; the orbit of a transformed image is a reordering."""
 
     def __init__(self, features: Orbits, group: str, transform: str) -> None:
         """Choose the views of a group, and the transforms."""
@@ -73,7 +73,7 @@ class Stored(TurnedImages):
     def views(
         self, rows: Int64[Tensor, " batch"], turned: Int64[Tensor, " batch"]
     ) -> Float[Tensor, "group batch ..."]:
-        """Look the features up."""
+        """Look up the features."""
         return self.features.values[self._table[:, turned], rows]
 
     def take(self, rows: Int64[Tensor, " m"]) -> Stored:
@@ -85,13 +85,13 @@ class Stored(TurnedImages):
 def over_turns(
     images: TurnedImages, judge: Callable[[Tensor, Tensor], Shaped[Tensor, "batch ..."]]
 ) -> Shaped[Tensor, "transforms n ..."]:
-    """Judge every image in every transform.
+    """Apply a function to every image in every transform.
 
-    Images of one pass have had different transforms, as chance would have it.
+    Images of one pass have different, random transforms.
 
     Args:
         images: The images.
-        judge: Maps features of orbits, [G, B, ...], and classes, [B], to what is wanted, [B, ...].
+        judge: Maps features of orbits, [G, B, ...], and classes, [B], to results, [B, ...].
     """
     count = len(images.labels)
     everything = torch.arange(count)
@@ -113,13 +113,13 @@ def orbits_of_turned(
     turns: tuple[int, ...],
     elements: tuple[int, ...],
 ) -> Float[Tensor, "group batch 3 s s"]:
-    """Return the orbits of images that have had a transform, each its own.
+    """Return the orbits of images after a transform of each.
 
     Args:
-        inputs: The images as they were; changed in place.
-        turned: Which transform each has had, a position in ``turns``.
+        inputs: The images before the transform; changed in place.
+        turned: The transform of each image, an index into ``turns``.
         turns: The transforms, as elements of the symmetry group of the square.
-        elements: Those of the group.
+        elements: The elements of the group.
     """
     for number, element in enumerate(turns):
         chosen = turned == number
@@ -128,10 +128,9 @@ def orbits_of_turned(
 
 
 def lookup(group: str, transform: str, views: str) -> Int64[Tensor, "group transforms"]:
-    """Return where, among stored views, g r x stands for every g and every r.
+    """Return the index of view g r in the stored orbit, for each element g and transform r.
 
-    An image that was turned by r has the same orbit, in another order. So nothing is computed again
-    for it.
+    A transformed image has the same orbit in another order, so nothing is computed again.
 
     Args:
         group: Name of the group, of g.
@@ -139,7 +138,7 @@ def lookup(group: str, transform: str, views: str) -> Int64[Tensor, "group trans
         views: Name of the group whose orbit is stored.
 
     Returns:
-        Positions in the stored orbit, [G, R].
+        Indices into the stored orbit, [G, R].
     """
     order = {element: position for position, element in enumerate(members(views))}
     product = SQUARE.group.multiply

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 IMAGE_COLUMNS = ("img", "image")
-#: CIFAR-100 has coarse labels as well, and these are the fine ones.
+#: Column of labels; for CIFAR-100, which also has coarse labels, the fine ones.
 LABEL_COLUMNS = ("fine_label", "label")
 #: Encodings of an image that are read; CIFAR is kept in lossless ones.
 FORMATS = ("PNG", "WEBP", "JPEG")
-#: Rows that are decoded at a time; memory, not numbers.
+#: Rows that are decoded at once; affects memory use, not results.
 CHUNK = 2000
 
 
@@ -47,16 +47,16 @@ class Columns(NamedTuple):
 def find(root: Path, inside: tuple[str, ...], split: Split) -> list[Path]:
     """Return the parquet files of a split, in the order of their rows; none if there are none.
 
-    They are ``train.parquet`` or, where that is missing, all whose names start with ``train``, or
-    all of a folder ``train``. The test split likewise.
+    They are ``train.parquet`` or, if that is missing, all files whose names start with ``train``,
+    or all files in a folder ``train``. The same holds for the test split.
 
     Args:
         root: The folder of the data.
-        inside: Folders in it that are looked at after it.
-        split: Which part.
+        inside: Subfolders that are searched after it.
+        split: The split.
 
     Raises:
-        UserError: If of ``...-00000-of-00005.parquet`` and its like some are missing.
+        UserError: If some numbered files, such as ``...-00000-of-00005.parquet``, are missing.
     """
     for folder in (root, *(root / name for name in inside)):
         if (alone := folder / f"{split}.parquet").is_file():
@@ -70,7 +70,7 @@ def find(root: Path, inside: tuple[str, ...], split: Split) -> list[Path]:
 
 
 def existing(root: Path, inside: tuple[str, ...], split: Split) -> list[Path]:
-    """Return the parquet files of a split as `find` does, and refuse none."""
+    """Return the parquet files of a split as `find` does; refuse a split without files."""
     files = find(root, inside, split)
     if not files:
         raise UserError(f"{root}: has no {split}.parquet; put it there")
@@ -78,7 +78,7 @@ def existing(root: Path, inside: tuple[str, ...], split: Split) -> list[Path]:
 
 
 def _check_shards(files: list[Path]) -> None:
-    """Refuse numbered files that are not all there."""
+    """Refuse an incomplete set of numbered files."""
     for path in files:
         if match := re.search(r"-\d+-of-(\d+)\.parquet$", path.name):
             present, total = len(files), int(match[1])
@@ -95,7 +95,7 @@ def read(config: ImageDataset, files: list[Path], names: Path) -> Arrays:
     Args:
         config: The data set.
         files: Its files.
-        names: A file with the names of the classes, for files that do not hold them.
+        names: A file with the class names, for parquet files without them.
 
     Returns:
         The images in the order of the rows.
@@ -166,7 +166,7 @@ def _columns(file: pq.ParquetFile, path: Path) -> Columns:
 
 
 def _class_names(path: Path, listed: Path, classes: int) -> tuple[str, ...]:
-    """Return the names of the classes: the file's, those of a list, or numbers."""
+    """Return the class names: from the parquet file, from a list, or numbers."""
     with _opened(path) as file:
         metadata = file.schema_arrow.metadata or {}
     try:
@@ -175,7 +175,7 @@ def _class_names(path: Path, listed: Path, classes: int) -> tuple[str, ...]:
         names = tuple(str(name) for name in features[label]["names"])
         return check_classes(path, names, classes)
     except (ValueError, LookupError, TypeError, StopIteration):
-        pass  # a file that was not made by the hub
+        pass  # a file that the hub did not write
     if listed.is_file():
         return check_classes(listed, read_lines(listed), classes)
     return tuple(f"class {index}" for index in range(classes))

@@ -26,7 +26,7 @@ from experiments.frame.errors import UserError, unknown
 from experiments.images.arrays import SPLITS, Arrays, Split, check_classes
 from experiments.images.options import ALPHABETS, ImageDataset
 
-#: Raised when other images come out of the same parameters.
+#: Version of drawing, raised when the same parameters give other images.
 GENERATION = 1
 
 _SANS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique")
@@ -62,27 +62,27 @@ ALPHABET = {
     ),
 }
 
-#: An image is drawn so many times larger, and then reduced.
+#: Factor by which an image is drawn larger before it is reduced.
 OVERSAMPLING = 3
-#: Least size in pixels in which a glyph is kept, and what is left free around it.
+#: Smallest side of a stored glyph, and the margin around it, in pixels.
 MIN_SIDE, MARGIN = 128, 2
 MAX_ANGLE = 10.0
 #: Least difference of brightness between glyph and ground, of 255.
 MIN_CONTRAST = 80.0
 BRIGHTNESS = np.array([0.299, 0.587, 0.114])
-#: Images that are drawn before they are coloured together; memory, not numbers.
+#: Images that are coloured together; affects memory use, not results.
 CHUNK = 1000
 
 
 class Drawn(NamedTuple):
-    """How each of n images is drawn.
+    """The parameters of n drawn images.
 
     Attributes:
         labels: Indices of classes, [n].
         fonts: Indices of fonts, [n].
         extents: Longer side of the glyph as a share of the image, [n].
-        centres: Of the glyph, as shares of the image from its middle, [n, 2].
-        angles: In degrees, [n].
+        centres: Centre of the glyph, as shares of the image from its centre, [n, 2].
+        angles: Angle of the glyph in degrees, [n].
         blurs: Radius of Gaussian blur as a share of the image, 0 for none, [n].
         colours: Red, green, blue from 0 to 255 of ground and glyph, [n, 2, 3].
         noises: Standard deviation of the noise, of 255, [n].
@@ -103,7 +103,7 @@ def read(config: ImageDataset, split: Split) -> Arrays:
 
     Args:
         config: The data set; its seed decides every pixel.
-        split: Which part; the two share no random numbers.
+        split: The split; the two share no random numbers.
 
     Returns:
         The images; classes are equally frequent.
@@ -126,7 +126,7 @@ def read(config: ImageDataset, split: Split) -> Arrays:
 
 
 def facts(config: ImageDataset, splits: tuple[Split, ...]) -> list[object]:
-    """Return what decides the images of some splits, as plain data.
+    """Return the options that decide the images of some splits, as plain data.
 
     The exact pixels also depend on the versions of Pillow and FreeType.
 
@@ -156,7 +156,7 @@ def _check(config: ImageDataset) -> tuple[Alphabet, dict[Split, int], int]:
 def _draw_parameters(rng: np.random.Generator, classes: int, per_class: int, fonts: int) -> Drawn:
     count = classes * per_class
     extents = rng.uniform(0.55, 0.85, count)
-    # Half of what is left beside a glyph that is turned as far as it may be.
+    # Half of the free space beside a glyph at its largest angle.
     room = (1 - extents * (1 + math.sin(math.radians(MAX_ANGLE)))) / 2
     return Drawn(
         labels=rng.permutation(np.arange(count, dtype=np.int64) % classes),
@@ -171,7 +171,7 @@ def _draw_parameters(rng: np.random.Generator, classes: int, per_class: int, fon
 
 
 def _draw_colours(rng: np.random.Generator, count: int) -> Float64[np.ndarray, "count 2 3"]:
-    """Draw pairs of colours, again where their brightness is too much alike."""
+    """Draw pairs of colours; redraw those with too similar brightness."""
     colours = rng.uniform(0, 255, (count, 2, 3))
     while True:
         ground, glyph = (colours @ BRIGHTNESS).T
@@ -195,7 +195,7 @@ def _draw_shapes(
         cos, sin = zoom * math.cos(angle), zoom * math.sin(angle)
         x, y = (0.5 + drawn.centres[i]) * large
         middle = source.width / 2
-        # From a place in the image to a place in the glyph.
+        # Maps coordinates of the image to coordinates of the glyph.
         inverse = (cos, -sin, middle - cos * x + sin * y, sin, cos, middle - sin * x - cos * y)
         shape = source.transform(
             (large, large), Image.Transform.AFFINE, inverse, Image.Resampling.BICUBIC
@@ -219,11 +219,11 @@ def _colour(
 
 
 def _glyph(font: str, character: str, side: int) -> Image.Image:
-    """Return a character whose longer side is ``side`` pixels, in the middle of a square."""
+    """Return a character whose longer side is ``side`` pixels, centred in a square."""
     import matplotlib
 
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{font}.ttf"
-    if not path.is_file():  # PIL would look for another version of it elsewhere
+    if not path.is_file():  # PIL would search for another version of it elsewhere
         raise UserError(f"{path}: no such font; reinstall matplotlib, which ships it")
     first = ImageFont.truetype(path, side, layout_engine=ImageFont.Layout.BASIC)
     left, top, right, bottom = first.getbbox(character)

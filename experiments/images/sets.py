@@ -1,4 +1,4 @@
-"""Labelled images by their configuration: read in parts or as a whole, and told apart."""
+"""Labelled images by their configuration: reading in parts or as a whole, fingerprints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OpenImages:
-    """One split whose images are read when they are asked for; its length is their number.
+    """One split with lazily read images; its length is their number.
 
     Attributes:
         labels: Indices into ``classes``, [n].
@@ -47,7 +47,7 @@ class OpenImages:
         return torch.from_numpy(self.decode(start, stop))
 
     def take(self, rows: Int64[Tensor, " m"]) -> OpenImages:
-        """Return some of the images, in the order of the rows; none is decoded yet."""
+        """Return a subset of the images, in the order of the rows, without decoding."""
         chosen = rows.tolist()
 
         def decode(start: int, stop: int) -> UInt8[np.ndarray, "k 3 s s"]:
@@ -60,14 +60,14 @@ Facts = Callable[[ImageDataset, tuple[Split, ...]], list[object]]
 
 
 class Source(NamedTuple):
-    """A kind of data set: how a split is opened, and what tells splits from others."""
+    """A kind of data set: functions that open a split and return its identity."""
 
     open: Callable[[ImageDataset, Split], OpenImages]
     facts: Facts
 
 
 def _whole(read: Callable[[ImageDataset, Split], Arrays], facts: Facts) -> Source:
-    """Make a source of a small set, which is read all at once when it is opened."""
+    """Make a source of a small set, which is read at once when opened."""
 
     def open_whole(config: ImageDataset, split: Split) -> OpenImages:
         import torch
@@ -80,7 +80,7 @@ def _whole(read: Callable[[ImageDataset, Split], Arrays], facts: Facts) -> Sourc
 
 
 def _by_file(find: Callable[[ImageDataset, Split], folder.Listing]) -> Source:
-    """Make a source of a set with one file per image, each decoded when it is asked for."""
+    """Make a source of a set with one file per image, decoded on access."""
 
     def open_files(config: ImageDataset, split: Split) -> OpenImages:
         import torch
@@ -125,19 +125,19 @@ class ImageSet(NamedTuple):
 def open_images(config: ImageDataset, split: Split) -> OpenImages:
     """Open one split of a data set, to read its images in parts.
 
-    Images that are files of their own are decoded when they are asked for, and again when they are
-    asked for again; those of other kinds are small and stay in memory.
+    Images in separate files are decoded on every access; data sets of other kinds are small and
+    stay in memory.
 
     Args:
         config: The data set. CIFAR with ``root`` None is downloaded if it is not there.
         split: ``train`` or ``test``.
 
     Returns:
-        The labels, and access to the pixels, in an order that only the data decide.
+        The labels, and access to the pixels, in an order that depends only on the data.
 
     Raises:
-        UserError: If data are missing or do not fit the configuration, or are damaged as far as
-            they are read; one line that says where and what to do.
+        UserError: If data are missing or do not fit the configuration, or the parts that are
+            read are damaged; one line that says where and what to do.
     """
     return SOURCES[config.kind].open(config, split)
 
@@ -160,14 +160,14 @@ def load_images(config: ImageDataset, split: Split) -> ImageSet:
 
 
 def fingerprint(config: ImageDataset, splits: tuple[Split, ...] = SPLITS) -> str:
-    """Return what the data are as 16 hexadecimal digits, the same wherever they lie.
+    """Return the fingerprint of the data: 16 hexadecimal digits, independent of location.
 
-    It is made of the digests of CIFAR's files, the paths and digests of a folder's images, or the
+    It depends on the digests of CIFAR's files, the paths and digests of a folder's images, or the
     parameters of pictograms. No image is loaded. A file is read once per process.
 
     Args:
         config: The data set.
-        splits: The parts that count.
+        splits: The splits.
 
     Raises:
         UserError: As `load_images` does if data are missing, after the same attempt to download.

@@ -1,4 +1,4 @@
-"""The groups of image tasks: a line of the table, and a file of its name in conf/group/, is one."""
+"""The groups of image tasks; each has a line in the table and a file in conf/group/."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Symmetry(NamedTuple):
     """A group of symmetries of the square.
 
     Attributes:
-        elements: Those of `equitune.DihedralImage`: k turns by k quarters, 4 + k mirrors first.
-        action: Makes, of the library `equitune`, how they act on images, in the same order.
+        elements: Elements of `equitune.DihedralImage`: k: k quarter turns; 4 + k: mirrors first.
+        action: Makes the action on images from the library `equitune`, in the same order.
     """
 
     elements: tuple[int, ...]
@@ -28,7 +28,7 @@ SYMMETRIES = {
     "mirror": Symmetry((0, 4), lambda library: library.Mirror()),
     "dihedral": Symmetry(tuple(range(8)), lambda library: library.DihedralImage()),
 }
-#: Those whose orbits are stored, the smaller one first.
+#: Groups whose orbits are stored, the smaller one first.
 _STORED = ("rot90", "dihedral")
 #: Sets from which an image's transform is drawn: none, or the elements of a group.
 TRANSFORMS = ("none", *(name for name in SYMMETRIES if name != "trivial"))
@@ -40,13 +40,13 @@ def members(name: str) -> tuple[int, ...]:
 
 
 def smallest(*names: str) -> str:
-    """Return the group whose orbit is to be stored: the smallest one with all the views named."""
+    """Return the group whose orbit is stored: the smallest one with all views named."""
     needed = {element for name in names for element in members(name)}
     return next(name for name in _STORED if needed <= set(members(name)))
 
 
 def make_action(name: str) -> equitune.Action:
-    """Return how a group acts on images; its elements are its `members`, in order."""
-    import equitune  # with PyTorch, which a configuration does without
+    """Return a group's action on images, with its `members` as elements, in order."""
+    import equitune  # imports PyTorch, which a configuration does not need
 
     return SYMMETRIES[name].action(equitune)

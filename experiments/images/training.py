@@ -1,4 +1,4 @@
-"""Training on upright images; it knows neither the network nor what it minimises."""
+"""Training on upright images; it is independent of the network and the loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Trainer(Training[tuple[Tensor, Tensor]]):
-    """Stochastic gradient descent of any kind, on images that are shifted and mirrored."""
+    """Training by any gradient descent, on randomly shifted and mirrored images."""
 
     def __init__(
         self,
@@ -31,17 +31,17 @@ class Trainer(Training[tuple[Tensor, Tensor]]):
         recipe: TrainingRecipe,
         seed: int,
     ) -> None:
-        """Keep what a training is made of.
+        """Store the parts of a training.
 
         Args:
-            network: What is trained, where it is trained; its state is kept.
+            network: The trained network, on its device; checkpoints hold its state.
             loss: Maps inputs, [B, 3, size, size], and their classes, [B], to a number; it may draw
                 from the global generator.
-            optimiser: Of the network's parameters.
-            images: What to learn, upright; those that do not fill a batch wait for the next epoch.
-            see: What the network sees of them.
+            optimiser: The optimiser of the network's parameters.
+            images: Upright training images; an incomplete last batch of an epoch is omitted.
+            see: Preprocessing.
             recipe: The hyper-parameters.
-            seed: Of order, augmentation and what the loss draws.
+            seed: Seed of order, augmentation and the loss's random numbers.
         """
         steps = max(1, len(images.labels) // recipe.batch_size)
         super().__init__(network, optimiser, recipe.epochs, steps, seed)
@@ -49,7 +49,7 @@ class Trainer(Training[tuple[Tensor, Tensor]]):
         self.shorter = "task.pretrain.epochs makes it shorter" + slow(recipe.precision, self.device)
 
     def learning_rate(self, step: int) -> float:
-        """Return the rate at a step of the whole training: up in a line, down in a cosine."""
+        """Return the learning rate at a step: linear warm-up, then cosine decay."""
         total = self.steps * self.recipe.epochs
         rise = self.recipe.warmup * total
         if step < rise:
@@ -58,7 +58,7 @@ class Trainer(Training[tuple[Tensor, Tensor]]):
         return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield pixels and classes, in an order and with shifts and mirrors of the epoch's own."""
+        """Yield pixels and classes, with order, shifts and mirrors drawn for the epoch."""
         generator = torch.Generator().manual_seed(self.epoch_seed + 1)
         order = torch.randperm(len(self.images.labels), generator=generator)
         size, recipe = self.recipe.batch_size, self.recipe
@@ -67,7 +67,7 @@ class Trainer(Training[tuple[Tensor, Tensor]]):
             yield pixels.to(self.device), self.images.labels[rows].to(self.device)
 
     def step(self, number: int, batch: tuple[Tensor, Tensor]) -> float:
-        """Take a step at the rate of its number; returns the loss."""
+        """Take a step at its learning rate; return the loss."""
         pixels, labels = batch
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate(number)
@@ -80,12 +80,12 @@ class Trainer(Training[tuple[Tensor, Tensor]]):
 
 
 def precision(name: str, device: torch.device) -> torch.autocast:
-    """Return the context in which matrix products have a precision."""
+    """Return a context that sets the precision of matrix products."""
     return torch.autocast(device.type, torch.bfloat16, enabled=name == "bfloat16")
 
 
 def slow(name: str, device: torch.device) -> str:
-    """Return what to say of a precision that a device emulates; nothing of another one."""
+    """Return a note for messages if a device emulates a precision; otherwise an empty text."""
     if name != "bfloat16" or multiplies_bfloat16(device.type):
         return ""
     return f", and so does precision=auto: this {device.type} has no units for bfloat16"

@@ -21,7 +21,7 @@ VALIDATION_SHARE = 0.2
 #: Commands per batch; an orbit has |G| times as many rows.
 BATCH = 1024
 
-# What each random stream of a seed is used for; the numbers keep them independent.
+# Purposes of the random streams of a seed; their numbers keep them independent.
 _SPLIT, _ORDER, _TEACHER, _UNSEEDED = range(4)
 
 
@@ -62,7 +62,7 @@ class Batch(NamedTuple):
     """Commands of one length.
 
     Attributes:
-        rows: Their positions in the corpus, [B].
+        rows: Indices of the commands in the corpus, [B].
         commands: Word indices with EOS, [B, L].
         targets: Action indices with EOS, filled up with EOS, [B, T].
     """
@@ -108,8 +108,8 @@ class Corpus:
     def batches(self, size: int = BATCH) -> Iterator[Batch]:
         """Yield the corpus in batches of commands of equal length, at most ``size`` each.
 
-        Within a length, commands are ordered by the length of their targets, so that a batch does
-        not wait long for its longest one.
+        Within a length, commands are ordered by the length of their targets, so that the
+        targets of a batch have similar lengths.
         """
         lengths = np.array([len(command) for command in self.commands])
         target_lengths = np.array([len(target) for target in self.targets])
@@ -131,10 +131,10 @@ class ScanData(NamedTuple):
     """The parts of a split.
 
     Attributes:
-        train: What models are trained on: 80 % of the training file.
+        train: The training pairs: 80 % of the training file.
         validation: The held-out 20 % of the training file, chosen by the seed.
-        unseeded_validation: Another 20 % of the training file, most of it trained on: what the
-            authors' evaluation script takes for its plain models because it does not seed.
+        unseeded_validation: Another 20 % of the training file, which overlaps `train`: the authors'
+            evaluation script uses it for plain models, as it sets no seed.
         test: The test file.
     """
 
@@ -150,7 +150,7 @@ def load_data(name: str, seed: int, max_commands: int | None = None) -> ScanData
     Args:
         name: ``add_jump`` or ``around_right``.
         seed: Chooses the validation part.
-        max_commands: Keep at most so many commands of each evaluation part, drawn by the seed.
+        max_commands: Largest number of commands of each evaluation part, drawn by the seed.
 
     Returns:
         The four parts.
@@ -172,7 +172,7 @@ def load_data(name: str, seed: int, max_commands: int | None = None) -> ScanData
 
 
 class Draws(NamedTuple):
-    """The order in which training visits the pairs, and whether it uses teacher forcing there."""
+    """The order of the training pairs, and whether each iteration uses teacher forcing."""
 
     samples: np.ndarray
     teacher: np.ndarray
@@ -181,7 +181,7 @@ class Draws(NamedTuple):
 def draw_order(count: int, iterations: int, teacher_forcing: float, seed: int) -> Draws:
     """Draw pairs with replacement, and a coin per iteration for teacher forcing.
 
-    A longer run begins with the draws of a shorter one.
+    The draws of a shorter run are the first draws of a longer one.
     """
     samples = generator(seed, _ORDER).integers(0, count, iterations)
     teacher = generator(seed, _TEACHER).random(iterations) < teacher_forcing
@@ -189,12 +189,12 @@ def draw_order(count: int, iterations: int, teacher_forcing: float, seed: int) -
 
 
 class WordActions(NamedTuple):
-    """How a group acts on SCAN.
+    """The actions of a group on SCAN.
 
     Attributes:
-        commands: On command indices.
-        words: On action indices.
-        distributions: On the last dim of distributions over action words.
+        commands: The action on command indices.
+        words: The action on action indices.
+        distributions: The action on the last dim of distributions over action words.
     """
 
     commands: equitune.Relabel
@@ -211,7 +211,7 @@ class WordActions(NamedTuple):
 def word_actions(config: ScanGroup) -> WordActions:
     """Build the actions of a group on words (Section C.3: the swap of two words).
 
-    The words and cycles were checked with the configuration.
+    Words and cycles are already checked with the configuration.
     """
     factors = [load_group(name) for name in config.factors] or [config]
     orders = [len(factor.words[0]) if factor.words else 1 for factor in factors]
@@ -226,7 +226,7 @@ def word_actions(config: ScanGroup) -> WordActions:
 
 
 def _tables(vocabulary: Vocabulary, factors: list[list[list[str]]], orders: list[int]) -> Tensor:
-    """Return where each word goes under each element of a product, the last factor fastest."""
+    """Return the image of each word under each element of a product, the last factor fastest."""
     tables = torch.arange(len(vocabulary))[None]
     for cycles, order in zip(factors, orders, strict=True):
         moved = _table(vocabulary, cycles, order)

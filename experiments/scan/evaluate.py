@@ -43,7 +43,7 @@ def evaluate(config: ScanConfig, run: Run) -> None:
     weigh = None
     if config.method.entry.needs_net:
         weigh = load_weights(config, run, model).to(device)
-    # A model that is equivariant by itself is run as it is.
+    # A model that is equivariant by construction needs no method.
     group = ScanGroup("trivial") if config.model.equivariant else config.group
     equivariant = translator(model, group, config.method.name, config.task, weigh)
     unseeded = config.task.validation == "unseeded"
@@ -77,7 +77,7 @@ def _measure(
     """Write the rows of a model after ``step`` iterations of fine-tuning (None: zero-shot).
 
     Returns:
-        Which commands are translated right, by split and step, uint8.
+        Whether each command is translated correctly, by split and step, uint8.
     """
     columns = {} if step is None else {"step": step}
     outcomes = {}
@@ -101,6 +101,6 @@ def _measure(
 
 
 def _sample(corpus: Corpus) -> Corpus:
-    """Return evenly spaced commands, enough to see a defect of a percent."""
+    """Return evenly spaced commands, enough to detect an error of one percent."""
     count = min(ERROR_COMMANDS, len(corpus))
     return corpus.take(np.linspace(0, len(corpus) - 1, count).astype(int))

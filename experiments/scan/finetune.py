@@ -1,4 +1,4 @@
-"""Stage ``finetune``: a pretrained model trained on, through a method (Section 5.1.3)."""
+"""Stage ``finetune``: fine-tuning of a pretrained model through a method (Section 5.1.3)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SNAPSHOTS = "models.safetensors"
 
 
 class Finetuning(TrainingLoop):
-    """Fine-tuning: at every point the model is kept."""
+    """Fine-tuning loop that stores the model at every point."""
 
     def __init__(self, config: ScanConfig, run: Run, data: ScanData) -> None:
         """Start, or continue from the run's checkpoint."""
@@ -59,7 +59,7 @@ class Finetuning(TrainingLoop):
         self.resume()
 
     def reached(self) -> str:
-        """Keep the weights."""
+        """Store the weights."""
         self.trainer.export(self.model)
         step = self.trainer.iteration
         weights = self.model.state_dict().items()
@@ -76,7 +76,7 @@ def _objective(
     """Return the objective of a method.
 
     Raises:
-        ValueError: If it is of a kind that is not fine-tuned here.
+        ValueError: If methods of this kind are not fine-tuned here.
     """
     method = config.method.entry
     if method.kind not in (Kind.MEAN, Kind.CHOICE, Kind.LEARNED_MEAN):
@@ -89,7 +89,7 @@ def _objective(
         )
     weights = None
     if method.needs_net:
-        # Lambda stays as it was trained on the frozen model (Section 5.2.1).
+        # Lambda is not changed after its training on the frozen model (Section 5.2.1).
         weights = load_weights(config, run, model).of_corpus(data.train, actions)
     return Objective(
         actions.commands,
@@ -101,7 +101,7 @@ def _objective(
 
 
 def finetune(config: ScanConfig, run: Run) -> None:
-    """Train a pretrained model on and keep it at the wanted points."""
+    """Fine-tune a pretrained model and store it at the configured points."""
     data = load_data(config.dataset.name, config.seed, config.task.max_commands)
     state = Finetuning(config, run, data)
     method, seed = config.method.name, config.seed
@@ -116,12 +116,12 @@ def finetune(config: ScanConfig, run: Run) -> None:
 
 
 def snapshots(finished: FinishedRun) -> dict[int, dict[str, Tensor]]:
-    """Return the kept weights of a finished run by iteration."""
+    """Return the stored weights of a finished run by iteration."""
     tensors, facts = finished.tensors(SNAPSHOTS)
     return {int(step): part(tensors, f"{step}.") for step in facts["steps"]}
 
 
 def load_snapshot(model: EncoderDecoder, weights: dict[str, Tensor]) -> EncoderDecoder:
-    """Put kept weights into a model."""
+    """Load stored weights into a model."""
     model.load_state_dict(weights)
     return model.eval()

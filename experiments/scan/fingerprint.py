@@ -1,4 +1,4 @@
-"""What decides the numbers of each stage of SCAN, as plain data; it names the runs."""
+"""Fingerprints of the SCAN stages: the options that decide their numbers; part of run names."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from experiments.scan.options import ScanGroup, load_group
 if TYPE_CHECKING:
     from experiments.scan.options import ScanConfig
 
-#: The result version of every stage: raised whenever a change of code alters its numbers. What a
-#: stage builds on is part of its identity, version included, so nothing keeps rows of an old one.
+#: The result version of every stage: raised whenever a change of code alters its numbers. A stage's
+#: identity includes those of the stages that it builds on, so all rows after a change are new.
 VERSIONS = {"pretrain": 1, "lambda": 1, "finetune": 2, "evaluate": 2}
 #: The options in which the text and the authors' code differ.
 OPTIONS = ("coupling", "selection", "score", "space", "validation", "word_bias")
 
 
 def pretrain_identity(config: ScanConfig) -> dict[str, Any]:
-    """Return what decides the pretrained model: data, architecture, recipe, seed, back end.
+    """Return the options that decide the pretrained model: data, model, recipe, seed, back end.
 
-    The two back ends do the same mathematics, but training amplifies their last bits.
+    The two back ends compute the same mathematics, but training amplifies rounding differences.
     """
     settings = config.task.pretrain
     made: dict[str, Any] = {"recipe": deciding(settings), "backend": settings.backend}
@@ -42,13 +42,13 @@ def pretrain_identity(config: ScanConfig) -> dict[str, Any]:
 
 
 def group_identity(group: ScanGroup) -> dict[str, Any]:
-    """Return what decides how a group acts; of a product, how its factors act."""
+    """Return the options that decide a group's action; of a product, those of its factors."""
     factors = [deciding(load_group(name)) for name in group.factors]
     return deciding(group) | {"factors": factors}
 
 
 def lambda_identity(config: ScanConfig) -> dict[str, Any]:
-    """Return what decides the network lambda: the model that it weighs, its recipe, the space."""
+    """Return the options that decide lambda: its pretrained model, recipe and space."""
     return {
         "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
         "method": deciding(config.method),
@@ -58,7 +58,7 @@ def lambda_identity(config: ScanConfig) -> dict[str, Any]:
 
 
 def finetune_identity(config: ScanConfig) -> dict[str, Any]:
-    """Return what decides a fine-tuned model: where it starts, the objective, the recipe."""
+    """Return the options that decide a fine-tuned model: its start, objective and recipe."""
     task, settings = config.task, config.task.finetune
     rate = {"rate": None, "rates": None, "learning_rate": learning_rate(config)}
     recipe = deciding(settings) | rate
@@ -75,7 +75,7 @@ def finetune_identity(config: ScanConfig) -> dict[str, Any]:
 
 
 def learning_rate(config: ScanConfig) -> float:
-    """Return the learning rate of fine-tuning: a number, or that of a source for the data set."""
+    """Return the learning rate of fine-tuning: the given one, or a source's for the data set."""
     settings = given(config.task.finetune)
     if settings.learning_rate is not None:
         return float(settings.learning_rate)
@@ -83,14 +83,14 @@ def learning_rate(config: ScanConfig) -> float:
 
 
 def error_group(config: ScanConfig) -> ScanGroup:
-    """Return the group for which the equivariance error is measured: the data set's if none."""
+    """Return the group of the equivariance error: the run's; the data set's if that is trivial."""
     trivial = config.group.name == "trivial"
     group: ScanGroup = load_group(config.dataset.symmetry) if trivial else config.group
     return group
 
 
 def evaluate_identity(config: ScanConfig) -> dict[str, Any]:
-    """Return what decides an evaluation: its model, the method, and the options it reads."""
+    """Return the options that decide an evaluation: model, method, and options that it reads."""
     options = {name: getattr(config.task, name) for name in OPTIONS}
     tuned = config.task.finetune is not None
     return {

@@ -89,13 +89,13 @@ def all_pairs() -> list[Pair]:
 
 
 def _contains(command: tuple[str, ...], *phrase: str) -> bool:
-    """Return whether the words of ``phrase`` stand next to each other in the command."""
+    """Return whether the words of ``phrase`` are consecutive in the command."""
     size = len(phrase)
     return any(command[i : i + size] == phrase for i in range(len(command) - size + 1))
 
 
 def add_jump() -> Split:
-    """Return the split whose training file knows "jump" only by itself (Add Jump).
+    """Return the split whose training commands have "jump" only on its own (Add Jump).
 
     Returns:
         14 670 training pairs, 1467 of them the pair jump -> JUMP, and 7706 test pairs.

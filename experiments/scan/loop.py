@@ -1,4 +1,4 @@
-"""What the two training stages share: a resumable loop around a trainer."""
+"""The resumable loop around a trainer, for both training stages."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
 
     from experiments.frame.records import Run
 
-#: Iterations between two looks at the clock and at signals.
+#: Iterations between two checks of the clock and of signals.
 CHUNK = 1000
 
 
 def draw_stream(corpus: Corpus, iterations: int, teacher_forcing: float, seed: int) -> Stream:
-    """Return the pairs in the order in which training visits them.
+    """Return the pairs in training order.
 
-    Fine-tuning begins with the same draws as pretraining.
+    Fine-tuning uses the same draws as the beginning of pretraining.
     """
     draws = draw_order(len(corpus), iterations, teacher_forcing, seed)
     return Stream.pack(corpus.commands, corpus.targets, draws.samples, draws.teacher)
 
 
 class TrainingLoop:
-    """Trains up to a list of points, at each of which a subclass does something.
+    """Trains up to a list of points; a subclass acts at each of them.
 
     Attributes:
         run: The run in progress.
         trainer: The trainer.
         stream: The pairs in order.
         points: Iterations at which :meth:`reached` is called, ascending; the last one ends it.
-        kept: Named tensors of the subclass that belong into the checkpoint.
-        facts: Plain data of the subclass that belongs into the checkpoint.
+        kept: Named tensors of the subclass for the checkpoint.
+        facts: Plain data of the subclass for the checkpoint.
     """
 
     def __init__(self, run: Run, trainer: Trainer, stream: Stream, points: list[int]) -> None:
@@ -46,7 +46,7 @@ class TrainingLoop:
         self.facts: dict[str, Any] = {"done": 0, "loss_sum": 0.0, "loss_count": 0}
 
     def reached(self) -> str:
-        """Do what is due at a point; returns a word for the progress line."""
+        """Act at a point; return a word for the progress line."""
         raise NotImplementedError
 
     def resume(self) -> None:
@@ -65,10 +65,10 @@ class TrainingLoop:
         self.run.checkpoint(tensors, self.facts)
 
     def train(self, label: str, every: int, shorter: str) -> None:
-        """Train to the last point, with a checkpoint about every so many iterations.
+        """Train to the last point, with regular checkpoints.
 
         Args:
-            label: Of the progress bar.
+            label: Label of the progress bar.
             every: Iterations between two checkpoints.
             shorter: The keys that make the training shorter.
         """

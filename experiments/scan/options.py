@@ -16,7 +16,7 @@ from experiments.frame.options import GroupConfig, RunConfig
 class PretrainConfig:
     """Pretraining at batch 1 (Section 5.1.3).
 
-    Of the two budgets the one that does not apply is None (:func:`resolve`).
+    The budget that does not apply is None (:func:`resolve`).
     """
 
     iterations: int | None = at_least(1)
@@ -31,7 +31,7 @@ class PretrainConfig:
 
     @property
     def budget(self) -> int:
-        """The iterations to train."""
+        """Number of training iterations."""
         budget = self.iterations_without_kernel if self.iterations is None else self.iterations
         assert budget is not None
         return budget
@@ -41,7 +41,7 @@ class PretrainConfig:
 class FinetuneConfig:
     """Fine-tuning at batch 1 (Section 5.1.3), from a pretrained model.
 
-    Of ``rate`` and ``learning_rate`` the one that does not apply is None (:func:`resolve`).
+    ``rate`` or ``learning_rate`` is None, the one that does not apply (:func:`resolve`).
     """
 
     iterations: int = in_rows(minimum=0)
@@ -57,7 +57,7 @@ class FinetuneConfig:
 
     @property
     def steps(self) -> list[int]:
-        """The iterations after which the model is kept and evaluated."""
+        """The iterations after which the model is stored and evaluated."""
         if self.evaluate_every is None:
             return [self.iterations]
         return sorted({*range(0, self.iterations, self.evaluate_every), self.iterations})
@@ -65,7 +65,7 @@ class FinetuneConfig:
 
 @dataclass
 class ScanTask:
-    """The options of ``task=scan``; ``conf/task/scan.yaml`` says what each value means.
+    """The options of ``task=scan``; ``conf/task/scan.yaml`` explains each value.
 
     An option that a run does not read is None (:func:`resolve`).
     """
@@ -86,7 +86,7 @@ class ScanTask:
 class ScanModel:
     """A sequence-to-sequence model and, optionally, its weights.
 
-    An equivariant model is built on a group: ``group``, or the data set's where that is None.
+    An equivariant model is built on a group: ``group``, or the data set's if that is None.
     """
 
     name: str = MISSING
@@ -105,7 +105,7 @@ class ScanModel:
 class ScanDataset:
     """A split of the SCAN language and the groups that act on it.
 
-    ``symmetry`` is the paper's group, ``built_in`` that of the equivariant models by protocol.
+    ``symmetry`` is the paper's group; ``built_in`` the equivariant models' group by protocol.
     """
 
     name: str = one_of("add_jump", "around_right")
@@ -119,8 +119,8 @@ class ScanDataset:
 class ScanGroup(GroupConfig):
     """A group acting on words.
 
-    Either cyclic: every list is a cycle, all of the same length. Or the product of other groups,
-    which must act on different words.
+    It is either cyclic (every list is a cycle, all of the same length) or the product of other
+    groups, which must act on different words.
     """
 
     words: list[list[str]] = field(default_factory=list)
@@ -143,5 +143,5 @@ def load_group(name: str) -> ScanGroup:
     return group
 
 
-#: What a run of this task is told.
+#: The configuration of a run of this task.
 ScanConfig = RunConfig[ScanTask, ScanModel, ScanDataset, ScanGroup]

@@ -37,7 +37,7 @@ WEIGHTS = "model.safetensors"
 
 
 def build_model(config: ScanConfig) -> EncoderDecoder:
-    """Build a model with weights drawn by the seed, leaving the global generator as it was."""
+    """Build a model with weights drawn by the seed; the global generator is not changed."""
     model = config.model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -67,7 +67,7 @@ def load_model(config: ScanConfig, run: Run) -> EncoderDecoder:
     """Return the pretrained model: from ``model.checkpoint``, or from the pretraining run.
 
     Raises:
-        UserError: If the file is damaged or belongs to another architecture.
+        UserError: If the file is damaged or its architecture is another one.
     """
     model = build_model(config)
     if config.model.checkpoint is not None:
@@ -95,7 +95,7 @@ def _read_checkpoint(model: EncoderDecoder, path: str) -> dict[str, Tensor]:
 
 
 class Pretraining(TrainingLoop):
-    """Pretraining: at every point the model is validated, and the best one is kept."""
+    """Pretraining loop that validates the model at every point and stores the best one."""
 
     def __init__(self, config: ScanConfig, run: Run, data: ScanData) -> None:
         """Start, or continue from the run's checkpoint."""
@@ -128,7 +128,7 @@ class Pretraining(TrainingLoop):
         return curve
 
     def reached(self) -> str:
-        """Measure the held-out accuracy and keep the weights if it is the best."""
+        """Measure the held-out accuracy and store the weights if it is the best."""
         self.trainer.export(self.model)
         words = translate_plain(self.model.eval(), self.data.validation)
         value = 100 * accuracy(words, self.data.validation)
@@ -142,7 +142,7 @@ class Pretraining(TrainingLoop):
 
 
 def pretrain(config: ScanConfig, run: Run) -> None:
-    """Train a model, keep the one of the best validation accuracy, and write its curve."""
+    """Train a model, store the state with the best validation accuracy, and write its curve."""
     data = load_data(config.dataset.name, config.seed, config.task.max_commands)
     state = Pretraining(config, run, data)
     label = f"pretrain {config.dataset.name} {config.model.name} seed {config.seed}"

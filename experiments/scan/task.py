@@ -1,4 +1,4 @@
-"""What the frame knows of SCAN: its configuration, its stages, their identities."""
+"""Description of SCAN for the frame: its configuration, its stages, their identities."""
 
 from __future__ import annotations
 

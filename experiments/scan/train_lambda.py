@@ -2,8 +2,8 @@
 
 The network reads the encoder's last state of gx and is trained on the training pairs with the
 sequence-to-sequence model frozen: it maximises the likelihood of the targets under Eq. 4, with the
-branches teacher forced. A test command never enters; but its orbit does, because the swap of "run
-twice" is "jump twice": the network can learn which of the two the model understands.
+branches teacher forced. Test commands are not used, but their orbits are, because the swap of "run
+twice" is "jump twice": the network can learn which of the two the model translates better.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ RESAMPLES = 2000
 
 
 class Views(NamedTuple):
-    """What the frozen model says of the orbits of a corpus, teacher forced and carried back.
+    """Outputs of the frozen model on the orbits of a corpus, teacher forced and after g^-1.
 
     Attributes:
         features: Encoder's last state of gx, [G, N, F].
-        log_probs: Of each next word, g^-1 M(gx), [G, N, T, V].
+        log_probs: Log-probabilities of each next word, g^-1 M(gx), [G, N, T, V].
         targets: The true words, [N, T].
         counted: True up to and including the target's end, [N, T].
     """
@@ -102,11 +102,11 @@ def negative_log_likelihood(
     Args:
         views: The branches' distributions.
         weights: lambda(gx), [G, N]; None is uniform.
-        space: ``probabilities`` averages them; ``log_probabilities`` and ``logits`` average those,
-            and the result is normalised over the words again.
+        space: The averaged quantity: ``probabilities``, ``log_probabilities`` or ``logits``, whose
+            mean is normalised over the words.
     """
     true_words = views.targets[..., None]
-    if space == "probabilities":  # of the true words alone, as nothing is normalised again
+    if space == "probabilities":  # only for the true words, as probabilities need no normalisation
         true = views.log_probs.gather(-1, true_words.expand(len(views.log_probs), -1, -1, -1))
         mean = equitune.average(true.squeeze(-1).double().exp(), weights)
         chosen = mean.clamp_min(torch.finfo(torch.float64).tiny).log()
@@ -126,7 +126,7 @@ def train_lambda(
         views: From :func:`collect_views` on the training pairs.
         config: Network, optimiser (Adam), steps and batch size.
         space: The space of the average.
-        seed: Of initialisation, dropout and the order of pairs.
+        seed: Seed of initialisation, dropout and the order of pairs.
 
     Returns:
         The network, in evaluation mode.
@@ -143,7 +143,7 @@ def train_lambda(
 
 @torch.no_grad()
 def held_out_gain(views: Views, net: equitune.LambdaNet, space: str, seed: int) -> Gain:
-    """Compare learned with uniform weights on pairs that neither network has seen, pair by pair."""
+    """Compare learned with uniform weights, per pair, on pairs that neither network has seen."""
     learned = negative_log_likelihood(views, net(views.features), space).numpy()
     uniform = negative_log_likelihood(views, None, space).numpy()
     return compare(learned, uniform, generator(seed, _BOOTSTRAP), RESAMPLES)
@@ -172,7 +172,7 @@ class CommandWeights:
         return CommandWeights(self.model.to(device), self.net.to(device))
 
     def of_corpus(self, corpus: Corpus, actions: WordActions) -> Float[Tensor, "group commands"]:
-        """Return the weights of a corpus's orbits, in its order."""
+        """Return the weights for the orbits of a corpus, in its order."""
         order = actions.commands.group.order
         weights = torch.zeros(order, len(corpus))
         for batch in corpus.batches():

@@ -1,4 +1,4 @@
-"""Which code trains: compiled kernels, or the specification in PyTorch where numba cannot."""
+"""Choice of the trainer: compiled kernels, or plain PyTorch if numba is not available."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ BACKENDS = ("auto", "numba", "torch")
 
 
 def why_no_kernel() -> str | None:
-    """Return why numba compiles nothing here, or None.
+    """Return the reason why numba cannot compile here, or None if it can.
 
     Raises:
-        UserError: If a variable of numba's has a value with which it cannot even be imported.
+        UserError: If numba cannot be imported because of one of its environment variables.
     """
     if importlib.util.find_spec("numba") is None:
         return "numba is not installed"
@@ -45,10 +45,10 @@ def _number(name: str, default: int, least: int) -> int:
 
 
 def choose_backend(backend: str) -> str:
-    """Return "numba" or "torch" for one of `BACKENDS`; warns once where there is no kernel.
+    """Return "numba" or "torch" for one of `BACKENDS`; warn once if there is no kernel.
 
     Raises:
-        ValueError: `backend` is unknown.
+        ValueError: If `backend` is unknown.
         UserError: See `why_no_kernel`.
     """
     if backend not in BACKENDS:
@@ -64,7 +64,7 @@ def choose_backend(backend: str) -> str:
 
 @cache
 def _warn_slow(reason: str) -> None:
-    """Say once per process that the slow back end is in use."""
+    """Warn once per process that the slow back end is in use."""
     logger.warning("%s: training SCAN with PyTorch, ~30 times slower", reason)
 
 
@@ -72,8 +72,8 @@ def make_trainer(model: EncoderDecoder, settings: Settings, backend: str = "auto
     """Start a training run from the parameters of `model`, which stays untouched.
 
     Args:
-        model: network on the CPU; the run has its precision (float32, or float64 for tests).
-        settings: hyper-parameters.
+        model: Network on the CPU; the run has its precision (float32, or float64 for tests).
+        settings: Hyper-parameters.
         backend: "numba" (compiled), "torch" (the specification, about 30 times slower), or
             "auto" (default): numba where it can compile, else torch with a warning.
 
@@ -81,7 +81,8 @@ def make_trainer(model: EncoderDecoder, settings: Settings, backend: str = "auto
         A trainer at iteration 0.
 
     Raises:
-        ValueError: `backend` is unknown, `dropout` is outside [0, 1), or not 0 for a group model.
+        ValueError: If `backend` is unknown, or `dropout` is not in [0, 1), or not 0 for a group
+            model.
     """
     threshold(settings.dropout)
     if choose_backend(backend) == "torch":
@@ -102,16 +103,16 @@ def make_finetuner(
     """Start fine-tuning from the parameters of `model`, which stays untouched.
 
     Args:
-        model: the pretrained network, on the CPU; the run has its precision.
-        settings: hyper-parameters.
-        objective: what is minimised.
-        backend: as in `make_trainer`.
+        model: The pretrained network, on the CPU; the run has its precision.
+        settings: Hyper-parameters.
+        objective: The minimised loss.
+        backend: As in `make_trainer`.
 
     Returns:
         A trainer at iteration 0.
 
     Raises:
-        ValueError: `backend` is unknown.
+        ValueError: If `backend` is unknown.
     """
     if choose_backend(backend) == "torch":
         return TorchFinetuner(model, settings, objective)

@@ -1,4 +1,4 @@
-"""From commands to actions: SCAN's use of the library's equivariant decoding."""
+"""Translation of commands to actions by the library's equivariant decoding."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Translator:
 
     Attributes:
         model: The pretrained model.
-        actions: How the group acts on words.
+        actions: The group's action on words.
         rule: Builds the rule of one batch from its weights lambda(gx), [G, B] or None.
-        block: Words per choice of the rule; None decodes apart.
+        block: Words per choice of the rule; None: branches decode separately.
         weigh: lambda(gx): maps transformed commands [N, L] to weights [N], or None.
         logits: Whether the rule sees logits instead of log-probabilities.
     """
@@ -71,16 +71,16 @@ class Translator:
 
 
 def _step_of(model: EncoderDecoder, logits: bool) -> equitune.Step:
-    """Return the model's step in the form that the library's decoding wants.
+    """Return the model's step function for the library's decoding.
 
-    It raises a UserError where the likeliest word's score is no finite number; a word that is never
-    written may have minus infinity.
+    It raises a UserError if the likeliest word's score is not finite; other words may have minus
+    infinity.
     """
 
     def step(state: Any, words: Tensor) -> tuple[Tensor, Any]:
         for column in words.unbind(dim=1):
             scores, state = model.step(state, column, logits=logits)
-        if not math.isfinite(scores.amax()):  # NaN is the largest of all
+        if not math.isfinite(scores.amax()):  # max returns NaN if there is one
             raise UserError(
                 "the model gives scores that are no finite numbers: its weights are too large, or "
                 "training has diverged"
@@ -102,14 +102,14 @@ def translator(
     Args:
         model: The pretrained model.
         group: The group and its action on words.
-        method: Its name; decoding serves all kinds but `Kind.OTHER`.
+        method: Name of the method; decoding serves all kinds but `Kind.OTHER`.
         options: Coupling, selection, score and space.
-        weigh: lambda(gx); of a method that has it.
+        weigh: lambda(gx), for methods that have it.
 
     Raises:
         UserError: If there is no such method.
-        ValueError: If it is of another kind, has no lambda where it needs one, or has one view and
-            is given a group.
+        ValueError: If the method is of another kind, lacks its lambda, or has one view but is given
+            a group.
     """
     entry = find_method(method)
     if entry.kind is Kind.OTHER:
@@ -138,11 +138,10 @@ def _selection_block(options: ScanTask) -> int | None:
 
 
 def _selection(options: ScanTask) -> Callable[[Tensor | None], equitune.Rule]:
-    """Return the maker of equizero's rule: select by the mean of -max probability.
+    """Return the factory of equizero's rule: select by the mean of -max probability.
 
-    At a single step both branches are often sure to the last bit, and -max probability ties at -1.
-    There it is 1 - max probability, which ranks the branches alike, adds up alike, and is exact
-    near zero.
+    At a single step both branches often have probability 1 up to rounding, and -max probability
+    ties at -1. There, 1 - max probability is used: it has the same order and is exact near zero.
     """
     padded, stepwise = options.score == "padded", options.selection != "sequence"
 
@@ -168,21 +167,21 @@ def translate(translator: Translator, corpus: Corpus) -> Int[Tensor, "commands s
 
 
 def translate_plain(model: EncoderDecoder, corpus: Corpus) -> Int[Tensor, "commands steps"]:
-    """Translate a corpus with the model as it is, greedily."""
+    """Translate a corpus greedily with the plain model."""
     actions = word_actions(ScanGroup("trivial")).to(model.device)
     plain = Translator(model, actions, lambda weights: equitune.by_average(), 1)
     return translate(plain, corpus)
 
 
 def correct(words: Int[Tensor, "commands steps"], corpus: Corpus) -> Bool[Tensor, " commands"]:
-    """Return which translations equal their target, EOS included."""
+    """Return whether each translation equals its target, EOS included."""
     steps = words.shape[1]
     targets = [target + [EOS] * (steps - len(target)) for target in corpus.targets]
     return (words == torch.tensor(targets)).all(dim=1)
 
 
 def lengths(words: Int[Tensor, "commands steps"]) -> Int[Tensor, " commands"]:
-    """Return the words up to and including the first EOS; one more than all where there is none."""
+    """Return the number of words up to the first EOS, included; all plus one if there is none."""
     ended = (words == EOS).cumsum(dim=1) > 0
     return (~ended).sum(dim=1) + 1
 

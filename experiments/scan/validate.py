@@ -1,4 +1,4 @@
-"""Completing SCAN's configuration and refusing what makes no sense, before anything is loaded."""
+"""Completes and validates the configuration of SCAN, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from experiments.scan.trainers import why_no_kernel
 if TYPE_CHECKING:
     from experiments.scan.options import ScanConfig
 
-#: Words of the longest target, its end included.
+#: Number of words of the longest target, EOS included.
 LONGEST = 49
 
 
 def resolve(config: ScanConfig) -> None:
-    """Complete the configuration and refuse what makes no sense, before anything is loaded.
+    """Complete and validate the configuration, before anything is loaded.
 
-    Options that the method does not read become None, the back end and the group what they are.
+    Options that the method does not read become None; back end and group are filled in.
 
     Raises:
-        UserError: For options that exclude each other, a budget or a model that cannot work, or
-            cycles of words that are none.
+        UserError: For options that exclude each other, an invalid budget or model, or invalid
+            cycles of words.
     """
     _check_options(config.task)
     _check_pretraining(config)
@@ -40,7 +40,7 @@ def resolve(config: ScanConfig) -> None:
 
 
 def _check_finetuning(config: ScanConfig) -> None:
-    """Check and complete the settings of fine-tuning; None where there is none."""
+    """Check and complete the settings of fine-tuning; None if there is no fine-tuning."""
     settings, method = given(config.task.finetune), config.method.entry
     if config.stage == "lambda" and not method.needs_net:
         raise no_lambda(method)
@@ -75,7 +75,7 @@ def _check_finetuning(config: ScanConfig) -> None:
 
 
 def _built_in_group(config: ScanConfig) -> ScanGroup:
-    """Return the group that an equivariant model is built on."""
+    """Return the group of an equivariant model."""
     model = config.model
     if config.method.entry.uses_group:
         raise UserError(
@@ -127,7 +127,7 @@ def _check_options(task: ScanTask) -> None:
 
 
 def _check_pretraining(config: ScanConfig) -> None:
-    """Check and complete the settings of pretraining; None is the budget of the other back end."""
+    """Check and complete the settings of pretraining; the other back end's budget is None."""
     settings, model = config.task.pretrain, config.model
     missing = why_no_kernel()
     if settings.backend == "numba" and missing:
@@ -160,7 +160,7 @@ def _check_cycles(name: str, cycles: list[list[str]], words: tuple[str, ...]) ->
 
 
 def _drop_unread(config: ScanConfig) -> None:
-    """Set the options that the method does not read to None, so that they name no run."""
+    """Set options that the method does not read to None; they are then not part of run names."""
     task, method = config.task, config.method.entry
     if not method.uses_group:
         reads = {"validation"}

@@ -1,12 +1,12 @@
 """Acrobot-v1 of gymnasium for many states at once (Sutton, 1996; the book's dynamics).
 
 The mass, length and inertia of a link are 1 and its centre is at 0.5. Multiplying by these is exact
-in binary, so they are left out where that changes no rounding, and the rest stands in gymnasium's
+in binary, so they are omitted if that changes no rounding; all else is in gymnasium's
 order. Negating the state and exchanging actions 0 and 2 negates the next state.
 
-Two roundings are seen in double precision only, not in the observations: gymnasium squares with the
-C library's `pow` (up to 3e-14 in a state), and its sin(x), written cos(x - pi/2) here too, is odd
-only up to rounding (up to 1e-11 in a state, at the highest speeds).
+Two rounding differences are visible only in double precision, not in the observations: gymnasium
+squares with the C library's `pow` (up to 3e-14 in a state), and its sin(x), written cos(x - pi/2)
+here too, is odd only up to rounding (up to 1e-11 in a state, at the highest speeds).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _rates(
 
 
 def _wrap(angles: Float64[np.ndarray, "n angle"]) -> Float64[np.ndarray, "n angle"]:
-    """Return the angles in [-pi, pi], by whole turns taken off one at a time as gymnasium does."""
+    """Return the angles in [-pi, pi], subtracting one turn at a time as gymnasium does."""
     while (high := angles > np.pi).any():
         angles = np.where(high, angles - 2 * np.pi, angles)
     while (low := angles < -np.pi).any():
@@ -83,7 +83,7 @@ class Acrobot(Simulator):
         return np.stack(columns, axis=1).astype(np.float32)
 
     def states_of(self, observations: Float[np.ndarray, "n 6"]) -> Float64[np.ndarray, "n 4"]:
-        """Return the angles by arctan and the velocities, true to single precision."""
+        """Return the angles by arctan and the velocities, accurate to single precision."""
         seen = observations.astype(np.float64)
         angles = np.arctan2(seen[:, [1, 3]], seen[:, [0, 2]])
         return np.concatenate([angles, seen[:, 4:]], axis=1)
@@ -94,7 +94,7 @@ class Acrobot(Simulator):
         actions: Int[np.ndarray, " n"],
         outcomes: Int[np.ndarray, " n"],
     ) -> Transition:
-        """Advance by 0.2 s with one Runge-Kutta step; there is no chance in it."""
+        """Advance by 0.2 s with one Runge-Kutta step; it is deterministic."""
         torques = TORQUES[actions]
         half = SECONDS / 2.0
         rates_1 = _rates(states, torques)

@@ -1,6 +1,6 @@
 """CartPole-v1 of gymnasium for many states at once (Barto, Sutton and Anderson, 1983).
 
-Sums and products stand in gymnasium's order, so that both give the same floats. Negating the state
+Sums and products have gymnasium's order, so that results are bitwise equal. Negating the state
 and exchanging the two actions negates the next state exactly.
 """
 
@@ -20,7 +20,7 @@ HALF_LENGTH = 0.5
 POLE_MOMENT = POLE_MASS * HALF_LENGTH
 FORCE = 10.0
 SECONDS = 0.02
-#: Beyond these the episode ends.
+#: Limits beyond which the episode ends.
 MAX_POSITION = 2.4
 MAX_ANGLE = 12 * 2 * math.pi / 360
 
@@ -28,7 +28,7 @@ MAX_ANGLE = 12 * 2 * math.pi / 360
 class CartPole(Simulator):
     """A pole on a cart; actions 0, 1 push to the left, right.
 
-    A state is (position, its velocity, angle of the pole, its velocity), and is observed as it is.
+    A state is (position, its velocity, angle of the pole, its velocity), and is the observation.
     Every step gives reward 1, the last one too.
     """
 
@@ -41,7 +41,7 @@ class CartPole(Simulator):
         return rng.uniform(-0.05, 0.05, (count, 4))
 
     def sample(self, count: int, rng: np.random.Generator) -> Float64[np.ndarray, "count 4"]:
-        """Draw states to 1.25 times the limits; about a third of them is beyond one of them."""
+        """Draw states up to 1.25 times the limits; about a third are beyond one of the limits."""
         bounds = np.array([1.25 * MAX_POSITION, 4.0, 1.25 * MAX_ANGLE, 4.0])
         return rng.uniform(-bounds, bounds, (count, 4))
 
@@ -59,7 +59,7 @@ class CartPole(Simulator):
         actions: Int[np.ndarray, " n"],
         outcomes: Int[np.ndarray, " n"],
     ) -> Transition:
-        """Advance by 0.02 s with one Euler step; there is no chance in it."""
+        """Advance by 0.02 s with one Euler step; it is deterministic."""
         _, speed, angle, turning = states.T
         cos, sin = np.cos(angle), np.sin(angle)
         force = np.where(actions == 1, FORCE, -FORCE)

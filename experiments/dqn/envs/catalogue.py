@@ -1,4 +1,4 @@
-"""The environments by their gymnasium id: how to make one, and how to simulate many."""
+"""The environments by gymnasium id: their classes and their simulators."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from experiments.dqn.envs.simulator import Simulator
 GRIDWORLD = "equitune/Gridworld-v0"
 DISCRETE_PENDULUM = "equitune/DiscretePendulum-v0"
 
-#: What simulates an environment; of the arguments, ours take those of their environments.
+#: Simulators by environment; those of the suite's environments take the same arguments.
 SIMULATORS: dict[str, Callable[..., Simulator]] = {
     "CartPole-v1": CartPole,
     "Acrobot-v1": Acrobot,
@@ -25,7 +25,7 @@ SIMULATORS: dict[str, Callable[..., Simulator]] = {
     "MountainCar-v0": MountainCar,
 }
 
-#: Our environments, by the class that makes them.
+#: The suite's environments: the class of each.
 _ENTRY_POINTS = {
     GRIDWORLD: "experiments.dqn.envs.gridworld:GridworldEnv",
     DISCRETE_PENDULUM: "experiments.dqn.envs.pendulum:DiscretePendulum",
@@ -33,7 +33,7 @@ _ENTRY_POINTS = {
 
 
 def register_environments() -> None:
-    """Tell gymnasium about our environments, with their time limits; a second call does nothing."""
+    """Register the suite's environments with gymnasium; a second call does nothing."""
     for name, entry_point in _ENTRY_POINTS.items():
         if name not in gymnasium.registry:
             limit = SIMULATORS[name]().max_steps

@@ -6,7 +6,7 @@ reward is -0.1. An agent that steps onto the prey therefore misses it if the pre
 two that change places do not meet; and an episode that starts on one cell, as 1 of 49 does, needs
 one step. With the limit of 100 steps the best expected return is 0.7315 (0.7551 if the prey rests).
 
-A quarter turn of the picture, ``np.rot90(picture, 1, axes=(-2, -1))`` (`equitune.Rot90`), goes with
+A quarter turn of the picture, ``np.rot90(picture, 1, axes=(-2, -1))`` (`equitune.Rot90`), maps to
 the cycle 1 -> 2 -> 3 -> 4 -> 1 of actions and of the prey's moves, 0 fixed. The mirror of the last
 axis (s of `equitune.DihedralImage`) exchanges 2 and 4 and fixes 0, 1 and 3.
 """
@@ -33,10 +33,10 @@ PIXELS = len(AGENT)
 class Gridworld(Simulator):
     """The Gridworld; actions 0 to 4 are stay and the four moves.
 
-    A state is (rows, columns) from prey to agent, each from -3 to 3: nothing else matters on a
-    torus. The picture has the agent's X in its middle and the prey's + at the state's offset from
-    there. This is the authors' drawing; it shows the prey on the far side of the agent, which no
-    learner can tell and no symmetry minds. The X covers the + if both are on one cell.
+    A state is (rows, columns) from prey to agent, each from -3 to 3, which is enough on a
+    torus. The picture has the agent's X at its centre and the prey's + at the state's offset. This
+    is the authors' drawing; it shows the prey on the far side of the agent, which affects neither
+    learning nor symmetry. The X covers the + if both are on one cell.
     """
 
     observation_shape = (1, SIDE * PIXELS, SIDE * PIXELS)
@@ -44,10 +44,10 @@ class Gridworld(Simulator):
     max_steps = 100
 
     def __init__(self, prey_probability: float = 0.15) -> None:
-        """Choose how often the prey moves.
+        """Set the probability that the prey moves.
 
         Args:
-            prey_probability: of a move per step, default 0.15.
+            prey_probability: Probability of a move per step, default 0.15.
 
         Raises:
             ValueError: If it is not a probability.
@@ -57,12 +57,12 @@ class Gridworld(Simulator):
         self.outcomes = np.array([1 - prey_probability, *[prey_probability / 4] * 4])
 
     def start_states(self) -> Float64[np.ndarray, "states 2"]:
-        """Return the 49 states, with which an episode starts equally often."""
+        """Return the 49 states, which are equally likely at the start of an episode."""
         offsets = np.arange(SIDE, dtype=np.float64) - CENTRE
         return np.stack(np.meshgrid(offsets, offsets, indexing="ij"), axis=-1).reshape(-1, 2)
 
     def reset(self, count: int, rng: np.random.Generator) -> Float64[np.ndarray, "count 2"]:
-        """Draw both cells freely, that is any offset."""
+        """Draw any offset between the two cells."""
         return rng.integers(-CENTRE, CENTRE + 1, (count, 2)).astype(np.float64)
 
     def sample(self, count: int, rng: np.random.Generator) -> Float64[np.ndarray, "count 2"]:
@@ -80,7 +80,7 @@ class Gridworld(Simulator):
     def states_of(self, observations: Float[np.ndarray, "n 1 21 21"]) -> Float64[np.ndarray, "n 2"]:
         """Find the prey in the pictures."""
         cells = observations.reshape(-1, SIDE, PIXELS, SIDE, PIXELS)
-        # The middle of a cell's upper edge belongs to the + alone.
+        # Only the + has the middle of a cell's upper edge.
         prey = (cells[:, :, 0, :, 1] > 0.5).reshape(-1, SIDE * SIDE)
         covered = CENTRE * SIDE + CENTRE
         cell = np.where(prey.any(axis=1), prey.argmax(axis=1), covered)
@@ -106,7 +106,7 @@ class GridworldEnv(gymnasium.Env[np.ndarray, np.int64]):
         """Build the environment.
 
         Args:
-            prey_probability: of a move of the prey per step, default 0.15.
+            prey_probability: Probability of a move of the prey per step, default 0.15.
 
         Raises:
             ValueError: If it is not a probability.

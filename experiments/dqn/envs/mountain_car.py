@@ -1,7 +1,7 @@
 """MountainCar-v0 of gymnasium for many states at once (Moore, 1990).
 
 Its mirror image is a different world: the goal is on one side only, and the valley's lowest point
-is not at 0. It is here as the case without the symmetry.
+is not at 0. It serves as an example without the symmetry.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_SPEED = 0.07
 class MountainCar(Simulator):
     """A car in a valley; actions 0, 1, 2 accelerate to the left, not at all, to the right.
 
-    A state is (position, velocity), and is observed as it is. Every step gives reward -1; the
+    A state is (position, velocity), and is the observation. Every step gives reward -1; the
     episode ends at the goal on the right hill.
     """
 
@@ -51,7 +51,7 @@ class MountainCar(Simulator):
         actions: Int[np.ndarray, " n"],
         outcomes: Int[np.ndarray, " n"],
     ) -> Transition:
-        """Advance by one unit of time; there is no chance in it."""
+        """Advance by one unit of time; it is deterministic."""
         position, velocity = states.T
         velocity = velocity + ((actions - 1) * FORCE + np.cos(3 * position) * -GRAVITY)
         velocity = np.clip(velocity, -MAX_SPEED, MAX_SPEED)

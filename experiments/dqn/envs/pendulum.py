@@ -1,8 +1,8 @@
-"""Pendulum-v1 of gymnasium with a few torques to choose from: the environment and its simulator.
+"""Pendulum-v1 of gymnasium with a few discrete torques: the environment and its simulator.
 
 Negating the state and reversing the order of the actions negates the next state exactly. The reward
 is the same up to the last bits of double precision, as gymnasium's normalised angle is not exactly
-odd; in single precision it does not show.
+odd; in single precision there is no difference.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ def evenly_spaced_torques(count: int) -> Float32[np.ndarray, " count"]:
     """Return torques from -2 to 2 whose reverse is their negative, and whose middle is 0.
 
     Args:
-        count: how many, odd, at least 3.
+        count: How many, odd, at least 3.
 
     Raises:
         ValueError: If `count` is even or below 3.
     """
     if count < 3 or count % 2 == 0:
         raise ValueError(f"torques={count} must be odd and at least 3")
-    # Integers over one divisor round alike on both sides of 0, which linspace does not promise.
+    # Integers over one divisor round symmetrically about 0, which linspace does not guarantee.
     steps = 2 * np.arange(count) - (count - 1)
     return (MAX_TORQUE * steps / (count - 1)).astype(np.float32)
 
@@ -43,8 +43,8 @@ class DiscretePendulum(gymnasium.ActionWrapper[np.ndarray, np.int64, np.ndarray]
         """Build the pendulum.
 
         Args:
-            torques: number of evenly spaced torques from -2 to 2, odd, default 5.
-            render_mode: as in gymnasium, default None.
+            torques: Number of evenly spaced torques from -2 to 2, odd, default 5.
+            render_mode: As in gymnasium, default None.
 
         Raises:
             ValueError: If `torques` is even or below 3.
@@ -62,7 +62,7 @@ class Pendulum(Simulator):
     """A pendulum to swing up; an action is the index of a torque.
 
     A state is (angle to the upward direction, velocity), observed as (cos, sin, velocity). The
-    reward is minus a cost of angle, velocity and torque; an episode has only the time limit.
+    reward is minus a cost of angle, velocity and torque; an episode ends only by the time limit.
     """
 
     observation_shape = (3,)
@@ -72,7 +72,7 @@ class Pendulum(Simulator):
         """Choose the actions.
 
         Args:
-            torques: number of evenly spaced torques from -2 to 2, odd, default 5.
+            torques: Number of evenly spaced torques from -2 to 2, odd, default 5.
 
         Raises:
             ValueError: If `torques` is even or below 3.
@@ -96,7 +96,7 @@ class Pendulum(Simulator):
         return np.stack([np.cos(angle), np.sin(angle), speed], axis=1).astype(np.float32)
 
     def states_of(self, observations: Float[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 2"]:
-        """Return the angle by arctan and the velocity, true to single precision."""
+        """Return the angle by arctan and the velocity, accurate to single precision."""
         cos, sin, speed = observations.astype(np.float64).T
         return np.stack([np.arctan2(sin, cos), speed], axis=1)
 
@@ -106,11 +106,11 @@ class Pendulum(Simulator):
         actions: Int[np.ndarray, " n"],
         outcomes: Int[np.ndarray, " n"],
     ) -> Transition:
-        """Advance by 0.05 s; the cost is that of the state and action before it."""
+        """Advance by 0.05 s; the cost is that of the previous state and the action."""
         angle, speed = states.T
         torque = self.torques[actions]
         wrapped = (angle + np.pi) % (2 * np.pi) - np.pi
-        # The torque stays in single precision until it meets a state, as in gymnasium.
+        # The torque is in single precision until it is combined with a state, as in gymnasium.
         cost = wrapped**2 + 0.1 * speed**2 + 0.001 * torque**2
         acceleration = 3 * GRAVITY / 2 * np.sin(angle) + 3.0 * torque
         following = np.clip(speed + acceleration * SECONDS, -MAX_SPEED, MAX_SPEED)

@@ -1,4 +1,4 @@
-"""What a batched simulator offers: many states of one environment, advanced together."""
+"""Interface of a batched simulator: many states of one environment, advanced together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 
 
 class Transition(NamedTuple):
-    """What one step of n states leads to; a terminated state's successor is the final state."""
+    """The result of one step of n states; a terminated state's successor is the final state."""
 
     states: Float64[np.ndarray, "n state"]
     rewards: Float64[np.ndarray, " n"]
@@ -18,15 +18,15 @@ class Transition(NamedTuple):
 
 
 class Simulator(ABC):
-    """An environment without memory: states go in and come out, nothing is kept between calls.
+    """An environment without memory: it maps states to states and stores nothing between calls.
 
-    The time limit is told (`max_steps`), not applied: a state does not know its age.
+    The time limit `max_steps` is not applied, as a state does not contain its time.
 
     Attributes:
-        observation_shape: shape of one observation.
-        actions: number of discrete actions.
-        max_steps: time limit of an episode.
-        outcomes: probabilities of what chance does in one step; [1.] if it does nothing.
+        observation_shape: Shape of one observation.
+        actions: Number of discrete actions.
+        max_steps: Time limit of an episode.
+        outcomes: Probabilities of the random outcomes of one step; [1.] if it is deterministic.
     """
 
     observation_shape: tuple[int, ...]
@@ -40,15 +40,15 @@ class Simulator(ABC):
 
     @abstractmethod
     def sample(self, count: int, rng: np.random.Generator) -> Float64[np.ndarray, "count state"]:
-        """Draw states spread over the whole space, to check symmetries far from the start too."""
+        """Draw states over the whole space, to check symmetries also far from the start."""
 
     @abstractmethod
     def observe(self, states: Float64[np.ndarray, "n state"]) -> Float32[np.ndarray, "n ..."]:
-        """Return what the agent sees, [n, *observation_shape]."""
+        """Return the observations, [n, *observation_shape]."""
 
     @abstractmethod
     def states_of(self, observations: Float[np.ndarray, "n ..."]) -> Float64[np.ndarray, "n state"]:
-        """Return the states seen in observations [n, *observation_shape]; angles in [-pi, pi]."""
+        """Return the states of observations [n, *observation_shape]; angles in [-pi, pi]."""
 
     @abstractmethod
     def step(
@@ -60,22 +60,22 @@ class Simulator(ABC):
         """Advance every state by one step.
 
         Args:
-            states: where the environments are; not changed.
-            actions: what the agents do, from 0 to `actions` - 1.
-            outcomes: what chance does, an index into the probabilities `outcomes`.
+            states: The current states; not changed.
+            actions: The agents' actions, from 0 to `actions` - 1.
+            outcomes: The random outcomes, as indices into the probabilities `outcomes`.
 
         Returns:
             The next states, the rewards, and whether the episodes ended there.
         """
 
     def start_states(self) -> Float64[np.ndarray, "starts state"] | None:
-        """Return the states with which an episode starts, equally often, or None.
+        """Return the equally likely start states of an episode, or None.
 
-        None, unless all states that can be reached from them are few enough for a table.
+        None, unless the reachable states are few enough for a table.
         """
         return None
 
     def draw_outcomes(self, count: int, rng: np.random.Generator) -> Int[np.ndarray, " count"]:
-        """Draw what chance does, independently for each of `count` states."""
+        """Draw the random outcomes, independently for each of `count` states."""
         bounds = np.cumsum(self.outcomes)[:-1]
         return np.searchsorted(bounds, rng.random(count), side="right")

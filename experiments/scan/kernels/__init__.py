@@ -1,1 +1,1 @@
-"""The same training compiled by numba, for speed alone; README.md says how it is organised."""
+"""The same training, compiled by numba for speed; see README.md."""

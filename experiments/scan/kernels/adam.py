@@ -1,4 +1,4 @@
-"""Clipping and Adam on parameters that live in one vector, compiled."""
+"""Clipping and Adam on parameters in one vector, compiled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from experiments.scan.kernels.numerics import jit
 
 @jit
 def norm(x: np.ndarray) -> float:
-    """Euclidean norm."""
+    """Return the Euclidean norm."""
     total = x[0] - x[0]
     for i in range(x.shape[0]):
         total += x[i] * x[i]
@@ -26,14 +26,14 @@ def adam(
     second: np.ndarray,
     coefficients: np.ndarray,
 ) -> None:
-    """One Adam step in place, as `torch.optim.Adam` does it.
+    """One Adam step in place, as in `torch.optim.Adam`.
 
     Args:
-        x: parameters.
-        gradient: their gradient.
-        first: first moment.
-        second: second moment.
-        coefficients: gradient factor (clipping), weight decay, 1 - beta1, 1 - beta2,
+        x: Parameters.
+        gradient: Their gradient.
+        first: First moment.
+        second: Second moment.
+        coefficients: Gradient factor (clipping), weight decay, 1 - beta1, 1 - beta2,
             learning rate / bias correction 1, sqrt(1 / bias correction 2), eps.
     """
     factor, decay, rate_1, rate_2 = (
@@ -60,18 +60,18 @@ def update(
     hyper: tuple[float, ...],
     repeats: int,
 ) -> None:
-    """Clip the gradient and do the Adam steps of one iteration, each half of the network apart.
+    """Clip the gradient and do the Adam steps of one iteration, per half of the network.
 
     Args:
-        flat: parameters, gradient, first and second moment; changed in place.
-        split: where the second half (the decoder) begins; each half is scaled to the norm `clip`
-            at most, as `clip_grad_norm_` does it.
-        iteration: number of iterations before this one.
-        hyper: lr, weight decay, clip, beta1, beta2, eps.
-        repeats: what listing parameters more than once does in the authors' equizero: so many Adam
-            steps of the first half with the same gradient and moments; the second half belongs to
-            so many optimisers instead. Their moments are the same up to the weight decay of one
-            step, so that together they are one step of that many times the length.
+        flat: Parameters, gradient, first and second moment; changed in place.
+        split: Start of the second half (the decoder); each half is scaled to at most the norm
+            `clip`, as in `clip_grad_norm_`.
+        iteration: Number of iterations before this one.
+        hyper: Learning rate, weight decay, clip, beta1, beta2, eps.
+        repeats: Number of Adam steps of the first half with the same gradient and moments, as the
+            authors' equizero lists these parameters more than once. It gives the second half to
+            as many optimisers, whose moments are equal up to the weight decay of one step, so it
+            takes one step of `repeats` times the length.
     """
     lr, decay, clip, beta_1, beta_2, eps = hyper
     x, gradient, first, second = flat

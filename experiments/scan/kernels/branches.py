@@ -40,16 +40,16 @@ def combine_row(
     space: int,
     row: np.ndarray,
 ) -> int:
-    """Write the log-probabilities of the average at step `t`; returns its likeliest word.
+    """Write the log-probabilities of the average at step `t`; return its likeliest word.
 
     Args:
-        tapes: one per branch.
-        table: where a word goes under each element, `[G, V]`.
-        shares: weights of the branches, which add up to one, `[G]`.
-        lengths: steps that each branch took; later ones have no vote, `[G]`.
-        t: the step.
+        tapes: One per branch.
+        table: Image of each word under each element, `[G, V]`.
+        shares: Weights of the branches, with sum one, `[G]`.
+        lengths: Number of steps of each branch, `[G]`; later steps are ignored.
+        t: The step.
         space: LOG_PROBABILITIES, PROBABILITIES or LOGITS.
-        row: output, `[V]`.
+        row: Output, `[V]`.
     """
     clear(row)
     for g in range(table.shape[0]):
@@ -86,14 +86,14 @@ def share_gradient(
     """Write every branch's gradient of -log probability of `word` at step `t`.
 
     Args:
-        tapes: one per branch; their `d_log_probs[t]` are written.
-        table: as in `combine_row`.
-        shares: as in `combine_row`.
-        lengths: as in `combine_row`.
-        t: the step.
-        word: the target, in the words of the identity.
-        space: as in `combine_row`.
-        row: log-probabilities whose negative log-likelihood is differentiated, `[V]`.
+        tapes: One per branch; their `d_log_probs[t]` are written.
+        table: As in `combine_row`.
+        shares: As in `combine_row`.
+        lengths: As in `combine_row`.
+        t: The step.
+        word: The target, in the words of the identity.
+        space: As in `combine_row`.
+        row: Log-probabilities whose negative log-likelihood is differentiated, `[V]`.
     """
     for g in range(table.shape[0]):
         if t < lengths[g]:
@@ -121,7 +121,7 @@ def average_nll(
     space: int,
     row: np.ndarray,
 ) -> tuple[float, int]:
-    """Loss of the average and the number of steps in it; writes `d_log_probs`."""
+    """Return the loss of the average and its number of steps; write `d_log_probs`."""
     loss, steps = 0.0, 0
     for g in range(table.shape[0]):
         steps = max(steps, lengths[g])
@@ -137,7 +137,7 @@ def average_nll(
 
 @jit
 def confidence(tape: Tape, steps: int, rows: int) -> float:
-    """Mean of the largest probability over `rows` rows; uniform ones after `steps`."""
+    """Return the mean largest probability over `rows` rows; rows after `steps` are uniform."""
     total = 0.0
     words = tape.log_probs.shape[1]
     for t in range(steps):
@@ -160,17 +160,17 @@ def select_nll(
     padded_rows: int,
     row: np.ndarray,
 ) -> tuple[float, int]:
-    """Loss of the surest branch and the number of steps in it; `d_log_probs` of the average.
+    """Return loss and steps of the most confident branch; write `d_log_probs` of the average.
 
     Args:
-        tapes: one per branch.
-        table: as in `combine_row`.
-        shares: as in `combine_row`; uniform.
-        lengths: as in `combine_row`.
-        target: action words in the words of the identity.
-        space: as in `combine_row`.
-        padded_rows: rows over which confidence is averaged; 0 is a branch's own length.
-        row: scratch, `[V]`.
+        tapes: One per branch.
+        table: As in `combine_row`.
+        shares: As in `combine_row`; uniform.
+        lengths: As in `combine_row`.
+        target: Action words in the words of the identity.
+        space: As in `combine_row`.
+        padded_rows: Rows over which confidence is averaged; 0 means each branch's length.
+        row: Scratch, `[V]`.
     """
     chosen, highest = 0, -math.inf
     for g in range(table.shape[0]):

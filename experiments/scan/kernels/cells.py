@@ -1,6 +1,6 @@
-"""What distinguishes the three recurrent cells in the compiled trainer: the pointwise part.
+"""The pointwise part of the three recurrent cells in the compiled trainer.
 
-A cell receives `b_in + x @ w_in` and `b_rec + h @ w_rec` apart and returns the new state; its
+A cell receives `b_in + x @ w_in` and `b_rec + h @ w_rec` separately, returns the new state; its
 backward part returns the gradients of those two sums. Gates are in PyTorch's order. The class
 of the tag passed as `kind` decides at compile time, so only the cell in use is compiled.
 """
@@ -50,16 +50,16 @@ def cell_forward(
     """Advance the state by one step.
 
     Args:
-        kind: tag of the cell.
-        a: input sum `b_in + x @ w_in`, `[gates * H]`.
-        b: recurrent sum `b_rec + h @ w_rec`, `[gates * H]`.
-        hidden: previous hidden state, `[H]`.
-        cell: previous cell state (LSTM only), `[H]`.
-        gates: output, activated gates, `[gates * H]`.
-        extra: output, what else the backward step needs: tanh of the cell state (LSTM),
+        kind: Tag of the cell.
+        a: Input sum `b_in + x @ w_in`, `[gates * H]`.
+        b: Recurrent sum `b_rec + h @ w_rec`, `[gates * H]`.
+        hidden: Previous hidden state, `[H]`.
+        cell: Previous cell state (LSTM only), `[H]`.
+        gates: Output, activated gates, `[gates * H]`.
+        extra: Output, further data for the backward step: tanh of the cell state (LSTM),
             recurrent sum of the new gate (GRU), `[H]`.
-        new_hidden: output, `[H]`.
-        new_cell: output (LSTM only), `[H]`.
+        new_hidden: Output, `[H]`.
+        new_cell: Output (LSTM only), `[H]`.
     """
     raise NotImplementedError("exists only in compiled code")
 
@@ -75,18 +75,18 @@ def cell_backward(
     d_a: np.ndarray,
     d_b: np.ndarray,
 ) -> None:
-    """Go one step back, without the part that runs through `h @ w_rec`.
+    """Do the backward pass of one step, without the part through `h @ w_rec`.
 
     Args:
-        kind: tag of the cell.
-        d_hidden: in: gradient of the new hidden state; out: of the previous one, `[H]`.
-        d_cell: likewise for the cell state (LSTM only), `[H]`.
-        hidden: previous hidden state, `[H]`.
-        cell: previous cell state, `[H]`.
-        gates: as written by `cell_forward`.
-        extra: as written by `cell_forward`.
-        d_a: output, gradient of the input sum, `[gates * H]`.
-        d_b: output, gradient of the recurrent sum; the same array as `d_a` where both are
+        kind: Tag of the cell.
+        d_hidden: In: gradient of the new hidden state; out: of the previous one, `[H]`.
+        d_cell: Same for the cell state (LSTM only), `[H]`.
+        hidden: Previous hidden state, `[H]`.
+        cell: Previous cell state, `[H]`.
+        gates: As written by `cell_forward`.
+        extra: As written by `cell_forward`.
+        d_a: Output, gradient of the input sum, `[gates * H]`.
+        d_b: Output, gradient of the recurrent sum; the same array as `d_a` where both are
             equal (LSTM, RNN).
     """
     raise NotImplementedError("exists only in compiled code")

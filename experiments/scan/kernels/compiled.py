@@ -1,4 +1,4 @@
-"""Native training loops: compiled once per machine, by another process, and kept by numba.
+"""Native training loops: compiled once per machine, by another process, and cached by numba.
 
 Code that numba loads from its cache rounds differently, in the last bit, from the same code in the
 process that has just compiled it, and training amplifies that. So that a run that was resumed or
@@ -40,7 +40,7 @@ from experiments.scan.nets.training import ITERATION, Settings, check_range
 
 logger = logging.getLogger(__name__)
 
-#: Cell, precision, and whatever else decides what is compiled.
+#: Cell, precision, and all other arguments that decide the compiled version.
 Key = tuple[object, ...]
 
 _IN_COMPILER = "EQUITUNE_COMPILING"
@@ -51,17 +51,17 @@ _COMPILE = (
 
 
 class Loop:
-    """A training loop in native code. It stands in its module under the name LOOP.
+    """A training loop in native code; the attribute LOOP of its module.
 
     Args:
         module: The name of that module.
         purpose: Word for messages and file names.
-        build: Returns the Python function to compile. The function must capture the text that
-            `build` receives, a fingerprint of the sources, which makes it part of the key of
-            numba's cache: numba itself watches only one of the files.
-        sources: The modules whose functions the loop is made of.
-        example: `example(cell, dtype, ...)` runs the loop once on something tiny; its arguments
-            are the key of a version of the loop, with the precision as a torch.dtype.
+        build: Returns the Python function to compile. The function must capture the
+            argument of `build`, a fingerprint of the sources, which becomes part of numba's cache
+            key: numba itself watches only one of the files.
+        sources: The modules whose functions the loop uses.
+        example: `example(cell, dtype, ...)` runs the loop once on tiny data; its arguments are
+            the key of a compiled version, with the precision as a torch.dtype.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Loop:
 
     @cached_property
     def native(self) -> Callable[..., None]:
-        """The compiled function; compiles on the first call with a given key."""
+        """Return the compiled function; the first call with a key compiles it."""
         compiler = numba.njit(cache=True, nogil=True, fastmath=numerics.FAST, error_model="numpy")
         function = self._build(self._digest)
         compiled: Callable[..., None]
@@ -98,10 +98,10 @@ class Loop:
         return compiled
 
     def prepare(self, key: Key) -> None:
-        """Make sure that the version of the loop for a key is in numba's cache.
+        """Ensure that numba's cache has the loop's version for a key.
 
         Args:
-            key: cell, precision, and whatever else the example of this loop takes.
+            key: Cell, precision, and all other arguments of the example of this loop.
         """
         if key in self._ready or os.environ.get(_IN_COMPILER):
             return
@@ -133,12 +133,12 @@ class Loop:
             )
 
     def compile_into_cache(self, cell: str, dtype: str, *rest: object) -> None:
-        """Compile by running the example, and leave a stamp beside the cache."""
+        """Compile by running the example, and write a stamp file beside the cache."""
         self._example(cell, getattr(torch, dtype), *rest)
         self._stamp((cell, dtype, *rest)).touch()
 
     def _stamp(self, key: Key) -> Path:
-        """Return the file that says that the cache has a version, for this machine and numba."""
+        """Return the stamp file of a cached version, for this machine and numba."""
         host = os.environ.get("NUMBA_CPU_NAME") or str(get_host_cpu_name())
         version = f"{sys.implementation.cache_tag}-{numba.__version__}-{host}"
         words = "-".join(map(str, key))
@@ -147,9 +147,9 @@ class Loop:
 
 
 def _cache_elsewhere() -> None:
-    """Let numba, and processes that this one starts, keep compiled code among temporary files.
+    """Make numba, and child processes, cache compiled code in the temporary folder.
 
-    What lies there is run. So it must be a folder of our own that nobody else can write.
+    Code in the cache is run, so the folder must be ours and writable by nobody else.
     """
     folder = Path(tempfile.gettempdir(), f"equitune-numba-{os.getuid()}")
     with contextlib.suppress(OSError):
@@ -176,7 +176,7 @@ M_contra = TypeVar("M_contra", bound=EncoderDecoder, contravariant=True)
 
 
 class Layout(Protocol[M_contra]):
-    """How a kind of network is laid out in one vector; see `layout` for what each does."""
+    """The layout of a kind of network in one vector; see `layout` for the functions."""
 
     def flatten(self, model: M_contra, tensors: dict[str, Tensor], /) -> np.ndarray:
         """Copy named tensors into one vector."""
@@ -194,7 +194,7 @@ class Layout(Protocol[M_contra]):
 class CompiledTrainer(ABC, Generic[M]):
     """Compiled batch-1 training; see `training.Trainer`.
 
-    The parameters live in one vector, with Adam's moments beside. A subclass names its loop and
+    The parameters are in one vector, Adam's moments in two more. A subclass names its loop and
     calls it.
     """
 
@@ -215,7 +215,7 @@ class CompiledTrainer(ABC, Generic[M]):
 
     @abstractmethod
     def _call(self, stream: Stream, start: int, losses: np.ndarray) -> None:
-        """Run the loop from iteration `start` on; writes one loss per iteration."""
+        """Run the loop from iteration `start`; write one loss per iteration."""
 
     def run(self, stream: Stream, start: int, stop: int) -> Float[np.ndarray, " iterations"]:
         """See `Trainer.run`. Releases the global interpreter lock."""
@@ -240,7 +240,7 @@ class CompiledTrainer(ABC, Generic[M]):
         return (settings.lr, settings.weight_decay, settings.clip, *settings.betas, settings.eps)
 
     def gradients(self) -> dict[str, Tensor]:
-        """Unclipped gradients of the last iteration, by parameter name."""
+        """Return the unclipped gradients of the last iteration, by parameter name."""
         return self._layout.unflatten(self._model, self._gradient)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -268,12 +268,12 @@ class CompiledTrainer(ABC, Generic[M]):
 
 
 def longest(stream: Stream) -> tuple[int, int]:
-    """Words of the longest command and of the longest target."""
+    """Return the numbers of words of the longest command and of the longest target."""
     return int(np.diff(stream.command_offsets).max()), int(np.diff(stream.target_offsets).max())
 
 
 def arrays(stream: Stream) -> tuple[np.ndarray, ...]:
-    """Commands, their offsets, targets, their offsets, samples, teacher, as the loops take them."""
+    """Return commands, offsets, targets, offsets, samples and teacher, as the loops take them."""
     numbers = (
         stream.commands,
         stream.command_offsets,

@@ -1,4 +1,4 @@
-"""The compiled trainer of the fine-tuning objectives; see `objective` for what it computes."""
+"""The compiled trainer of the fine-tuning objectives; see `objective` for the definition."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SOS, EOS = Seq2Seq.SOS, Seq2Seq.EOS
 
 @jit
 def relabel(table: np.ndarray, words: np.ndarray, out: np.ndarray) -> None:
-    """Write the transform of words by one element, whose row of the table is given."""
+    """Write the transform of words by one element, given its row of the table."""
     for i in range(words.shape[0]):
         out[i] = table[words[i]]
 
@@ -102,7 +102,7 @@ def _build(digest: str) -> Callable[..., None]:
             length, size = command.shape[0], target.shape[0]
             forced = teacher[iteration]
             shares = shares_of[example % shares_of.shape[0]]
-            # The score of a selection sees all that a branch says, a loss only the target's steps.
+            # The selection's score reads all steps of a branch, the loss only the target's steps.
             reach = max_steps if selects and not forced else size
             for g in range(order):
                 tape = tapes[g]
@@ -167,7 +167,7 @@ class FinetuneTrainer(CompiledTrainer[Seq2Seq]):
         """Copy the parameters of `model`."""
         super().__init__(model, settings, layout)
         self.objective = objective
-        # A branch's gradients are written here, and added up in the trainer's own vector.
+        # A branch's gradients are written here, and summed in the trainer's vector.
         self._branch_gradient = np.zeros_like(self._flat)
         self._gradients = layout.views(self._model, self._branch_gradient)
 

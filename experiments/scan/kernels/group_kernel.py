@@ -78,8 +78,8 @@ class GroupTrainer(CompiledTrainer[GroupSeq2Seq]):
         """Copy the parameters of `model`.
 
         Args:
-            model: network on the CPU; the run has its precision.
-            settings: hyper-parameters. The model has no dropout, so `dropout` must be 0.
+            model: Network on the CPU; the run has its precision.
+            settings: Hyper-parameters. The model has no dropout, so `dropout` must be 0.
 
         Raises:
             ValueError: `settings.dropout` is not 0.

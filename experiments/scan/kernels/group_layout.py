@@ -22,13 +22,13 @@ COMBINE = "decoder.combine.weight"
 
 
 class Symmetry(NamedTuple):
-    """How the group multiplies and acts on words.
+    """The group's product and its action on words.
 
     Attributes:
-        products: index of gh, `[G, G]`.
-        commands: command word g^-1 w, `[G, in_words]`.
-        words: action word g^-1 w, `[G, out_words]`.
-        tied: whether the words of an orbit share their output bias.
+        products: Index of gh, `[G, G]`.
+        commands: Command word g^-1 w, `[G, in_words]`.
+        words: Action word g^-1 w, `[G, out_words]`.
+        tied: Whether the words of an orbit share their output bias.
     """
 
     products: np.ndarray
@@ -42,12 +42,12 @@ class GroupWeights(NamedTuple):
 
     Attributes:
         enc_embedding: `[in_words, H]`.
-        encoder: the encoder's cell; `w_in` and `w_rec` are `[G * H, gates * H]`.
+        encoder: The encoder's cell; `w_in` and `w_rec` are `[G * H, gates * H]`.
         dec_embedding: `[out_words, D]`.
-        w_word: the part of the combining convolution that meets the word, `[G * D, D]`.
-        w_context: the part that meets the attention context, `[G * D, D]`.
+        w_word: The part of the combining convolution that meets the word, `[G * D, D]`.
+        w_context: The part that meets the attention context, `[G * D, D]`.
         b_combine: `[D]`.
-        decoder: the decoder's cell; `w_in` and `w_rec` are `[G * D, gates * D]`.
+        decoder: The decoder's cell; `w_in` and `w_rec` are `[G * D, gates * D]`.
         w_out: `[out_words, D]`.
         b_out: `[1, out_words]`.
     """
@@ -66,13 +66,13 @@ class GroupWeights(NamedTuple):
 class WordTape(NamedTuple):
     """An embedding followed by a convolution, for every word of a vocabulary of V at once.
 
-    Row g of the result for word w depends on z = g^-1 w only, so V rows hold all of them.
+    Row g of the result for word w depends only on z = g^-1 w, so V rows are enough.
 
     Attributes:
-        rows: row z is E[k^-1 z] for all k side by side, `[V, G * K]`.
-        sums: result, bias included, `[V, outputs]`.
-        d_rows: gradient of `rows`.
-        d_sums: gradient of `sums`.
+        rows: Row z is E[k^-1 z] for all k side by side, `[V, G * K]`.
+        sums: Result, bias included, `[V, outputs]`.
+        d_rows: Gradient of `rows`.
+        d_sums: Gradient of `sums`.
     """
 
     rows: np.ndarray
@@ -82,21 +82,21 @@ class WordTape(NamedTuple):
 
 
 class CellTape(NamedTuple):
-    """What a G-cell records of at most n steps, M rows each (|G| for each sequence it reads).
+    """Record of a G-cell over at most n steps, with M rows each (|G| per sequence).
 
     Attributes:
-        hidden: states, `[(n + 1) * M, H]`; block t is the state before step t.
-        cell: likewise.
-        gates: activated gates, `[n * M, gates * H]`.
-        extra: see `cells.cell_forward`, `[n * M, H]`.
-        gathered: gathered states before each step, `[n * M, G * H]`.
-        d_in: gradients of the input sums, `[n * M, gates * H]`.
-        d_rec: gradients of the recurrent sums; the same array as `d_in` where they are equal.
-        sum_in: scratch, `[M, gates * H]`.
-        sum_rec: scratch, `[M, gates * H]`.
-        d_hidden: running gradient of the hidden state, `[M, H]`.
-        d_cell: running gradient of the cell state, `[M, H]`.
-        d_gathered: scratch, `[M, G * H]`.
+        hidden: States, `[(n + 1) * M, H]`; block t is the state before step t.
+        cell: Cell states, in the same way.
+        gates: Activated gates, `[n * M, gates * H]`.
+        extra: See `cells.cell_forward`, `[n * M, H]`.
+        gathered: Gathered states before each step, `[n * M, G * H]`.
+        d_in: Gradients of the input sums, `[n * M, gates * H]`.
+        d_rec: Gradients of the recurrent sums; the same array as `d_in` where they are equal.
+        sum_in: Scratch, `[M, gates * H]`.
+        sum_rec: Scratch, `[M, gates * H]`.
+        d_hidden: Running gradient of the hidden state, `[M, H]`.
+        d_cell: Running gradient of the cell state, `[M, H]`.
+        d_gathered: Scratch, `[M, G * H]`.
     """
 
     hidden: np.ndarray
@@ -114,33 +114,33 @@ class CellTape(NamedTuple):
 
 
 class GroupTape(NamedTuple):
-    """What one sequence records: at most L command words and T decoder steps.
+    """Record of one sequence: at most L command words and T decoder steps.
 
-    An array called `flat_...` is a view of the one without the prefix, with the |G| rows of a
+    An array named `flat_...` is a view of the array without the prefix, with the |G| rows of a
     function side by side.
 
     Attributes:
-        heard: embedding and input convolution of the command words.
-        encoder: the encoder's cell, 2 |G| rows: the forward direction, then the backward one.
-        outputs: encoder outputs, `[L * G, D]`.
-        d_outputs: their gradient.
+        heard: Embedding and input convolution of the command words.
+        encoder: The encoder's cell, 2 |G| rows: the forward direction, then the backward one.
+        outputs: Encoder outputs, `[L * G, D]`.
+        d_outputs: Their gradient.
         gathered_outputs: `[L * G, G * D]`.
-        d_gathered_outputs: their gradient.
+        d_gathered_outputs: Their gradient.
         keys: `gathered_outputs @ w_context`, `[L * G, D]`.
-        d_keys: their gradient.
-        said: embedding and convolution of the action words.
-        decoder: the decoder's cell, |G| rows.
-        combined: input of the decoder's cell, `[T * G, D]`.
-        d_combined: gradient before the tanh, `[T * G, D]`.
-        gathered: gathered rows of `combined`, `[T * G, G * D]`.
-        words: decoder input words, `[T]`.
+        d_keys: Their gradient.
+        said: Embedding and convolution of the action words.
+        decoder: The decoder's cell, |G| rows.
+        combined: Input of the decoder's cell, `[T * G, D]`.
+        d_combined: Gradient before the tanh, `[T * G, D]`.
+        gathered: Gathered rows of `combined`, `[T * G, G * D]`.
+        words: Decoder input words, `[T]`.
         attention: `[T, L]`.
-        d_scores: gradient of the logits of the attention, `[T, L]`.
-        out_rows: row z is E_out[g^-1 z] for all g side by side, `[out_words, G * D]`.
-        d_out_rows: their gradient.
-        bias: output bias in use, `[1, out_words]`.
+        d_scores: Gradient of the logits of the attention, `[T, L]`.
+        out_rows: Row z is E_out[g^-1 z] for all g side by side, `[out_words, G * D]`.
+        d_out_rows: Their gradient.
+        bias: Output bias in use, `[1, out_words]`.
         log_probs: `[T, out_words]`.
-        d_logits: gradient of the loss, `[T, out_words]`.
+        d_logits: Gradient of the loss, `[T, out_words]`.
     """
 
     heard: WordTape
@@ -175,7 +175,7 @@ class GroupTape(NamedTuple):
 
 
 def symmetry(model: GroupSeq2Seq) -> Symmetry:
-    """The group of `model` as integer arrays."""
+    """Return the group of `model` as integer arrays."""
     tables = (
         model.group.table,
         model.encoder.embedding.inverse_table,
@@ -188,7 +188,7 @@ def symmetry(model: GroupSeq2Seq) -> Symmetry:
 def flatten(model: GroupSeq2Seq, tensors: dict[str, Tensor]) -> np.ndarray:
     """Copy named tensors into one vector in this module's layout; see `flat.pack`.
 
-    Of the combining convolution, the word's part stands before the context's.
+    In the combining convolution, the word's part comes before the context's.
     """
     return flat_vector.pack(model, tensors, _turn)
 

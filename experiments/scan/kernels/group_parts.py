@@ -102,7 +102,7 @@ def read_words_back(
 
 @jit
 def average_bias(out: np.ndarray, bias: np.ndarray, symmetry: Symmetry) -> None:
-    """Write the orbit means of `bias` `[1, V]`, or `bias` itself; its own backward pass."""
+    """Write the orbit means of `bias` `[1, V]`, or `bias` itself; also its backward pass."""
     order = symmetry.words.shape[0]
     for z in range(out.shape[1]):
         out[0, z] = bias[0, z]
@@ -146,7 +146,7 @@ def advance(kind: Kind, tape: CellTape, t: int, m: int, sum_in: np.ndarray) -> N
 
 @jit
 def advance_back(kind: Kind, tape: CellTape, t: int) -> None:
-    """Take `d_hidden` and `d_cell` from after step `t` to before it, but for `recur`."""
+    """Backward pass of `advance` on `d_hidden` and `d_cell`, without the part of `recur`."""
     rows = tape.sum_rec.shape[0]
     for m in range(rows):
         row = t * rows + m
@@ -165,7 +165,7 @@ def advance_back(kind: Kind, tape: CellTape, t: int) -> None:
 
 @jit
 def recur_back(layer: Layer, tape: CellTape, t: int, products: np.ndarray) -> None:
-    """Add to `d_hidden` what runs through the recurrent sums of step `t`."""
+    """Add to `d_hidden` the gradient through the recurrent sums of step `t`."""
     rows = tape.sum_rec.shape[0]
     clear_rows(tape.d_gathered)
     add_product_transposed(tape.d_gathered, tape.d_rec[t * rows : (t + 1) * rows], layer.w_rec)
@@ -191,7 +191,7 @@ def softmax(x: np.ndarray, count: int) -> None:
 
 @jit
 def log_softmax(x: np.ndarray) -> int:
-    """Replace logits by log-probabilities; returns the (first) most probable word."""
+    """Replace logits by log-probabilities; return the (first) most probable word."""
     best = 0
     for word in range(x.shape[0]):
         if x[word] > x[best]:

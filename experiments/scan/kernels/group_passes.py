@@ -1,7 +1,7 @@
 """Forward and backward pass of `GroupSeq2Seq` on one sequence, compiled; see `group_layout`.
 
-What does not depend on the step is done once per sequence: word embeddings and the convolutions
-behind them for whole vocabularies, the context's part of the combining convolution (`keys`), the
+Some parts do not depend on the step and run once per sequence: word embeddings and their
+convolutions for whole vocabularies, the context's part of the combining convolution (`keys`), the
 gradients of attention with respect to the encoder outputs, and all weight gradients.
 """
 
@@ -46,7 +46,7 @@ SOS, EOS = Seq2Seq.SOS, Seq2Seq.EOS
 
 @jit
 def prepare_words(weights: GroupWeights, symmetry: Symmetry, tape: GroupTape) -> None:
-    """Fill what depends on the weights alone: both vocabularies and the output layer."""
+    """Fill the arrays that depend only on the weights: both vocabularies and the output layer."""
     read_words(
         tape.heard,
         weights.enc_embedding,
@@ -61,7 +61,7 @@ def prepare_words(weights: GroupWeights, symmetry: Symmetry, tape: GroupTape) ->
 
 @jit
 def position(t: int, direction: int, length: int) -> int:
-    """Position of the word that a direction reads at its step `t`: the last one stays last."""
+    """Return the position of the word that a direction reads at step `t`; the last stays last."""
     if direction == 0 or t == length - 1:
         return t
     return length - 2 - t
@@ -148,7 +148,7 @@ def encode_back(
 
 @jit
 def combine(symmetry: Symmetry, tape: GroupTape, length: int, t: int, word: int) -> None:
-    """Attend to the command and combine context and `word`; writes `combined` of step `t`."""
+    """Attend to the command and combine context and `word`; write `combined` of step `t`."""
     order = symmetry.products.shape[0]
     attention = tape.attention[t : t + 1, :length]
     clear_rows(attention)
@@ -174,7 +174,7 @@ def decode_step(
     t: int,
     word: int,
 ) -> int:
-    """Decoder step `t` on input `word`. Returns the most probable word."""
+    """Do decoder step `t` on input `word`; return the most probable word."""
     order, cell = symmetry.products.shape[0], tape.decoder
     now = slice(t * order, (t + 1) * order)
     combine(symmetry, tape, length, t, word)
@@ -204,13 +204,13 @@ def decode(
     """Decode after `encode`, until EOS is most probable or the target ends.
 
     Args:
-        kind: tag of the cell.
-        weights: parameters.
-        symmetry: the group.
-        tape: work arrays.
-        length: words of the command.
-        target: action words.
-        teacher: feed the target back instead of the decoder's own choice.
+        kind: Tag of the cell.
+        weights: Parameters.
+        symmetry: The group.
+        tape: Work arrays.
+        length: Words of the command.
+        target: Action words.
+        teacher: Whether to feed the target back instead of the decoder's choice.
 
     Returns:
         Number of steps taken.
@@ -226,7 +226,7 @@ def decode(
 
 @jit
 def nll(tape: GroupTape, target: np.ndarray, steps: int, mean: bool) -> float:
-    """Negative log-likelihood of `steps` steps, summed or averaged; writes `d_logits`."""
+    """Return the negative log-likelihood of `steps` steps, sum or mean; write `d_logits`."""
     loss = 0.0
     scale = 1.0 / steps if mean else 1.0
     for t in range(steps):

@@ -1,6 +1,6 @@
 """Memory of the compiled trainer: parameters in one vector, and the work arrays of one sequence.
 
-Every matrix that meets a vector is stored input-major (transposed with respect to PyTorch), so
+Every matrix that multiplies a vector is stored input-major (transposed with respect to PyTorch), so
 that the forward product, the backward product and the weight gradient all run along rows.
 """
 
@@ -21,10 +21,10 @@ class Layer(NamedTuple):
     """Weights of one recurrent layer (or their gradients).
 
     Attributes:
-        w_in: input weights, `[inputs, gates * H]`.
-        w_rec: recurrent weights, `[H, gates * H]`.
-        b_in: bias of the input sum, `[gates * H]`.
-        b_rec: bias of the recurrent sum, `[gates * H]`.
+        w_in: Input weights, `[inputs, gates * H]`.
+        w_rec: Recurrent weights, `[H, gates * H]`.
+        b_in: Bias of the input sum, `[gates * H]`.
+        b_rec: Bias of the recurrent sum, `[gates * H]`.
     """
 
     w_in: np.ndarray
@@ -38,13 +38,13 @@ class Weights(NamedTuple):
 
     Attributes:
         enc_embedding: `[in_words, H]`.
-        ahead: encoder layer that reads left to right.
-        back: encoder layer that reads right to left.
+        ahead: Encoder layer that reads left to right.
+        back: Encoder layer that reads right to left.
         dec_embedding: `[out_words, D]`.
-        w_word: rows of the combining layer that meet the word embedding, `[D, D]`.
-        w_context: rows of the combining layer that meet the attention context, `[D, D]`.
+        w_word: Rows of the combining layer for the word embedding, `[D, D]`.
+        w_context: Rows of the combining layer for the attention context, `[D, D]`.
         b_combine: `[D]`.
-        decoder: decoder layer.
+        decoder: Decoder layer.
         w_out: `[out_words, D]`, PyTorch's layout.
         b_out: `[out_words]`.
     """
@@ -62,20 +62,20 @@ class Weights(NamedTuple):
 
 
 class LayerTape(NamedTuple):
-    """What one recurrent layer records of a sequence of at most n steps, in processing order.
+    """Record of one recurrent layer over at most n steps, in processing order.
 
     Attributes:
         inputs: `[n, inputs]`.
-        hidden: row t is the state before step t, row t + 1 the one after it, `[n + 1, H]`.
-        cell: likewise, `[n + 1, H]`.
-        gates: activated gates, `[n, gates * H]`.
-        extra: see `cells.cell_forward`, `[n, H]`.
-        d_in: gradients of the input sums, `[n, gates * H]`.
-        d_rec: gradients of the recurrent sums; the same array as `d_in` where they are equal.
-        sum_in: scratch, `[gates * H]`.
-        sum_rec: scratch, `[gates * H]`.
-        d_hidden: running gradient of the hidden state, `[H]`.
-        d_cell: running gradient of the cell state, `[H]`.
+        hidden: Row t is the state before step t, row t + 1 the one after it, `[n + 1, H]`.
+        cell: Cell states in the same way, `[n + 1, H]`.
+        gates: Activated gates, `[n, gates * H]`.
+        extra: See `cells.cell_forward`, `[n, H]`.
+        d_in: Gradients of the input sums, `[n, gates * H]`.
+        d_rec: Gradients of the recurrent sums; the same array as `d_in` where they are equal.
+        sum_in: Scratch, `[gates * H]`.
+        sum_rec: Scratch, `[gates * H]`.
+        d_hidden: Running gradient of the hidden state, `[H]`.
+        d_cell: Running gradient of the cell state, `[H]`.
     """
 
     inputs: np.ndarray
@@ -92,26 +92,26 @@ class LayerTape(NamedTuple):
 
 
 class Tape(NamedTuple):
-    """What one sequence records: at most L command words and T decoder steps.
+    """Record of one sequence: at most L command words and T decoder steps.
 
     Attributes:
-        ahead: encoder layer, left to right.
-        back: encoder layer, right to left.
-        decoder: decoder layer; its inputs are the rectified combinations.
-        outputs: encoder outputs, `[L, D]`.
-        d_outputs: their gradient, `[L, D]`.
+        ahead: Encoder layer, left to right.
+        back: Encoder layer, right to left.
+        decoder: Decoder layer; its inputs are the rectified combinations.
+        outputs: Encoder outputs, `[L, D]`.
+        d_outputs: Their gradient, `[L, D]`.
         keys: `outputs @ w_context`, `[L, D]`.
-        d_keys: gradient of `keys`, `[L, D]`.
-        words: decoder input words, `[T]`.
-        masks: dropout factors, `[T, D]`.
-        embedded: dropped-out word embeddings, `[T, D]`.
+        d_keys: Gradient of `keys`, `[L, D]`.
+        words: Decoder input words, `[T]`.
+        masks: Dropout factors, `[T, D]`.
+        embedded: Dropped-out word embeddings, `[T, D]`.
         attention: `[T, L]`.
-        d_combined: gradient before the rectifier, `[T, D]`.
+        d_combined: Gradient before the rectifier, `[T, D]`.
         log_probs: `[T, out_words]`.
-        d_log_probs: gradient of the loss with respect to `log_probs`, `[T, out_words]`.
+        d_log_probs: Gradient of the loss with respect to `log_probs`, `[T, out_words]`.
         d_logits: `[T, out_words]`.
-        scratch: vector at least as wide as any layer input, `[D]`.
-        rows: scratch for lists of active rows, `[D + 1]`.
+        scratch: Vector at least as wide as any layer input, `[D]`.
+        rows: Scratch for lists of active rows, `[D + 1]`.
         everything: 0, 1, ..., D - 1.
     """
 

@@ -79,7 +79,7 @@ def add_product(y: np.ndarray, x: np.ndarray, w: np.ndarray) -> None:
     """Add `x @ w` to `y`.
 
     Args:
-        y: result, `[M, J]`, rows contiguous; must not overlap the others.
+        y: Result, `[M, J]`, rows contiguous; must not overlap the others.
         x: `[M, R]`, any strides: the weight gradient of a layer is `x.T @ d`.
         w: `[R, J]`, rows contiguous.
     """
@@ -129,7 +129,7 @@ def add_product_transposed(y: np.ndarray, d: np.ndarray, w: np.ndarray) -> None:
     """Add `d @ w.T` to `y`.
 
     Args:
-        y: result, `[M, R]`, any strides; must not overlap the others.
+        y: Result, `[M, R]`, any strides; must not overlap the others.
         d: `[M, J]`, rows contiguous.
         w: `[R, J]`, rows contiguous.
     """

@@ -20,13 +20,13 @@ from experiments.scan.nets.dropout import GOLDEN, MULTIPLY_1, MULTIPLY_2, UNIFOR
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Sums may be reordered and multiply-adds fused. NaN and infinity keep their meaning, so that a
-# diverging run shows up as such.
+# Sums may be reordered and multiply-adds fused. NaN and infinity are preserved, so that a
+# diverging run is detected.
 FAST = {"contract", "reassoc", "nsz", "arcp"}
 EXACT_ORDER = {"contract", "nsz"}
 
 
-# Entry points from Python and C would take most of the compile time, and nothing calls them.
+# No entry points from Python and C: nothing calls them, and they take most of the compile time.
 INNER: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
@@ -36,7 +36,7 @@ INNER: dict[str, Any] = {
 
 
 def jit(function: F) -> F:
-    """Compile as part of a larger kernel; the result can be called from compiled code only."""
+    """Compile as part of a larger kernel; callable only from compiled code."""
     return cast(F, numba.njit(fastmath=FAST, **INNER)(function))
 
 
@@ -142,7 +142,7 @@ def copy(target: np.ndarray, source: np.ndarray) -> None:
 
 @jit
 def active(x: np.ndarray, index: np.ndarray) -> int:
-    """List the positions at which `x` is not zero in `index`; returns how many there are."""
+    """Write the positions of nonzero entries of `x` to `index`; return their number."""
     count = 0
     for i in range(x.shape[0]):
         index[count] = i
@@ -182,13 +182,13 @@ def add_rows(y: np.ndarray, x: np.ndarray, w: np.ndarray, index: np.ndarray, cou
 
 @jit
 def add_product(y: np.ndarray, x: np.ndarray, w: np.ndarray, index: np.ndarray) -> None:
-    """Add `x @ w` to `y`; `index` is scratch. Rows that meet a zero of `x` are not read."""
+    """Add `x @ w` to `y`; `index` is scratch. Rows for zeros of `x` are not read."""
     add_rows(y, x, w, index, active(x, index))
 
 
 @jit
 def dot(a: np.ndarray, b: np.ndarray) -> Any:
-    """Inner product."""
+    """Return the inner product."""
     total = a[0] * b[0]
     for j in range(1, a.shape[0]):
         total += a[j] * b[j]
@@ -285,10 +285,10 @@ def dropout_row(
     """Write the mask of one decoder step: row `step` of `dropout.dropout_mask`.
 
     Args:
-        mask: output, `[units]`.
-        seed: seed of the run.
-        iteration: training iteration.
-        step: decoder step.
+        mask: Output, `[units]`.
+        seed: Seed of the run.
+        iteration: Training iteration.
+        step: Decoder step.
         below: `dropout.threshold` of the dropout rate.
         scale: 1 / (1 - rate), in the precision of `mask`.
     """

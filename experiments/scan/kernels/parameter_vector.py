@@ -15,13 +15,13 @@ def pack(
     """Copy named tensors into one vector.
 
     Args:
-        model: network that defines names, shapes and order.
-        tensors: one tensor per parameter name of `model`.
-        turn: `turn(name, tensor)` returns the tensor as the layout wants it.
+        model: Network that defines names, shapes and order.
+        tensors: One tensor per parameter name of `model`.
+        turn: `turn(name, tensor)` returns the tensor in the layout's form.
 
     Raises:
-        KeyError: a parameter is missing from `tensors`.
-        ValueError: a tensor has another shape than the parameter of its name.
+        KeyError: If a parameter is missing from `tensors`.
+        ValueError: If a tensor and the parameter of its name differ in shape.
     """
     parts = []
     for name, parameter in model.named_parameters():
@@ -47,10 +47,10 @@ def unpack(
     """Invert `pack`; the tensors own their memory.
 
     Args:
-        model: network that defines names, shapes and order.
-        flat: the vector.
-        turn_back: `turn_back(name, part, shape)` returns a one-dimensional part in a parameter's
-            own layout.
+        model: Network that defines names, shapes and order.
+        flat: The vector.
+        turn_back: `turn_back(name, part, shape)` returns a one-dimensional part in the
+            parameter's original layout.
     """
     parts = pieces(model, flat)
     return {

@@ -61,7 +61,7 @@ def layer_step(kind: Kind, layer: Layer, tape: LayerTape, t: int, index: np.ndar
 def layer_step_back(
     kind: Kind, layer: Layer, tape: LayerTape, t: int, everything: np.ndarray
 ) -> None:
-    """Take `tape.d_hidden` and `tape.d_cell` from after step `t` to before it."""
+    """Backward pass of `layer_step` on `tape.d_hidden` and `tape.d_cell`."""
     cell_backward(
         kind,
         tape.d_hidden,
@@ -124,7 +124,7 @@ def attend(tape: Tape, t: int, length: int) -> None:
 
 @jit
 def predict(weights: Weights, tape: Tape, t: int) -> int:
-    """Write the log-probabilities of decoder step `t`; returns the most probable word."""
+    """Write the log-probabilities of decoder step `t`; return the most probable word."""
     log_probs = tape.log_probs[t]
     best = 0
     for word in range(log_probs.shape[0]):
@@ -144,7 +144,7 @@ def predict(weights: Weights, tape: Tape, t: int) -> int:
 
 @jit
 def decode_step(kind: Kind, weights: Weights, tape: Tape, length: int, t: int, word: int) -> int:
-    """Decoder step `t` on input `word`; `masks[t]` is set. Returns the most probable word."""
+    """Do decoder step `t` on input `word`, given `masks[t]`; return the most probable word."""
     tape.words[t] = word
     combined = tape.decoder.inputs[t]
     copy(combined, weights.b_combine)
@@ -174,13 +174,13 @@ def decode(
     """Decode after `encode`; `masks` are set.
 
     Args:
-        kind: tag of the cell.
-        weights: parameters.
-        tape: work arrays.
-        length: words of the command.
-        target: action words; decoding does not go past their number, as no loss lies there.
-        teacher: feed the target back instead of the decoder's own choice.
-        stop_at_end: stop after the first step whose most probable word is EOS.
+        kind: Tag of the cell.
+        weights: Parameters.
+        tape: Work arrays.
+        length: Words of the command.
+        target: Action words; decoding takes at most as many steps, as later ones have no loss.
+        teacher: Whether to feed the target back instead of the decoder's choice.
+        stop_at_end: Whether to stop after the first step whose most probable word is EOS.
 
     Returns:
         Number of steps taken.
@@ -196,7 +196,7 @@ def decode(
 
 @jit
 def nll(tape: Tape, target: np.ndarray, steps: int) -> float:
-    """Summed negative log-likelihood of `steps` steps; writes `d_log_probs`."""
+    """Return the summed negative log-likelihood of `steps` steps; write `d_log_probs`."""
     loss = 0.0
     for t in range(steps):
         clear(tape.d_log_probs[t])
@@ -207,7 +207,7 @@ def nll(tape: Tape, target: np.ndarray, steps: int) -> float:
 
 @jit
 def attend_back(tape: Tape, t: int, length: int) -> None:
-    """Add the gradients that run through the attention of step `t`."""
+    """Add the gradients through the attention of step `t`."""
     d_combined, hidden, d_hidden = tape.d_combined[t], tape.decoder.hidden[t], tape.decoder.d_hidden
     attention, d_scores = tape.attention[t], tape.scratch
     mean = d_scores[0] - d_scores[0]
@@ -223,7 +223,7 @@ def attend_back(tape: Tape, t: int, length: int) -> None:
 
 @jit
 def logits_back(tape: Tape, t: int) -> None:
-    """Turn the gradient of the log-probabilities of step `t` into that of the logits."""
+    """Compute the gradient of the logits of step `t` from that of the log-probabilities."""
     total = 0.0
     for word in range(tape.d_logits.shape[1]):
         total += tape.d_log_probs[t, word]

@@ -1,7 +1,7 @@
-"""A vector of scalars as a type of compiled code, with the few operations that products need.
+"""A vector type for compiled code, with the operations that products need.
 
 LLVM does not vectorise loops that write several rows of a matrix, as it cannot tell whether they
-overlap. Code that names its vectors does not depend on that.
+overlap. Code with explicit vectors does not depend on that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ VECTOR_BYTES = 64
 
 
 class _Vector(types.Type):  # type: ignore[misc]
-    """As many scalars of one type as fill `VECTOR_BYTES`; exists in compiled code only."""
+    """A vector of `VECTOR_BYTES` bytes of one scalar type; exists only in compiled code."""
 
     def __init__(self, dtype: Any) -> None:
         self.dtype = dtype
@@ -26,7 +26,7 @@ class _Vector(types.Type):  # type: ignore[misc]
 
     @property
     def llvm_suffix(self) -> str:
-        """How LLVM's functions on this type end."""
+        """Suffix of LLVM's functions on this type."""
         return f"v{self.lanes}f{self.dtype.bitwidth}"
 
 
@@ -39,7 +39,7 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
 
 
 def _address(context: Any, builder: Any, array: Any, arguments: Any, vector: Any) -> Any:
-    """Address of `array[row, column]`, elements of a row being adjacent."""
+    """Return the address of `array[row, column]`; rows are contiguous."""
     value, row, column = arguments
     made = context.make_array(array)(context, builder, value)
     stride = builder.extract_value(made.strides, 0)
@@ -50,14 +50,14 @@ def _address(context: Any, builder: Any, array: Any, arguments: Any, vector: Any
 
 
 def _declare(builder: Any, name: str, signature: Any) -> Any:
-    """One of LLVM's own functions."""
+    """Declare an LLVM intrinsic."""
     declare: Any = cgutils.get_or_insert_function
     return declare(builder.module, signature, name)
 
 
 @intrinsic
 def _lanes(_context: Any, array: Any) -> Any:
-    """How many elements of an array make a vector, known at compile time."""
+    """Return the number of array elements in a vector, known at compile time."""
     count = _Vector(array.dtype).lanes
 
     def build(context: Any, _builder: Any, signature: Any, _arguments: Any) -> Any:
@@ -81,7 +81,7 @@ def _load(_context: Any, array: Any, row: Any, column: Any) -> Any:
 
 @intrinsic
 def _store(_context: Any, array: Any, row: Any, column: Any, vector: Any) -> Any:
-    """Write a vector to `array[row, column]` and behind."""
+    """Write a vector to the array, starting at `array[row, column]`."""
 
     def build(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         place = _address(context, builder, array, arguments[:3], vector)
@@ -93,7 +93,7 @@ def _store(_context: Any, array: Any, row: Any, column: Any, vector: Any) -> Any
 
 @intrinsic
 def _splat(_context: Any, scalar: Any) -> Any:
-    """A vector of equal elements."""
+    """Return a vector of equal elements."""
     vector = _Vector(scalar)
 
     def build(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
@@ -109,7 +109,7 @@ def _splat(_context: Any, scalar: Any) -> Any:
 
 @intrinsic
 def _multiply_add(_context: Any, a: Any, b: Any, c: Any) -> Any:
-    """The vector a * b + c, rounded once where the processor can."""
+    """Return the vector a * b + c, rounded once if the processor can."""
 
     def build(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         kind = context.get_value_type(a)
@@ -122,7 +122,7 @@ def _multiply_add(_context: Any, a: Any, b: Any, c: Any) -> Any:
 
 @intrinsic
 def _total(_context: Any, vector: Any) -> Any:
-    """Sum of the elements of a vector."""
+    """Return the sum of the elements of a vector."""
 
     def build(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         kind = context.get_value_type(vector)

@@ -1,1 +1,1 @@
-"""Sequence-to-sequence networks for SCAN and, in plain PyTorch, what training them means."""
+"""Sequence-to-sequence networks for SCAN, and their training, in plain PyTorch."""

@@ -17,16 +17,16 @@ UNIFORM_BITS = 53
 
 
 def threshold(rate: float) -> int:
-    """Integer below which a hash, cut to its 53 highest bits, means "dropped".
+    """Return the integer below which a hash, cut to its 53 highest bits, means "dropped".
 
     Args:
-        rate: probability of dropping a unit, in [0, 1).
+        rate: Probability of dropping a unit, in [0, 1).
 
     Returns:
         `rate` times 2^53, rounded.
 
     Raises:
-        ValueError: `rate` is outside [0, 1).
+        ValueError: If `rate` is outside [0, 1).
     """
     if not 0.0 <= rate < 1.0:
         raise ValueError(f"dropout rate {rate} is not in [0, 1)")
@@ -37,7 +37,7 @@ def mix(counter: UInt64[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
     """Scramble 64-bit counters (bijective, so distinct counters stay distinct).
 
     Args:
-        counter: unsigned 64-bit integers, any shape of at least one dimension.
+        counter: Unsigned 64-bit integers, any shape of at least one dimension.
 
     Returns:
         The scrambled integers, same shape.
@@ -52,18 +52,18 @@ def mix(counter: UInt64[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
 def dropout_mask(
     seed: int, iteration: int, steps: int, units: int, rate: float
 ) -> Float[np.ndarray, "steps units"]:
-    """Masks of one training iteration.
+    """Return the masks of one training iteration.
 
     Args:
-        seed: non-negative seed of the run.
-        iteration: training iteration, from 0.
-        steps: decoder steps to make masks for.
-        units: width of the masked vector.
-        rate: probability of dropping a unit, in [0, 1).
+        seed: Non-negative seed of the run.
+        iteration: Training iteration, from 0.
+        steps: Decoder steps to make masks for.
+        units: Width of the masked vector.
+        rate: Probability of dropping a unit, in [0, 1).
 
     Returns:
         Factors, 0 with probability `rate` and 1 / (1 - rate) otherwise, `[steps, units]`,
-        float64. A mask does not depend on how many steps or units are asked for.
+        float64. A mask does not depend on the numbers of steps and units.
     """
     key = mix(mix(np.array([seed], dtype=np.uint64)) + np.uint64(iteration))
     rows = mix(key + np.arange(steps, dtype=np.uint64))

@@ -1,4 +1,4 @@
-"""The training examples of a run in flat arrays, and the order in which they are visited."""
+"""The training examples of a run in flat arrays, and their order in training."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from jaxtyping import Bool, Int32
 
 @dataclass(frozen=True)
 class Stream:
-    """The training examples and the order in which they are visited, all drawn up front.
+    """The training examples and their order, all drawn in advance.
 
     Attributes:
-        commands: the word indices of all commands one after another, EOS included, `[n]`.
-        command_offsets: command i is `commands[command_offsets[i]:command_offsets[i + 1]]`.
-        targets: the action words of all examples, EOS included.
-        target_offsets: likewise for `targets`.
-        samples: example visited at each iteration, `[iterations]`.
-        teacher: whether that iteration uses teacher forcing, `[iterations]`.
+        commands: The word indices of all commands one after another, EOS included, `[n]`.
+        command_offsets: Command i is `commands[command_offsets[i]:command_offsets[i + 1]]`.
+        targets: The action words of all examples, EOS included.
+        target_offsets: Same for `targets`.
+        samples: Index of the example of each iteration, `[iterations]`.
+        teacher: Whether that iteration uses teacher forcing, `[iterations]`.
     """
 
     commands: Int32[np.ndarray, " command_words"]
@@ -40,16 +40,16 @@ class Stream:
         """Build a stream from lists of word indices.
 
         Args:
-            commands: one sequence of word indices per example, EOS included.
-            targets: one sequence of action words per example, EOS included.
-            samples: index of the example visited at each iteration.
-            teacher: teacher forcing flag of each iteration, as many as `samples`.
+            commands: One sequence of word indices per example, EOS included.
+            targets: One sequence of action words per example, EOS included.
+            samples: Index of the example of each iteration.
+            teacher: Whether each iteration uses teacher forcing, as many as `samples`.
 
         Returns:
             The packed stream.
 
         Raises:
-            ValueError: the numbers of commands and targets, or of samples and flags, differ, a
+            ValueError: If the numbers of commands and targets, or of samples and flags, differ, a
                 sequence is empty, or a sample is not the index of an example.
         """
         if len(commands) != len(targets):
@@ -67,12 +67,12 @@ class Stream:
         )
 
     def command(self, iteration: int) -> Int32[np.ndarray, " length"]:
-        """Command visited at `iteration`."""
+        """Return the command of an iteration."""
         example = self.samples[iteration]
         return self.commands[self.command_offsets[example] : self.command_offsets[example + 1]]
 
     def target(self, iteration: int) -> Int32[np.ndarray, " steps"]:
-        """Target visited at `iteration`."""
+        """Return the target of an iteration."""
         example = self.samples[iteration]
         return self.targets[self.target_offsets[example] : self.target_offsets[example + 1]]
 

@@ -1,4 +1,4 @@
-"""Layers that are equivariant by construction: what `group_model` is built of.
+"""Layers that are equivariant by construction: the layers of `group_model`.
 
 A hidden vector is a function on a finite group G, an array of |G| rows, on which an element u acts
 by (u f)(g) = f(u^-1 g).
@@ -26,13 +26,13 @@ class GroupConvolution(nn.Module):
     products: Tensor
 
     def __init__(self, group: FiniteGroup, inputs: int, outputs: int, gates: int = 1) -> None:
-        """Draw the weights as the reference does.
+        """Draw the weights as in the reference implementation.
 
         Args:
-            group: the group G.
-            inputs: width K of the input rows.
-            outputs: width H of the rows of one gate.
-            gates: convolutions that are computed together, side by side. Default 1.
+            group: The group G.
+            inputs: Width K of the input rows.
+            outputs: Width H of the rows of one gate.
+            gates: Number of convolutions that are computed together. Default 1.
 
         The parameters are `weight`, `[G, K, gates * H]`, uniform up to 1 / sqrt(H), and `bias`,
         `[gates * H]`, uniform up to 1 / sqrt(K H).
@@ -53,7 +53,7 @@ class GroupConvolution(nn.Module):
 
 
 class WordRows(nn.Module):
-    """Word embedding: word w becomes the function g -> E[g^-1 w]."""
+    """Word embedding: maps word w to the function g -> E[g^-1 w]."""
 
     inverse_table: Tensor
 
@@ -61,8 +61,8 @@ class WordRows(nn.Module):
         """Draw E, `weight` `[V, width]`, from the standard normal distribution.
 
         Args:
-            words: how the group acts on the V words.
-            width: width of the rows.
+            words: The group's action on the V words.
+            width: Width of the rows.
         """
         super().__init__()
         self.weight = nn.Parameter(torch.randn(words.size, width))
@@ -82,8 +82,8 @@ class WordScores(nn.Module):
         """Draw `weight` `[V, width]` and `bias` `[V]`, uniform up to 1 / sqrt(width).
 
         Args:
-            words: how the group acts on the V words.
-            width: width of the hidden rows.
+            words: The group's action on the V words.
+            width: Width of the hidden rows.
             word_bias: "tied" adds the mean of `bias` over the orbit of z, "free" `bias[z]`.
         """
         super().__init__()
@@ -95,7 +95,7 @@ class WordScores(nn.Module):
         _draw(self.bias, width)
 
     def forward(self, hidden: Float[Tensor, "batch group width"]) -> Float[Tensor, "batch words"]:
-        """Score every word given hidden rows `[B, G, width]`; returns `[B, V]`."""
+        """Return the score of every word, `[B, V]`, from hidden rows `[B, G, width]`."""
         scores = torch.einsum("bgk,gzk->bz", hidden, self.weight[self.inverse_table])
         # Every word of an orbit occurs equally often among g^-1 z.
         tied = self.word_bias == "tied"
@@ -114,8 +114,8 @@ class GroupCell(nn.Module):
 
         Args:
             cell: "RNN", "GRU" or "LSTM".
-            group: the group G.
-            hidden: width H of the rows.
+            group: The group G.
+            hidden: Width H of the rows.
         """
         super().__init__()
         self.cell = cell
@@ -132,9 +132,9 @@ class GroupCell(nn.Module):
         """Advance by one step.
 
         Args:
-            a: the step's input after `self.input`, `[B, G, gates * H]`.
-            hidden: previous hidden state, `[B, G, H]`.
-            cell: previous cell state, `[B, G, H]`; passed through unless this is an LSTM.
+            a: The step's input after `self.input`, `[B, G, gates * H]`.
+            hidden: Previous hidden state, `[B, G, H]`.
+            cell: Previous cell state, `[B, G, H]`; passed through unless this is an LSTM.
 
         Returns:
             The new hidden and cell state.

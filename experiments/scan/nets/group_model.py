@@ -22,12 +22,12 @@ WORD_BIASES = ("tied", "free")
 
 
 class GroupState(NamedTuple):
-    """What decoding carries from step to step, starting with what the encoder leaves behind.
+    """The state of decoding; the encoder returns the first one.
 
     Attributes:
-        outputs: encoder states of the command, attended to at every step, `[B, L, G, 2H]`.
-        hidden: hidden state of the decoder, `[B, G, 2H]`.
-        cell: cell state of a G-LSTM decoder, `[B, G, 2H]`; zeros for the other cells.
+        outputs: Encoder states of the command, attended to at every step, `[B, L, G, 2H]`.
+        hidden: Hidden state of the decoder, `[B, G, 2H]`.
+        cell: Cell state of a G-LSTM decoder, `[B, G, 2H]`; zeros for the other cells.
     """
 
     outputs: Float[Tensor, "batch length group width"]
@@ -90,7 +90,7 @@ class GroupDecoder(nn.Module):
 
 
 class GroupSeq2Seq(EncoderDecoder):
-    """Command words in, action words out, equivariant under a group acting on both vocabularies.
+    """Network from command words to action words, equivariant under a group acting on both.
 
     For every g the distribution for the command g x after the words g y is that for x after y,
     relabelled by g. Its state is `GroupState`. There is no dropout: masks are ignored.
@@ -113,20 +113,20 @@ class GroupSeq2Seq(EncoderDecoder):
         """Build the model with the reference's initialisation (global random generator).
 
         Args:
-            cell: recurrent cell, "RNN" (tanh), "GRU" or "LSTM".
-            commands: how the group acts on the command words.
-            words: how the same group acts on the action words.
-            in_words: size of the command vocabulary, with SOS and EOS. Default 15.
-            out_words: size of the action vocabulary, with SOS and EOS. Default 8.
-            hidden: units per encoder direction and group element; the decoder is twice as wide.
+            cell: Recurrent cell, "RNN" (tanh), "GRU" or "LSTM".
+            commands: The group's action on the command words.
+            words: The same group's action on the action words.
+            in_words: Size of the command vocabulary, with SOS and EOS. Default 15.
+            out_words: Size of the action vocabulary, with SOS and EOS. Default 8.
+            hidden: Units per encoder direction and group element; the decoder is twice as wide.
                 Default 64.
             word_bias: "tied" (default) adds the orbit's mean bias to the logit of an action word;
                 "free" adds the word's own, as the reference does, which breaks equivariance
                 as soon as the biases of an orbit differ. The parameter is the same.
-            max_steps: longest decode, in words. Default 50.
+            max_steps: Longest decode, in words. Default 50.
 
         Raises:
-            ValueError: `cell` or `word_bias` is unknown, the actions belong to different groups,
+            ValueError: If `cell` or `word_bias` is unknown, the actions belong to different groups,
                 have another size than the vocabularies, or move SOS or EOS.
         """
         super().__init__(cell, in_words, out_words, hidden, max_steps)
@@ -140,10 +140,10 @@ class GroupSeq2Seq(EncoderDecoder):
 
 
 def reading_order(length: int) -> Int[Tensor, " length"]:
-    """Positions in the order in which the backward direction reads them; its own inverse.
+    """Return the positions in the backward direction's reading order (its own inverse).
 
     Args:
-        length: words of the command, EOS included.
+        length: Words of the command, EOS included.
 
     Returns:
         length - 2, ..., 0, length - 1, int64.

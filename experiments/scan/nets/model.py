@@ -19,12 +19,12 @@ GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
 
 class EncoderState(NamedTuple):
-    """What decoding carries from step to step, starting with what the encoder leaves behind.
+    """The state of decoding; the encoder returns the first one.
 
     Attributes:
-        outputs: encoder states of the command, attended to at every step, `[B, L, 2H]`.
-        hidden: hidden state of the decoder, `[B, 2H]`.
-        cell: cell state of an LSTM decoder, `[B, 2H]`; zeros for the other cells.
+        outputs: Encoder states of the command, attended to at every step, `[B, L, 2H]`.
+        hidden: Hidden state of the decoder, `[B, 2H]`.
+        cell: Cell state of an LSTM decoder, `[B, 2H]`; zeros for the other cells.
     """
 
     outputs: Float[Tensor, "batch length width"]
@@ -40,8 +40,8 @@ class Encoder(nn.Module):
 
         Args:
             cell: "RNN", "GRU" or "LSTM".
-            words: size of the command vocabulary.
-            hidden: width of the embedding and of each direction.
+            words: Size of the command vocabulary.
+            hidden: Width of the embedding and of each direction.
         """
         super().__init__()
         self.embedding = nn.Embedding(words, hidden)
@@ -62,9 +62,9 @@ class Decoder(nn.Module):
 
         Args:
             cell: "RNN", "GRU" or "LSTM".
-            words: size of the action vocabulary.
-            hidden: width of the embedding and of the recurrent state.
-            dropout: probability of dropping a unit of the word embedding.
+            words: Size of the action vocabulary.
+            hidden: Width of the embedding and of the recurrent state.
+            dropout: Probability of dropping a unit of the word embedding.
         """
         super().__init__()
         self.embedding = nn.Embedding(words, hidden)
@@ -94,17 +94,17 @@ class Decoder(nn.Module):
 
 
 class EncoderDecoder(nn.Module):
-    """What the networks have in common: command words in, action words out, a word at a time.
+    """Base class of the networks: from command words to action words, one word at a time.
 
-    Parameters of the encoder live under `encoder.`, those of the decoder under `decoder.`: the
-    two are clipped and optimised apart.
+    Parameters of the encoder are named `encoder.*`, those of the decoder `decoder.*`: the two are
+    clipped and optimised separately.
 
     Attributes:
         cell: "RNN", "GRU" or "LSTM".
-        in_words: size of the command vocabulary, with SOS and EOS.
-        out_words: size of the action vocabulary, with SOS and EOS.
-        hidden: units per encoder direction; the decoder is twice as wide.
-        max_steps: longest decode, in words.
+        in_words: Size of the command vocabulary, with SOS and EOS.
+        out_words: Size of the action vocabulary, with SOS and EOS.
+        hidden: Units per encoder direction; the decoder is twice as wide.
+        max_steps: Longest decode, in words.
     """
 
     SOS = 0
@@ -116,10 +116,10 @@ class EncoderDecoder(nn.Module):
     def __init__(
         self, cell: str, in_words: int, out_words: int, hidden: int, max_steps: int
     ) -> None:
-        """Keep the sizes.
+        """Store the sizes.
 
         Raises:
-            ValueError: `cell` is unknown.
+            ValueError: If `cell` is unknown.
         """
         super().__init__()
         if cell not in GATES:
@@ -132,18 +132,18 @@ class EncoderDecoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """Device of the parameters."""
         return next(self.parameters()).device
 
     def encode(self, commands: Int[Tensor, "batch length"]) -> Any:
         """Read a batch of commands.
 
         Args:
-            commands: word indices, EOS included and last, `[B, L]`. All commands have the same
+            commands: Word indices, EOS included and last, `[B, L]`. All commands have the same
                 length: attention runs over every position, so there is no padding.
 
         Returns:
-            The state decoding starts from (last forward state, then last backward state), a named
+            The first state of decoding (last forward state, then last backward state), a named
             tuple of tensors `[B, ...]`, among them `hidden`.
         """
         return self.encoder(commands)
@@ -159,12 +159,12 @@ class EncoderDecoder(nn.Module):
         """Decode one word. The old state stays valid.
 
         Args:
-            state: what `encode` or the previous step returned.
-            words: the previous action words (SOS at first), `[B]`.
-            dropout_mask: factors for the word embedding, 0 or 1 / (1 - p), `[B, 2H]`. Default
+            state: The state returned by `encode` or by the previous step.
+            words: The previous action words (SOS at first), `[B]`.
+            dropout_mask: Factors for the word embedding, 0 or 1 / (1 - p), `[B, 2H]`. Default
                 None: `nn.Dropout`, which draws them in training mode and is the identity in
                 evaluation mode. A network without dropout ignores it.
-            logits: return the last layer's output instead of its log-softmax. Default False.
+            logits: Whether to return logits instead of their log-softmax. Default False.
 
         Returns:
             Log-probabilities (or logits) of the next word, `[B, out_words]`, and the new state.
@@ -181,10 +181,10 @@ class EncoderDecoder(nn.Module):
         """Decode with the true previous words as input (SOS, then the targets shifted by one).
 
         Args:
-            commands: word indices of equal length, EOS included, `[B, L]`.
-            targets: action words, EOS included, `[B, T]`; padding may follow EOS, its positions
-                are computed like any other and are the caller's to ignore.
-            dropout_mask: factors for the word embeddings, `[B, T, 2H]`; see `step`.
+            commands: Word indices of equal length, EOS included, `[B, L]`.
+            targets: Action words, EOS included, `[B, T]`; padding may follow EOS; its positions
+                are computed like any other, and the caller must ignore them.
+            dropout_mask: Factors for the word embeddings, `[B, T, 2H]`; see `step`.
 
         Returns:
             Log-probabilities, `[B, T, out_words]`.
@@ -202,7 +202,7 @@ class EncoderDecoder(nn.Module):
 class Seq2Seq(EncoderDecoder):
     """The plain model (paper, Sec. 5.4: one layer of 64 units); its state is `EncoderState`.
 
-    Layers of the reference implementation that never receive a gradient are left out.
+    It omits layers of the reference implementation that never receive a gradient.
     """
 
     def __init__(
@@ -217,15 +217,15 @@ class Seq2Seq(EncoderDecoder):
         """Build the model with PyTorch's default initialisation (global random generator).
 
         Args:
-            cell: recurrent cell, "RNN" (tanh), "GRU" or "LSTM".
-            in_words: size of the command vocabulary, with SOS and EOS. Default 15.
-            out_words: size of the action vocabulary, with SOS and EOS. Default 8.
-            hidden: units per encoder direction; the decoder is twice as wide. Default 64.
-            dropout: probability of dropping a unit of the decoder's word embedding. Default 0.1.
-            max_steps: longest decode, in words. Default 50.
+            cell: Recurrent cell, "RNN" (tanh), "GRU" or "LSTM".
+            in_words: Size of the command vocabulary, with SOS and EOS. Default 15.
+            out_words: Size of the action vocabulary, with SOS and EOS. Default 8.
+            hidden: Units per encoder direction; the decoder is twice as wide. Default 64.
+            dropout: Probability of dropping a unit of the decoder's word embedding. Default 0.1.
+            max_steps: Longest decode, in words. Default 50.
 
         Raises:
-            ValueError: `cell` is unknown.
+            ValueError: If `cell` is unknown.
         """
         super().__init__(cell, in_words, out_words, hidden, max_steps)
         self.encoder = Encoder(cell, in_words, hidden)

@@ -1,9 +1,8 @@
-"""What fine-tuning minimises: the loss of the branches' combination (Eq. 4), in plain PyTorch.
+"""The fine-tuning loss: that of the combined branches (Eq. 4), in plain PyTorch.
 
-Every group element has a branch, the model on its own transformed command. `TorchFinetuner` says
-with autograd and the library what one iteration is; `FinetuneTrainer` of
-`experiments.scan.kernels` is tested
-against it.
+Every group element has a branch: the model on the command transformed by this element.
+`TorchFinetuner` specifies one iteration with autograd and the library; `FinetuneTrainer` of
+`experiments.scan.kernels` is tested against it.
 """
 
 from __future__ import annotations
@@ -38,21 +37,21 @@ class Objective:
     """How the branches are combined into one output.
 
     Attributes:
-        commands: how the group acts on command words.
-        words: how it acts on action words.
+        commands: The group's action on command words.
+        words: The group's action on action words.
         combine: "average" (equitune, lambda-equitune), or "select" (equizero): the output of the
             branch of least proxy loss, with the gradient of the uniform average (straight-through).
-        space: what is averaged: "log_probabilities", whose mean is not normalised again,
-            "probabilities", or "logits", whose mean is.
-        coupling: without teacher forcing, every branch feeds back its own words ("apart") or all
+        space: The averaged quantity: "log_probabilities" (mean not normalised), "probabilities" or
+            "logits" (mean normalised).
+        coupling: Without teacher forcing, every branch feeds back its own words ("apart") or all
             feed back the word of the average ("joint"). A selection always decodes apart.
-        score: the proxy loss of a selection is minus the largest probability, averaged over the
+        score: The proxy loss of a selection is minus the largest probability, averaged over the
             steps up to the branch's end ("emitted"), or over all `max_steps` rows, of which those
             after the end count one over the number of words ("padded").
         weights: lambda(gx) of every example, `[G, N]`, positive; None is uniform.
 
     Raises:
-        ValueError: an option is unknown, or a selection has weights.
+        ValueError: If an option is unknown, or a selection has weights.
     """
 
     commands: equitune.Relabel
@@ -84,11 +83,11 @@ class Objective:
 
     @property
     def distributions(self) -> equitune.PermuteAxis:
-        """How the group acts on the last dim of scores of action words."""
+        """The group's action on the last dim of scores of action words."""
         return equitune.PermuteAxis(self.words.group, self.words.forward_table)
 
     def shares(self, example: int) -> Float[Tensor, " group"]:
-        """Return the weights of an example's branches, which add up to one."""
+        """Return the weights of an example's branches, with sum one."""
         if self.weights is None:
             return torch.full((self.order,), 1 / self.order, dtype=torch.float64)
         weights = self.weights[:, example].double()
@@ -96,7 +95,7 @@ class Objective:
 
 
 class Branches(NamedTuple):
-    """What the branches say, carried back; zero after a branch's end.
+    """The branches' outputs after g^-1; zero after a branch's end.
 
     Attributes:
         log_probs: g^-1 M(gx), `[G, T, V]`.
@@ -116,7 +115,7 @@ class TorchFinetuner(TorchTrainer):
         self.objective = objective
 
     def loss(self, stream: Stream, iteration: int) -> Tensor:
-        """Loss of one iteration at the current parameters, differentiable."""
+        """Return the loss of one iteration at the current parameters, differentiable."""
         target = torch.from_numpy(stream.target(iteration)).long()
         shares = self.objective.shares(int(stream.samples[iteration]))
         branches = self.branches(stream, iteration, shares)
@@ -125,7 +124,7 @@ class TorchFinetuner(TorchTrainer):
         return sequence_loss(self._select(branches), target)
 
     def branches(self, stream: Stream, iteration: int, shares: Float[Tensor, " group"]) -> Branches:
-        """Run every branch on its own transformed command."""
+        """Run every branch on its transformed command."""
         objective, model = self.objective, self.model
         command = torch.from_numpy(stream.command(iteration)).long()
         target = torch.from_numpy(stream.target(iteration)).long()
@@ -150,7 +149,7 @@ class TorchFinetuner(TorchTrainer):
         return Branches(objective.distributions.undo(padded), emitted)
 
     def _masks(self, iteration: int) -> Float[Tensor, "group steps width"]:
-        """Dropout factors; every branch has its own."""
+        """Return the dropout factors of every branch."""
         model, order, settings = self.model, self.objective.order, self.settings
         steps, width = order * model.max_steps, 2 * model.hidden
         masks = dropout_mask(settings.seed, iteration, steps, width, settings.dropout)
@@ -180,7 +179,7 @@ class TorchFinetuner(TorchTrainer):
         return Branches(joined, torch.ones(joined.shape[:2], dtype=torch.bool))
 
     def _select(self, branches: Branches) -> Float[Tensor, "steps words"]:
-        """Return the log-probabilities of the surest branch, with the average's gradient."""
+        """Return the most confident branch's log-probabilities, with the average's gradient."""
         objective = self.objective
         rows = branches.log_probs.detach()
         mask = branches.emitted
@@ -201,7 +200,7 @@ class TorchFinetuner(TorchTrainer):
 
 
 def averaged_views(branches: Branches, space: str) -> Float[Tensor, "group steps words"]:
-    """Return what is averaged: log-probabilities, or probabilities; zero after a branch's end."""
+    """Return the views to average: log-probabilities or probabilities; zero after the end."""
     if space != "probabilities":
         return branches.log_probs
     return branches.log_probs.exp() * branches.emitted[..., None]
@@ -213,9 +212,9 @@ def combine(
     """Return the log-probabilities of the average, up to the last end of a branch.
 
     Args:
-        branches: what the branches say.
-        shares: their weights.
-        space: see `Objective`; the mean of log-probabilities is not normalised again.
+        branches: The outputs of the branches.
+        shares: The weights of the branches.
+        space: See `Objective`; the mean of log-probabilities is not normalised again.
     """
     mean = _weighted(averaged_views(branches, space), shares)
     mean = mean[: int(branches.emitted.any(dim=0).sum())]

@@ -1,7 +1,7 @@
 """Batch-1 training from scratch: its specification in plain PyTorch, and the common interface.
 
-`TorchTrainer` says with autograd what one training iteration is. The compiled trainers of
-`experiments.scan.kernels` are tested against it and are what long runs use;
+`TorchTrainer` specifies one training iteration with autograd. The compiled trainers of
+`experiments.scan.kernels` are tested against it and serve for long runs;
 `experiments.scan.trainers` chooses.
 """
 
@@ -28,10 +28,10 @@ ITERATION = "iteration"
 
 
 class Trainer(Protocol):
-    """One training run of one model, in whichever back end.
+    """One training run of one model, in any back end.
 
     Attributes:
-        iteration: number of iterations done.
+        iteration: Number of iterations done.
     """
 
     iteration: int
@@ -40,21 +40,21 @@ class Trainer(Protocol):
         """Do iterations `start` to `stop - 1` of the stream.
 
         Args:
-            stream: examples and visiting order.
-            start: first iteration; must equal `iteration`, as masks and Adam depend on it.
-            stop: one past the last iteration.
+            stream: Examples and their order.
+            start: First iteration; must equal `iteration`, as masks and Adam depend on it.
+            stop: One past the last iteration.
 
         Returns:
             Loss of each iteration, `[stop - start]`.
 
         Raises:
-            ValueError: the range does not continue this run or leaves the stream, or the stream
-                does not fit the model.
+            ValueError: If the range does not continue this run or exceeds the stream, or the
+                stream does not fit the model.
         """
         ...
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything the run continues from: parameters, Adam moments, iteration number.
+        """Return the full training state: parameters, Adam moments, iteration number.
 
         Returns:
             Named tensors, the same names and shapes for every back end: `model.<name>`,
@@ -76,17 +76,17 @@ class Settings:
     """Hyper-parameters of a training run.
 
     Attributes:
-        lr: Adam's learning rate.
+        lr: Learning rate of Adam.
         weight_decay: L2 penalty added to the clipped gradient, as in `torch.optim.Adam`.
-        clip: largest gradient norm, of encoder and decoder separately.
-        dropout: probability of dropping a unit of the decoder's word embedding.
-        seed: seed of the dropout masks.
-        reduction: "sum" or "mean" of the negative log-likelihood over the used positions.
-        optimizer_steps: Adam steps of the encoder with the gradient of each iteration; the decoder
-            takes one step of so many times the learning rate. The authors' equizero has 2, as it
-            hands the encoder's parameters to one optimiser twice, and the decoder's to two.
-        betas: decay rates of Adam's moments.
-        eps: Adam's denominator offset.
+        clip: Largest gradient norm, of encoder and decoder separately.
+        dropout: Probability of dropping a unit of the decoder's word embedding.
+        seed: Seed of the dropout masks.
+        reduction: "sum" or "mean" of the negative log-likelihood over the positions used.
+        optimizer_steps: Adam steps of the encoder per iteration; the decoder takes one step with so
+            many times the learning rate. The authors' equizero has 2, as it passes the encoder's
+            parameters to one optimiser twice, and the decoder's to two optimisers.
+        betas: Decay rates of the moments of Adam.
+        eps: Offset of the denominator of Adam.
     """
 
     lr: float = 1e-4
@@ -103,7 +103,7 @@ class Settings:
 def check_range(
     trainer: Trainer, stream: Stream, start: int, stop: int, model: EncoderDecoder
 ) -> None:
-    """Refuse a range or a stream that the trainer cannot continue with; see `Trainer.run`."""
+    """Refuse a range or stream that does not continue the run; see `Trainer.run`."""
     if start != trainer.iteration:
         raise ValueError(f"start is {start} but {trainer.iteration} iterations have been done")
     if not start <= stop <= len(stream.samples):
@@ -124,16 +124,16 @@ def sequence_loss(
     target: Int[Tensor, " length"],
     reduction: str = "sum",
 ) -> Tensor:
-    """Training loss of one sequence.
+    """Return the training loss of one sequence.
 
     Args:
-        log_probs: decoder output, as many rows as were decoded, `[steps, V]`.
-        target: action words, EOS included, `[length]`.
+        log_probs: Decoder output, as many rows as were decoded, `[steps, V]`.
+        target: Action words, EOS included, `[length]`.
         reduction: "sum" (default) or "mean" over positions.
 
     Returns:
-        Negative log-likelihood over the positions that both have, up to and including the first
-        at which the most probable word is EOS.
+        Negative log-likelihood over the common positions, up to and including the first one
+        whose most probable word is EOS.
     """
     steps = min(len(log_probs), len(target))
     ends = (log_probs[:steps].argmax(dim=1) == Seq2Seq.EOS).nonzero()
@@ -145,12 +145,12 @@ def sequence_loss(
 def decode_greedy(
     model: EncoderDecoder, command: Int[Tensor, " length"], masks: Float[Tensor, "max_steps width"]
 ) -> Float[Tensor, "steps words"]:
-    """Decode one command on the model's own (detached) argmax, with gradients.
+    """Decode one command with the model's (detached) argmax as input, with gradients.
 
     Args:
-        model: the network.
-        command: word indices, EOS included, `[L]`.
-        masks: dropout factors of every step, `[max_steps, 2H]`.
+        model: The network.
+        command: Word indices, EOS included, `[L]`.
+        masks: Dropout factors of every step, `[max_steps, 2H]`.
 
     Returns:
         Log-probabilities up to and including the step that chose EOS, `[steps, V]`.
@@ -194,11 +194,11 @@ class TorchTrainer:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of the run."""
+        """Floating-point type of the run."""
         return next(self.model.parameters()).dtype
 
     def log_probs(self, stream: Stream, iteration: int) -> Float[Tensor, "steps words"]:
-        """Decoder output of one iteration at the current parameters, differentiable."""
+        """Return the decoder output of one iteration at the current parameters, differentiable."""
         command = torch.from_numpy(stream.command(iteration)).long()
         target = torch.from_numpy(stream.target(iteration)).long()
         model, width = self.model, 2 * self.model.hidden
@@ -213,7 +213,7 @@ class TorchTrainer:
         return decode_greedy(model, command, masks)
 
     def loss(self, stream: Stream, iteration: int) -> Tensor:
-        """Loss of one iteration at the current parameters, differentiable."""
+        """Return the loss of one iteration at the current parameters, differentiable."""
         target = torch.from_numpy(stream.target(iteration)).long()
         return sequence_loss(self.log_probs(stream, iteration), target, self.settings.reduction)
 
