@@ -206,8 +206,7 @@ def _own(group: str, choices: Sequence[str]) -> Sequence[str]:
 
 
 def _undecodable(content: bytes) -> Path | None:
-    """Return the file in the --config-dir folder that is not UTF-8; Hydra does not name it.
-    """
+    """Return the file in the --config-dir folder that is not UTF-8; Hydra does not name it."""
     words = " ".join(sys.argv[1:]).replace("=", " ").split()
     for flag, folder in itertools.pairwise(words):
         for path in sorted(Path(folder).rglob("*.yaml")) if flag in _FOLDERS else ():

@@ -1,5 +1,4 @@
-"""Data that a sweep passes to its jobs, which may run much later: its length and commit.
-"""
+"""Data that a sweep passes to its jobs, which may run much later: its length and commit."""
 
 from __future__ import annotations
 

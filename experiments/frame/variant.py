@@ -41,8 +41,8 @@ def departures(config: AnyConfig) -> dict[str, Any]:
     """Return the options in which a configuration departs from ``conf/``, as plain data.
 
     Rows of a run are not main results if its task, method, model, data set or group has other
-    values than its scale and protocol define, or a user's weights. Options that the run does not read
-    (None after the task's ``resolve``) do not count.
+    values than its scale and protocol define, or a user's weights. Options that the run does not
+    read (None after the task's ``resolve``) do not count.
 
     Returns:
         For instance ``{"coupling": "joint", "score": "emitted"}``; a ``checkpoint`` is shown as
