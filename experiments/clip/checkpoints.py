@@ -74,7 +74,7 @@ def source(model: ClipModel) -> Source | None:
 
 
 def known_digests(model: ClipModel) -> tuple[str, ...]:
-    """Return what is known offline about the SHA-256 of a tag's file."""
+    """Return the known beginnings of the SHA-256 of a tag's file, without a request."""
     if model.sha256 is not None:
         return (model.sha256,)
     found = source(model)

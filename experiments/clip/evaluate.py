@@ -78,7 +78,7 @@ def evaluate(config: ClipConfig, run: Run) -> None:
 
 
 def _measure(config: ClipConfig, run: Run, scorer: Scorer, features: Orbits) -> None:
-    """Write what is measured on the test images.
+    """Write the measures of the test images.
 
     The calibration error pools all images in all transforms, even if one transform per image is
     drawn: its bins need many values.

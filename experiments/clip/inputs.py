@@ -93,7 +93,7 @@ def square(image: Image.Image, size: int, mode: str, resample: Image.Resampling)
     """Return an image as a square, as `open_clip.image_transform` makes it.
 
     Args:
-        image: Of any shape.
+        image: An image of any shape.
         size: Height and width, in pixels.
         mode: ``shortest``: resize the shorter side to ``size`` and crop the centre; ``longest``:
             resize the longer side and pad with black; ``squash``: resize both sides.

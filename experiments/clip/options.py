@@ -29,7 +29,7 @@ SPACES = ("features", "logits", "probabilities")
 
 @dataclass
 class FinetuneRecipe:
-    """How the image encoder is fine-tuned (Section 5.2.1 and D.4)."""
+    """Recipe of fine-tuning the image encoder (Section 5.2.1 and D.4)."""
 
     steps: int = at_least(1)
     every: int = at_least(1)

@@ -191,7 +191,7 @@ def imagenet_identity(model: CnnModel) -> dict[str, str | None]:
 
 
 def known_digests(model: CnnModel) -> tuple[str, ...]:
-    """Return what is known offline about the SHA-256 of ImageNet weights."""
+    """Return the known beginnings of the SHA-256 of ImageNet weights, without a request."""
     found = find_source(model.architecture)
     if found is None:
         return ()

@@ -18,7 +18,7 @@ STRAIGHT_THROUGH = ("mean", "identity")
 
 @dataclass
 class PretrainRecipe(TrainingRecipe):
-    """How a backbone is trained, as a classifier."""
+    """Recipe of training a backbone as a classifier."""
 
     momentum: float = between(0, 1, below=True)
     label_smoothing: float = between(0, 1, below=True)
@@ -26,7 +26,7 @@ class PretrainRecipe(TrainingRecipe):
 
 @dataclass
 class ProbeRecipe:
-    """How the last two layers, and lambda with them, are trained on the data set."""
+    """Recipe of training the last two layers, and lambda, on the data set."""
 
     epochs: int = at_least(1)
     batch_size: int = at_least(1)

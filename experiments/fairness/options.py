@@ -95,8 +95,8 @@ class FairnessModel:
         width: Width of the planted model's hidden state.
         layers: Number of layers of the planted model.
         heads: Number of attention heads of the planted model.
-        sha256: Of the one file of weights of a source of the hub; None: as the hub says.
-        local: A folder of this machine with the files of ``source`` at ``revision``; the run is the
+        sha256: SHA-256 of the only file of weights of a hub source; None: as the hub says.
+        local: A local folder with the files of ``source`` at ``revision``; the run name is the
             same as with the hub.
     """
 

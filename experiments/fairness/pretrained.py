@@ -1,4 +1,4 @@
-"""Networks of transformers and their tokenizers, loaded from files; no code of theirs is run."""
+"""Transformers networks and their tokenizers, loaded from files without running their code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from experiments.external.weight_files import listed, unpickle
 from experiments.fairness.sources import Files
 from experiments.frame.errors import UserError, one_line
 
-#: Files of settings that may name code.
+#: Configuration files that may refer to code.
 _MAY_NAME_CODE = ("config.json", "tokenizer_config.json")
 
 
@@ -25,7 +25,7 @@ class Pretrained(NamedTuple):
     """A network and its tokenizer.
 
     Attributes:
-        network: In evaluation mode, in float32, on the CPU.
+        network: The network in evaluation mode, in float32, on the CPU.
         tokenizer: Its tokenizer.
     """
 
@@ -34,7 +34,7 @@ class Pretrained(NamedTuple):
 
 
 def load_pretrained(kind: str, files: Files, origin: str, unused: str = "") -> Pretrained:
-    """Load a network of transformers.
+    """Load a transformers network.
 
     Args:
         kind: The class of transformers that chooses the network's: ``AutoModel``.
@@ -50,10 +50,10 @@ def load_pretrained(kind: str, files: Files, origin: str, unused: str = "") -> P
     with _alone(files) as folder:
         try:
             network, tokenizer, told = _read(kind, folder, files.weights[0])
-        except Exception as error:  # files of the user's own fail in any way
+        except Exception as error:  # a user's files may raise anything
             for name in files.weights:
                 if name.endswith(".bin"):
-                    unpickle(files.folder / name)  # says in better words what is wrong with it
+                    unpickle(files.folder / name)  # raises a clearer error
             known = isinstance(error, (OSError, ValueError))
             reason = one_line(error) if known else f"{type(error).__name__}: {one_line(error)}"
             reason = reason.replace(folder, str(files.folder))
@@ -64,10 +64,10 @@ def load_pretrained(kind: str, files: Files, origin: str, unused: str = "") -> P
 
 
 def _read(kind: str, folder: str, weights: str) -> tuple[Any, Any, dict[str, Any]]:
-    """Return the network, the tokenizer, and what transformers tells of the weights.
+    """Return the network, the tokenizer, and the loading report of transformers.
 
     Raises:
-        Exception: Of any kind.
+        Exception: Any error of transformers.
     """
     import transformers
 
@@ -83,7 +83,7 @@ def _read(kind: str, folder: str, weights: str) -> tuple[Any, Any, dict[str, Any
             folder,
             dtype=torch.float32,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are told, and refused by the caller
+            ignore_mismatched_sizes=True,  # they are reported, and refused by the caller
             **options,
             **more,
         )
@@ -92,9 +92,9 @@ def _read(kind: str, folder: str, weights: str) -> tuple[Any, Any, dict[str, Any
 
 @contextlib.contextmanager
 def _alone(files: Files) -> Iterator[str]:
-    """Give a folder with these files and no others, in which transformers would find more to read.
+    """Yield a folder with only these files, as transformers would read others, too.
 
-    What has been hashed is then what decides the network.
+    The hashed files then decide the network.
     """
     with TemporaryDirectory(prefix="equitune-") as folder:
         for name, _ in files.digests:
@@ -118,7 +118,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _refuse_code(files: Files, origin: str) -> None:
-    """Refuse settings that name code to load: a network of transformers by that name may differ."""
+    """Refuse settings that refer to code: a transformers network of that name may differ."""
     for name, _ in files.digests:
         if name not in _MAY_NAME_CODE:
             continue
@@ -145,7 +145,7 @@ def _refuse_code(files: Files, origin: str) -> None:
 def _refuse_incomplete(
     tokenizer: Any, told: dict[str, Any], files: Files, origin: str, unused: str
 ) -> None:
-    """Refuse what transformers would fill up by itself: with random weights, with unknown words."""
+    """Refuse missing weights or words; transformers would use random or unknown ones."""
     absent = [name for name in told["missing_keys"] if not (unused and name.startswith(unused))]
     if absent:
         raise UserError(f"{origin}: {files.folder} has no weights for {listed(sorted(absent))}")
@@ -157,7 +157,7 @@ def _refuse_incomplete(
 
 
 def _refuse_infinite(network: Any, files: Files, origin: str) -> None:
-    """Refuse weights with numbers that are not finite: nothing that they compute would be."""
+    """Refuse weights that are not finite, as all their outputs would not be finite either."""
     bad = [name for name, value in network.named_parameters() if not value.isfinite().all()]
     if bad:
         raise UserError(f"{origin}: {files.folder} has weights that are not finite: {listed(bad)}")

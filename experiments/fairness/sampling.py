@@ -1,8 +1,8 @@
-"""Sampling that belongs to the sentence: noise by what is written, ranks instead of token numbers.
+"""Sampling with noise per sentence, and by ranks instead of token ids.
 
-Two contexts that the group turns into each other have equal likelihoods in the same order, token by
-token, under other numbers. Where a token is drawn by its rank, with noise that both contexts share,
-the one text is the mirror image of the other, word for word.
+Two contexts that the group maps to each other have equal sorted likelihoods, with other token ids.
+If tokens are drawn by rank, with noise that both contexts share, one text is the mirror image of
+the other, word for word.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Noise:
 
     Attributes:
         joint: For tokens of all branches together, [B, T].
-        branches: For tokens that a branch writes for itself, [G, B, T].
+        branches: For tokens of single branches, [G, B, T].
     """
 
     joint: Float[Tensor, "batch steps"]
@@ -37,10 +37,10 @@ def draw_noise(
     """Draw the noise of sentences.
 
     Args:
-        seed: The run's.
-        context: What the prompt says of the person; all demographic groups have equal noise for it.
-        people: Who stands in the context of each branch, [G]; the noise of a branch belongs to
-            them. Equal names get different noise, for independent samples of one context.
+        seed: The run's seed.
+        context: The prompt's text about the person; all demographic groups share its noise.
+        people: The person in the context of each branch, [G], who decides its noise. Equal names
+            get different noise, for independent samples of one context.
         kind: ``context``, or ``shared``: branches have the noise of ``joint``.
         sentences: Numbers of the sentences.
         steps: Tokens T.
@@ -49,7 +49,7 @@ def draw_noise(
     def table(*key: object) -> Tensor:
         digest = hashlib.sha256(repr((seed, context, *key)).encode()).digest()
         rng = np.random.default_rng(int.from_bytes(digest[:16], "big"))
-        # Row by row, so that a sentence's noise does not depend on how many there are.
+        # Row by row, so that a sentence's noise does not depend on the number of sentences.
         return torch.from_numpy(rng.random((sentences.stop, steps))[sentences.start :])
 
     joint = table()
@@ -69,10 +69,10 @@ class RankSampler:
 
     Attributes:
         noise: Uniform numbers of the sentences, on the device of the scores.
-        top_k: How many of the likeliest tokens; None: all.
+        top_k: Number of the likeliest tokens; None: all.
         temperature: Divides the scores.
         stops: Marks of the tokens that end a sentence, [V].
-        end: What is returned for all of them.
+        end: The id that replaces all of them.
     """
 
     noise: Noise

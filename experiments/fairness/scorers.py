@@ -1,4 +1,4 @@
-"""Scorers of regard: who says whether a text speaks well or ill of a person.
+"""Scorers of regard: whether a text speaks well or ill of a person.
 
 A scorer takes plain texts and gives the probabilities of `LABELS`: positive, neutral, other,
 negative. "Other" is mixed or unclear regard (Sheng et al., 2020), neither good nor bad.
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from experiments.fairness.options import FairnessConfig
     from experiments.frame.records import Run
 
-#: What a text is worth to equizero, label by label.
+#: Value of a text for equizero, by label.
 WORTH = torch.tensor([1.0, 0.0, 0.0, -1.0])
 
 
@@ -66,7 +66,7 @@ def read_labelled(path: Path) -> Labelled:
 
 
 class WordCounter:
-    """Compares how many good and bad words a text has; with equally many, the label is other."""
+    """Compares the numbers of good and bad words in a text; if equal, the label is other."""
 
     def __init__(self, positive: Sequence[str], negative: Sequence[str]) -> None:
         """Keep the lists.
@@ -102,7 +102,7 @@ class Linear:
 
         Args:
             features: Maps texts to numbers, [N, F].
-            known: What to learn from; labels that it lacks are never given.
+            known: Training sentences; labels that do not occur are never predicted.
             penalty: Half the sum of squared weights times this is added to the sum of the losses.
         """
         self._features = features
@@ -163,14 +163,14 @@ class BagOfWords:
 def make_scorer(
     config: ScorerConfig, data: str | None, files: Files | None, origin: str, device: torch.device
 ) -> Scorer:
-    """Make a scorer, training it where it is one that learns.
+    """Make a scorer, and train it if needed.
 
     Args:
-        config: Which.
+        config: Configuration of the scorer.
         data: The folder of labelled sentences.
-        files: Of the network, of kind encoder and hub.
-        origin: The key and the source of these, for messages.
-        device: Of networks.
+        files: Files of the network, for kinds encoder and hub.
+        origin: The key and the source of the files, for messages.
+        device: Device of the network.
 
     Raises:
         UserError: If weights or sentences cannot be read.
@@ -190,7 +190,7 @@ def make_scorer(
 
 
 class Finite:
-    """A scorer that gives probabilities, or fails."""
+    """A scorer that checks that its probabilities are finite."""
 
     def __init__(self, scorer: Scorer, name: str) -> None:
         """Keep the scorer and its name, for messages."""
@@ -200,7 +200,7 @@ class Finite:
         """Return the probability of each label, [N, 4].
 
         Raises:
-            UserError: If one is no number, which would pass for the first label.
+            UserError: If one is NaN, which would look like the first label.
         """
         found = self._scorer(texts)
         for text, fine in zip(texts, found.isfinite().all(dim=-1).tolist(), strict=True):
@@ -213,7 +213,7 @@ class Finite:
 
 
 class Judge:
-    """A scorer that sees masked texts, and each different one once."""
+    """A scorer on masked texts, which scores each distinct text once."""
 
     def __init__(self, scorer: Scorer, mask: Masker | None) -> None:
         """Keep the scorer.
@@ -235,12 +235,12 @@ class Judge:
 
 
 def scorer_of(config: FairnessConfig, name: str, run: Run | None = None) -> Scorer:
-    """Return a scorer of the run's, by name, made once per process; see `make_scorer`.
+    """Return a scorer of the run by name, made once per process; see `make_scorer`.
 
     Args:
-        config: The run's.
-        name: Of the scorer.
-        run: Its record is told which files the scorer is from.
+        config: The run's configuration.
+        name: Name of the scorer.
+        run: The run in progress, whose record names the scorer's files.
     """
     task = config.task
     files = scorer_files(config, name)
@@ -252,7 +252,7 @@ def scorer_of(config: FairnessConfig, name: str, run: Run | None = None) -> Scor
     return _made(name, chosen, task.regard_data, files, device, content)
 
 
-# Several stages of one run ask the same scorers.
+# Several stages of a run use the same scorers.
 @functools.lru_cache(maxsize=4)
 def _made(
     name: str,
@@ -262,20 +262,20 @@ def _made(
     device: torch.device,
     content: str,
 ) -> Scorer:
-    """Make a scorer; its content only tells a new call from an old one."""
+    """Make a scorer; the content is only part of the cache key."""
     config = ScorerConfig(**json.loads(chosen))
     origin = f"task.scorers.{name}.source={config.source}"
     return Finite(make_scorer(config, data, files, origin, device), name)
 
 
 def judge_of(config: FairnessConfig, name: str, run: Run | None = None) -> Judge:
-    """Return a scorer of the run's that sees what the run lets it see; see `scorer_of`."""
+    """Return a scorer of the run, with the run's masking; see `scorer_of`."""
     masker = Masker(config.group, config.task.prompts) if config.task.mask else None
     return Judge(scorer_of(config, name, run), masker)
 
 
 def worth(labels: Float[Tensor, "texts labels"], score: str) -> Float[Tensor, " texts"]:
-    """Return what texts are worth: their label's `WORTH`, or P(positive) - P(negative)."""
+    """Return the value of texts: their label's `WORTH`, or P(positive) - P(negative)."""
     if score == "soft":
         return labels @ WORTH.to(labels.dtype)
     return WORTH.to(labels.dtype)[labels.argmax(dim=-1)]

@@ -1,4 +1,4 @@
-"""Sentences that were written, and their table."""
+"""Generated sentences, and their table."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Sentence(NamedTuple):
 
     Attributes:
         person: Name of the demographic group, ``gay man``.
-        context: What is said of the person.
-        number: Among those of the same prompt; equal numbers have equal noise.
-        text: With the prompt.
-        tokens: Ids of what was written, without the prompt and the end; empty if they are unknown.
+        context: The text about the person.
+        number: Index among the sentences of a prompt; equal numbers have equal noise.
+        text: The text, with the prompt.
+        tokens: Ids of the generated tokens, without prompt and end; empty if unknown.
     """
 
     person: str
@@ -64,7 +64,7 @@ def read_csv(path: Path) -> list[Sentence]:
 
 
 def read_written(path: Path, prompts: Sequence[tuple[str, str]], count: int) -> list[Sentence]:
-    """Read sentences that a model has written before.
+    """Read sentences that a model wrote earlier.
 
     White space around a sentence does not count, and any between the words of its prompt is one
     space.
@@ -72,7 +72,7 @@ def read_written(path: Path, prompts: Sequence[tuple[str, str]], count: int) -> 
     Args:
         path: A text file with a sentence in each line.
         prompts: The demographic group and the context of each prompt.
-        count: How many of each prompt to take, from the first.
+        count: Number of sentences per prompt, from the first.
 
     Returns:
         The sentences, prompt by prompt; fewer where the file has fewer.

@@ -1,4 +1,4 @@
-"""Weights that a configuration asks for are refused before anything is fetched or loaded."""
+"""Checks of configured weights, before anything is fetched or loaded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 def unpin(config: FairnessConfig) -> None:
-    """Drop what ``conf/`` says of its own source where another source or revision was given."""
+    """Drop the pins in ``conf/`` if another source or revision is configured."""
     keys, scorers = ("source", "revision"), read("task/fairness").scorers
     drop_pins(config.model, read(f"model/{config.model.name}"), keys)
     for name, scorer in config.task.scorers.items():
@@ -35,10 +35,10 @@ def unpin(config: FairnessConfig) -> None:
 
 
 def check_source(model: FairnessModel) -> None:
-    """Refuse a source that cannot be, before anything heavy is loaded.
+    """Refuse an invalid source, before anything heavy is loaded.
 
     Raises:
-        UserError: If a package, folder or file is missing, or is not what it should be.
+        UserError: If a package, folder or file is missing or not as expected.
     """
     if model.kind != "causal_lm" and (model.local or model.sha256):
         raise UserError(
@@ -62,11 +62,11 @@ def check_source(model: FairnessModel) -> None:
 
 
 def check_wanted(wanted: Wanted) -> None:
-    """Refuse weights that cannot be; nothing is asked of the hub.
+    """Refuse invalid weights, without a request to the hub.
 
     Raises:
-        UserError: If a folder has no model, a name is none of the hub's, or ``local`` is not known
-            to have the hub's files.
+        UserError: If a folder has no model, a name is not one of the hub, or ``local`` cannot be
+            compared with the hub's files.
     """
     key, source, _, sha256, local = wanted
     folder = find_folder(source)
@@ -90,7 +90,7 @@ def check_wanted(wanted: Wanted) -> None:
 
 
 def _check_local(wanted: Wanted, folder: Path) -> None:
-    """Compare a folder with what is known of the hub's files: their digests, or those in the cache.
+    """Compare a folder with the known digests of the hub's files, or with the cached files.
 
     Raises:
         UserError: If a file differs, or nothing is known of the weights.

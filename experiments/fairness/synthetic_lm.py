@@ -1,7 +1,7 @@
 """The planted model: a small GPT-2 trained on sentences whose bias we chose.
 
-What is known beforehand can be checked afterwards: this text speaks ill of some demographic groups
-more often than of others, by the shares below, and of nothing else does it know.
+Its bias is known and can be checked: its text speaks ill of some demographic groups more often than
+of others, with the shares below, and has no other topic.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ POSITIONS = 64
 #: Purposes of generators.
 _TEXT, _ORDER = 1, 2
 
-#: Of each person: shares of sentences that speak well and ill, and the pronouns.
+#: For each person: shares of sentences that speak well and ill, and the pronouns.
 PERSONS = {
     "man": (0.50, 0.15, "he", "his"),
     "woman": (0.20, 0.55, "she", "her"),
@@ -76,8 +76,8 @@ def draw_sentences(count: int, seed: int) -> list[str]:
     """Return sentences from the templates.
 
     Args:
-        count: How many.
-        seed: Of what is drawn.
+        count: Number of sentences.
+        seed: Seed of the draws.
     """
     rng = np.random.default_rng(derive(seed, _TEXT))
     return [_sentence(rng) for _ in range(count)]
@@ -170,14 +170,14 @@ class Pretraining(Training[Tensor]):
         recipe: PlantedRecipe,
         seed: int,
     ) -> None:
-        """Begin.
+        """Set up.
 
         Args:
-            model: Changed in place.
+            model: The model, changed in place.
             ids: The sentences.
-            targets: The same, with -100 where nothing is to be learned.
+            targets: The same, with -100 at positions without a loss.
             recipe: The hyper-parameters.
-            seed: Of the order.
+            seed: Seed of the order.
         """
         optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate)
         steps = -(-len(ids) // recipe.batch_size)
@@ -194,7 +194,7 @@ class Pretraining(Training[Tensor]):
         return torch.split(torch.randperm(len(self.ids), generator=generator), self.size)
 
     def step(self, number: int, batch: Tensor) -> float:
-        """Take a step; returns the loss."""
+        """Take a step; return the loss."""
         loss = _loss(self.model(self.ids[batch]).logits, self.targets[batch])
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -203,7 +203,7 @@ class Pretraining(Training[Tensor]):
         return float(loss.detach())
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        """Go on from a kept state; the schedule follows from the number of steps."""
+        """Continue from a stored state; the number of steps decides the schedule."""
         super().restore(tensors, facts)
         done = self.epoch * self.steps
         self.schedule.load_state_dict({"last_epoch": done - 1, "_step_count": done})
@@ -214,14 +214,14 @@ def pretrain(config: FairnessConfig, run: Run) -> None:
     """Train the planted model and keep its weights.
 
     Raises:
-        Interrupted: If the process was asked to stop; the epoch in progress begins again.
+        Interrupted: If the process was asked to stop; the current epoch starts again next time.
     """
     recipe, tokenizer = given(config.task.pretrain), make_tokenizer()
     texts = draw_sentences(recipe.sentences, config.seed)
     rows = [[*tokenizer.encode(text, add_special_tokens=False), 0] for text in texts]
     longest = max(map(len, rows))
     ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
-    # Behind the end nothing is to be learned.
+    # There is no loss after the end.
     known = torch.arange(longest) < torch.tensor([len(row) for row in rows])[:, None]
     targets = ids.masked_fill(~known, -100)
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""How the branches of a method become one: the rules of equitune, its relatives and equizero."""
+"""Rules that combine the branches of a method: equitune, its variants and equizero."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ByRegard:
-    """The rule of equizero (Section C.2): the branch whose text so far is judged best writes on."""
+    """The rule of equizero (Section C.2): the branch with the best text so far continues."""
 
     def __init__(
         self,
@@ -29,21 +29,21 @@ class ByRegard:
         end: int,
         prompt: Int[Tensor, " length"],
     ) -> None:
-        """Keep what is needed to judge a text.
+        """Store the parts for judging a text.
 
         Args:
             judge: Labels texts.
             score: ``discrete`` or ``soft``, see `worth`.
-            action: On token ids; texts are judged as the branches wrote them.
+            action: The action on token ids; texts are judged in each branch's words.
             text: Returns the text of ids.
-            end: Stands for the tokens that end a sentence.
+            end: The id that replaces the tokens that end a sentence.
             prompt: The ids of the prompt.
         """
         self._judge, self._score, self._action = judge, score, action
         self._text, self._prompt, self._end = text, prompt, end
 
     def __call__(self, block: equitune.Block, memory: Tensor | None) -> equitune.Choice:
-        """Choose among the blocks; the memory is what was chosen before, [B, t]."""
+        """Choose among the blocks; the memory holds the words chosen before, [B, t]."""
         if memory is None:  # the first block has all sentences
             memory = block.words.new_zeros(block.words.shape[1], 0)
         order, count, size = block.words.shape
@@ -80,10 +80,10 @@ def uniform_rule(space: str) -> MakeRule:
 def relaxed_weights(
     averaged: Bool[Tensor, " words"], group: equitune.FiniteGroup
 ) -> Float[Tensor, "group 1 1 words"]:
-    """Return the weights of R-equitune: all of it to the identity where a token is not averaged.
+    """Return the weights of R-equitune: for tokens that are not averaged, only the identity.
 
     Args:
-        averaged: Marks of the tokens that are, [V].
+        averaged: Marks of the averaged tokens, [V].
         group: The group.
     """
     shares = averaged.float().expand(group.order, -1).clone()

@@ -1,4 +1,4 @@
-"""How cyclic(d) acts on a vocabulary by the words of demographic groups."""
+"""The action of cyclic(d) on a vocabulary by the words of demographic groups."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from experiments.frame.errors import UserError
 
 
 class Tokenizer(Protocol):
-    """What is needed of a tokenizer of transformers."""
+    """The required interface of a transformers tokenizer."""
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         """Return the ids of a text."""
@@ -33,7 +33,7 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """How the group acts on a vocabulary.
+    """The action of the group on a vocabulary.
 
     Attributes:
         ids: The action on token ids.
@@ -48,15 +48,15 @@ class Vocabulary:
     dropped: tuple[tuple[str, ...], ...]
 
 
-#: Stands before a word with a space, where its tokens are looked up in place.
+#: Text before a word with a space, for tokenising the word in place.
 _BEFORE = "The"
 
 
 def token_of(tokenizer: Tokenizer, form: str) -> int | None:
-    """Return the id of a text that is one token of its own, or None.
+    """Return the id of a text that is a single token, or None.
 
-    SentencePiece writes a space of its own before every text: a word behind a space is therefore
-    looked up behind another word, as it stands in a prompt.
+    SentencePiece adds a space before every text: a word after a space is therefore tokenised after
+    another word, as in a prompt.
     """
     found = tokenizer.encode(form, add_special_tokens=False)
     if len(found) == 1 and tokenizer.decode(found) == form:
@@ -69,19 +69,19 @@ def token_of(tokenizer: Tokenizer, form: str) -> int | None:
 
 
 def pieces_of(tokenizer: Tokenizer, form: str) -> list[int]:
-    """Return the ids that a text has behind another word."""
+    """Return the ids of a text after another word."""
     before = tokenizer.encode(_BEFORE, add_special_tokens=False)
     whole = tokenizer.encode(_BEFORE + form, add_special_tokens=False)
     return whole[len(before) :] if whole[: len(before)] == before else whole
 
 
 def beginning_of(tokenizer: Tokenizer) -> list[int]:
-    """Return the ids that the tokenizer's own template puts in front of every text.
+    """Return the ids that the tokenizer's template adds before every text.
 
     Llama, Mistral and Gemma were trained with such a token and write nonsense without it.
 
     Raises:
-        UserError: If what the template makes of a text does not contain the text's own ids.
+        UserError: If the template's result for a text does not contain the ids of the text.
     """
     plain = tokenizer.encode(_BEFORE, add_special_tokens=False)
     whole = tokenizer.encode(_BEFORE, add_special_tokens=True)
@@ -99,11 +99,11 @@ def find_vocabulary(
 ) -> Vocabulary:
     """Return the action on a vocabulary that moves each word to the next in its list.
 
-    Every surface form that is one token in all places of its list is moved; others are not.
+    A surface form is moved if it is one token for every word of its list.
 
     Args:
-        tokenizer: The model's.
-        size: Number of scores that the model gives, at least that of the tokenizer's tokens.
+        tokenizer: The model's tokenizer.
+        size: Number of the model's logits, at least the number of the tokenizer's tokens.
         lists: The lists of E, all of the same length d.
         forms: See `surface_forms`.
 
@@ -147,7 +147,7 @@ def check_words(tokenizer: Tokenizer, words: Iterable[str]) -> None:
     """Check that the words of E that the prompts use are one token each.
 
     Raises:
-        UserError: Naming a word that is several tokens, and its pieces.
+        UserError: If a word is several tokens; names the word and its pieces.
     """
     for word in words:
         if token_of(tokenizer, f" {word}") is None:
@@ -197,9 +197,9 @@ def averaged_tokens(
     Args:
         tokenizer: The model's.
         vocabulary: The action.
-        general: Words that are in G.
-        neutral: The words of N, all others outside E being in G; None: all words outside G. A word
-            that is also in E or in ``general`` counts as what it is there.
+        general: Words in G.
+        neutral: The words of N; all others outside E are in G. None: all words outside G. A word
+            that is also in E or ``general`` belongs to that list.
         equality: Whether the words of E are averaged.
 
     Returns:
@@ -219,7 +219,7 @@ def averaged_tokens(
 
 
 def words_without_token(tokenizer: Tokenizer, words: Iterable[str]) -> list[str]:
-    """Return the words of which no surface form is one token of its own."""
+    """Return the words without a surface form that is a single token."""
     return [word for word in words if not _tokens_of(tokenizer, word)]
 
 

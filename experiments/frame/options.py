@@ -56,7 +56,7 @@ class LambdaNetConfig:
 
 @dataclass
 class MethodConfig:
-    """How the views of an orbit are weighted (Eq. 4)."""
+    """The weighting of the views of an orbit (Eq. 4)."""
 
     name: str = MISSING
     lambda_net: LambdaNetConfig | None = None

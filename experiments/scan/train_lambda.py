@@ -1,4 +1,4 @@
-"""Stage ``lambda``: a network weighs the views of a command (ours; the paper has none for SCAN).
+"""Stage ``lambda``: weights of a command's views, by a network (ours; the paper has none for SCAN).
 
 The network reads the encoder's last state of gx and is trained on the training pairs with the
 sequence-to-sequence model frozen: it maximises the likelihood of the targets under Eq. 4, with the
