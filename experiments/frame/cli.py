@@ -248,7 +248,9 @@ def _as_text(value: str) -> str:
 def describe(error: Exception) -> str:
     """Return one line for an error: the fault and, for a closed set, the valid values."""
     if isinstance(error, MissingConfigException) and error.options is not None:
-        group, _, name = str(error.missing_cfg_file).partition("/")
+        path = str(error.missing_cfg_file)
+        # Groups of Hydra's own have a folder in their name, options of a task's own in theirs.
+        group, _, name = path.rpartition("/") if path.startswith("hydra/") else path.partition("/")
         known = [*dict.fromkeys([*choices_of(group), *error.options])]
         return str(unknown(group, name, _own(group, known)))
     cause: Any = error.__cause__
