@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from experiments.frame.errors import UserError, unknown
 from experiments.frame.fields import given
 from experiments.frame.methods import PRETRAINED, named, no_lambda
+from experiments.scan.backends import why_no_kernel
 from experiments.scan.fingerprint import OPTIONS
 from experiments.scan.grammar import ACTION_WORDS, COMMAND_WORDS
 from experiments.scan.options import ScanGroup, ScanTask, load_group
-from experiments.scan.trainers import why_no_kernel
 
 if TYPE_CHECKING:
     from experiments.scan.options import ScanConfig

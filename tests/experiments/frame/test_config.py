@@ -8,6 +8,7 @@ import pwd
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -626,3 +627,19 @@ def test_in_a_sweep_the_values_that_need_it_are_quoted(
     assert f"model.checkpoint={values}: has a character that means something" in line
     assert shlex.split(line.partition("write ")[2]) == [f"model.checkpoint={advised}"]
     assert _is_readable(f"model.checkpoint={advised}")
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_nothing_heavy_is_loaded_to_check_a_configuration(task: str) -> None:
+    """Composed and checked whole: the stage is looked at last but for the task's own checks."""
+    code = (
+        "import sys; from hydra import compose, initialize_config_dir; "
+        "from experiments.frame.conf import CONF; from experiments.frame.load import load; "
+        "initialize_config_dir(str(CONF), version_base='1.3'); "
+        f"load(compose('config', ['task={task}', 'logger=none', 'device=cpu']), bfloat16=True); "
+        "print({'torch', 'numba', 'pandas', 'transformers', 'open_clip'} & set(sys.modules))"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=CONF.parent, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "set()\n"

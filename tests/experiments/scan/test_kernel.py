@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from experiments.frame.errors import UserError
-from experiments.scan import trainers as backends
+from experiments.scan import backends
 from experiments.scan.nets.model import Seq2Seq
 from experiments.scan.nets.training import Settings, Stream, TorchTrainer, sequence_loss
 from experiments.scan.trainers import make_trainer
