@@ -18,7 +18,7 @@ from experiments.clip.train_lambda import load_lambda
 from experiments.clip.training_data import as_evaluated, load_text
 from experiments.estimates import estimate
 from experiments.frame.machine import choose_device, ieee_float32
-from experiments.frame.methods import EQUITUNE
+from experiments.frame.methods import Kind
 from experiments.images.arrays import encode_png
 from experiments.images.config import is_ours
 from experiments.images.equivariance import checked, equivariance_error
@@ -101,7 +101,7 @@ def _measure(config: ClipConfig, run: Run, scorer: Scorer, features: Orbits) -> 
     error = calibration_error(found.confidence.flatten(), found.top1.flatten())
     run.row("calibration_error", error, **columns)
     run.row("cross_entropy", float(shown.cross_entropy.mean()), **columns)
-    if config.method.name != EQUITUNE:
+    if config.method.entry.kind is not Kind.MEAN:
         _compare(config, run, scorer, features, shown)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -153,9 +153,8 @@ def make_scorer(
     if task.maximum == "elementwise":
         return make(Elementwise())
     # ``straight_through`` is None outside fine-tuning, where no gradient is needed.
-    through = cast("Literal['identity', 'mean'] | None", task.straight_through)
     loss = None if task.loss is None else LOSSES[task.loss]
-    return make(method.weighting(Parts(group, loss, net, straight_through=through)))
+    return make(method.weighting(Parts(group, loss, net, straight_through=task.straight_through)))
 
 
 def learning_loss(

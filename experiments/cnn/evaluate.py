@@ -15,7 +15,7 @@ from experiments.cnn.pretrain import pretrained_backbone
 from experiments.cnn.probe import HEADS, build_probe, load_state, plan
 from experiments.estimates import estimate
 from experiments.frame.errors import Interrupted, UserError
-from experiments.frame.methods import EQUITUNE
+from experiments.frame.methods import Kind, find_method
 from experiments.frame.progress import progress
 from experiments.images.equivariance import Remembering, checked, equivariance_error
 from experiments.images.orbit_data import Stored, TurnedImages
@@ -100,7 +100,7 @@ def _zero_shot(
     probe = Probe(OwnHead(backbone), make_rule(asked.method, group, asked.loss))
     correct = correctness(probe, source).double()
     _write_turns(run, asked.transform, correct, split)
-    if asked.method != EQUITUNE:
+    if find_method(asked.method).kind is not Kind.MEAN:
         # Pretrained has no group: it is compared with equitune on the stored orbit.
         wide = asked.group if asked.group != "trivial" else source.features.views
         even = Probe(probe.head, equitune.Uniform())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -66,9 +65,9 @@ def make_rule(
         UserError: If there is no such method.
         ValueError: If the method needs a part that is not given.
     """
-    through = cast("Literal['identity', 'mean'] | None", straight_through)
     chosen = None if loss is None else LOSSES[loss]
-    return find_method(method).weighting(Parts(group, chosen, net, straight_through=through))
+    parts = Parts(group, chosen, net, straight_through=straight_through)
+    return find_method(method).weighting(parts)
 
 
 class Probe(nn.Module):

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from experiments.frame.errors import UserError, unknown
 
@@ -49,7 +49,7 @@ class Parts:
     loss: Callable[..., Any] | None = None
     net: Any = None
     features: Callable[..., Any] | None = None
-    straight_through: Literal["identity", "mean"] | None = None
+    straight_through: str | None = None
 
 
 class Method(ABC):
@@ -126,7 +126,8 @@ class Equizero(Method):
         import equitune
 
         loss = self.require(parts.loss, "a proxy loss")
-        return equitune.Select(loss, straight_through=parts.straight_through, group=parts.group)
+        through = cast("Literal['identity', 'mean'] | None", parts.straight_through)
+        return equitune.Select(loss, straight_through=through, group=parts.group)
 
 
 class LambdaEquitune(Method):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.frame.methods import EQUIZERO
+from experiments.frame.methods import EQUIZERO, METHODS
 from report.artefacts.clip.common import (
     FLIP_NOTE,
     IMAGES_NOTE,
@@ -94,7 +94,7 @@ def _groups(key: tuple[str, ...], rows: pd.DataFrame) -> list[str]:
 
 def _lines(group: str, key: tuple[str, ...], rows: pd.DataFrame) -> Iterator[tuple[str, ...]]:
     for method in COMPARED:
-        if method == LAMBDA and key[2] in TEST_ONLY:
+        if METHODS[method].needs_net and key[2] in TEST_ONLY:
             continue
         points, seeds = _gains(select(rows, group=group, method=method))
         # Of equals the first.

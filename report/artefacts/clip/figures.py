@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from experiments.frame.methods import EQUITUNE, EQUIZERO, PAPERS, PRETRAINED, own_group
+from experiments.frame.methods import EQUITUNE, EQUIZERO, METHODS, PAPERS, PRETRAINED, own_group
 from report.artefacts.clip.common import (
     ACCURACY,
     COLOURS,
@@ -85,7 +85,7 @@ class Way(NamedTuple):
     @property
     def label(self) -> str:
         """Its name in a legend: one for the same number in every panel."""
-        if self.method == PRETRAINED:
+        if not METHODS[self.method].uses_group:
             return f"{self.method}, {TRANSFORMS[self.transform]}"
         return f"{self.method} (ours)" if self.method == LAMBDA else self.method
 
@@ -95,7 +95,11 @@ BAR_COLOURS = {
     **dict(
         zip((way.label for way in _DROPS), (PURPLE, VERMILION, COLOURS[PRETRAINED]), strict=True)
     ),
-    **{Way(method, "rot90").label: COLOURS[method] for method in PAPERS if method != PRETRAINED},
+    **{
+        Way(method, "rot90").label: COLOURS[method]
+        for method in PAPERS
+        if METHODS[method].uses_group
+    },
 }
 
 

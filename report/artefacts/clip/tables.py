@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.frame.methods import EQUITUNE, PAPERS, own_group
+from experiments.frame.methods import METHODS, PAPERS, Kind, own_group
 from report.artefacts.clip.common import (
     ACCURACY,
     FLIP_NOTE,
     IMAGES_NOTE,
     INTERVAL_NOTE,
-    LAMBDA,
     OURS,
     OURS_NOTE,
     PROTOCOL,
@@ -85,7 +84,7 @@ def own_ways(transform: str, dataset: str) -> list[Way]:
     return [
         Way(transform, own_group(method, transform), method)
         for method in PAPERS
-        if method != LAMBDA or dataset not in TEST_ONLY
+        if not METHODS[method].needs_net or dataset not in TEST_ONLY
     ]
 
 
@@ -168,12 +167,12 @@ def _line(way: Way, rows: pd.DataFrame, options: Options) -> tuple[str, ...]:
         *way,
         _plain(upright),
         format_measure(accuracy),
-        EN_DASH if way.method == EQUITUNE else format_measure(over, signed=True),
+        EN_DASH if METHODS[way.method].kind is Kind.MEAN else format_measure(over, signed=True),
         span(number.summary.seeds if number else 0 for number in (upright, accuracy)),
         _plain(find(TOP5, way.transform)),
         _plain(find(CALIBRATION, way.transform)),
         MISSING if broken is None else f"{broken.summary.mean:.2g}",
-        _plain(highest) if way.method == LAMBDA else EN_DASH,
+        _plain(highest) if METHODS[way.method].needs_net else EN_DASH,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from experiments.frame.methods import PAPERS, PRETRAINED
+from experiments.frame.methods import METHODS, PAPERS
 from experiments.frame.rows import PROTOCOLS
 from report.artefacts.clip.common import (
     ACCURACY,
@@ -51,7 +51,7 @@ from report.tables import Block, ColumnGroup, Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
-TUNED = tuple(method for method in PAPERS if method != PRETRAINED)
+TUNED = tuple(method for method in PAPERS if METHODS[method].uses_group)
 DIVERGED = "diverged_step"
 _CHOSEN = "selected_step"
 # Departures that a figure shows, in panels of their own.

@@ -110,8 +110,9 @@ def result_rows(results: Results, options: Options, *, trained: bool) -> pd.Data
     untrained = option(rows, "training") == "none"
     rows = rows[(rows["group"] == own_groups(rows, GROUP)) & (untrained != trained)]
     loss = option(rows, "loss").fillna(rows["protocol"].map(LOSSES))
+    choosing = [name for name, method in METHODS.items() if method.needs_loss]
     departure = departing(rows, "loss", *(["training"] * (not trained)))
-    return rows.assign(loss=loss.where(rows["method"] == EQUIZERO, ""), departure=departure)
+    return rows.assign(loss=loss.where(rows["method"].isin(choosing), ""), departure=departure)
 
 
 def of_way(rows: pd.DataFrame, way: Way) -> pd.DataFrame:

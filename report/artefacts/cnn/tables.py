@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from experiments.frame.methods import EQUITUNE
+from experiments.frame.methods import METHODS, Kind
 from report.artefacts.cnn.common import (
     ACCURACY,
     DATASETS,
@@ -206,7 +206,9 @@ def _zero_shot_line(way: Way, rows: pd.DataFrame) -> tuple[str, ...]:
         _number(numbers.get((ACCURACY, "none", ""))),
         *(_number(numbers.get((ACCURACY, "rot90", view))) for view in _TURNS),
         _estimate(numbers, ACCURACY),
-        EN_DASH if way.method == EQUITUNE else _estimate(numbers, "over_equitune", signed=True),
+        EN_DASH
+        if METHODS[way.method].kind is Kind.MEAN
+        else _estimate(numbers, "over_equitune", signed=True),
         MISSING if error is None else f"{error:.2g}",
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from experiments.frame.methods import EQUIZERO, METHODS, PRETRAINED
+from experiments.frame.methods import EQUIZERO, METHODS
 from report.artefacts.scan.common import (
     FINETUNED,
     GROUP_SIZES,
@@ -172,7 +172,7 @@ def rates_table(results: Results, options: Options) -> Table:
     """
     rows = select(result_rows(results, options), protocol="reference", dataset=tuple(GROUPS))
     rows = rows[rows["group"] == rows["dataset"].map(GROUPS)]
-    rows = select(rows, method=[method for method in METHODS if method != PRETRAINED])
+    rows = select(rows, method=[name for name, method in METHODS.items() if method.uses_group])
     rows = pd.concat([at_step(select(rows, scale=scale), FINETUNED) for scale in options.scales])
     blocks, shown = [], [rows[:0]]
     for labels, arm in _arms(rows, ("scale", "protocol", "dataset", "model")):

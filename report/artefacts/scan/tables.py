@@ -98,7 +98,7 @@ def finetuned_table(name: str, results: Results, options: Options) -> Table:
     tuned = [
         Line((model, method), model, method, GROUPS, FINETUNED)
         for method in PAPERS
-        if method != PRETRAINED
+        if METHODS[method].uses_group
     ]
 
     def lines(protocol: str) -> list[Line]:
