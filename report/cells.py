@@ -24,19 +24,34 @@ NOT_REPORTED = "not reported"
 NUMBER_HEADERS = ("mean", "spread", "low", "high", "n")
 
 
-class Summary(NamedTuple):
-    """A number over seeds; a single seed gives no spread."""
-
-    mean: float
-    spread: float | None
-    seeds: int
-
-
 class Interval(NamedTuple):
     """A confidence interval."""
 
     low: float
     high: float
+
+
+class Number(NamedTuple):
+    """A number over seeds; a single seed gives no spread.
+
+    Attributes:
+        interval: The mean of its 95 % interval over images or sentences, if it has any.
+    """
+
+    mean: float
+    spread: float | None
+    seeds: int
+    interval: Interval | None = None
+
+    @property
+    def ends(self) -> Interval:
+        """Its error bar: one spread to each side, and for a single seed the interval."""
+        if self.spread is None:
+            return self.interval or Interval(self.mean, self.mean)
+        return Interval(self.mean - self.spread, self.mean + self.spread)
+
+
+Summary = Number
 
 
 class Measure(NamedTuple):
@@ -48,7 +63,7 @@ class Measure(NamedTuple):
     @property
     def ends(self) -> Interval:
         """Its error bar: one spread to each side, and for a single seed the interval."""
-        mean, spread, _ = self.summary
+        mean, spread = self.summary[:2]
         if spread is None:
             return self.interval or Interval(mean, mean)
         return Interval(mean - spread, mean + spread)
@@ -176,7 +191,7 @@ def format_measure(found: Measure | None, signed: bool = False, decimals: int = 
 
 def number_cells(found: Measure) -> tuple[str, ...]:
     """The cells `NUMBER_HEADERS` of a number, without rounding."""
-    mean, spread, seeds = found.summary
+    mean, spread, seeds, _ = found.summary
     ends = map(repr, found.interval or ())
     return (
         repr(mean),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from report.plots.panels import draw_grid
+from report.plots.panels import Mark, draw_grid
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,15 +26,6 @@ _MARKER: dict[str, Any] = {
 }
 
 
-class Bar(NamedTuple):
-    """One bar, with its error bar (ends as `height` for none) and the paper's number, if any."""
-
-    height: float
-    low: float
-    high: float
-    reported: float | None = None
-
-
 class BarPanel(NamedTuple):
     """One pair of axes.
 
@@ -44,7 +35,7 @@ class BarPanel(NamedTuple):
     """
 
     title: str
-    groups: Mapping[str, Mapping[str, Bar]]
+    groups: Mapping[str, Mapping[str, Mark]]
     pictures: Mapping[str, Mapping[str, NDArray[np.uint8]]] = {}
 
 
@@ -104,17 +95,17 @@ def _draw_panel(axes: Axes, panel: BarPanel, look: BarLook) -> None:
     axes.set_title(panel.title)
 
 
-def _all_bars(panel: BarPanel) -> Sequence[Mapping[str, Bar]]:
+def _all_bars(panel: BarPanel) -> Sequence[Mapping[str, Mark]]:
     return [*panel.groups.values()]
 
 
-def _draw_bar(axes: Axes, middle: float, width: float, bar: Bar, colour: str) -> None:
-    axes.bar(middle, bar.height, 0.92 * width, color=colour)
-    if (bar.low, bar.high) != (bar.height, bar.height):
+def _draw_bar(axes: Axes, middle: float, width: float, bar: Mark, colour: str) -> None:
+    axes.bar(middle, bar.value, 0.92 * width, color=colour)
+    if (bar.low, bar.high) != (bar.value, bar.value):
         # Rounding may put the mean of equal values a little beside them.
-        ends = [[max(bar.height - bar.low, 0.0)], [max(bar.high - bar.height, 0.0)]]
+        ends = [[max(bar.value - bar.low, 0.0)], [max(bar.high - bar.value, 0.0)]]
         # In a grey that is seen on every colour and on white.
-        axes.errorbar(middle, bar.height, yerr=ends, fmt="none", ecolor="0.55", capsize=2)
+        axes.errorbar(middle, bar.value, yerr=ends, fmt="none", ecolor="0.55", capsize=2)
     if bar.reported is not None:
         axes.plot(middle, bar.reported, markersize=4, zorder=4, **_MARKER)
 

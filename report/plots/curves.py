@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from report.cells import Summary
-from report.plots.panels import draw_grid
+from report.cells import Number
+from report.plots.panels import Mark, arrange, draw_grid, spread_mark
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,26 +20,12 @@ DASHED: LineStyle = (0, (4.5, 1.6))
 DOTTED: LineStyle = (0, (1, 1.3))
 
 
-class Band(NamedTuple):
-    """One point of a line, and the edges of the band around it."""
-
-    middle: float
-    low: float
-    high: float
-
-
-def spread_band(summary: Summary) -> Band:
-    """A band of one spread to each side; without a spread it has no width."""
-    spread = summary.spread or 0.0
-    return Band(summary.mean, summary.mean - spread, summary.mean + spread)
-
-
 class Curve(NamedTuple):
     """One line: labels of colour and style in the legend, and points by place on the x axis."""
 
     colour: str
     style: str
-    points: Mapping[float, Band]
+    points: Mapping[float, Mark]
 
 
 class Panel(NamedTuple):
@@ -67,6 +53,51 @@ class Look(NamedTuple):
     y_limits: tuple[float, float] | None = None
     baseline: float | None = None
     columns: int | None = None
+
+
+Key = tuple[str, ...]
+#: Key of a panel, to key of a curve, to its points.
+Curves = Mapping[Key, Mapping[Key, Mapping[int, Number]]]
+
+
+def curve_rows(curves: Curves) -> Iterator[tuple[str, ...]]:
+    """All numbers of the curves as text: both keys, place, mean, spread, number of seeds."""
+    for panel, own in curves.items():
+        for curve, points in own.items():
+            for place, number in points.items():
+                spread = "" if number.spread is None else repr(number.spread)
+                yield (*panel, *curve, str(place), repr(number.mean), spread, str(number.seeds))
+
+
+def curve_grid(
+    curves: Curves,
+    title: Callable[[Key], str],
+    labels: Callable[[Key], tuple[str, str]],
+    column: int,
+    mark: Callable[[Number], Mark] = spread_mark,
+) -> list[list[Panel | None]]:
+    """Panels of curves, arranged as by `arrange`.
+
+    Args:
+        curves: All curves; a panel without any is left out.
+        title: From the key of a panel.
+        labels: From the key of a curve to its labels of colour and style.
+        column: Which part of a panel's key stands in columns.
+        mark: How a number is drawn.
+    """
+    panels = {
+        panel: Panel(
+            title(panel),
+            [
+                Curve(*labels(curve), {place: mark(each) for place, each in points.items()})
+                for curve, points in own.items()
+            ],
+        )
+        if own
+        else None
+        for panel, own in curves.items()
+    }
+    return arrange(panels, column)
 
 
 def common_limits(grid: Sequence[Sequence[Panel | None]], tick: int) -> tuple[float, float]:
@@ -97,7 +128,7 @@ def _draw_panel(axes: Axes, panel: Panel, look: Look) -> None:
         axes.fill_between(x, below, above, color=colour, alpha=0.14, linewidth=0)
         # A line of one point would not be seen.
         marker = "o" if len(x) == 1 else ""
-        heights = [point.middle for point in points]
+        heights = [point.value for point in points]
         axes.plot(x, heights, color=colour, linestyle=look.styles[curve.style], marker=marker)
     if look.y_limits is not None:
         low, high = look.y_limits

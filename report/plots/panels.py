@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from report.cells import Number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,6 +17,40 @@ VERMILION, PURPLE = "#D55E00", "#CC79A7"
 SKY_BLUE, YELLOW = "#56B4E9", "#F0E442"
 
 PanelT = TypeVar("PanelT")
+
+
+class Mark(NamedTuple):
+    """A number in a picture, with the ends of its error bar or band, and the paper's, if any."""
+
+    value: float
+    low: float
+    high: float
+    reported: float | None = None
+
+
+def spread_mark(number: Number) -> Mark:
+    """A mark of one spread to each side; without a spread it has no width."""
+    spread = number.spread or 0.0
+    return Mark(number.mean, number.mean - spread, number.mean + spread)
+
+
+def plain_mark(value: float) -> Mark:
+    """A mark without width."""
+    return Mark(value, value, value)
+
+
+def arrange(
+    panels: Mapping[tuple[str, ...], PanelT | None], column: int
+) -> list[list[PanelT | None]]:
+    """Panels in a grid: those that agree in one part of their keys stand below each other.
+
+    None is nothing to draw: rows and columns of None alone are left out.
+    """
+    filled = [key for key, panel in panels.items() if panel is not None]
+    used = {key[column] for key in filled}
+    columns = [name for name in dict.fromkeys(key[column] for key in panels) if name in used]
+    rows = dict.fromkeys((key[:column], key[column + 1 :]) for key in filled)
+    return [[panels.get((*head, name, *tail)) for name in columns] for head, tail in rows]
 
 
 def draw_grid(

@@ -15,8 +15,8 @@ from report.artefacts.catalogue import ARTEFACTS
 from report.cells import Summary
 from report.figures import Figure
 from report.options import Options
-from report.plots.curves import DASHED, SOLID, Curve, Look, Panel, draw_curves, spread_band
-from report.plots.panels import BLUE, GREEN, ORANGE
+from report.plots.curves import DASHED, SOLID, Curve, Look, Panel, draw_curves
+from report.plots.panels import BLUE, GREEN, ORANGE, spread_mark
 from report.results import load_results
 from report.tables import Table
 from tests.report.conftest import drawn
@@ -178,7 +178,7 @@ def test_models_have_colours_and_methods_have_styles(tree: Any) -> None:
 
 def test_the_band_is_one_spread_to_each_side(tree: Any) -> None:
     summaries = Summary(50.0, 4.0, 3), Summary(60.0, 2.0, 3), Summary(70.0, None, 1)
-    points = dict(zip((0.0, 100.0, 200.0), map(spread_band, summaries), strict=True))
+    points = dict(zip((0.0, 100.0, 200.0), map(spread_mark, summaries), strict=True))
     look = Look({"LSTM": BLUE}, {"equizero": SOLID, "equitune": DASHED}, "x", "y", (0, 100))
     drawing = draw_curves([[Panel("one", [Curve("LSTM", "equizero", points)])]], look)
     [axes] = drawing.axes

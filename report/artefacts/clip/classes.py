@@ -26,7 +26,7 @@ from report.artefacts.clip.tables import (
 )
 from report.captions import commands
 from report.cells import EN_DASH, MISSING, format_number, over_seeds, span
-from report.comparison import notes
+from report.notes import notes
 from report.options import Options
 from report.results import Results, select
 from report.tables import Block, ColumnGroup, Table

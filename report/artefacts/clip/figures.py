@@ -44,11 +44,11 @@ from report.cells import (
     number_cells,
     span,
 )
-from report.comparison import notes
 from report.figures import Figure
+from report.notes import notes
 from report.options import Options
-from report.plots.bars import Bar, BarLook, BarPanel, draw_bars
-from report.plots.panels import PURPLE, VERMILION
+from report.plots.bars import BarLook, BarPanel, draw_bars
+from report.plots.panels import PURPLE, VERMILION, Mark
 from report.results import Results, select
 from report.tables import Block, ColumnGroup, Table
 
@@ -315,7 +315,7 @@ def _panel(
 ) -> BarPanel | None:
     groups = {
         label(arm.model): {
-            way.label: Bar(number.summary.mean, *number.ends, arm.paper.get(way))
+            way.label: Mark(number.summary.mean, *number.ends, arm.paper.get(way))
             for way in ways
             if (number := arm.bars.get(way)) is not None
         }

@@ -37,11 +37,11 @@ from report.cells import (
     number_cells,
     span,
 )
-from report.comparison import notes
 from report.figures import Figure
+from report.notes import notes
 from report.options import Options
-from report.plots.bars import Bar, BarLook, BarPanel, draw_bars
-from report.plots.panels import BLUE, GREEN, ORANGE, PURPLE
+from report.plots.bars import BarLook, BarPanel, draw_bars
+from report.plots.panels import BLUE, GREEN, ORANGE, PURPLE, Mark, plain_mark
 from report.results import Results, select
 from report.tables import Block, ColumnGroup, Table
 
@@ -249,7 +249,7 @@ def _panel(arms: Sequence[Arm], options: Options) -> BarPanel:
     scale = f", scale {arms[0].scale}" if len(options.scales) > 1 else ""
     groups = {
         label(arm.model): {
-            TURNS[view]: Bar(found.summary.mean, *found.ends) for view, found in arm.shares.items()
+            TURNS[view]: Mark(found.summary.mean, *found.ends) for view, found in arm.shares.items()
         }
         for arm in arms
     }
@@ -261,7 +261,7 @@ def _shown_panel(arms: Sequence[Arm]) -> BarPanel:
     """Show one image: its four views, where it is at hand, above their shares."""
     shown = [arm for arm in arms if arm.shown]
     groups = {
-        label(arm.model): {TURNS[view]: Bar(s, s, s) for view, s in arm.shown.items()}
+        label(arm.model): {TURNS[view]: plain_mark(s) for view, s in arm.shown.items()}
         for arm in shown
     }
     pictures = {label(arm.model): _turned(arm.picture) for arm in shown if arm.picture is not None}
@@ -280,7 +280,7 @@ def _turned(path: Path) -> dict[str, NDArray[np.uint8]]:
 
 def _papers_panel(paper: Mapping[str, Mapping[str, float]]) -> BarPanel:
     groups = {
-        model: {TURNS[view]: Bar(shares[view], shares[view], shares[view]) for view in TURNS}
+        model: {TURNS[view]: plain_mark(shares[view]) for view in TURNS}
         for model, shares in paper.items()
     }
     return BarPanel(f"the paper's, {PRESET.dataset}\none image", groups)

@@ -24,7 +24,7 @@ from report.artefacts.clip.common import (
 )
 from report.captions import commands
 from report.cells import EN_DASH, MISSING, Measure, format_measure, format_summary, measure, span
-from report.comparison import notes
+from report.notes import notes
 from report.options import Options
 from report.results import Results, select
 from report.tables import Block, ColumnGroup, Table

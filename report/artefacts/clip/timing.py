@@ -10,7 +10,7 @@ from experiments.frame.methods import EQUITUNE, EQUIZERO
 from report.artefacts.clip.common import LAMBDA, MODELS, in_order, reported_rows
 from report.captions import commands
 from report.cells import EN_DASH, MISSING, NOT_REPORTED, Interval, format_interval, format_number
-from report.comparison import notes
+from report.notes import notes
 from report.options import Options
 from report.results import Results, select
 from report.tables import Block, ColumnGroup, Table

@@ -32,19 +32,18 @@ from report.artefacts.clip.common import (
 )
 from report.captions import commands
 from report.cells import EN_DASH, MISSING, Summary, format_summary, over_seeds, span
-from report.comparison import notes
 from report.figures import Figure
+from report.notes import notes
 from report.options import Options
 from report.plots.curves import (
     SOLID,
-    Band,
     Curve,
     Look,
     Panel,
     common_limits,
     draw_curves,
-    spread_band,
 )
+from report.plots.panels import plain_mark, spread_mark
 from report.results import Results, departing, select, step_numbers
 from report.tables import Block, ColumnGroup, Table
 
@@ -191,7 +190,7 @@ def training_figure(name: str, results: Results, options: Options) -> Figure:
 
 def _number_lines(arm: Arm) -> Iterator[tuple[str, ...]]:
     for method, points in arm.curves.items():
-        for step, (mean, spread, seeds) in points.items():
+        for step, (mean, spread, seeds, _) in points.items():
             width = "" if spread is None else repr(spread)
             yield (*arm[:4], method, str(step), repr(mean), width, str(seeds))
 
@@ -310,7 +309,7 @@ def _draw(
 def _panel(study: Study, arm: Arm, options: Options) -> Panel:
     scale = f", scale {arm.scale}" if len(options.scales) > 1 else ""
     curves = [
-        Curve(method, method, {step: spread_band(point) for step, point in points.items()})
+        Curve(method, method, {step: spread_mark(point) for step, point in points.items()})
         for method, points in arm.curves.items()
     ]
     name = label(arm.model).replace("\n", " ")
@@ -320,7 +319,7 @@ def _panel(study: Study, arm: Arm, options: Options) -> Panel:
 
 def _papers_panel(title: str, curves: Points) -> Panel:
     found = [
-        Curve(method, method, {step: Band(value, value, value) for step, value in points})
+        Curve(method, method, {step: plain_mark(value) for step, value in points})
         for method, points in ((name, curves[name].items()) for name in TUNED if name in curves)
     ]
     return Panel(title, found)

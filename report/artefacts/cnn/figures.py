@@ -28,7 +28,8 @@ from report.artefacts.cnn.tables import probing_digest
 from report.cells import Summary, over_seeds
 from report.figures import Figure
 from report.options import Options
-from report.plots.curves import Band, Curve, Look, Panel, common_limits, draw_curves, spread_band
+from report.plots.curves import Curve, Look, Panel, common_limits, draw_curves
+from report.plots.panels import plain_mark, spread_mark
 from report.results import Results, select, step_numbers
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _papers_curves(reported: pd.DataFrame) -> Points:
 
 def _number_lines(arm: Arm) -> Iterator[tuple[str, ...]]:
     for way, points in arm.curves.items():
-        for epoch, (mean, spread, seeds) in points.items():
+        for epoch, (mean, spread, seeds, _) in points.items():
             width = "" if spread is None else repr(spread)
             names = (arm.scale, arm.protocol, arm.model, *way)
             yield (*names, str(epoch), repr(mean), width, str(seeds))
@@ -151,7 +152,7 @@ def _draw(name: str, arms: Sequence[Arm], paper: Points, options: Options) -> Dr
 def _panel(arm: Arm, options: Options) -> Panel:
     scale = f", scale {arm.scale}" if len(options.scales) > 1 else ""
     curves = [
-        Curve(way.label, way.label, {epoch: spread_band(point) for epoch, point in points.items()})
+        Curve(way.label, way.label, {epoch: spread_mark(point) for epoch, point in points.items()})
         for way, points in arm.curves.items()
     ]
     title = f"{arm.model}, protocol {arm.protocol}\n{IMAGES[arm.protocol]}{scale}"
@@ -160,7 +161,7 @@ def _panel(arm: Arm, options: Options) -> Panel:
 
 def _papers_panel(name: str, paper: Points) -> Panel:
     curves = [
-        Curve(way.label, way.label, {epoch: Band(value, value, value) for epoch, value in points})
+        Curve(way.label, way.label, {epoch: plain_mark(value) for epoch, value in points})
         for way, points in ((way, paper[way].items()) for way in WAYS if way in paper)
     ]
     title = f"the paper's {STUDIES[name].papers_model}\ntraining images, labels put right"

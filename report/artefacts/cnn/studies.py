@@ -8,7 +8,7 @@ import pandas as pd
 
 from report.artefacts.cnn.common import ACCURACY, IMAGES_NOTE
 from report.cells import EN_DASH, format_measure, measure, span
-from report.comparison import notes
+from report.notes import notes
 from report.options import Options
 from report.results import Results, option, select
 from report.tables import Block, ColumnGroup, Table

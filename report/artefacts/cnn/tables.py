@@ -31,7 +31,7 @@ from report.cells import (
     format_summary,
     span,
 )
-from report.comparison import notes
+from report.notes import notes
 from report.options import Options
 from report.results import Results, select
 from report.tables import Block, ColumnGroup, Table

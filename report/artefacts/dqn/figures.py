@@ -28,8 +28,8 @@ from report.artefacts.dqn.common import (
     value_line,
 )
 from report.cells import summarise
-from report.comparison import notes
 from report.figures import Figure
+from report.notes import notes
 from report.options import Options
 from report.plots.dots import DotPanel, Dots, draw_dots
 from report.results import Results

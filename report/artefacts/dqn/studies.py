@@ -20,7 +20,7 @@ from report.artefacts.dqn.common import (
     shown_rows,
     value_line,
 )
-from report.comparison import notes
+from report.notes import notes
 from report.options import Options
 from report.results import Results, select
 from report.tables import Block, ColumnGroup, Table

@@ -28,10 +28,11 @@ from report.cells import (
     format_number,
     summarise,
 )
-from report.comparison import notes
 from report.figures import Figure
+from report.notes import notes
 from report.options import Options
-from report.plots.curves import DASHED, DOTTED, SOLID, Band, Curve, Look, Panel, draw_curves
+from report.plots.curves import DASHED, DOTTED, SOLID, Curve, Look, Panel, draw_curves
+from report.plots.panels import Mark
 from report.results import Results
 from report.statistics import bootstrap_interval, paired_differences
 from report.tables import Block, ColumnGroup, Table
@@ -141,6 +142,6 @@ def _panel(title: str, gains: Gains) -> Panel | None:
     return Panel(title, curves) if curves else None
 
 
-def _band(gain: Gain) -> Band:
+def _band(gain: Gain) -> Mark:
     mean = gain.summary.mean
-    return Band(mean, *(gain.interval or (mean, mean)))
+    return Mark(mean, *(gain.interval or (mean, mean)))

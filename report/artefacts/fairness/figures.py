@@ -41,8 +41,8 @@ from report.cells import (
     over_seeds,
     span,
 )
-from report.comparison import notes
 from report.figures import Figure
+from report.notes import notes
 from report.options import Options
 from report.plots.panels import SKY_BLUE, VERMILION, YELLOW
 from report.plots.stacks import Stack, StackPanel, draw_stacks

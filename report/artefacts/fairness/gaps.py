@@ -22,7 +22,7 @@ from report.artefacts.fairness.common import (
 )
 from report.artefacts.fairness.places import REFERENCE_COMMAND, Place, commands, find_places
 from report.cells import EN_DASH, MISSING, format_measure, format_summary, measure, over_seeds
-from report.comparison import notes
+from report.notes import notes
 from report.options import Options
 from report.results import Results, select
 from report.tables import Block, ColumnGroup, Table

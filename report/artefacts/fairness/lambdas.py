@@ -7,7 +7,7 @@ import pandas as pd
 from report.artefacts.fairness.common import EXPERIMENTS, LAMBDA, general_notes, of_way, result_rows
 from report.artefacts.fairness.places import Place, commands, find_places
 from report.cells import MISSING, format_measure, measure
-from report.comparison import notes
+from report.notes import notes
 from report.options import Options
 from report.results import Results, select
 from report.tables import Block, ColumnGroup, Table

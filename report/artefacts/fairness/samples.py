@@ -20,7 +20,7 @@ from report.artefacts.fairness.common import (
 )
 from report.artefacts.fairness.places import Place, commands, find_places
 from report.cells import MISSING
-from report.comparison import notes
+from report.notes import notes
 from report.options import Options
 from report.results import Results, select
 from report.sentences import Sentence, sentences_of

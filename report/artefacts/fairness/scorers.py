@@ -16,7 +16,7 @@ from report.artefacts.fairness.common import (
 )
 from report.artefacts.fairness.places import COMPARE_COMMAND
 from report.cells import EN_DASH, MISSING, Interval, format_interval, format_number
-from report.comparison import notes
+from report.notes import notes
 from report.options import Options
 from report.results import Results, select
 from report.tables import Block, ColumnGroup, Table

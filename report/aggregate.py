@@ -1,0 +1,104 @@
+"""The rows of an artefact, aggregated once: numbers over seeds, by what tells them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from report.cells import Interval, Number, summarise
+from report.options import Spread
+
+#: What names a number or a line: column to text.
+Labels = Mapping[str, str]
+
+
+class Numbers:
+    """Numbers over seeds.
+
+    Attributes:
+        rows: The rows that they are made of, as `load_results` gives them.
+    """
+
+    def __init__(self, rows: pd.DataFrame, by: Sequence[str], spread: Spread = "sample") -> None:
+        """Aggregate rows by some columns; rows that agree in these must differ by their seed."""
+        self.rows = rows
+        self._by, self._spread = tuple(by), spread
+        self._cells: dict[tuple[Any, ...], list[int]] = {}
+        for place, key in enumerate(self._keys(*by)):
+            self._cells.setdefault(key, []).append(place)
+        self._seeds, self._values = rows["seed"].tolist(), rows["value"].tolist()
+        self._used: set[int] = set()
+        self._axes: dict[tuple[Any, ...], list[Any]] = {}
+
+    @property
+    def used(self) -> pd.DataFrame:
+        """The rows of all numbers that were asked for."""
+        return self.rows.iloc[sorted(self._used)]
+
+    def _keys(self, *columns: str) -> Iterator[tuple[Any, ...]]:
+        return zip(*(self.rows[name].tolist() for name in columns), strict=True)
+
+    def labels(self, *columns: str, **wanted: str) -> list[dict[str, str]]:
+        """The different labels of the rows, in their order; of those with the wanted texts."""
+        chosen = [name for name in wanted if name not in columns]
+        keys = dict.fromkeys(self._keys(*columns, *chosen))
+        found = (dict(zip((*columns, *chosen), key, strict=True)) for key in keys)
+        kept = (each for each in found if all(each[name] == wanted[name] for name in wanted))
+        return [{name: each[name] for name in columns} for each in kept]
+
+    def values(self, **labels: Any) -> dict[str, float]:
+        """Seed to value of one number; empty without rows.
+
+        Two rows of the same seed are a ValueError: a mean over seeds would count it twice.
+        """
+        places = self._cells.get(tuple(labels[name] for name in self._by), ())
+        self._used.update(places)
+        seeds = {self._seeds[place]: self._values[place] for place in places}
+        if len(seeds) < len(places):
+            own = self.rows.iloc[[*places]]
+            twice = own[own["seed"].duplicated(keep=False)]
+            raise ValueError(
+                f"{twice['where'].iloc[1]}: a second row for seed {twice['seed'].iloc[1]!r} in a "
+                f"cell; remove it or one of {', '.join(twice['where'])}"
+            )
+        return seeds
+
+    def find(self, **labels: Any) -> Number | None:
+        """One number; None without rows.
+
+        Its interval, over images or sentences, is the mean of those of its seeds, if they have any.
+        """
+        found = self.over(self.values(**labels))
+        if found is None or "metric" not in self._by:
+            return found
+        low, high = (
+            self.over(self.values(**{**labels, "metric": labels["metric"] + end}))
+            for end in ("_low", "_high")
+        )
+        return found._replace(interval=Interval(low.mean, high.mean) if low and high else None)
+
+    def over(self, values: Mapping[str, float]) -> Number | None:
+        """The mean over seeds of other values, such as differences; None without any."""
+        return summarise([*values.values()], self._spread)
+
+    def along(self, axis: str, **labels: str) -> dict[int, Number]:
+        """The numbers along a column of whole numbers, in order."""
+        others = [name for name in self._by if name != axis]
+        if not self._axes:
+            at = self._by.index(axis)
+            for key in self._cells:
+                self._axes.setdefault((*key[:at], *key[at + 1 :]), []).append(key[at])
+        points = sorted(self._axes.get(tuple(labels[name] for name in others), ()))
+        found = {point: self.find(**{**labels, axis: point}) for point in points}
+        return {point: number for point, number in found.items() if number is not None}
+
+    def curves(
+        self, names: Sequence[str], keys: Iterable[tuple[str, ...]], axis: str, **labels: str
+    ) -> dict[tuple[str, ...], dict[int, Number]]:
+        """The numbers along a column, for each text of other columns; absent without rows."""
+        found = {
+            key: self.along(axis, **labels, **dict(zip(names, key, strict=True))) for key in keys
+        }
+        return {key: points for key, points in found.items() if points}

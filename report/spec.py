@@ -1,0 +1,177 @@
+"""Tables as specifications: what names a line, and what each column shows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from experiments.frame.methods import METHODS
+from report.aggregate import Labels, Numbers
+from report.cells import MISSING, Number, format_counts, format_summary
+from report.notes import notes
+from report.options import Options
+from report.presets import command
+from report.results import select
+from report.tables import Block, ColumnGroup, Table
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table: its labels, and the numbers that it may show.
+
+    Attributes:
+        reported: The paper's rows that may stand beside ours.
+    """
+
+    labels: Labels
+    numbers: Numbers
+    reported: pd.DataFrame | None = None
+
+    def find(self, **changed: Any) -> Number | None:
+        """The number with the line's labels, some of them changed."""
+        return self.numbers.find(**{**self.labels, **changed})
+
+    def paper(self, **wanted: str) -> tuple[float, float] | None:
+        """The mean and the spread (NaN for none) of the paper's row with some labels."""
+        found = None if self.reported is None else select(self.reported, **wanted)
+        if found is None or found.empty:
+            return None
+        return float(found["value"].iloc[0]), float(found["std"].iloc[0])
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its header, and the text of a line's cell."""
+
+    header: str
+    show: Callable[[Line], str]
+
+
+def shown(
+    header: str, form: Callable[[Number | None], str] = format_summary, **changed: Any
+) -> Column:
+    """A column with one number of each line."""
+    return Column(header, lambda line: form(line.find(**changed)))
+
+
+def seeds(*changed: Labels) -> Column:
+    """A column with the number of seeds of other columns; where they differ all in order."""
+    return Column("n", lambda line: format_counts([line.find(**each) for each in changed]))
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a table shows.
+
+    Attributes:
+        block: The labels of a block, in order.
+        stub: The labels of a line, in order.
+        columns: Title of each group, to its columns.
+        units: The first note.
+        fixed: Further labels of each line that is found.
+        keep: Whether a line that is found is shown.
+        orders: Label to its texts in the order of lines; others follow by name.
+        titles: Header of a label that rows name otherwise; in a block its empty text is "none".
+        notes: Further notes.
+        empty: A note for a table without blocks.
+        preset: The experiment that makes its rows; default: the table's name.
+        words: What its commands for missing cells may name, in order; default: the block's labels.
+    """
+
+    name: str
+    title: str
+    block: tuple[str, ...]
+    stub: tuple[str, ...]
+    columns: Mapping[str, Sequence[Column]]
+    units: str
+    fixed: Labels = field(default_factory=dict)
+    keep: Callable[[Labels], bool] = lambda labels: True
+    orders: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    titles: Labels = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    empty: str = ""
+    preset: str = ""
+    words: tuple[str, ...] = ()
+    with_spread: bool = True
+
+    def sorted(self, lines: Iterable[Labels]) -> list[dict[str, str]]:
+        """Different lines, by their labels in turn."""
+        orders = {"method": [*METHODS], **self.orders}
+
+        def rank(labels: Labels) -> list[tuple[int, str]]:
+            known = ((orders.get(name, ()), text) for name, text in labels.items())
+            return [(o.index(text) if text in o else len(o), text) for o, text in known]
+
+        different = {tuple(labels.items()): dict(labels) for labels in lines}
+        return sorted(different.values(), key=rank)
+
+    def find(self, numbers: Numbers) -> list[dict[str, str]]:
+        """The labels of the lines with numbers, in order."""
+        found = self.sorted(numbers.labels(*self.block, *self.stub))
+        return [{**labels, **self.fixed} for labels in found if self.keep(labels)]
+
+    def build(
+        self,
+        numbers: Numbers,
+        options: Options,
+        lines: Iterable[Labels] | None = None,
+        reported: pd.DataFrame | None = None,
+        extra: Callable[[pd.DataFrame], Sequence[str]] = lambda rows: (),
+    ) -> Table:
+        """The table: lines that share the labels of a block stand together, in order.
+
+        Args:
+            numbers: Ours.
+            options: The user's choices.
+            lines: The labels of all lines, with numbers or without; default: those of `find`.
+            reported: The paper's rows that may stand beside ours.
+            extra: Further notes, given the rows that are shown.
+        """
+        blocks: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+        missing: dict[tuple[str, ...], list[Labels]] = {}
+        for labels in self.find(numbers) if lines is None else lines:
+            line, key = Line(labels, numbers, reported), tuple(labels[name] for name in self.block)
+            cells = [labels[name] for name in self.stub]
+            cells += [column.show(line) for own in self.columns.values() for column in own]
+            blocks.setdefault(key, []).append(tuple(cells))
+            if MISSING in cells:
+                missing.setdefault(key, []).append(labels)
+        made = [Block(self._named(key), tuple(own)) for key, own in blocks.items()]
+        rows = numbers.used
+        found = notes(rows, made, options, self.units, self.with_spread)
+        empty = (self.empty,) if self.empty and not made else ()
+        return Table(
+            name=self.name,
+            title=self.title,
+            stub=tuple(self.titles.get(name, name) for name in self.stub),
+            groups=tuple(
+                ColumnGroup(title, tuple(column.header for column in own))
+                for title, own in self.columns.items()
+            ),
+            blocks=tuple(made),
+            notes=(*found, *self.notes, *extra(rows), *empty),
+            commands=self._commands([*missing.values()], made, options),
+        )
+
+    def _named(self, key: tuple[str, ...]) -> dict[str, str]:
+        """The labels of a block as they are shown."""
+        pairs = zip(self.block, key, strict=True)
+        return {
+            self.titles.get(name, name): text or "none" if name in self.titles else text
+            for name, text in pairs
+        }
+
+    def _commands(
+        self, missing: list[list[Labels]], blocks: Sequence[Block], options: Options
+    ) -> tuple[str, ...]:
+        """One command per block with a missing cell, and one per scale without a block."""
+        preset, words = self.preset or self.name, self.words or self.block
+        there = {block.labels.get("scale") for block in blocks}
+        absent = [scale for scale in options.scales if "scale" in self.block and scale not in there]
+        found = [(own[0]["scale"], command(preset, own, words)) for own in missing]
+        found += [(scale, command(preset, [{"scale": scale}], ["scale"])) for scale in absent]
+        found.sort(key=lambda each: options.scales.index(each[0]))
+        return tuple(dict.fromkeys(text for _, text in found))
