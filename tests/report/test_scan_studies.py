@@ -9,22 +9,12 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from report.artefacts.catalogue import ARTEFACTS
 from report.artefacts.scan.common import GROUP_SIZES
-from report.options import Options
-from report.results import load_results
 from report.tables import Table
+from tests.report.conftest import build_table
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "group"
 DASH = "(\N{EN DASH})"
-
-
-def build(tree: Any, name: str, **options: Any) -> Table:
-    """The artefact as the program builds it."""
-    chosen = Options(**options)
-    table = ARTEFACTS[name].build(load_results(tree.path, scales=chosen.scales), chosen)
-    assert isinstance(table, Table)
-    return table
 
 
 def blocks(table: Table) -> dict[str, list[tuple[str, ...]]]:
@@ -52,7 +42,7 @@ def test_variants_have_a_row_each(tree: Any) -> None:
             *tree.rows([1.0, 2.0]),
         ]
     )
-    table = build(tree, "scan_variants")
+    table = build_table(tree, "scan_variants")
     assert table.headers == ("dataset", "group", "method", "variant", "validation", "test", "n")
     names = ("add_jump", "verb", "equizero")
     assert blocks(table) == {
@@ -81,9 +71,9 @@ def test_finetuned_variants_are_not_among_the_zero_shot_ones(
     tree: Any, changes: dict[str, str]
 ) -> None:
     tree.measured([tree.row(75.0, **changes)])
-    assert build(tree, "scan_variants").blocks == ()
+    assert build_table(tree, "scan_variants").blocks == ()
     tree.measured([tree.row(75.0, **changes), tree.row(76.0, variant="a.finetune.rate=text")])
-    assert len(build(tree, "scan_variants").blocks) == 1
+    assert len(build_table(tree, "scan_variants").blocks) == 1
 
 
 @pytest.mark.parametrize(
@@ -96,7 +86,7 @@ def test_finetuned_variants_are_not_among_the_zero_shot_ones(
 )
 def test_without_rows_a_table_says_so(tree: Any, name: str, note: str) -> None:
     tree.measured([tree.row(75.0), tree.row(99.0, step="10000")])
-    table = build(tree, name, scales=("paper", "demo"))
+    table = build_table(tree, name, scales=("paper", "demo"))
     assert table.blocks == ()
     assert table.notes[-1] == note
     assert table.commands == (
@@ -116,7 +106,7 @@ def test_groups_are_ordered_by_method_and_size(tree: Any) -> None:
     # One larger group is enough for a block; without one there is none.
     only_usual = both_splits(tree, [70.0], model="GRU")
     tree.measured([*rows, *only_usual])
-    table = build(tree, "scan_groups")
+    table = build_table(tree, "scan_groups")
     assert table.headers == ("method", "group", "|G|", "validation", "test", "n")
     assert blocks(table) == {
         "scale=paper, protocol=paper, dataset=add_jump, model=LSTM": [
@@ -138,9 +128,9 @@ def test_only_zero_shot_rows_of_the_recurrent_models_count_for_groups(tree: Any)
             tree.row(3.0, group="verb4", model="G-LSTM", method="pretrained"),
         ]
     )
-    assert build(tree, "scan_groups").blocks == ()
+    assert build_table(tree, "scan_groups").blocks == ()
     tree.measured([tree.row(4.0, group="mine")])
-    [[line]] = blocks(build(tree, "scan_groups")).values()
+    [[line]] = blocks(build_table(tree, "scan_groups")).values()
     assert line == ("equizero", "mine", "unknown", "missing", f"4.0 {DASH}", "0/1")
 
 
@@ -180,7 +170,7 @@ def test_the_length_bias_is_a_difference_seed_by_seed(tree: Any) -> None:
         tree, [60.0, 65.0, 70.0], [10.0, 12.0, 14.0], [1.0, 1.0, 4.0], variant="score=emitted"
     )
     tree.measured([*padded, *emitted])
-    table = build(tree, "scan_lengths")
+    table = build_table(tree, "scan_lengths")
     assert table.headers == ("dataset", "model", "score", "accuracy", "longer", "shorter", "n")
     [rows] = blocks(table).values()
     assert [block.title for block in table.blocks] == [
@@ -202,7 +192,7 @@ def test_a_difference_takes_the_seeds_that_have_both(tree: Any) -> None:
     padded = length_rows(tree, [40.0, 44.0, 48.0])
     emitted = length_rows(tree, [60.0, 66.0], [3.0], variant="score=emitted")
     tree.measured([*padded, *emitted])
-    [rows] = blocks(build(tree, "scan_lengths")).values()
+    [rows] = blocks(build_table(tree, "scan_lengths")).values()
     assert rows[1][3:] == ("63.0 (4.2)", f"3.0 {DASH}", "missing", "2/1/0")
     assert rows[2][3:] == ("+21.0 (1.4)", "missing", "missing", "2/0/0")
 
@@ -220,7 +210,7 @@ def test_a_difference_takes_the_seeds_that_have_both(tree: Any) -> None:
 )
 def test_other_rows_do_not_enter_the_length_bias(tree: Any, changes: dict[str, str]) -> None:
     tree.measured(length_rows(tree, [40.0], **changes))
-    [rows] = blocks(build(tree, "scan_lengths")).values()
+    [rows] = blocks(build_table(tree, "scan_lengths")).values()
     assert {row[-1] for row in rows} == {"0"}
 
 
@@ -240,7 +230,7 @@ def test_rates_stand_beside_the_protocol_and_the_paper(tree: Any) -> None:
             *both_splits(tree, [60.0], variant="finetune.rate=text", step="10000"),
         ]
     )
-    table = build(tree, "scan_rates")
+    table = build_table(tree, "scan_rates")
     assert table.headers == (
         *("method", "variant", "validation", "test", "n"),
         *("paper reports, validation", "paper reports, test"),
@@ -262,7 +252,7 @@ def test_a_demo_of_rates_is_never_marked(tree: Any) -> None:
     demo = {"protocol": "reference", "scale": "demo", "variant": "finetune.rate=text"}
     tree.run("a", [*both_splits(tree, [5.0], step="9", **demo)])
     tree.run("b", [*both_splits(tree, [7.0], step="20", **demo)])
-    table = build(tree, "scan_rates", scales=("demo",))
+    table = build_table(tree, "scan_rates", scales=("demo",))
     [rows] = blocks(table).values()
     assert rows[1][1:5] == ("finetune.rate=text", f"7.0 {DASH}", f"7.0 {DASH}", "1")
     assert "fine-tuned: after 10000 iterations; scale = demo: at the last step found, 20" in (

@@ -6,18 +6,8 @@ from typing import Any
 
 import pytest
 
-from report.artefacts.catalogue import ARTEFACTS
-from report.options import Options
-from report.results import load_results
 from report.tables import Table
-
-
-def build(tree: Any, name: str = "table2", **options: Any) -> Table:
-    """The artefact as the program builds it."""
-    chosen = Options(**options)
-    table = ARTEFACTS[name].build(load_results(tree.path, scales=chosen.scales), chosen)
-    assert isinstance(table, Table)
-    return table
+from tests.report.conftest import build_table
 
 
 def line_of(
@@ -43,7 +33,7 @@ def test_cells_hold_mean_spread_count_and_the_papers_numbers(tree: Any) -> None:
             *tree.rows([0.25], method="pretrained", group="trivial"),
         ]
     )
-    table = build(tree)
+    table = build_table(tree, "table2")
     assert table.headers == (
         "method",
         *("add_jump: group", "add_jump: validation", "add_jump: test", "add_jump: n"),
@@ -67,7 +57,7 @@ def test_cells_hold_mean_spread_count_and_the_papers_numbers(tree: Any) -> None:
 
 
 def test_blocks_are_the_protocols_and_methods_the_rows(tree: Any) -> None:
-    table = build(tree)
+    table = build_table(tree, "table2")
     assert [block.title for block in table.blocks] == [
         "scale=paper, protocol=reference",
         "scale=paper, protocol=paper",
@@ -80,20 +70,9 @@ def test_blocks_are_the_protocols_and_methods_the_rows(tree: Any) -> None:
 
 def test_a_row_fills_one_cell_of_one_protocol_and_model(tree: Any) -> None:
     tree.measured(tree.rows([75.0, 77.0, 79.0], protocol="reference", model="GRU"))
-    assert line(build(tree, "table8"), "equizero", "reference")[3] == "77.0 (2.0)†"
-    assert line(build(tree, "table8"), "equizero", "paper")[3] == "missing"
-    assert line(build(tree, "table2"), "equizero", "reference")[3] == "missing"
-
-
-def test_changing_one_value_changes_one_cell(tree: Any) -> None:
-    rows = [*tree.rows([75.0, 77.0, 79.0]), *tree.rows([98.0, 98.5, 99.0], split="validation")]
-    tree.measured(rows)
-    before = line(build(tree), "equizero")
-    tree.measured([*rows[:2], rows[2] | {"value": "82.0"}, *rows[3:]])
-    after = line(build(tree), "equizero")
-    assert [(old, new) for old, new in zip(before, after, strict=True) if old != new] == [
-        ("77.0 (2.0)", "78.0 (3.6)")
-    ]
+    assert line(build_table(tree, "table8"), "equizero", "reference")[3] == "77.0 (2.0)†"
+    assert line(build_table(tree, "table8"), "equizero", "paper")[3] == "missing"
+    assert line(build_table(tree, "table2"), "equizero", "reference")[3] == "missing"
 
 
 def test_missing_rows_are_named_with_the_command_that_makes_them(tree: Any) -> None:
@@ -106,20 +85,11 @@ def test_missing_rows_are_named_with_the_command_that_makes_them(tree: Any) -> N
                 rows += tree.rows([50.0, 60.0], group=acting, **names)
     reference = [row | {"protocol": "reference"} for row in rows]
     tree.measured([*rows, *reference])
-    assert build(tree).commands == ()
+    assert build_table(tree, "table2").commands == ()
     tree.measured([*rows, *reference[:-2]])
-    table = build(tree)
+    table = build_table(tree, "table2")
     assert line(table, "lambda_equitune", "reference")[8:11] == ["55.0 (7.1)", "missing", "2/0"]
     assert table.commands == ("python run.py experiment=table2 protocol=reference scale=paper",)
-
-
-def test_the_reference_spread_is_smaller_and_the_caption_names_it(tree: Any) -> None:
-    tree.measured(tree.rows([70.0, 75.0, 80.0]))
-    sample, reference = build(tree), build(tree, spread="reference")
-    assert line(sample, "equizero")[3] == "75.0 (5.0)"
-    assert line(reference, "equizero")[3] == "75.0 (4.5)"
-    assert "sample standard deviation over seeds (ddof = 1)" in sample.notes[0]
-    assert "each seed's value stored twice" in reference.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +100,7 @@ def test_a_dagger_marks_what_is_outside_both_spreads(
     tree: Any, values: list[float], cell: str
 ) -> None:
     tree.measured(tree.rows(values))
-    table = build(tree)
+    table = build_table(tree, "table2")
     assert line(table, "equizero")[3] == cell
     assert any("not a verdict" in note for note in table.notes) is ("†" in cell)
 
@@ -138,25 +108,14 @@ def test_a_dagger_marks_what_is_outside_both_spreads(
 def test_demo_rows_are_their_own_blocks_and_never_marked(tree: Any) -> None:
     tree.run("a", [tree.row(12.5, scale="demo")])
     tree.measured(tree.rows([75.0, 77.0, 79.0]))
-    demo = build(tree, scales=("demo",))
+    demo = build_table(tree, "table2", scales=("demo",))
     assert line(demo, "equizero", scale="demo")[3:5] == ["12.5 (\N{EN DASH})", "0/1"]
     assert any(note.startswith("scale = demo, n = 1:") for note in demo.notes)
     assert "python run.py experiment=table2 protocol=paper scale=demo" in demo.commands
-    both = build(tree, scales=("paper", "demo"))
+    both = build_table(tree, "table2", scales=("paper", "demo"))
     assert line(both, "equizero", scale="demo")[3] == "12.5 (\N{EN DASH})"
     assert line(both, "equizero")[3] == "77.0 (2.0)"
     assert len(both.blocks) == 4
-
-
-def test_the_caption_counts_fresh_rows(tree: Any) -> None:
-    tree.measured(tree.rows([75.0, 77.0]))
-    assert not any("fresh" in note for note in build(tree).notes)
-    tree.run("a", [tree.row(76.0, seed=1), tree.row(78.0, seed=2), tree.row(1.0, model="GRU")])
-    table = build(tree)
-    assert table.notes[-1] == (
-        "2 rows from fresh runs, 1 of them in place of a different committed value"
-    )
-    assert line(table, "equizero")[3] == "76.3 (1.5)"
 
 
 @pytest.mark.parametrize(
@@ -175,17 +134,10 @@ def test_the_caption_counts_fresh_rows(tree: Any) -> None:
 )
 def test_other_rows_do_not_enter(tree: Any, changes: dict[str, str]) -> None:
     tree.measured([*tree.rows([75.0, 77.0, 79.0]), tree.row(1.0) | changes])
-    assert line(build(tree), "equizero") == [
+    assert line(build_table(tree, "table2"), "equizero") == [
         *("equizero", "verb", "missing", "77.0 (2.0)", "0/3", "98.4 (0.9)", "75.2 (1.5)"),
         *("direction", "missing", "missing", "0", "98.7 (5.8)", "81.7 (2.4)"),
     ]
-
-
-def test_a_seed_that_would_count_twice_is_refused(tree: Any) -> None:
-    path = tree.measured([tree.row(75.0), tree.row(75.0, transform="other")])
-    with pytest.raises(ValueError) as caught:
-        build(tree)
-    assert str(caught.value).startswith(f"{path}:3: a second row for seed '0' in a cell; ")
 
 
 def finetuned(tree: Any, values: list[float], **changes: Any) -> list[dict[str, str]]:
@@ -211,7 +163,7 @@ def test_a_finetuned_table_has_its_models_and_methods(tree: Any) -> None:
             *finetuned(tree, [50.0], variant="finetune.rate=text"),
         ]
     )
-    table = build(tree, "table10")
+    table = build_table(tree, "table10")
     assert table.headers[:3] == ("model", "method", "add_jump: group")
     for block in table.blocks:
         assert [row[:2] for row in block.rows] == [
@@ -244,7 +196,7 @@ def test_text_and_code_have_built_in_groups_of_their_own(tree: Any) -> None:
         *finetuned(tree, [99.0, 99.5, 100.0], group="verb", **built_in),
     ]
     tree.measured(rows)
-    table = build(tree, "table11")
+    table = build_table(tree, "table11")
     code = line_of(table, ("G-GRU", "pretrained"), "reference")
     text = line_of(table, ("G-GRU", "pretrained"), "paper")
     assert code[2:6] == ["verb4", "91.0 (1.0)†", "91.0 (1.0)†", "3"]
@@ -258,11 +210,14 @@ def test_text_and_code_have_built_in_groups_of_their_own(tree: Any) -> None:
 
 def test_the_papers_numbers_stand_in_their_own_table(tree: Any) -> None:
     # Table 8 prints 97.7 for the same model.
-    assert line_of(build(tree, "table11"), ("GRU", "pretrained"))[12:] == [
+    assert line_of(build_table(tree, "table11"), ("GRU", "pretrained"))[12:] == [
         "97.9 (0.9)",
         "0.1 (0.1)",
     ]
-    assert line_of(build(tree, "table12"), ("RNN", "equizero"))[6:8] == ["91.7 (6.1)", "84.8 (9.8)"]
+    assert line_of(build_table(tree, "table12"), ("RNN", "equizero"))[6:8] == [
+        "91.7 (6.1)",
+        "84.8 (9.8)",
+    ]
 
 
 def test_the_fresh_rows_of_a_finetuned_table_are_those_that_it_shows(tree: Any) -> None:
@@ -271,12 +226,12 @@ def test_the_fresh_rows_of_a_finetuned_table_are_those_that_it_shows(tree: Any) 
     tree.run("a", [*shown, *other, *finetuned(tree, [90.0], model="G-LSTM", step="")])
     assert (
         "4 rows from fresh runs, 0 of them in place of a different committed value"
-        in build(tree, "table10").notes
+        in build_table(tree, "table10").notes
     )
 
 
 def test_a_finetuned_table_names_its_own_command(tree: Any) -> None:
-    assert build(tree, "table12", scales=("paper", "demo")).commands == (
+    assert build_table(tree, "table12", scales=("paper", "demo")).commands == (
         "python run.py experiment=table12 protocol=reference scale=paper",
         "python run.py experiment=table12 protocol=paper scale=paper",
         "python run.py experiment=table12 protocol=reference scale=demo",
@@ -287,18 +242,18 @@ def test_a_finetuned_table_names_its_own_command(tree: Any) -> None:
 def test_a_demo_counts_as_finetuned_at_its_last_step(tree: Any) -> None:
     tree.run("a", [tree.row(10.0 + step, step=step, scale="demo") for step in (0, 20, 9)])
     tree.run("b", [tree.row(70.0, step=500)])
-    table = build(tree, "table10", scales=("paper", "demo"))
+    table = build_table(tree, "table10", scales=("paper", "demo"))
     assert line_of(table, ("LSTM", "equizero"), scale="demo")[4] == "30.0 (\N{EN DASH})"
     assert line_of(table, ("LSTM", "equizero"))[4] == "missing"
     assert (
         "fine-tuned: after 10000 iterations; scale = demo: at the last step found, 20"
         in table.notes
     )
-    assert "fine-tuned: after 10000 iterations" in build(tree, "table10").notes
+    assert "fine-tuned: after 10000 iterations" in build_table(tree, "table10").notes
 
 
 def test_a_step_that_is_no_number_is_refused(tree: Any) -> None:
     path = tree.run("a", [tree.row(10.0, step="last", scale="demo")])
     with pytest.raises(ValueError) as caught:
-        build(tree, "table10", scales=("demo",))
+        build_table(tree, "table10", scales=("demo",))
     assert str(caught.value) == f"{path}:2: step 'last' is not a whole number"
