@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from report.claims.cells import Cell
+from report.claims.judge import Cell
 from report.claims.statistics import VERDICTS
 from report.claims.verdicts import Report, make_report
 
