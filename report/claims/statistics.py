@@ -107,14 +107,10 @@ def holds(value: float, aim: Aim) -> str:
 
     The margin counts where the claim says `equal` or `unequal`.
     """
-    distance = value - aim.level
-    held = {
-        "above": distance > _SLACK,
-        "below": distance < -_SLACK,
-        "equal": abs(distance) <= aim.margin + _SLACK,
-        "unequal": abs(distance) > aim.margin + _SLACK,
-    }[aim.side]
-    return HOLDS if held else FAILS
+    if aim.side in ("above", "below"):
+        aim = aim._replace(margin=0.0)
+    point = Found(value, Interval(value, value))
+    return HOLDS if decide(point, aim) == REPRODUCED else FAILS
 
 
 def lacking(found: Found, aim: Aim) -> str:

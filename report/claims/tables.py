@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from report.cells import EN_DASH, NOT_REPORTED, format_interval, format_number
 from report.claims.judge import LEVEL, Cell, Reported
@@ -25,7 +24,7 @@ from report.statistics import CONFIDENCE
 from report.tables import Block, ColumnGroup, Table
 
 #: The labels of a table's block, and the cells of one of its rows.
-Line = tuple[Any, ...]
+Line = tuple[Mapping[str, str], tuple[str, ...]]
 COUNTED = (REPRODUCED, CONTRARY, UNDECIDED, NOT_RUN)
 _STAND_IN = "in place of the paper's"
 _LEVEL = f"{CONFIDENCE:.0%}".replace("%", " %")
@@ -77,7 +76,7 @@ def statements_table(claims: Sequence[Claim]) -> Table:
         stub=("claim", "what it says", "where"),
         groups=(ColumnGroup("", ("how it is decided",)),),
         blocks=_blocks(
-            ({"task": ", ".join(each.task)}, each.id, each.statement, each.where, each.note)
+            ({"task": ", ".join(each.task)}, (each.id, each.statement, each.where, each.note))
             for each in claims
         ),
         latex_columns="p{2.6cm}p{4.8cm}p{2.4cm}p{5.2cm}",
@@ -121,7 +120,7 @@ def cells_table(cells: Sequence[Cell], scale: str) -> Table:
 def _blocks(lines: Iterable[Line]) -> tuple[Block, ...]:
     """Join lines of equal labels; an empty cell is a dash."""
     blocks: dict[tuple[tuple[str, str], ...], list[tuple[str, ...]]] = {}
-    for labels, *cells in lines:
+    for labels, cells in lines:
         row = tuple(cell or EN_DASH for cell in cells)
         blocks.setdefault(tuple(labels.items()), []).append(row)
     return tuple(Block(dict(labels), tuple(rows)) for labels, rows in blocks.items())
@@ -132,27 +131,28 @@ def _verdict(cells: Sequence[Cell], papers: Sequence[Reported], scale: str) -> L
     models = ", ".join(dict.fromkeys(cell.models for cell in cells if cell.models))
     verdicts = [cell.verdict for cell in cells]
     theirs = [each.verdict for each in papers if each.claim == claim.id]
-    return (
-        {"task": ", ".join(claim.task), "scale": scale},
+    row = (
         *(claim.id, protocol, f"{models} ({_STAND_IN})" if stand_in else models),
         " / ".join(str(verdicts.count(verdict)) for verdict in COUNTED),
         *(overall(verdicts), overall([cell.corrected for cell in cells])),
         " / ".join(str(theirs.count(verdict)) for verdict in (HOLDS, FAILS)) if theirs else "",
         (FAILS if FAILS in theirs else HOLDS) if theirs else NOT_REPORTED,
     )
+    return {"task": ", ".join(claim.task), "scale": scale}, row
 
 
 def _line(cell: Cell, scale: str) -> Line:
     found, paper = cell.found, cell.paper
     basis = f" ({found.basis})" if found and found.basis not in ("", "seeds") else ""
-    return (
-        {"claim": cell.claim.id, "protocol": cell.protocol or EN_DASH, "scale": scale},
+    row = (
         *(cell.comparison, describe(cell.labels), cell.models),
         f"{found.seeds}{basis}" if found else "",
         _difference(cell, found) if found else "",
         *(cell.verdict, cell.lacks, "" if cell.adjusted is None else f"{cell.adjusted:.2g}"),
         *((_reported(cell, paper), paper.verdict) if paper else ("", NOT_REPORTED)),
     )
+    labels = {"claim": cell.claim.id, "protocol": cell.protocol or EN_DASH, "scale": scale}
+    return labels, row
 
 
 def describe(labels: Mapping[str, str]) -> str:
@@ -163,7 +163,7 @@ def describe(labels: Mapping[str, str]) -> str:
 
 def _difference(cell: Cell, found: Found) -> str:
     if cell.claim.kind == "bound":
-        return f"{found.value:.2g} (tolerance {cell.claim.margin.of(cell.labels):g})"
+        return f"{found.value:.2g} (tolerance {cell.claim.margin.of(cell.labels) or 0.0:g})"
     low, high = found.interval or (0.0, 0.0)
     decimals = max(_decimals((high - low) / 2 or found.value), _least(cell))
     text = format_number(found.value, _is_signed(cell), decimals)
