@@ -156,7 +156,8 @@ def reported_cells(claim: Claim, reported: pd.DataFrame) -> list[Reported]:
         columns = claim.known(comparison)
         for key, seeds in _terms(rows, comparison.of_paper, columns, paper.over).items():
             labels = dict(zip(columns, key, strict=True))
-            [number] = (_sum(terms).times(paper.times) for terms in seeds.values())
+            [numbers] = seeds.values()
+            number = _sum([each.times(paper.times) for each in numbers])
             spread = None if math.isnan(number.std) else number.std
             verdict = statistics.holds(number.value, claim.aim(comparison, labels))
             # Comparisons of the same name are of different protocols, which the paper has not.
