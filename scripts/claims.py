@@ -30,14 +30,7 @@ _FILE_WIDTH = 160
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        arguments: Words after the program's name; those of the process by default.
-
-    Returns:
-        The choices: results, out (None: figures/ under results), scale.
-    """
+    """The choices of a command line: results, out (None: figures/ under results), scale."""
     parser = argparse.ArgumentParser(
         prog="claims.py", description="The paper's claims, judged by the rows under results/."
     )
@@ -56,14 +49,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Show and write the verdicts.
-
-    Args:
-        arguments: As in `parse_arguments`.
-
-    Returns:
-        Exit status: 0, or 2 where the rows or the claims are refused (one line on stderr says why).
-    """
+    """Show and write the verdicts; 2 where the rows or the claims are refused, in one line."""
     chosen = parse_arguments(arguments)
     console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
     try:

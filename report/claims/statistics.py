@@ -4,39 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
 from typing import NamedTuple
 
+import numpy as np
+
+from report.cells import Interval, summarise
 from report.statistics import CONFIDENCE
 
 REPRODUCED, CONTRARY, UNDECIDED = "reproduced", "not reproduced", "undecided"
 NOT_RUN, TESTED = "not run here", "tested"
-VERDICTS = (REPRODUCED, CONTRARY, UNDECIDED, NOT_RUN, TESTED)
+# From the worst to the best.
+VERDICTS = (CONTRARY, UNDECIDED, NOT_RUN, TESTED, REPRODUCED)
 HOLDS, FAILS = "holds", "does not hold"
+SIDES = ("above", "below", "equal", "unequal")
 MOST_SEEDS = 100
-ONE_SEED = "one seed"
 # What the interval of one seed is over. That of rounds is their least and greatest.
 ROUNDS = "rounds"
 UNITS = ("images", "sentences", ROUNDS)
-UNPAIRED = ", unpaired"
 # Decimal fractions are inexact in binary: a distance equal to the margin is within it.
 _SLACK = 1e-9
-# Of the normal distribution, for intervals that rows bring along.
+_QUANTILE = (1 + CONFIDENCE) / 2
+# That quantile of the normal distribution, for intervals that rows bring along.
 _DEVIATIONS = 1.959963984540054
 
 
 class Found(NamedTuple):
-    """A difference with its 95 % interval.
+    """A difference.
 
     Attributes:
-        low: Lower end of the 95 % interval, None where nothing gives one.
+        interval: Its 95 % interval, None where nothing gives one.
         spread: Standard deviation over seeds, None for fewer than two.
         basis: What the interval is over: `seeds`, `images`; empty without one.
     """
 
     value: float
-    low: float | None = None
-    high: float | None = None
+    interval: Interval | None = None
     spread: float | None = None
     seeds: int = 1
     basis: str = ""
@@ -46,7 +48,8 @@ class Aim(NamedTuple):
     """What a claim says of a difference.
 
     Attributes:
-        side: `above` or `below` the level, `equal` to it (within the margin), or `unequal`.
+        side: One of `SIDES`: `above` or `below` the level, `equal` to it (within the margin), or
+            `unequal`; or `bound`: at most the margin, without an interval.
         margin: Differences from the level of at most this are none.
     """
 
@@ -56,23 +59,17 @@ class Aim(NamedTuple):
 
 
 def paired(differences: Sequence[float]) -> Found:
-    """The mean of differences, one per seed; of two or more with Student's interval."""
-    count = len(differences)
-    mean = math.fsum(differences) / count
-    if count < 2:
+    """The mean of one or more differences, one per seed; of two or more with Student's interval."""
+    summary = summarise(differences)
+    assert summary is not None
+    mean, spread, seeds = summary
+    if spread is None:
         return Found(mean)
-    spread = math.sqrt(math.fsum((each - mean) ** 2 for each in differences) / (count - 1))
-    half = _quantiles(count)[-1] * spread / math.sqrt(count)
-    return Found(mean, mean - half, mean + half, spread, count, "seeds")
+    # Here and not above: importing scipy takes longer than building a table.
+    from scipy.special import stdtrit
 
-
-@cache
-def _quantiles(most: int) -> tuple[float, ...]:
-    """List the factors of Student's t for 2, 3, ..., `most` seeds."""
-    # Here and not above: importing it takes longer than all the rest.
-    from scipy.stats import t
-
-    return tuple(map(float, t.ppf((1 + CONFIDENCE) / 2, range(1, most))))
+    half = float(stdtrit(seeds - 1, _QUANTILE)) * spread / math.sqrt(seeds)
+    return Found(mean, Interval(mean - half, mean + half), spread, seeds, "seeds")
 
 
 def seeds_needed(mean: float, spread: float) -> int | None:
@@ -80,28 +77,29 @@ def seeds_needed(mean: float, spread: float) -> int | None:
 
     They are taken to show the same mean, counted from the level asked about, and spread.
     """
-    for count, factor in enumerate(_quantiles(MOST_SEEDS), start=2):
-        if factor * spread / math.sqrt(count) < abs(mean):
-            return count
-    return None
+    from scipy.special import stdtrit
+
+    counts = np.arange(2, MOST_SEEDS + 1)
+    enough = counts[stdtrit(counts - 1, _QUANTILE) * spread / np.sqrt(counts) < abs(mean)]
+    return int(enough[0]) if len(enough) else None
 
 
 def decide(found: Found, aim: Aim) -> str:
     """`REPRODUCED`, `CONTRARY` or `UNDECIDED`, by the interval."""
-    if found.low is None or found.high is None:
+    if aim.side == "bound":
+        return REPRODUCED if found.value <= aim.margin else CONTRARY
+    if found.interval is None:
         return UNDECIDED
-    low, high = found.low - aim.level, found.high - aim.level
-    inside = low >= -aim.margin - _SLACK and high <= aim.margin + _SLACK
-    outside = low > aim.margin + _SLACK or high < -aim.margin - _SLACK
-    if aim.side == "equal":
-        return REPRODUCED if inside else CONTRARY if outside else UNDECIDED
-    if inside:
-        return CONTRARY
-    if aim.side == "unequal":
-        return REPRODUCED if low > 0 or high < 0 else UNDECIDED
+    low, high = (end - aim.level for end in found.interval)
     if aim.side == "below":
         low, high = -high, -low
-    return REPRODUCED if low > 0 else CONTRARY if high < 0 else UNDECIDED
+    inside = low >= -aim.margin - _SLACK and high <= aim.margin + _SLACK
+    outside = low > aim.margin + _SLACK or high < -aim.margin - _SLACK
+    reproduced, contrary = {
+        "equal": (inside, outside),
+        "unequal": (low > 0 or high < 0, inside),
+    }.get(aim.side, (low > 0, high < 0 or inside))
+    return CONTRARY if contrary else REPRODUCED if reproduced else UNDECIDED
 
 
 def holds(value: float, aim: Aim) -> str:
@@ -109,26 +107,21 @@ def holds(value: float, aim: Aim) -> str:
 
     The margin counts where the claim says `equal` or `unequal`.
     """
-    distance = value - aim.level
-    held = {
-        "above": distance > _SLACK,
-        "below": distance < -_SLACK,
-        "equal": abs(distance) <= aim.margin + _SLACK,
-        "unequal": abs(distance) > aim.margin + _SLACK,
-    }[aim.side]
-    return HOLDS if held else FAILS
+    if aim.side in ("above", "below"):
+        aim = aim._replace(margin=0.0)
+    point = Found(value, Interval(value, value))
+    return HOLDS if decide(point, aim) == REPRODUCED else FAILS
 
 
-def lacking(found: Found, aim: Aim, verdict: str) -> str:
-    """What an undecided cell lacks: `7 more seeds`, `> 100 seeds`, `one seed`.
+def lacking(found: Found, aim: Aim) -> str:
+    """What an undecided cell lacks: `7 more seeds`, `> 100 seeds`, `one seed`; empty for others.
 
-    It is empty where the verdict is another, or where more seeds would bring the number nearer to
-    the edge of a margin that it lies on.
+    Of equality, more seeds must bring the nearer edge of the margin out of the interval.
     """
-    if verdict != UNDECIDED:
+    if decide(found, aim) != UNDECIDED:
         return ""
     if found.spread is None:
-        return ONE_SEED
+        return "one seed"
     edges = (-aim.margin, aim.margin) if aim.side == "equal" else (0.0,)
     distance = min(abs(found.value - aim.level - edge) for edge in edges)
     needed = seeds_needed(distance, found.spread)
@@ -143,22 +136,21 @@ def p_value(found: Found, aim: Aim) -> float | None:
 
     It is None for claims of equality, without interval, and where that is no interval of 95 %.
     """
-    if aim.side == "equal" or found.basis.startswith(ROUNDS):
-        return None
-    if found.low is None or found.high is None:
+    if aim.side == "equal" or found.basis.startswith(ROUNDS) or found.interval is None:
         return None
     distance = abs(found.value - aim.level)
+    low, high = found.interval
     if found.spread is None:
-        error = (found.high - found.low) / 2 / _DEVIATIONS
+        error = (high - low) / 2 / _DEVIATIONS
     else:
         error = found.spread / math.sqrt(found.seeds)
     if error == 0:
-        return 1.0 if distance == 0 else 0.0
+        return float(distance == 0)
     if found.spread is None:
         return math.erfc(distance / error / math.sqrt(2))
-    from scipy.stats import t
+    from scipy.special import stdtr
 
-    return float(2 * t.sf(distance / error, found.seeds - 1))
+    return float(2 * stdtr(found.seeds - 1, -distance / error))
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
@@ -174,5 +166,4 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
 
 def overall(verdicts: Sequence[str]) -> str:
     """The worst verdict: one contrary cell is enough; reproduced only where all cells are."""
-    worst = (CONTRARY, UNDECIDED, NOT_RUN, TESTED, REPRODUCED)
-    return next(verdict for verdict in worst if verdict in verdicts)
+    return min(verdicts, key=VERDICTS.index)

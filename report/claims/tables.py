@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from report.cells import EN_DASH, NOT_REPORTED, Interval, format_interval, format_number
-from report.claims.cells import LEVEL, Cell
+from report.cells import EN_DASH, NOT_REPORTED, format_interval, format_number
+from report.claims.judge import LEVEL, Cell, Reported
 from report.claims.model import Claim
-from report.claims.paper import Reported
 from report.claims.statistics import (
     CONTRARY,
     FAILS,
@@ -24,6 +23,8 @@ from report.claims.statistics import (
 from report.statistics import CONFIDENCE
 from report.tables import Block, ColumnGroup, Table
 
+#: The labels of a table's block, and the cells of one of its rows.
+Line = tuple[Mapping[str, str], tuple[str, ...]]
 COUNTED = (REPRODUCED, CONTRARY, UNDECIDED, NOT_RUN)
 _STAND_IN = "in place of the paper's"
 _LEVEL = f"{CONFIDENCE:.0%}".replace("%", " %")
@@ -69,108 +70,89 @@ def grouped(cells: Sequence[Cell]) -> dict[tuple[str, str, bool], list[Cell]]:
 
 def statements_table(claims: Sequence[Claim]) -> Table:
     """Table of what is claimed: one row per claim."""
-    rows = [
-        (each.id, each.statement, each.place, each.note or EN_DASH, ", ".join(each.tasks))
-        for each in claims
-    ]
-    blocks = [
-        Block({"task": task}, tuple(row[:-1] for row in rows if row[-1] == task))
-        for task in dict.fromkeys(row[-1] for row in rows)
-    ]
     return Table(
         name="claims_statements",
         title="What the paper claims, in our words",
         stub=("claim", "what it says", "where"),
         groups=(ColumnGroup("", ("how it is decided",)),),
-        blocks=tuple(blocks),
+        blocks=_blocks(
+            ({"task": ", ".join(each.task)}, (each.id, each.statement, each.where, each.note))
+            for each in claims
+        ),
         latex_columns="p{2.6cm}p{4.8cm}p{2.4cm}p{5.2cm}",
     )
 
 
 def verdicts_table(
-    cells: Sequence[Cell],
-    papers: Mapping[str, Sequence[Reported]],
-    scale: str,
-    left_out: Sequence[str],
+    cells: Sequence[Cell], papers: Sequence[Reported], scale: str, left_out: Sequence[str]
 ) -> Table:
-    """Table of verdicts on claims.
+    """Table of verdicts: one row per claim, protocol, and models of the paper or in their place.
 
-    There is one block per task, and one row per claim, protocol, and models of the paper or in
-    their place. `left_out` are sentences on rows that do not count.
+    `papers` are the paper's verdicts on these claims, `left_out` sentences on rows that do not
+    count.
     """
-    blocks: dict[str, list[tuple[str, ...]]] = {}
-    for (name, protocol, stand_in), inside in grouped(cells).items():
-        claim = inside[0].claim
-        lines = blocks.setdefault(", ".join(claim.tasks), [])
-        models = ", ".join(dict.fromkeys(cell.models for cell in inside if cell.models))
-        verdicts = [cell.verdict for cell in inside]
-        lines.append(
-            (
-                *(name, protocol or EN_DASH),
-                f"{models} ({_STAND_IN})" if stand_in else models or EN_DASH,
-                " / ".join(str(verdicts.count(verdict)) for verdict in COUNTED),
-                overall(verdicts),
-                overall([cell.corrected for cell in inside]),
-                *_counted(papers.get(name, ())),
-            )
-        )
     compared = sum(cell.found is not None for cell in cells)
+    missing = (cell.command for cell in cells if cell.verdict == NOT_RUN and cell.command)
     return Table(
         name="claims_verdicts",
         title="The paper's claims, judged by our runs and by its own numbers",
         stub=("claim",),
         groups=(ColumnGroup("", _SUMMARY),),
-        blocks=tuple(
-            Block({"task": task, "scale": scale}, tuple(rows)) for task, rows in blocks.items()
-        ),
+        blocks=_blocks(_verdict(inside, papers, scale) for inside in grouped(cells).values()),
         notes=(f"{compared} comparisons of our own numbers in all", *_VERDICTS, *left_out),
-        commands=tuple(dict.fromkeys(cell.command for cell in cells if _is_missing(cell))),
+        commands=tuple(dict.fromkeys(missing)),
         latex_columns="p{2.4cm}p{1.3cm}p{3cm}p{1.6cm}p{1.6cm}p{1.6cm}p{1.4cm}p{1.4cm}",
     )
 
 
-def _is_missing(cell: Cell) -> bool:
-    return cell.verdict == NOT_RUN and bool(cell.command)
-
-
-def _counted(papers: Sequence[Reported]) -> tuple[str, str]:
-    verdicts = [each.verdict for each in papers]
-    if not verdicts:
-        return EN_DASH, NOT_REPORTED
-    counts = " / ".join(str(verdicts.count(verdict)) for verdict in (HOLDS, FAILS))
-    return counts, FAILS if FAILS in verdicts else HOLDS
-
-
 def cells_table(cells: Sequence[Cell], scale: str) -> Table:
     """Table of verdicts on cells: one block per claim and protocol."""
-    blocks: dict[tuple[str, str], list[tuple[str, ...]]] = {}
-    for cell in cells:
-        blocks.setdefault(cell.group[:2], []).append(_line(cell))
     return Table(
         name="claims_cells",
         title="The same by cell",
         stub=("comparison", "cell"),
         groups=(ColumnGroup("", _DETAIL),),
-        blocks=tuple(
-            Block({"claim": name, "protocol": protocol or EN_DASH, "scale": scale}, tuple(lines))
-            for (name, protocol), lines in blocks.items()
-        ),
+        blocks=_blocks(_line(cell, scale) for cell in cells),
         latex_columns="p{1.6cm}p{3cm}p{1.2cm}p{0.8cm}p{1.9cm}p{1.6cm}p{0.9cm}p{0.7cm}p{1.2cm}p{1.1cm}",
     )
 
 
-def _line(cell: Cell) -> tuple[str, ...]:
-    return (
-        cell.comparison,
-        describe(cell.labels) or EN_DASH,
-        cell.models or EN_DASH,
-        _count(cell.found),
-        _difference(cell),
-        cell.verdict,
-        cell.lacks or EN_DASH,
-        EN_DASH if cell.adjusted is None else f"{cell.adjusted:.2g}",
-        *_reported(cell),
+def _blocks(lines: Iterable[Line]) -> tuple[Block, ...]:
+    """Join lines of equal labels; an empty cell is a dash."""
+    blocks: dict[tuple[tuple[str, str], ...], list[tuple[str, ...]]] = {}
+    for labels, cells in lines:
+        row = tuple(cell or EN_DASH for cell in cells)
+        blocks.setdefault(tuple(labels.items()), []).append(row)
+    return tuple(Block(dict(labels), tuple(rows)) for labels, rows in blocks.items())
+
+
+def _verdict(cells: Sequence[Cell], papers: Sequence[Reported], scale: str) -> Line:
+    claim, protocol, stand_in = cells[0].claim, cells[0].protocol, cells[0].stand_in
+    models = ", ".join(dict.fromkeys(cell.models for cell in cells if cell.models))
+    verdicts = [cell.verdict for cell in cells]
+    theirs = [each.verdict for each in papers if each.claim == claim.id]
+    row = (
+        *(claim.id, protocol, f"{models} ({_STAND_IN})" if stand_in else models),
+        " / ".join(str(verdicts.count(verdict)) for verdict in COUNTED),
+        *(overall(verdicts), overall([cell.corrected for cell in cells])),
+        " / ".join(str(theirs.count(verdict)) for verdict in (HOLDS, FAILS)) if theirs else "",
+        (FAILS if FAILS in theirs else HOLDS) if theirs else NOT_REPORTED,
     )
+    return {"task": ", ".join(claim.task), "scale": scale}, row
+
+
+def _line(cell: Cell, scale: str) -> Line:
+    found, paper = cell.found, cell.paper
+    basis = f" ({found.basis})" if found and found.basis not in ("", "seeds") else ""
+    row = (
+        *(cell.comparison, describe(cell.labels), cell.models),
+        f"{found.seeds}{basis}" if found else "",
+        _difference(cell, found) if found else "",
+        *(cell.verdict, cell.lacks, "" if cell.adjusted is None else f"{cell.adjusted:.2g}"),
+        *((_reported(cell, paper), paper.verdict) if paper else ("", NOT_REPORTED)),
+    )
+    labels = {"claim": cell.claim.id, "protocol": cell.protocol or EN_DASH, "scale": scale}
+    return labels, row
 
 
 def describe(labels: Mapping[str, str]) -> str:
@@ -179,24 +161,19 @@ def describe(labels: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={text}" for name, text in shown.items())
 
 
-def _count(found: Found | None) -> str:
-    if found is None:
-        return EN_DASH
-    return f"{found.seeds}" if found.basis in ("", "seeds") else f"{found.seeds} ({found.basis})"
-
-
-def _difference(cell: Cell) -> str:
-    found = cell.found
-    if found is None:
-        return EN_DASH
+def _difference(cell: Cell, found: Found) -> str:
     if cell.claim.kind == "bound":
-        return f"{found.value:.2g} (tolerance {cell.aim.margin:g})"
-    width = None if found.low is None or found.high is None else (found.high - found.low) / 2
-    decimals = max(_decimals(width or found.value), _least(cell))
-    text = format_number(found.value, signed=_is_signed(cell), decimals=decimals)
-    if found.low is None or found.high is None:
-        return text
-    return f"{text} {format_interval(Interval(found.low, found.high), decimals)}"
+        return f"{found.value:.2g} (tolerance {cell.claim.margin.of(cell.labels) or 0.0:g})"
+    low, high = found.interval or (0.0, 0.0)
+    decimals = max(_decimals((high - low) / 2 or found.value), _least(cell))
+    text = format_number(found.value, _is_signed(cell), decimals)
+    return f"{text} {format_interval(found.interval, decimals)}" if found.interval else text
+
+
+def _reported(cell: Cell, paper: Reported) -> str:
+    decimals = max(2, _decimals(paper.value)) if abs(paper.value) < 1 else _least(cell)
+    text = format_number(paper.value, _is_signed(cell), decimals)
+    return text if paper.spread is None else f"{text} ({format_number(paper.spread)})"
 
 
 def _decimals(number: float) -> int:
@@ -211,14 +188,3 @@ def _is_signed(cell: Cell) -> bool:
 
 def _least(cell: Cell) -> int:
     return 1 if _is_signed(cell) else 2
-
-
-def _reported(cell: Cell) -> Iterator[str]:
-    paper = cell.paper
-    if paper is None:
-        yield from (EN_DASH, NOT_REPORTED)
-        return
-    decimals = max(2, _decimals(paper.value)) if abs(paper.value) < 1 else _least(cell)
-    text = format_number(paper.value, signed=_is_signed(cell), decimals=decimals)
-    spread = "" if paper.spread is None else f" ({format_number(paper.spread, decimals=1)})"
-    yield from (f"{text}{spread}", paper.verdict)

@@ -8,15 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
 from rich.console import Console
 
 from report.cells import NOT_REPORTED
-from report.claims.cells import Cell, judge
 from report.claims.file import read_claims
-from report.claims.model import Claim
-from report.claims.paper import reported_cells
-from report.claims.rows import departures, with_intervals
+from report.claims.judge import Cell, Reported, judge, left_out, reported_cells, with_ends
 from report.claims.tables import cells_table, describe, statements_table, verdicts_table
 from report.results import Results, load_results, select
 from report.tables import Table, to_latex, to_markdown, write_faces
@@ -28,7 +24,6 @@ HEADER = (
     *("difference", "low", "high", "verdict", "lacks", "p", "p_holm", "verdict_holm"),
     *("paper_difference", "paper_std", "paper_verdict", "command"),
 )
-_SHOWN = 3
 
 
 class Report(NamedTuple):
@@ -59,42 +54,29 @@ def make_report(results: Path, scale: str, root: Path, loaded: Results | None = 
     Names of tests begin in `root`. Refused claims or rows are a ValueError of one line.
     """
     path = results / FILE
-    claims, main = read_claims(path, scale), {each.id: each for each in read_claims(path)}
+    claims = [claim for claim in read_claims(path) if scale in claim.scales]
     if loaded is None:
-        tasks = tuple(dict.fromkeys(task for claim in claims for task in claim.tasks))
+        tasks = tuple(dict.fromkeys(task for claim in claims for task in claim.task))
         loaded = load_results(results, tasks, (scale,))
-    # Claims of the same tasks look at the same rows.
-    ours = {
-        tasks: with_intervals(select(loaded.ours, task=tasks, scale=scale))
-        for tasks in {claim.tasks for claim in claims}
-    }
+    ours = with_ends(select(loaded.ours, scale=scale))
     cells: list[Cell] = []
-    papers = {}
+    papers: list[Reported] = []
+    notes: list[str] = []
     for claim in claims:
         try:
             # The paper's numbers are at its own scale, whatever ours is.
-            theirs = reported_cells(main[claim.id], loaded.reported)
-            cells += judge(claim, ours[claim.tasks], theirs, scale, root)
-            papers[claim.id] = [each for found in theirs.values() for each in found.values()]
+            theirs = reported_cells(claim, loaded.reported)
+            cells += judge(claim.at(scale), ours, theirs, scale, root)
         except ValueError as error:
             raise ValueError(f"{path}: claim {claim.id!r}: {error}") from None
-    left_out = [line for claim in claims for line in _left_out(ours[claim.tasks], claim, scale)]
-    left_out += loaded.gaps
+        papers += theirs
+        notes += left_out(claim.at(scale), ours)
     tables = (
-        statements_table(claims),
-        verdicts_table(cells, papers, scale, left_out),
+        statements_table([claim.at(scale) for claim in claims]),
+        verdicts_table(cells, papers, scale, [*notes, *loaded.gaps]),
         cells_table(cells, scale),
     )
     return Report(tables, tuple(cells))
-
-
-def _left_out(ours: pd.DataFrame, claim: Claim, scale: str) -> list[str]:
-    counts = departures(ours, claim, scale)
-    if claim.kind in ("test", "bound") or not counts:
-        return []
-    names = ", ".join(repr(name) for name in [*counts][:_SHOWN])
-    more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
-    return [f"{claim.id}: {sum(counts.values())} rows left out as departures: {names}{more}"]
 
 
 def _to_csv(cells: Sequence[Cell]) -> str:
@@ -103,22 +85,15 @@ def _to_csv(cells: Sequence[Cell]) -> str:
     writer.writerow(HEADER)
     for cell in cells:
         found, paper = cell.found, cell.paper
-        ends = (None,) * 3 if found is None else (found.value, found.low, found.high)
-        theirs = (None, None) if paper is None else (paper.value, paper.spread)
-        numbers = [*ends, cell.p, cell.adjusted, *theirs]
-        value, low, high, p, adjusted, paper_value, spread = map(_number, numbers)
+        ours = (found.seeds, found.basis, found.value) if found else (0, "", None)
+        ends = (found and found.interval) or (None, None)
+        theirs = (paper.value, paper.spread, paper.verdict) if paper else (None, None, NOT_REPORTED)
         writer.writerow(
             (
                 *(cell.claim.id, cell.comparison, describe(cell.labels), cell.protocol),
-                *(cell.scale, cell.models, str(cell.stand_in).lower()),
-                *(("0", "") if found is None else (found.seeds, found.basis)),
-                *(value, low, high, cell.verdict, cell.lacks, p, adjusted, cell.corrected),
-                *(paper_value, spread, NOT_REPORTED if paper is None else paper.verdict),
-                cell.command,
+                *(cell.scale, cell.models, str(cell.stand_in).lower(), *ours, *ends),
+                *(cell.verdict, cell.lacks, cell.p, cell.adjusted, cell.corrected),
+                *(*theirs, cell.command),
             )
         )
     return stream.getvalue()
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else repr(value)

@@ -9,22 +9,25 @@ from typing import Any
 
 import pytest
 
+from report.artefacts.dqn.common import DATASETS
 from report.claims.file import read_claims
 from scripts.claims import main
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = ROOT / "results" / "paper" / "claims.yaml"
+METHODS = "methods: [equizero, equitune]"
+PER = "per: [dataset]"
 
-ORDER = """\
+ORDER = f"""\
 claims:
   - id: order
     statement: One is better.
     where: Table 2
     task: scan
-    kind: order
-    methods: [equizero, equitune]
+    kind: above
+    {METHODS}
     metric: accuracy
-    per: [dataset]
+    {PER}
 """
 
 
@@ -35,33 +38,45 @@ def read(folder: Path, text: str) -> Any:
 
 
 def test_a_claim_is_read(tmp_path: Path) -> None:
-    [claim] = read(tmp_path, ORDER)
-    assert claim.id == "order" and claim.tasks == ("scan",)
-    [comparison] = claim.comparisons
-    assert comparison.name == "equizero > equitune"
-    assert [term.weight for term in comparison.terms] == [1.0, -1.0]
-    assert claim.filters == {"metric": ("accuracy",)}
+    text = ORDER + "    margin: {dataset: {a: 1}}\n    demo: {per: [model], margin: 2}\n"
+    [claim] = read(tmp_path, text)
+    assert claim.task == ("scan",) and claim.metric == ("accuracy",)
+    [comparison] = claim.compared
+    assert comparison.name == "equizero > equitune" and comparison.weights == (1.0, -1.0)
+    assert comparison.terms == ({"method": ("equizero",)}, {"method": ("equitune",)})
+    assert claim.margin.of({"dataset": "a"}) == 1 and claim.margin.of({"dataset": "b"}) is None
+    assert claim.at("paper") == claim and claim.at("demo").per == ("model",)
+    assert claim.at("demo").margin.of({}) == 2
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("kind: order", "kind: ordr", "unknown kind 'ordr'; choose from order, contrast"),
+        ("kind: above", "kind: abov", "unknown kind 'abov'; choose from above, below, equal"),
         ("methods:", "methds:", "unknown key 'methds'; choose from id, statement"),
-        ("per: [dataset]", "per: [datset]", "unknown column 'datset'; choose from task, dataset"),
-        ("[equizero,", "[equizer,", "unknown method 'equizer'; choose from pretrained"),
+        (PER, "tests: []", "unknown key 'tests'; choose from id, statement"),
+        ("kind: above", "kind: bound", "unknown key 'methods'; choose from id, statement"),
+        (PER, "per: [datset]", "per: unknown column 'datset'; choose from task, dataset"),
+        ("[equizero,", "[equizer,", "methods: unknown method 'equizer'; choose from pretrained"),
         ("    where: Table 2\n", "", "missing key 'where'; needed: id, statement, where"),
-        ("per: [dataset]", "per: [method]", "method is under per and in a term"),
-        ("per: [dataset]", "filters: {protocol: papr}\n    per: []", "unknown protocol 'papr'"),
-        ("per: [dataset]", "filters: [split]\n    per: []", "expected keys with values"),
-        ("per: [dataset]", "per: []\n    margin: small", "expected a number, found 'small'"),
-        ("per: [dataset]", "per: []\n    margin: {datset: {a: 1}}", "unknown column 'datset'"),
-        ("per: [dataset]", "per: []\n    margin: {dataset: {}, step: {}}", "expected one column"),
-        ("per: [dataset]", "per: []\n    unit: pixels", "unknown unit 'pixels'"),
-        ("per: [dataset]", "per: []\n    scales: [huge]", "unknown scale 'huge'"),
-        ("per: [dataset]", "per: []\n    paper: {artefacts: table2}", "unknown key 'artefacts'"),
-        ("per: [dataset]", "per: []\n    demo: {expct: {}}", "demo: unknown key 'expct'"),
-        ("methods: [equizero, equitune]", "methods: [equizero]", "nothing to compare"),
+        (PER, "per: [method]", "method is under per and in a term"),
+        (PER, "filters: {protocol: papr}", "unknown protocol 'papr'; choose from reference"),
+        (PER, "any: [{method: equizer}]", "unknown method 'equizer'; choose from pretrained"),
+        (PER, "filters: [split]", "filters: expected keys with values"),
+        (PER, "unpaired: 1", "unpaired: expected true or false, found 1"),
+        (PER, "note: [a]", "note: expected a text, found ['a']"),
+        (PER, "margin: small", "margin: expected a number, found 'small'"),
+        (PER, "margin: {datset: {a: 1}}", "unknown column 'datset'"),
+        (PER, "margin: {dataset: {}, step: {}}", "expected one column"),
+        (PER, "unit: pixels", "unknown unit 'pixels'; choose from images"),
+        (PER, "scales: [huge]", "unknown scale 'huge'; choose from paper, demo"),
+        (PER, "paper: {artefacts: table2}", "paper: unknown key 'artefacts'; choose from artefact"),
+        (PER, "paper: {}", "paper: missing key 'artefact'"),
+        (PER, "demo: {expct: {}}", "demo: unknown key 'expct'"),
+        (METHODS, "methods: [equizero]", "nothing to compare; needed: methods or comparisons"),
+        (METHODS, "comparisons: [{terms: [{}]}]", "comparisons: missing key 'name'"),
+        (METHODS, "comparisons: [{name: a, terms: [{}], paper: [{}, {}]}]", "'a' has 1 terms"),
+        (METHODS, "comparisons: [{name: a, terms: [{}, {}, {}]}]", "3 terms, 2 weights"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_claim(
@@ -71,7 +86,7 @@ def test_a_mistake_is_one_line_that_names_the_claim(
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         read(tmp_path, ORDER.replace(old, new))
     line = str(caught.value)
-    assert line.startswith(f"{tmp_path / 'claims.yaml'}: claim 'order'") and "\n" not in line
+    assert line.startswith(f"{tmp_path / 'claims.yaml'}: claim 'order': ") and "\n" not in line
 
 
 @pytest.mark.parametrize(
@@ -79,8 +94,8 @@ def test_a_mistake_is_one_line_that_names_the_claim(
     [
         ("claims: [", "not YAML"),
         ("claim: []", "expected one key, claims, with a list"),
-        ("claims: [1]", "expected keys with values, found 1"),
-        ("claims: []\nmore: 1", "unknown key 'more'"),
+        ("claims: []\nmore: 1", "expected one key, claims, with a list"),
+        ("claims: [1]", "claim 1: expected keys with values, found 1"),
         (ORDER + ORDER.removeprefix("claims:\n"), "a second claim of this id"),
     ],
 )
@@ -92,39 +107,26 @@ def test_a_file_that_is_no_list_of_claims_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_terms_need_as_many_changes_for_the_paper(tmp_path: Path) -> None:
-    text = ORDER.replace("kind: order", "kind: contrast").replace(
-        "methods: [equizero, equitune]",
-        "comparisons: [{name: a, terms: [{method: equizero}], paper: [{}, {}]}]",
-    )
-    with pytest.raises(ValueError, match="'a' has 1 terms and 2 under paper"):
-        read(tmp_path, text)
-
-
 def test_the_program_says_it_in_one_line(tree: Any, capsys: Any) -> None:
+    path = tree.path / "paper" / "claims.yaml"
     assert main(["--results", str(tree.path)]) == 2
-    printed = capsys.readouterr()
-    assert printed.err == f"error: {tree.path / 'paper' / 'claims.yaml'}: no such file\n"
-    (tree.path / "paper" / "claims.yaml").write_text(ORDER.replace("order\n", "oder\n"))
+    assert capsys.readouterr().err == f"error: {path}: no such file\n"
+    path.write_text(ORDER.replace("kind: above", "kind: abov"))
     assert main(["--results", str(tree.path)]) == 2
-    printed = capsys.readouterr()
-    assert printed.err.count("\n") == 1 and "unknown kind 'oder'" in printed.err
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "unknown kind 'abov'" in error
     assert not (tree.path / "figures").exists()
 
 
-@pytest.mark.parametrize("scale", ["paper", "demo"])
-def test_commands_name_presets_that_exist(scale: str) -> None:
+def test_presets_and_artefacts_exist() -> None:
     presets = {path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml")}
-    for claim in read_claims(COMMITTED, scale):
-        for text in claim.command.values.values():
-            assert (claim.kind == "test" and not text) or text.split()[0] in presets, claim.id
-
-
-def test_artefacts_are_those_of_the_paper_s_rows() -> None:
     with (ROOT / "results" / "paper" / "reported.csv").open(encoding="utf-8") as stream:
-        known = {row["artefact"] for row in csv.DictReader(stream)}
+        artefacts = {row["artefact"] for row in csv.DictReader(stream)}
     for claim in read_claims(COMMITTED):
-        assert set(claim.paper.artefacts) <= known, claim.id
+        texts = [text for at in ("paper", "demo") for text in claim.at(at).command.values.values()]
+        assert {text.split()[0] for text in texts} <= presets, claim.id
+        assert texts or claim.kind == "test"
+        assert set(claim.paper.artefact) <= artefacts, claim.id
 
 
 def test_no_verdict_is_typed_in() -> None:
@@ -133,10 +135,8 @@ def test_no_verdict_is_typed_in() -> None:
 
 
 def test_dqn_margins_and_groups_are_those_of_its_figure() -> None:
-    from report.artefacts.dqn.common import DATASETS
-
     [claim] = [claim for claim in read_claims(COMMITTED) if claim.id == "dqn-order"]
-    for each in claim.alternatives:
+    for each in claim.any:
         [name] = each["dataset"]
         data = DATASETS[name]
         assert each["metric"] == (data.metric,) and each["step"] == (str(data.steps),)
