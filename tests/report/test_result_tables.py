@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from report.captions import escape_latex
+from report.faces import escape_latex
 from report.tables import Block, ColumnGroup, Table, to_csv, to_latex, to_markdown
 
 TABLE = Table(
