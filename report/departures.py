@@ -13,7 +13,7 @@ from experiments.frame.rows import label_of
 from report.artefacts.entry import Entry
 from report.figures import Figure
 from report.options import Options
-from report.results import Results
+from report.results import Results, select
 from report.rows import KEY_COLUMNS
 from report.tables import Table
 
@@ -55,9 +55,9 @@ def left_out(
     shows.
     """
     ours = results.ours
-    mine = ours["origin"].isin(("fresh", "replaced")) & (ours["task"] == entry.task)
-    mine &= (ours["variant"] != "") & ours["scale"].isin(options.scales)
-    for variant, rows in ours[mine].groupby("variant", sort=True).groups.items():
+    mine = select(ours, origin=("fresh", "replaced"), task=entry.task, scale=options.scales)
+    departing = mine[mine["variant"] != ""]
+    for variant, rows in departing.groupby("variant", sort=True).groups.items():
         others = replace(results, ours=ours.drop(index=rows))
         if _built(entry, others, options).numbers != before:
             continue  # it shows them
