@@ -65,6 +65,7 @@ def _environment(kind: str) -> Environment:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
 
+    # Quotes are spelled as `html.escape` does.
     def html(value: object) -> Markup:
         return value if isinstance(value, Markup) else Markup(escape(str(value)))
 
