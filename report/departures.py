@@ -13,7 +13,7 @@ from experiments.frame.rows import label_of
 from report.artefacts.entry import Entry
 from report.figures import Figure
 from report.options import Options
-from report.results import Results
+from report.results import Results, select
 from report.rows import KEY_COLUMNS
 from report.tables import Table
 
@@ -36,14 +36,14 @@ class LeftOut(NamedTuple):
 def build(entry: Entry, results: Results, options: Options) -> Table | Figure:
     """An artefact, with a note of the rows that it leaves out or, if wished, takes in."""
     built = _built(entry, results, options)
-    found = list(left_out(entry, results, options, numbers(built)))
+    found = list(left_out(entry, results, options, built.numbers))
     if not found:
         return built
     named = ", ".join(f"{each.variant} ({_counted(len(each.rows))})" for each in found)
     if not options.variants:
-        return _noted(built, f"left out as departures: {named}; --variants takes them in")
+        return built.noted(f"left out as departures: {named}; --variants takes them in")
     taken = _built(entry, taking(results, found), options)
-    return _noted(taken, f"taken in although they depart from the protocol: {named}")
+    return taken.noted(f"taken in although they depart from the protocol: {named}")
 
 
 def left_out(
@@ -55,17 +55,17 @@ def left_out(
     shows.
     """
     ours = results.ours
-    mine = ours["origin"].isin(("fresh", "replaced")) & (ours["task"] == entry.task)
-    mine &= (ours["variant"] != "") & ours["scale"].isin(options.scales)
-    for variant, rows in ours[mine].groupby("variant", sort=True).groups.items():
+    mine = select(ours, origin=("fresh", "replaced"), task=entry.task, scale=options.scales)
+    departing = mine[mine["variant"] != ""]
+    for variant, rows in departing.groupby("variant", sort=True).groups.items():
         others = replace(results, ours=ours.drop(index=rows))
-        if numbers(_built(entry, others, options)) != before:
+        if _built(entry, others, options).numbers != before:
             continue  # it shows them
         parts = [*ours.loc[rows[0], "departures"].items()]
         sizes = range(len(parts) - 1, -1, -1) if len(parts) <= _TRIED else (0,)
         for known in (dict(kept) for size in sizes for kept in combinations(parts, size)):
             tried = LeftOut(str(variant), known, rows)
-            if numbers(_built(entry, taking(results, [tried]), options)) != before:
+            if _built(entry, taking(results, [tried]), options).numbers != before:
                 yield tried
                 break
 
@@ -81,11 +81,6 @@ def taking(results: Results, chosen: list[LeftOut]) -> Results:
     return replace(results, ours=ours[taken | ~twice])
 
 
-def numbers(built: Table | Figure) -> tuple[object, ...]:
-    """Return what an artefact shows."""
-    return built.rows if isinstance(built, Figure) else built.blocks
-
-
 def _built(entry: Entry, results: Results, options: Options) -> Table | Figure:
     built = entry.build(results, options)
     assert isinstance(built, Table | Figure)
@@ -94,9 +89,3 @@ def _built(entry: Entry, results: Results, options: Options) -> Table | Figure:
 
 def _counted(rows: int) -> str:
     return f"{rows} row" if rows == 1 else f"{rows} rows"
-
-
-def _noted(built: Table | Figure, note: str) -> Table | Figure:
-    if isinstance(built, Figure):
-        return replace(built, digest=replace(built.digest, notes=(*built.digest.notes, note)))
-    return replace(built, notes=(*built.notes, note))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from report.captions import escape_latex, latex_box, latex_commands
-from report.tables import Table, to_markdown, write_faces
+from report.faces import csv_text, render
+from report.tables import Table, write_faces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -66,6 +65,15 @@ class Figure:
         """File name without ending, and LaTeX label."""
         return self.digest.name
 
+    @property
+    def numbers(self) -> tuple[object, ...]:
+        """All that is shown of rows."""
+        return self.rows
+
+    def noted(self, note: str) -> Figure:
+        """The same with one note more."""
+        return replace(self, digest=self.digest.noted(note))
+
     def show(self, console: Console) -> None:
         """Print the digest."""
         self.digest.show(console)
@@ -75,7 +83,11 @@ class Figure:
 
         Without rows there is nothing to draw: pictures that an earlier call left are removed.
         """
-        faces = {".csv": to_csv(self), ".md": to_image_markdown(self), ".tex": to_graphics(self)}
+        faces = {
+            ".csv": csv_text([self.headers, *self.rows]),
+            ".md": render("figure.md", figure=self),
+            ".tex": render("figure.tex", figure=self),
+        }
         paths = write_faces(folder, self.name, faces)
         pictures = {kind: folder / f"{self.name}.{kind}" for kind in _METADATA}
         if not self.rows:
@@ -106,31 +118,3 @@ def house_style() -> Iterator[None]:
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         yield
-
-
-def to_csv(figure: Figure) -> str:
-    """All numbers as CSV, lines ending with a line feed."""
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerows([figure.headers, *figure.rows])
-    return stream.getvalue()
-
-
-def to_image_markdown(figure: Figure) -> str:
-    """Markdown: the picture, then the digest with its notes."""
-    image = f"![{figure.name}]({figure.name}.png)\n\n" if figure.rows else ""
-    return image + to_markdown(figure.digest)
-
-
-def to_graphics(figure: Figure) -> str:
-    r"""A LaTeX figure, which needs `\usepackage{graphicx}`."""
-    lines = [r"% needs \usepackage{graphicx}", r"\begin{figure}", r"\centering"]
-    if figure.rows:
-        size = r"width=\linewidth,height=0.7\textheight,keepaspectratio"
-        lines.append(rf"\includegraphics[{size}]{{{figure.name}.pdf}}")
-    lines += [
-        rf"\caption{{{escape_latex(figure.digest.title)}.}}",
-        rf"\label{{fig:{figure.name}}}",
-        *latex_box(figure.digest.notes),
-        r"\end{figure}",
-    ]
-    return "\n".join([*lines, *latex_commands(figure.digest.commands)]) + "\n"

@@ -167,9 +167,9 @@ def _reported_frame(rows: Sequence[Row]) -> pd.DataFrame:
     records = [
         {**row.cells, "value": row.value, "std": float(row.cells["std"] or "nan")} for row in rows
     ]
-    return pd.DataFrame(records, columns=list(REPORTED_COLUMNS)).astype(
-        {"value": float, "std": float}
-    )
+    # Of object, as ours are.
+    frame = pd.DataFrame(records, columns=list(REPORTED_COLUMNS), dtype=object)
+    return frame.astype({"value": float, "std": float})
 
 
 def own_groups(rows: pd.DataFrame, group: pd.Series[str] | str) -> pd.Series[str]:

@@ -1,31 +1,18 @@
-"""A table with blocks of rows, and its four faces: terminal, CSV, Markdown and LaTeX."""
+"""A table with blocks of rows; its faces are the terminal, CSV, Markdown and LaTeX."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from report.captions import (
-    escape_latex,
-    escape_markdown,
-    latex_box,
-    latex_commands,
-    latex_notes,
-    markdown_notes,
-    show_notes,
-)
-
-# Lines of a table that LaTeX may break over pages: fewer fit on one.
-_PAGE = 28
-_LATEX_GAP = r"\setlength{\tabcolsep}{4pt}"
+from report.faces import csv_text, render
 
 
 @dataclass(frozen=True)
@@ -34,6 +21,14 @@ class ColumnGroup:
 
     title: str
     headers: tuple[str, ...]
+
+
+class Span(NamedTuple):
+    """The columns of a group: the first and the last, counted from one with those of the stub."""
+
+    title: str
+    first: int
+    last: int
 
 
 @dataclass(frozen=True)
@@ -95,23 +90,49 @@ class Table:
         ]
         return (*self.stub, *grouped)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All headers in one line, without the titles of their groups."""
+        return (*self.stub, *(header for group in self.groups for header in group.headers))
+
+    @property
+    def spans(self) -> list[Span]:
+        """The columns of each group."""
+        spans, last = [], len(self.stub)
+        for group in self.groups:
+            first, last = last + 1, last + len(group.headers)
+            spans.append(Span(group.title, first, last))
+        return spans
+
+    @property
+    def numbers(self) -> tuple[object, ...]:
+        """All that is shown of rows."""
+        return self.blocks
+
+    def noted(self, note: str) -> Table:
+        """The same with one note more."""
+        return replace(self, notes=(*self.notes, note))
+
     def show(self, console: Console) -> None:
         """Print the table, each column group below the one before so that lines stay short."""
         console.print(Text(self.title, style="bold"))
         for block in self.blocks:
-            for index, group in enumerate(self.groups):
-                title = ": ".join(part for part in (block.title, group.title) if part)
-                console.print(Text(title))
-                console.print(self._rich(block, index))
-        show_notes(console, self.notes, self.commands)
+            for span in self.spans:
+                console.print(Text(": ".join(filter(None, (block.title, span.title)))))
+                columns = [*range(len(self.stub)), *range(span.first - 1, span.last)]
+                console.print(self._rich(block, columns))
+        for note in self.notes:
+            console.print(Text(f"- {note}"))
+        if self.commands:
+            console.print(Text("Missing cells are produced by:"))
+        for command in self.commands:
+            console.print(Text(f"    {command}"), soft_wrap=True)
+        console.print()
 
-    def _rich(self, block: Block, index: int) -> RichTable:
-        group = self.groups[index]
-        start = len(self.stub) + sum(len(before.headers) for before in self.groups[:index])
-        columns = [*range(len(self.stub)), *range(start, start + len(group.headers))]
+    def _rich(self, block: Block, columns: Sequence[int]) -> RichTable:
         table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
         for column in columns:
-            header = (*self.stub, *(name for each in self.groups for name in each.headers))[column]
+            header = self.names[column]
             # Long headers break, so that cells need not; a cell that must loses nothing.
             words = [*header.split(), *(row[column] for row in block.rows)]
             table.add_column(Text(header), overflow="fold", max_width=max(map(len, words)))
@@ -137,107 +158,19 @@ def write_faces(folder: Path, name: str, faces: Mapping[str, str]) -> list[Path]
 
 def to_csv(table: Table) -> str:
     """The cells as CSV, with the block's labels as first columns and without the caption."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*(table.blocks[0].labels if table.blocks else ()), *table.headers])
-    for block in table.blocks:
-        writer.writerows([*block.labels.values(), *row] for row in block.rows)
-    return stream.getvalue()
+    head = (*(table.blocks[0].labels if table.blocks else ()), *table.headers)
+    rows = ((*block.labels.values(), *row) for block in table.blocks for row in block.rows)
+    return csv_text([head, *rows])
 
 
 def to_markdown(table: Table) -> str:
     """Markdown: title, one table per block, notes, commands."""
-    parts = [f"### {escape_markdown(table.title)}"]
-    for block in table.blocks:
-        lines = [
-            _pipes(table.headers),
-            _pipes(["---"] * len(table.headers)),
-            *map(_pipes, block.rows),
-        ]
-        parts += [f"**{escape_markdown(block.title)}**", "\n".join(lines)]
-    parts += markdown_notes(table.notes, table.commands)
-    return "\n\n".join(parts) + "\n"
-
-
-def _pipes(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(map(escape_markdown, cells))} |"
+    return render("table.md", table=table)
 
 
 def to_latex(table: Table) -> str:
-    r"""A LaTeX table; a long one breaks over pages, a wide one is made to fit.
+    """A LaTeX table; a long one breaks over pages, a wide one is made to fit.
 
     The first line names the packages that it needs.
     """
-    height = sum(len(block.rows) + 1 for block in table.blocks)
-    lines = _latex_long(table) if height > _PAGE else _latex_float(table)
-    return "\n".join([*lines, *latex_commands(table.commands)]) + "\n"
-
-
-def _latex_float(table: Table) -> list[str]:
-    return [
-        r"% needs \usepackage{booktabs,graphicx}",
-        r"\begin{table}",
-        r"\centering\small",
-        _LATEX_GAP,
-        rf"\caption{{{escape_latex(table.title)}.}}",
-        rf"\label{{tab:{table.name}}}",
-        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{{_latex_columns(table)}}}",
-        *_latex_head(table),
-        *_latex_body(table),
-        r"\end{tabular}}",
-        *latex_box(table.notes),
-        r"\end{table}",
-    ]
-
-
-def _latex_long(table: Table) -> list[str]:
-    head = _latex_head(table)
-    return [
-        r"% needs \usepackage{booktabs,longtable}",
-        r"\begingroup\footnotesize",
-        _LATEX_GAP,
-        rf"\begin{{longtable}}{{{_latex_columns(table)}}}",
-        rf"\caption{{{escape_latex(table.title)}.}}\label{{tab:{table.name}}} \\",
-        *head,
-        r"\endfirsthead",
-        *head,
-        r"\endhead",
-        *_latex_body(table),
-        r"\end{longtable}",
-        *([rf"\noindent {latex_notes(table.notes)}\par"] if table.notes else []),
-        r"\endgroup",
-    ]
-
-
-def _latex_columns(table: Table) -> str:
-    return table.latex_columns or "l" * len(table.headers)
-
-
-def _latex_head(table: Table) -> list[str]:
-    names = [*table.stub, *(header for group in table.groups for header in group.headers)]
-    return [r"\toprule", *_latex_groups(table), _ampersands(names)]
-
-
-def _latex_body(table: Table) -> Iterator[str]:
-    for block in table.blocks:
-        title = rf"\multicolumn{{{len(table.headers)}}}{{l}}{{{escape_latex(block.title)}}} \\"
-        yield from (r"\midrule", title)
-        yield from map(_ampersands, block.rows)
-    yield r"\bottomrule"
-
-
-def _latex_groups(table: Table) -> list[str]:
-    if not any(group.title for group in table.groups):
-        return []
-    heads, rules, column = [""] * len(table.stub), [], len(table.stub) + 1
-    for group in table.groups:
-        last = column + len(group.headers) - 1
-        heads.append(rf"\multicolumn{{{len(group.headers)}}}{{c}}{{{escape_latex(group.title)}}}")
-        rules.append(rf"\cmidrule(lr){{{column}-{last}}}")
-        column = last + 1
-    return [rf"{' & '.join(heads)} \\", "".join(rules)]
-
-
-def _ampersands(cells: Sequence[str]) -> str:
-    return rf"{' & '.join(escape_latex(cell) for cell in cells)} \\"
+    return render("table.tex", table=table)

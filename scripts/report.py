@@ -8,6 +8,7 @@ The page needs no network and no other file. See results/README.md for the rows.
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,4 +83,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # It keeps what it makes until it ends: looking for garbage took a tenth of its time.
+    gc.disable()
     run_program(main)

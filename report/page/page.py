@@ -1,28 +1,50 @@
-"""Report: the whole page."""
+"""Report: the whole page, from the template `page.html.j2`."""
 
 from __future__ import annotations
 
+import base64
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
 from experiments.frame.rows import SCALES
 from report.artefacts.catalogue import ARTEFACTS, TITLES
-from report.cells import EN_DASH, NOT_REPORTED
-from report.claims.statistics import TESTED, overall
+from report.cells import EN_DASH, MISSING, NOT_REPORTED
+from report.claims.statistics import (
+    CONTRARY,
+    FAILS,
+    HOLDS,
+    NOT_RUN,
+    REPRODUCED,
+    TESTED,
+    UNDECIDED,
+    overall,
+)
 from report.claims.tables import COUNTED, grouped
 from report.claims.verdicts import Report, make_report
-from report.departures import build, numbers
+from report.departures import build
+from report.faces import render
+from report.figures import Figure
 from report.options import Options
-from report.page.html import artefact, badge, element, fold, notes, plain_table, table
 from report.page.sources import KEYS, Source, find_sources, hours
 from report.results import Results, load_results
-from report.tables import Table
+from report.tables import Block, Table
 
-_STYLE = Path(__file__).with_name("report.css")
+_WIDTH = re.compile(rb'<svg [^>]*?width="([0-9.]+)pt"', re.DOTALL)
+# Of the screen to a point of print: the widest figures then fill the page.
+_PIXELS = 1.25
+_BADGES = {
+    REPRODUCED: "yes",
+    HOLDS: "yes",
+    CONTRARY: "no",
+    FAILS: "no",
+    UNDECIDED: "open",
+    NOT_RUN: "none",
+    TESTED: "test",
+}
 _VERDICT = 3  # the cell of a line of the table of verdicts, after the claim's name
 _TITLES = TITLES | {"theory": "Theory"}
 _SCALES = {
@@ -41,6 +63,63 @@ _HEADERS = (
 )
 
 
+class Shown(NamedTuple):
+    """A table or figure on the page.
+
+    Attributes:
+        table: The table, or the digest of the figure.
+        picture: The drawing as SVG in base64; empty for a table and where nothing is drawn.
+        width: Of the picture, in pixels.
+        rows: Anchors to paths of the rows that it may show; empty where it shows none of ours.
+        command: The shell command that writes its files.
+    """
+
+    table: Table
+    is_figure: bool
+    picture: str
+    width: int
+    rows: Mapping[str, str]
+    command: str
+
+
+class Task(NamedTuple):
+    """The tables and figures of a task: those with rows of ours, and those without."""
+
+    name: str
+    title: str
+    shown: list[Shown]
+    empty: list[Shown]
+
+
+class Listed(NamedTuple):
+    """A claim.
+
+    Attributes:
+        decided: How it is.
+        lines: Its verdicts, and what each is about.
+        in_words: There is no number: `decided` tells what was found.
+        verdicts: The same with all columns.
+    """
+
+    name: str
+    statement: str
+    place: str
+    decided: str
+    lines: list[tuple[str, str]]
+    in_words: bool
+    verdicts: Table
+    cells: Table
+
+
+class Origin(NamedTuple):
+    """A file of rows or a folder of runs, and a table of its runs."""
+
+    anchor: str
+    path: str
+    hours: str
+    table: Table
+
+
 def write_page(folder: Path, scale: str, root: Path) -> str:
     """The report: a page of HTML that needs no other file.
 
@@ -50,142 +129,98 @@ def write_page(folder: Path, scale: str, root: Path) -> str:
     results = load_results(folder, tasks, (scale,))
     claims = make_report(folder, scale, root, results)
     sources = find_sources(folder, results, scale)
-    sections = [_claims(claims), *(_task(task, results, sources, scale) for task in tasks)]
-    sections.append(_runs(sources, results))
-    head = (
-        '<meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        + element("title", f"equitune: report, scale {scale}")
-        + element("style", _STYLE.read_text(encoding="utf-8"))
-    )
-    body = _header(scale, claims, tasks, results.gaps) + element("main", *sections)
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>{body}</body></html>\n'
-
-
-def _header(scale: str, claims: Report, tasks: Sequence[str], gaps: Sequence[str]) -> str:
     groups = grouped(claims.cells)
     counts = Counter(overall([cell.verdict for cell in inside]) for inside in groups.values())
-    chips = "".join(
-        element("li", badge(verdict), f" {count}") for verdict, count in sorted(counts.items())
-    )
-    links = {"claims": "Claims", **{task: _TITLES[task] for task in tasks}, "runs": "Runs"}
-    menu = "".join(
-        element("a", escape(title.partition(":")[0]), href=f"#{anchor}")
-        for anchor, title in links.items()
-    )
-    others = ", ".join(name for name in SCALES if name != scale)
-    return element(
-        "header",
-        element("h1", "Equivariant transfer learning, rerun"),
-        element(
-            "p",
-            "Figures, tables and claims of “Efficient Equivariant Transfer Learning from "
-            "Pretrained Models” (Basu et al., NeurIPS 2023), made again from rows of real runs.",
-        ),
-        element(
-            "p",
-            element("strong", f"Scale: {scale}. "),
-            escape(_SCALES[scale]),
-            f" Rows at other scales ({others}) are not on this page.",
-            class_=f"scale {scale}",
-        ),
-        *(element("p", escape(gap), class_="scale gap") for gap in gaps),
-        element("p", "Verdicts on claims, one for each protocol and kind of models:"),
-        element("ul", chips, class_="chips"),
-        element("nav", menu),
+    return render(
+        "page.html",
+        scale=scale,
+        about=_SCALES[scale],
+        others=[name for name in SCALES if name != scale],
+        gaps=results.gaps,
+        counts=sorted(counts.items()),
+        claims=_claims(claims),
+        verdicts=claims.tables[1],
+        tasks=[_task(task, results, sources, scale) for task in tasks],
+        sources=[_origin(source) for source in sources],
+        skips=results.skips,
+        badges=_BADGES,
+        absent=(MISSING, NOT_REPORTED),
     )
 
 
-def _claims(report: Report) -> str:
+def _claims(report: Report) -> dict[str, list[Listed]]:
+    """Claims by the titles of their tasks."""
     statements, verdicts, cells = report.tables
-    said = {row[0]: row[1:] for block in statements.blocks for row in block.rows}
-    parts = []
-    for block in verdicts.blocks:
-        parts.append(element("h3", _claims_title(block.labels["task"])))
-        for claim in dict.fromkeys(row[0] for row in block.rows):
-            lines = [row[1:] for row in block.rows if row[0] == claim]
-            parts.append(_claim(claim, said[claim], lines, verdicts, cells))
-    return element(
-        "section",
-        element("h2", "What the paper claims"),
-        element(
-            "p",
-            "Each claim is a comparison of rows, decided by an interval of paired differences, in "
-            "each of its cells (a data set, a model, a pair of methods); it has the worst verdict "
-            "of its cells.",
-        ),
-        *parts,
-        notes(verdicts.notes, verdicts.commands),
-        id="claims",
-    )
-
-
-def _claim(
-    name: str,
-    said: Sequence[str],
-    lines: Sequence[Sequence[str]],
-    verdicts: Table,
-    cells: Table,
-) -> str:
-    statement, place, decided = said
+    said = {row[0]: row for block in statements.blocks for row in block.rows}
     headers = verdicts.groups[0].headers
-    blocks = [block for block in cells.blocks if block.labels["claim"] == name]
-    return element(
-        "article",
-        element("p", escape(statement), class_="claim"),
-        element("ul", *map(_verdict, lines), class_="verdicts"),
-        # Of theory there is no number: what was found is in words.
-        element("p", escape(decided)) if lines[0][_VERDICT] == TESTED else "",
-        element("p", f"{escape(place)} · ", element("code", name), class_="origin"),
-        fold(
-            "How it was decided",
-            element("p", escape(decided)),
-            plain_table(f"Verdicts on the claim {name}", headers, lines),
-            table(cells, blocks, f"Cells of the claim {name}"),
-        ),
-        id=f"claim-{name}",
-    )
+    claims: dict[str, list[Listed]] = {}
+    for block in verdicts.blocks:
+        task = block.labels["task"]
+        listed = claims.setdefault("All tasks" if ", " in task else _TITLES.get(task, task), [])
+        for name in dict.fromkeys(row[0] for row in block.rows):
+            lines = [row[1:] for row in block.rows if row[0] == name]
+            blocks = tuple(each for each in cells.blocks if each.labels["claim"] == name)
+            _, statement, place, decided = said[name]
+            listed.append(
+                Listed(
+                    *(name, statement, place, decided),
+                    lines=[(line[_VERDICT], _about(line)) for line in lines],
+                    in_words=lines[0][_VERDICT] == TESTED,
+                    verdicts=_plain(f"Verdicts on the claim {name}", headers, lines),
+                    cells=replace(cells, title=f"Cells of the claim {name}", blocks=blocks),
+                )
+            )
+    return claims
 
 
-def _claims_title(tasks: str) -> str:
-    return "All tasks" if ", " in tasks else escape(_TITLES.get(tasks, tasks))
+def _plain(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    return Table("", title, tuple(headers), (), (Block({}, tuple(map(tuple, rows))),))
 
 
-def _verdict(line: Sequence[str]) -> str:
-    """Write one line of a claim: its verdict, whose it is, and what the paper's numbers say."""
-    protocol, models, counts, verdict, _, _, theirs = line
+def _about(line: Sequence[str]) -> str:
+    """Write whose verdict a line of a claim is, and what the paper's numbers say."""
+    protocol, models, counts, _, _, _, theirs = line
     about = [] if protocol == EN_DASH else [f"protocol {protocol}"]
     about += [] if models == EN_DASH else [models]
     numbers = zip(counts.split(" / "), COUNTED, strict=True)
     cells = [f"{number} {name}" for number, name in numbers if number != "0"]
     about += [f"cells: {', '.join(cells)}"] if about and cells else []
     about += [] if theirs == NOT_REPORTED else [f"by the paper's own numbers it {theirs}"]
-    return element("li", badge(verdict), " ", escape(" · ".join(about)))
+    return " · ".join(about)
 
 
-def _task(task: str, results: Results, sources: Sequence[Source], scale: str) -> str:
+def _task(task: str, results: Results, sources: Sequence[Source], scale: str) -> Task:
     blank = replace(results, ours=results.ours.head(0))
     options = Options((scale,))
     # The rows of a file that no entry names, and those of fresh runs, may be in any.
     named = {name for entry in ARTEFACTS.values() if entry.task == task for name in entry.sources}
-    shown: list[str] = []
-    empty: list[str] = []
+    found = Task(task, _TITLES[task], [], [])
     for name, entry in ARTEFACTS.items():
         if entry.task != task:
             continue
         built = build(entry, results, options)
+        ours = built.numbers != build(entry, blank, options).numbers
         rows = {
             _anchor(source): source.path
             for source in sources
             if source.task == task and (source.name in entry.sources or source.name not in named)
         }
-        ours = numbers(built) != numbers(build(entry, blank, options))
         command = f"python scripts/paper_figures.py --only {name} --scale {scale}"
-        (shown if ours else empty).append(artefact(built, rows if ours else {}, command))
-    if empty:
-        shown.append(fold(f"Not run at this scale: {len(empty)} tables and figures", *empty))
-    return element("section", element("h2", _TITLES[task]), *shown, id=task)
+        (found.shown if ours else found.empty).append(_shown(built, rows if ours else {}, command))
+    return found
+
+
+def _shown(built: Table | Figure, rows: Mapping[str, str], command: str) -> Shown:
+    if isinstance(built, Table):
+        return Shown(built, False, "", 0, rows, command)
+    if not built.rows:
+        return Shown(built.digest, True, "", 0, rows, command)
+    picture = built.pictures("svg")["svg"]
+    found = _WIDTH.search(picture)
+    assert found
+    # Its own width: where there are fewer panels they are not larger.
+    width = round(float(found[1]) * _PIXELS)
+    return Shown(built.digest, True, base64.b64encode(picture).decode(), width, rows, command)
 
 
 def _anchor(source: Source) -> str:
@@ -193,49 +228,18 @@ def _anchor(source: Source) -> str:
     return f"rows-{source.task}-{name}" if name else f"runs-{source.task}"
 
 
-def _runs(sources: Sequence[Source], results: Results) -> str:
-    parts = []
-    for source in sources:
-        rows = [
-            (
-                *(each.labels[name] for name in KEYS),
-                *(_seeds(each.seeds), str(len(each.runs)), str(each.rows)),
-                *(each.commits, each.hardware, each.started),
-                *(hours(each.runs.values()), hours([*each.runs.values(), *each.bases.values()])),
-            )
-            for each in source.lines
-        ]
-        total = f"{hours(source.records.values())} CPU hours in all, each run counted once."
-        parts.append(
-            element(
-                "article",
-                element("h3", escape(source.path)),
-                element("p", total),
-                plain_table(f"Runs of {source.path}", _HEADERS, rows),
-                id=_anchor(source),
-            )
+def _origin(source: Source) -> Origin:
+    rows = [
+        (
+            *(each.labels[name] for name in KEYS),
+            *(_seeds(each.seeds), str(len(each.runs)), str(each.rows)),
+            *(each.commits, each.hardware, each.started),
+            *(hours(each.runs.values()), hours([*each.runs.values(), *each.bases.values()])),
         )
-    skips = (
-        f"Runs on this machine, of any scale, that are not done and not counted: {results.skips}."
-    )
-    return element(
-        "section",
-        element("h2", "How it was run"),
-        element(
-            "p",
-            "One line per protocol, model, data set, method and variant. The column ",
-            element("code", "run"),
-            " of a file names the run of each row; its record, with configuration, versions and "
-            "checksums, is in the file of the same name that ends in ",
-            element("code", ".json"),
-            ", or in the run's own folder. Runs that others build on (a pretraining) are in the "
-            "last column of each line that needs them, and in its commits; a star marks "
-            "uncommitted changes of the code.",
-        ),
-        *(parts or [element("p", "No rows at this scale.", class_="absent")]),
-        element("p", escape(skips)) if results.skips else "",
-        id="runs",
-    )
+        for each in source.lines
+    ]
+    table = _plain(f"Runs of {source.path}", _HEADERS, rows)
+    return Origin(_anchor(source), source.path, hours(source.records.values()), table)
 
 
 def _seeds(seeds: set[str]) -> str:

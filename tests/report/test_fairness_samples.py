@@ -11,7 +11,7 @@ import pytest
 from experiments.frame.files import sha256
 from experiments.frame.record_files import seal
 from report.artefacts.fairness.samples import printable
-from report.captions import escape_markdown
+from report.faces import escape_markdown
 from report.sentences import read_sentences
 from report.tables import Table, to_csv, to_latex, to_markdown
 from scripts.keep_results import keep

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure as Drawing
 from rich.console import Console
 
-from report.artefacts.catalogue import ARTEFACTS
 from report.cells import Summary
 from report.figures import Figure
-from report.options import Options
 from report.plots.curves import DASHED, SOLID, Curve, Look, Panel, draw_curves
 from report.plots.panels import BLUE, GREEN, ORANGE, spread_mark
-from report.results import load_results
 from report.tables import Table
-from tests.report.conftest import drawn
+from tests.report.conftest import build_figure, drawn
 
 STEPS = range(0, 3001, 200)
 COMMAND = "python run.py experiment=figure10"
 
 
 def build(tree: Any, **options: Any) -> Figure:
-    """The artefact as the program builds it."""
-    chosen = Options(**options)
-    results = load_results(tree.path, scales=chosen.scales)
-    figure = ARTEFACTS["figure10"].build(results, chosen)
-    assert isinstance(figure, Figure)
-    return figure
+    """The figure as the program builds it."""
+    return build_figure(tree, "figure10", **options)
 
 
 def curve(tree: Any, start: float, slope: float, **changes: Any) -> list[dict[str, str]]:
@@ -45,25 +38,22 @@ def curve(tree: Any, start: float, slope: float, **changes: Any) -> list[dict[st
     ]
 
 
-def everything(tree: Any, **changes: Any) -> list[dict[str, str]]:
+def everything(tree: Any) -> list[dict[str, str]]:
     """Rows of all curves of both protocols."""
     return [
         row
         for protocol in ("reference", "paper")
         for model in ("LSTM", "GRU", "RNN")
         for method in ("equitune", "equizero", "lambda_equitune")
-        for row in curve(
-            tree, 50.0, 0.01, **({"protocol": protocol, "model": model, "method": method} | changes)
-        )
+        for row in curve(tree, 50.0, 0.01, protocol=protocol, model=model, method=method)
     ]
 
 
-def test_the_numbers_are_means_spreads_and_counts(tree: Any) -> None:
+def test_numbers_are_means_spreads_and_counts_and_the_digest_has_four_steps(tree: Any) -> None:
     tree.measured([*curve(tree, 70.0, 0.005)[:-1], tree.row(50.0, model="RNN", step=200)])
     figure = build(tree)
-    assert figure.headers == (
-        *("scale", "protocol", "dataset", "model", "method", "step", "mean", "spread", "n"),
-    )
+    columns = ("scale", "protocol", "dataset", "model", "method", "step", "mean", "spread", "n")
+    assert figure.headers == columns
     names = ("paper", "paper", "add_jump")
     assert figure.rows[0] == (*names, "LSTM", "equizero", "0", "71.0", "1.0", "3")
     assert figure.rows[5] == (*names, "LSTM", "equizero", "1000", "76.0", "1.0", "3")
@@ -71,27 +61,24 @@ def test_the_numbers_are_means_spreads_and_counts(tree: Any) -> None:
     assert figure.rows[16:] == ((*names, "RNN", "equizero", "200", "50.0", "", "1"),)
     reference = build(tree, spread="reference")
     assert float(reference.rows[0][7]) == pytest.approx(0.8**0.5)
-
-
-def test_the_digest_has_four_steps(tree: Any) -> None:
-    tree.measured([*curve(tree, 70.0, 0.005)[:-1], tree.row(50.0, model="RNN", step=200)])
-    table = build(tree).digest
-    assert table.headers == (
-        *("model", "method", "step 0", "step 1000", "step 2000", "step 3000", "n"),
-    )
+    table = figure.digest
+    assert table.title == "Figure 10: test accuracy on SCAN against iterations of fine-tuning"
+    steps = tuple(f"step {step}" for step in (0, 1000, 2000, 3000))
+    assert table.headers == ("model", "method", *steps, "n")
     [block] = [block for block in table.blocks if block.labels["protocol"] == "paper"]
     assert block.title == "scale=paper, protocol=paper, dataset=add_jump"
     assert len(block.rows) == 9
-    assert block.rows[0] == (
-        *("LSTM", "equizero", "71.0 (1.0)", "76.0 (1.0)", "81.0 (1.0)", "85.5 (0.7)"),
-        "2\N{EN DASH}3",
-    )
+    cells = ("71.0 (1.0)", "76.0 (1.0)", "81.0 (1.0)", "85.5 (0.7)", "2\N{EN DASH}3")
+    assert block.rows[0] == ("LSTM", "equizero", *cells)
     assert block.rows[1] == ("LSTM", "equitune", *["missing"] * 4, "0")
     assert block.rows[6] == ("RNN", "equizero", *["missing"] * 4, "1")
-    assert any("prints Figure 10 as a picture without numbers" in note for note in table.notes)
-    assert table.commands == (
-        f"{COMMAND} protocol=reference scale=paper",
-        f"{COMMAND} protocol=paper scale=paper",
+    for words in (
+        "prints Figure 10 as a picture without numbers",
+        "band: mean \N{PLUS-MINUS SIGN}",
+    ):
+        assert any(words in note for note in table.notes)
+    assert table.commands == tuple(
+        f"{COMMAND} protocol={protocol} scale=paper" for protocol in ("reference", "paper")
     )
 
 
@@ -112,22 +99,14 @@ def test_nothing_is_missing_where_add_jump_is_complete(tree: Any) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"step": ""},
-        {"step": "10000"},
-        {"variant": "finetune.rate=text"},
-        {"split": "validation"},
-        {"metric": "commands"},
-        {"group": "verb4"},
-        {"model": "G-LSTM"},
-        {"method": "pretrained"},
-        {"view": "0"},
-    ],
-)
-def test_other_rows_are_not_drawn(tree: Any, changes: dict[str, str]) -> None:
-    tree.measured([tree.row(70.0, **({"step": "200"} | changes))])
+def test_other_rows_are_not_drawn(tree: Any) -> None:
+    others: list[dict[str, str]] = [
+        *({"step": ""}, {"step": "10000"}, {"variant": "finetune.rate=text"}, {"view": "0"}),
+        *({"split": "validation"}, {"metric": "commands"}, {"group": "verb4"}),
+        *({"model": "G-LSTM"}, {"method": "pretrained"}),
+    ]
+    for number, changes in enumerate(others):
+        tree.measured([tree.row(70.0, **({"step": "200"} | changes))], f"other{number}")
     assert build(tree).rows == ()
 
 
@@ -148,7 +127,9 @@ def test_a_demo_shows_thirds_of_its_own_steps(tree: Any) -> None:
 def test_panels_are_protocols_with_rows_and_rows_are_data_sets(tree: Any) -> None:
     tree.measured(everything(tree))
     tree.run("a", curve(tree, 50.0, 0.01, dataset="around_right", group="direction"))
-    panels = drawn(build(tree)).axes
+    drawing = drawn(build(tree))
+    panels = drawing.axes
+    assert tuple(drawing.get_size_inches()) == pytest.approx((7.4, 6.1))
     assert [axes.get_title() for axes in panels] == [
         "add_jump, protocol reference",
         "add_jump, protocol paper",
@@ -157,12 +138,8 @@ def test_panels_are_protocols_with_rows_and_rows_are_data_sets(tree: Any) -> Non
     assert [len(axes.lines) for axes in panels] == [9, 9, 1]
     assert {axes.get_xlabel() for axes in panels} == {"fine-tuning iterations"}
     assert panels[0].get_ylabel() == panels[2].get_ylabel() == "test accuracy (%)"
-
-
-def test_models_have_colours_and_methods_have_styles(tree: Any) -> None:
-    tree.measured(everything(tree))
-    drawing = drawn(build(tree))
-    lines = drawing.axes[1].lines
+    # Models have colours, methods have styles.
+    lines = panels[1].lines
     assert [to_hex(line.get_color()).upper() for line in lines[::3]] == [BLUE, ORANGE, GREEN]
     assert len({line.get_color() for line in lines}) == 3
     assert [line.get_linestyle() for line in lines[:3]] == ["-", "--", "--"]
@@ -208,61 +185,55 @@ def test_the_whole_legend_and_all_labels_are_inside(tree: Any) -> None:
         assert len(drawing.axes) == (2 if complete else 1)
 
 
-def test_files_are_written_with_the_same_bytes_twice(tree: Any, tmp_path: Path) -> None:
-    import matplotlib
+def small(rows: tuple[tuple[str, ...], ...]) -> Figure:
+    """A figure of no task, with a few words of each kind."""
+    digest = Table(
+        "small", "A small figure", (), (), (), ("mean \N{PLUS-MINUS SIGN}",), ("make it",)
+    )
 
-    tree.measured(everything(tree))
-    names = [f"figure10.{ending}" for ending in ("csv", "md", "tex", "png", "pdf", "svg")]
-    first = build(tree).write(tmp_path / "a")
+    def draw() -> Drawing:
+        drawing = Drawing(figsize=(5, 2.5), layout="constrained")
+        drawing.subplots().plot([0, 1], [0, 1])
+        return drawing
+
+    return Figure(digest, ("x",), rows, draw)
+
+
+LATEX = (
+    "% needs \\usepackage{graphicx}\n\\begin{figure}\n\\centering\n"
+    "\\includegraphics[width=\\linewidth,height=0.7\\textheight,keepaspectratio]{small.pdf}\n"
+    "\\caption{A small figure.}\n\\label{fig:small}\n"
+    "\\par\\smallskip\\parbox{\\linewidth}{\\footnotesize mean $\\pm$.}\n"
+    "\\end{figure}\n% missing cells: make it\n"
+)
+
+
+def test_files_are_written_with_the_same_bytes_twice(tmp_path: Path, capsys: Any) -> None:
+    figure = small((("1",),))
+    figure.show(Console(width=100))
+    assert capsys.readouterr().out.startswith("A small figure\n- mean")
+    first = figure.write(tmp_path / "new" / "a")
     # Settings of the user do not change the picture.
     with matplotlib.rc_context({"lines.linewidth": 9.0, "font.size": 20.0}):
-        second = build(tree).write(tmp_path / "b")
+        second = figure.write(tmp_path / "b")
         assert matplotlib.rcParams["lines.linewidth"] == 9.0
+    names = [f"small.{ending}" for ending in ("csv", "md", "tex", "png", "pdf", "svg")]
     assert [path.name for path in first] == [path.name for path in second] == names
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
-    assert b"CreationDate" not in first[4].read_bytes()
-    assert first[4].read_bytes().startswith(b"%PDF")
-    picture = first[3].read_bytes()
+    picture, document = first[3].read_bytes(), first[4].read_bytes()
+    assert document.startswith(b"%PDF") and b"CreationDate" not in document
     width, height = (int.from_bytes(picture[at : at + 4]) for at in (16, 20))
-    assert (width, height) == (200 * 7.4, 200 * 3.4)
-    lines = first[0].read_text().splitlines()
-    assert len(lines) == 1 + 18 * len(STEPS)
-    assert lines[0] == "scale,protocol,dataset,model,method,step,mean,spread,n"
-    assert first[1].read_text().startswith("![figure10](figure10.png)\n\n### Figure 10: ")
-    latex = first[2].read_text()
-    assert "keepaspectratio]{figure10.pdf}" in latex
-    assert r"band: mean $\pm$ spread" in latex and r"\label{fig:figure10}" in latex
+    assert (width, height) == (200 * 5, 200 * 2.5)
+    assert first[0].read_text() == "x\n1\n"
+    assert first[1].read_text().startswith("![small](small.png)\n\n### A small figure\n\n- mean")
+    assert first[2].read_text() == LATEX
 
 
-def test_without_rows_there_is_no_picture(tree: Any, tmp_path: Path) -> None:
-    tree.measured([tree.row(70.0, step="200")])
-    assert (tmp_path / "figure10.png") in build(tree).write(tmp_path)
-    tree.measured([])
-    paths = build(tree).write(tmp_path)
-    assert [path.name for path in paths] == ["figure10.csv", "figure10.md", "figure10.tex"]
-    assert sorted(path.name for path in tmp_path.glob("figure10.*")) == [
-        *("figure10.csv", "figure10.md", "figure10.tex"),
-    ]
-    assert "figure10.png" not in paths[1].read_text()
+def test_without_rows_there_is_no_picture(tmp_path: Path) -> None:
+    assert (tmp_path / "small.png") in small((("1",),)).write(tmp_path)
+    paths = small(()).write(tmp_path)
+    assert [path.name for path in paths] == ["small.csv", "small.md", "small.tex"]
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+    assert "small.png" not in paths[1].read_text()
     assert "includegraphics" not in paths[2].read_text()
-
-
-def test_the_terminal_shows_the_digest(tree: Any) -> None:
-    tree.measured(curve(tree, 70.0, 0.005))
-    stream = io.StringIO()
-    build(tree).show(Console(file=stream, width=100))
-    text = stream.getvalue()
-    assert text.startswith("Figure 10: test accuracy on SCAN against iterations of fine-tuning\n")
-    assert "76.0 (1.0)" in text and "86.0 (1.0)" in text and "72.0 (1.0)" not in text
-    assert f"    {COMMAND} protocol=paper scale=paper\n" in text
-
-
-def test_a_figure_of_another_task_needs_a_digest_numbers_and_a_drawing(tmp_path: Path) -> None:
-    digest = Table("small", "A small figure", (), (), (), commands=("make it",))
-    paths = Figure(digest, ("x",), (("1",),), Drawing).write(tmp_path / "new")
-    assert [path.name for path in paths] == [
-        f"small.{ending}" for ending in ("csv", "md", "tex", "png", "pdf", "svg")
-    ]
-    assert paths[0].read_text() == "x\n1\n"
-    assert "% missing cells: make it\n" in paths[2].read_text()

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from jinja2 import UndefinedError
 from rich.console import Console
 
-from report.captions import escape_latex
+from report.faces import escape_latex, render
 from report.tables import Block, ColumnGroup, Table, to_csv, to_latex, to_markdown
 
 TABLE = Table(
@@ -18,70 +19,79 @@ TABLE = Table(
     stub=("method",),
     groups=(ColumnGroup("add_jump", ("test", "n")), ColumnGroup("b", ("test",))),
     blocks=(
-        Block(
-            {"scale": "paper", "protocol": "reference"}, (("lambda_equitune", "7.1†", "3", "a|b"),)
-        ),
-        Block(
-            {"scale": "paper", "protocol": "paper"},
-            (("[bold]", "7.1 (\N{EN DASH})", "1", "missing"),),
-        ),
+        Block({"protocol": "reference"}, (("lambda_equitune", "7.1†", "3", "a|b"),)),
+        Block({"protocol": "paper"}, (("[bold]", "7.1 (\N{EN DASH})", "1", "missing"),)),
     ),
     notes=("50 % & more",),
     commands=("python run.py -m experiment=small",),
 )
 
 
-def test_csv_has_the_labels_as_columns() -> None:
-    assert to_csv(TABLE) == (
-        "scale,protocol,method,add_jump: test,add_jump: n,b: test\n"
-        "paper,reference,lambda_equitune,7.1†,3,a|b\n"
-        "paper,paper,[bold],7.1 (\N{EN DASH}),1,missing\n"
-    )
+CSV = """\
+protocol,method,add_jump: test,add_jump: n,b: test
+reference,lambda_equitune,7.1†,3,a|b
+paper,[bold],7.1 (\N{EN DASH}),1,missing
+"""
+MARKDOWN = """\
+### A small table
+
+**protocol=reference**
+
+| method | add_jump: test | add_jump: n | b: test |
+| --- | --- | --- | --- |
+| lambda_equitune | 7.1† | 3 | a\\|b |
+
+**protocol=paper**
+
+| method | add_jump: test | add_jump: n | b: test |
+| --- | --- | --- | --- |
+| [bold] | 7.1 (\N{EN DASH}) | 1 | missing |
+
+- 50 % & more
+
+Missing cells are produced by:
+
+```sh
+python run.py -m experiment=small
+```
+"""
+LATEX = r"""% needs \usepackage{booktabs,graphicx}
+\begin{table}
+\centering\small
+\setlength{\tabcolsep}{4pt}
+\caption{A small table.}
+\label{tab:small}
+\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%
+\begin{tabular}{llll}
+\toprule
+ & \multicolumn{2}{c}{add\_jump} & \multicolumn{1}{c}{b} \\
+\cmidrule(lr){2-3}\cmidrule(lr){4-4}
+method & test & n & test \\
+\midrule
+\multicolumn{4}{l}{protocol=reference} \\
+lambda\_equitune & 7.1$^{\dagger}$ & 3 & a\textbar{}b \\
+\midrule
+\multicolumn{4}{l}{protocol=paper} \\
+{[}bold{]} & 7.1 (--) & 1 & missing \\
+\bottomrule
+\end{tabular}}
+\par\smallskip\parbox{\linewidth}{\footnotesize 50 \% \& more.}
+\end{table}
+% missing cells: python run.py -m experiment=small
+"""
 
 
-def test_markdown() -> None:
-    assert to_markdown(TABLE) == (
-        "### A small table\n\n"
-        "**scale=paper, protocol=reference**\n\n"
-        "| method | add_jump: test | add_jump: n | b: test |\n"
-        "| --- | --- | --- | --- |\n"
-        "| lambda_equitune | 7.1† | 3 | a\\|b |\n\n"
-        "**scale=paper, protocol=paper**\n\n"
-        "| method | add_jump: test | add_jump: n | b: test |\n"
-        "| --- | --- | --- | --- |\n"
-        "| [bold] | 7.1 (\N{EN DASH}) | 1 | missing |\n\n"
-        "- 50 % & more\n\n"
-        "Missing cells are produced by:\n\n"
-        "```sh\npython run.py -m experiment=small\n```\n"
-    )
+def test_the_files_of_a_table(tmp_path: Path) -> None:
+    paths = TABLE.write(tmp_path / "new" / "folder")
+    faces = {"small.csv": CSV, "small.md": MARKDOWN, "small.tex": LATEX}
+    assert {path.name: path.read_text(encoding="utf-8") for path in paths} == faces
 
 
-def test_latex() -> None:
-    assert to_latex(TABLE).splitlines() == [
-        r"% needs \usepackage{booktabs,graphicx}",
-        r"\begin{table}",
-        r"\centering\small",
-        r"\setlength{\tabcolsep}{4pt}",
-        r"\caption{A small table.}",
-        r"\label{tab:small}",
-        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        r"\begin{tabular}{llll}",
-        r"\toprule",
-        r" & \multicolumn{2}{c}{add\_jump} & \multicolumn{1}{c}{b} \\",
-        r"\cmidrule(lr){2-3}\cmidrule(lr){4-4}",
-        r"method & test & n & test \\",
-        r"\midrule",
-        r"\multicolumn{4}{l}{scale=paper, protocol=reference} \\",
-        r"lambda\_equitune & 7.1$^{\dagger}$ & 3 & a\textbar{}b \\",
-        r"\midrule",
-        r"\multicolumn{4}{l}{scale=paper, protocol=paper} \\",
-        r"{[}bold{]} & 7.1 (--) & 1 & missing \\",
-        r"\bottomrule",
-        r"\end{tabular}}",
-        r"\par\smallskip\parbox{\linewidth}{\footnotesize 50 \% \& more.}",
-        r"\end{table}",
-        r"% missing cells: python run.py -m experiment=small",
-    ]
+def test_labels_are_columns_of_csv_and_a_title_elsewhere() -> None:
+    block = Block({"scale": "paper", "protocol": "paper"}, TABLE.blocks[0].rows)
+    table = replace(TABLE, blocks=(block,))
+    assert to_csv(table).startswith("scale,protocol,method,")
+    assert "**scale=paper, protocol=paper**" in to_markdown(table)
 
 
 def test_a_long_table_breaks_over_pages_and_repeats_its_head() -> None:
@@ -105,14 +115,13 @@ def test_the_terminal_shows_text_as_it_is() -> None:
     TABLE.show(Console(file=stream, width=100))
     text = stream.getvalue()
     assert "[bold]" in text and "7.1†" in text and "a|b" in text
-    assert "scale=paper, protocol=reference: add_jump" in text
+    assert "protocol=reference: add_jump" in text
     assert "    python run.py -m experiment=small\n" in text
 
 
-def test_three_files_are_written(tmp_path: Path) -> None:
-    paths = TABLE.write(tmp_path / "new" / "folder")
-    assert [path.name for path in paths] == ["small.csv", "small.md", "small.tex"]
-    assert paths[0].read_text(encoding="utf-8") == to_csv(TABLE)
+def test_a_template_that_lacks_a_value_is_refused() -> None:
+    with pytest.raises(UndefinedError, match="'table' is undefined"):
+        render("table.md")
 
 
 def test_a_row_that_does_not_fit_the_header_is_refused() -> None:
