@@ -9,13 +9,13 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
-from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from markupsafe import escape
 
 from report.artefacts.catalogue import ARTEFACTS
 from report.figures import Figure
