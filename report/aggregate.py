@@ -102,3 +102,22 @@ class Numbers:
             key: self.along(axis, **labels, **dict(zip(names, key, strict=True))) for key in keys
         }
         return {key: points for key, points in found.items() if points}
+
+    def panels(
+        self,
+        lines: Iterable[Labels],
+        panel: Sequence[str],
+        curve: Sequence[str],
+        axis: str,
+        **changed: str,
+    ) -> dict[tuple[str, ...], dict[tuple[str, ...], dict[int, Number]]]:
+        """The numbers along a column for the labels of each line, some of them changed.
+
+        Of these labels some name a panel and some its curve, which is absent without rows.
+        """
+        found: dict[tuple[str, ...], dict[tuple[str, ...], dict[int, Number]]] = {}
+        for line in lines:
+            own = found.setdefault(tuple(line[name] for name in panel), {})
+            if points := self.along(axis, **{**line, **changed}):
+                own[tuple(line[name] for name in curve)] = points
+        return found

@@ -75,10 +75,13 @@ class Spec:
         keep: Whether a line that is found is shown.
         orders: Label to its texts in the order of lines; others follow by name.
         titles: Header of a label that rows name otherwise; in a block its empty text is "none".
+        texts: How a label of a line is shown, if not as it is.
         notes: Further notes.
         empty: A note for a table without blocks.
         preset: The experiment that makes its rows; default: the table's name.
         words: What its commands for missing cells may name, in order; default: the block's labels.
+        together: The labels of lines that one command makes; default: the block's.
+        made: Whether a command makes a line.
     """
 
     name: str
@@ -91,10 +94,13 @@ class Spec:
     keep: Callable[[Labels], bool] = lambda labels: True
     orders: Mapping[str, Sequence[str]] = field(default_factory=dict)
     titles: Labels = field(default_factory=dict)
+    texts: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     empty: str = ""
     preset: str = ""
     words: tuple[str, ...] = ()
+    together: tuple[str, ...] = ()
+    made: Callable[[Labels], bool] = lambda labels: True
     with_spread: bool = True
 
     def sorted(self, lines: Iterable[Labels]) -> list[dict[str, str]]:
@@ -134,11 +140,12 @@ class Spec:
         missing: dict[tuple[str, ...], list[Labels]] = {}
         for labels in self.find(numbers) if lines is None else lines:
             line, key = Line(labels, numbers, reported), tuple(labels[name] for name in self.block)
-            cells = [labels[name] for name in self.stub]
+            cells = [self.texts.get(name, str)(labels[name]) for name in self.stub]
             cells += [column.show(line) for own in self.columns.values() for column in own]
             blocks.setdefault(key, []).append(tuple(cells))
-            if MISSING in cells:
-                missing.setdefault(key, []).append(labels)
+            if MISSING in cells and self.made(labels):
+                asked = tuple(labels[name] for name in self.together or self.block)
+                missing.setdefault(asked, []).append(labels)
         made = [Block(self._named(key), tuple(own)) for key, own in blocks.items()]
         rows = numbers.used
         found = notes(rows, made, options, self.units, self.with_spread)
