@@ -49,7 +49,7 @@ class Numbers:
         return [{name: each[name] for name in columns} for each in kept]
 
     def values(self, **labels: Any) -> dict[str, float]:
-        """Seed to value of one number; empty without rows.
+        """Seed to value of one number, 2 before 10; empty without rows.
 
         Two rows of the same seed are a ValueError: a mean over seeds would count it twice.
         """
@@ -63,7 +63,7 @@ class Numbers:
                 f"{twice['where'].iloc[1]}: a second row for seed {twice['seed'].iloc[1]!r} in a "
                 f"cell; remove it or one of {', '.join(twice['where'])}"
             )
-        return seeds
+        return {seed: seeds[seed] for seed in sorted(seeds, key=lambda seed: (len(seed), seed))}
 
     def find(self, **labels: Any) -> Number | None:
         """One number; None without rows.

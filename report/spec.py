@@ -78,10 +78,12 @@ class Spec:
         texts: How a label of a line is shown, if not as it is.
         notes: Further notes.
         empty: A note for a table without blocks.
-        preset: The experiment that makes its rows; default: the table's name.
+        preset: The experiment that makes its rows, where the label `preset` of a line names no
+            other; default: the table's name.
         words: What its commands for missing cells may name, in order; default: the block's labels.
         together: The labels of lines that one command makes; default: the block's.
         made: Whether a command makes a line.
+        lacks: Whether a line lacks numbers; default: if one of its cells is missing.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Spec:
     words: tuple[str, ...] = ()
     together: tuple[str, ...] = ()
     made: Callable[[Labels], bool] = lambda labels: True
+    lacks: Callable[[Line], bool] | None = None
     with_spread: bool = True
 
     def sorted(self, lines: Iterable[Labels]) -> list[dict[str, str]]:
@@ -143,7 +146,8 @@ class Spec:
             cells = [self.texts.get(name, str)(labels[name]) for name in self.stub]
             cells += [column.show(line) for own in self.columns.values() for column in own]
             blocks.setdefault(key, []).append(tuple(cells))
-            if MISSING in cells and self.made(labels):
+            lacks = MISSING in cells if self.lacks is None else self.lacks(line)
+            if lacks and self.made(labels):
                 asked = tuple(labels[name] for name in self.together or self.block)
                 missing.setdefault(asked, []).append(labels)
         made = [Block(self._named(key), tuple(own)) for key, own in blocks.items()]
@@ -178,7 +182,9 @@ class Spec:
         preset, words = self.preset or self.name, self.words or self.block
         there = {block.labels.get("scale") for block in blocks}
         absent = [scale for scale in options.scales if "scale" in self.block and scale not in there]
-        found = [(own[0]["scale"], command(preset, own, words)) for own in missing]
+        found = [
+            (own[0]["scale"], command(own[0].get("preset", preset), own, words)) for own in missing
+        ]
         found += [(scale, command(preset, [{"scale": scale}], ["scale"])) for scale in absent]
         found.sort(key=lambda each: options.scales.index(each[0]))
         return tuple(dict.fromkeys(text for _, text in found))

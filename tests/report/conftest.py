@@ -9,17 +9,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from matplotlib.figure import Figure as Drawing
 
+from experiments.frame.methods import METHODS, Kind, Method, Parts
 from report.artefacts.catalogue import ARTEFACTS
 from report.figures import Figure, house_style
 from report.options import Options
 from report.results import load_results
 from report.tables import Table
 from scripts.migrate_results import departures_of
+
+if TYPE_CHECKING:
+    import equitune
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -125,6 +129,24 @@ class ResultsTree:
 def tree(tmp_path: Path) -> ResultsTree:
     """An empty results folder but for the paper's numbers."""
     return ResultsTree(tmp_path / "results")
+
+
+class SoftChoice(Method):
+    """A method of the user's own."""
+
+    name, label, colour, kind = "soft_choice", "soft choice", "#CC79A7", Kind.OTHER
+    needs_loss = True
+
+    def weighting(self, parts: Parts) -> equitune.Weighting:
+        """Return nothing: it is shown, not run."""
+        raise NotImplementedError
+
+
+@pytest.fixture
+def soft_choice(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a registered method that is not the paper's, and has a proxy loss."""
+    monkeypatch.setitem(METHODS, SoftChoice.name, SoftChoice())
+    return SoftChoice.name
 
 
 def drawn(figure: Figure) -> Drawing:
