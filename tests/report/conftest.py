@@ -131,6 +131,21 @@ def tree(tmp_path: Path) -> ResultsTree:
     return ResultsTree(tmp_path / "results")
 
 
+def dqn_values(rank: int) -> list[float]:
+    """Returns of sixteen seeds far apart, as those of acrobot are; ranks are three apart."""
+    return [-500.0 + 20.0 * seed + 3.0 * rank for seed in range(16)]
+
+
+def dqn_rows(tree: ResultsTree, *datasets: str, **changes: object) -> list[dict[str, str]]:
+    """Rows of the paper's methods on some or all environments, in its order in every seed."""
+    return [
+        row
+        for dataset in datasets or ("gridworld", "cartpole", "acrobot")
+        for rank, method in enumerate(("pretrained", "equitune", "equizero"))
+        for row in tree.returns(dqn_values(rank), method, dataset, **changes)
+    ]
+
+
 class SoftChoice(Method):
     """A method of the user's own."""
 
