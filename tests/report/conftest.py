@@ -173,6 +173,16 @@ def drawn(figure: Figure) -> Drawing:
     return drawing
 
 
+def assert_fits(drawing: Drawing) -> None:
+    """Check that all labels and legends are inside the picture, and that titles are apart."""
+    width, height = drawing.canvas.get_width_height()
+    titles = [axes.title.get_window_extent() for axes in drawing.axes]
+    boxes = [axes.get_tightbbox() for axes in drawing.axes]
+    for box in [*titles, *boxes, *(each.get_window_extent() for each in drawing.legends)]:
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+    assert not any(one.overlaps(other) for one in titles for other in titles if one is not other)
+
+
 def build_figure(tree: ResultsTree, name: str, **options: Any) -> Figure:
     """A figure as the program builds it."""
     figure = _build(tree, name, options)

@@ -15,7 +15,8 @@ from report.artefacts.cnn.figures import DATASETS
 from report.artefacts.cnn.tables import GROUP, IMAGES, LOSSES
 from report.figures import Figure
 from report.presets import axes
-from tests.report.conftest import build_figure, drawn, lines_of
+from report.tables import Block
+from tests.report.conftest import assert_fits, build_figure, drawn, lines_of
 
 DASH = "\N{EN DASH}"
 MAXIMUM, ENTROPY = ("equizero", "max_probability"), ("equizero", "entropy")
@@ -37,9 +38,10 @@ def build(tree: Any, name: str = "figure5b", **options: Any) -> Figure:
     return build_figure(tree, name, **options)
 
 
-def block(figure: Figure, labels: str) -> dict[tuple[str, ...], tuple[str, ...]]:
+def block(figure: Figure, **labels: str) -> dict[tuple[str, ...], tuple[str, ...]]:
     """The lines of a block, by their method and loss."""
-    return lines_of(figure.digest, labels, 2)
+    place = {"scale": "paper", "protocol": "paper", "model": "ResNet20"} | labels
+    return lines_of(figure.digest, Block(place, ()).title, 2)
 
 
 def probed(
@@ -80,13 +82,13 @@ def test_the_numbers_stand_beside_the_papers(tree: Any) -> None:
         *("ours: selected", "ours: which epoch", "ours: n"),
         *("paper reports: epoch 1", "paper reports: epoch 10"),
     )
-    lines = block(figure, "scale=paper, protocol=paper, model=ResNet20")
+    lines = block(figure)
     ours = ("81.5 (1.0)", "83.5 (1.0)", "86.0 (1.0)", "85.0 (1.0)", f"8{DASH}9", "3")
     assert lines["lambda_equitune", ""] == (*ours, "76.9", "79.9")
     assert lines["equizero", "max probability"][0] == "77.5 (1.0)"
     assert lines["pretrained", ""][3] == "70.0 (1.0)"
     # The other protocol is missing.
-    other = block(figure, "scale=paper, protocol=reference, model=ResNet20")
+    other = block(figure, protocol="reference")
     assert other["equitune", ""] == (*OTHERS, "74.2", "77.1")
     command = "python run.py experiment=figure5b protocol=reference scale=paper"
     assert figure.digest.commands == (command,)
@@ -107,7 +109,7 @@ def test_the_papers_swapped_curves_stand_under_what_they_are(tree: Any, tmp_path
         ("figure11b", "SmallAlexNet", ("68.8", "72.4"), ("52.6", "53.6")),
     ):
         figure = build(tree, name)
-        lines = block(figure, f"scale=paper, protocol=paper, model={model}")
+        lines = block(figure, model=model)
         assert [line[-2:] for line in lines.values()][2:] == [
             *(("not reported",) * 2, entropy, reversed_maximum, ("not reported",) * 2)
         ]
@@ -129,7 +131,7 @@ def test_the_network_with_rows_is_shown_and_named_in_its_command(tree: Any) -> N
     rows = everything(tree, model="ResNet18")
     tree.run("a", [row for row in rows if row["method"] != "equitune"], task="cnn")
     figure = build(tree)
-    lines = block(figure, "scale=paper, protocol=paper, model=ResNet18")
+    lines = block(figure, model="ResNet18")
     assert lines["equitune", ""][:6] == OTHERS
     assert figure.digest.commands[1] == (
         "python run.py experiment=figure5b protocol=paper scale=paper model=ResNet18"
@@ -145,7 +147,7 @@ def test_the_network_with_rows_is_shown_and_named_in_its_command(tree: Any) -> N
 def test_a_loss_without_label_is_that_of_the_protocol(tree: Any) -> None:
     rows = probed(tree, REVERSED, 60.0, variant="", protocol="reference")
     tree.run("a", rows, task="cnn")
-    lines = block(build(tree), "scale=paper, protocol=reference, model=ResNet20")
+    lines = block(build(tree), protocol="reference")
     assert lines["equizero", "reversed"][0] == "61.5 (1.0)"
     assert lines["equizero", "max probability"][0] == "missing"
     for protocol, loss in LOSSES.items():
@@ -174,7 +176,7 @@ def test_a_demo_is_of_symbols_and_one_seed_has_no_spread(tree: Any) -> None:
     demo = {"scale": "demo", "dataset": DATASETS["demo"]}
     tree.run("a", probed(tree, ("lambda_equitune", ""), 80.0, seeds=1, **demo), task="cnn")
     figure = build(tree, scales=("demo",))
-    lines = block(figure, "scale=demo, protocol=paper, model=ResNet20")
+    lines = block(figure, scale="demo")
     assert lines["lambda_equitune", ""][3:6] == (f"84.0 ({DASH})", "8", "1")
     assert figure.digest.commands[1] == (
         "python run.py experiment=figure5b protocol=paper scale=demo dataset=symbols"
@@ -187,9 +189,9 @@ def test_a_further_method_is_shown_where_it_has_rows(tree: Any, soft_choice: str
     tree.run("b", probed(tree, (soft_choice, "entropy"), 50.0), task="cnn")
     figure = build(tree)
     assert figure.digest.commands == before.digest.commands
-    lines = block(figure, "scale=paper, protocol=paper, model=ResNet20")
+    lines = block(figure)
     assert [*lines][-1] == (soft_choice, "entropy")
-    assert len(block(figure, "scale=paper, protocol=reference, model=ResNet20")) == len(BASES)
+    assert len(block(figure, protocol="reference")) == len(BASES)
     drawing = drawn(figure)
     [legend] = drawing.legends
     texts = [text.get_text() for text in legend.get_texts()]
@@ -227,12 +229,7 @@ def test_titles_and_legend_fit(tree: Any, scales: tuple[str, ...]) -> None:
     tree.run("b", everything(tree), task="cnn")
     drawing = drawn(build(tree, scales=scales))
     assert len(drawing.axes) == 1 + len(scales)
-    width, height = drawing.canvas.get_width_height()
-    titles = [axes.title.get_window_extent() for axes in drawing.axes]
-    boxes = [axes.get_tightbbox() for axes in drawing.axes]
-    for box in [*titles, *boxes, *(each.get_window_extent() for each in drawing.legends)]:
-        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
-    assert not any(a.overlaps(b) for a in titles for b in titles if a is not b)
+    assert_fits(drawing)
 
 
 @pytest.mark.parametrize("name", ["figure5b", "figure11b"])

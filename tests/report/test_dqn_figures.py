@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 from experiments.frame.methods import METHODS, PAPERS
 from report.artefacts.dqn.tables import PAPERS_METHODS
 from report.statistics import bootstrap_interval
-from tests.report.conftest import build_figure, dqn_rows, dqn_values, drawn, lines_of
+from tests.report.conftest import assert_fits, build_figure, dqn_rows, dqn_values, drawn, lines_of
 
 BOTH = ("figure2", "figure2_training")
 ACROBOT = ("paper", "reference", "acrobot")
@@ -75,12 +75,7 @@ def test_labels_are_inside_and_apart(tree: Any, name: str, scales: tuple[str, ..
     tree.run("a", [*dqn_rows(tree), *modern, *learned], task="dqn")
     tree.run("b", dqn_rows(tree, scale="demo"), task="dqn")
     drawing = drawn(build_figure(tree, name, scales=scales))
-    width, height = drawing.canvas.get_width_height()
-    titles = [axes.title.get_window_extent() for axes in drawing.axes]
-    boxes = [axes.get_tightbbox() for axes in drawing.axes]
-    for box in [*titles, *boxes, *(each.get_window_extent() for each in drawing.legends)]:
-        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
-    assert not any(one.overlaps(other) for one in titles for other in titles if one is not other)
+    assert_fits(drawing)
     for axes in drawing.axes if name == "figure2" else ():
         ticks = [label.get_window_extent() for label in axes.get_xticklabels()]
         assert all(one.x1 < other.x0 for one, other in pairwise(ticks))

@@ -58,16 +58,13 @@ DATASETS = {
     "cartpole": Dataset("mirror", 100_000, "return", 0.5, 1),
     "acrobot": Dataset("mirror", 70_000, "return", 0.5, 1),
 }
+# Seed to return.
+Values = Mapping[str, float]
 ARM = ("scale", "regime", "dataset")
+_PAIRS = ((EQUITUNE, PRETRAINED), (EQUIZERO, EQUITUNE), (EQUIZERO, PRETRAINED))
 # Lines that compare methods, or scores, to these from the best to the worst.
-METHOD_LINES = {
-    **{
-        f"{first} - {second}": (first, second)
-        for first, second in (
-            *((EQUITUNE, PRETRAINED), (EQUIZERO, EQUITUNE)),
-            (EQUIZERO, PRETRAINED),
-        )
-    },
+METHOD_LINES: dict[str, tuple[str, ...]] = {
+    **{f"{first} - {second}": (first, second) for first, second in _PAIRS},
     "the paper's order": PAPERS_METHODS[::-1],
 }
 _COMPARED = {**METHOD_LINES, "raw - softmax": ("raw", "softmax")}
@@ -181,9 +178,6 @@ def returns_table(name: str, title: str, stub: str, notes: tuple[str, ...]) -> S
         made=lambda labels: labels["name"] in (*PAPERS_METHODS, *SCORES.values()),
         lacks=lacks_seeds,
     )
-
-
-Values = Mapping[str, float]
 
 
 def _compared(line: Line) -> list[dict[str, float]]:
