@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -124,9 +125,16 @@ def probing_figure(name: str, results: Results, options: Options) -> Figure:
         ),
         words=("protocol", "scale", "dataset", "model"),
     )
+    # Where no network has rows, the preset's is missing.
+    blocks = [
+        {"scale": scale, "protocol": protocol, "model": model, "dataset": DATASETS[scale]}
+        for scale, protocol, model in product(options.scales, PROTOCOLS, MODELS[name])
+        if {"model": model}
+        in (numbers.labels("model", scale=scale, protocol=protocol) or [{"model": MODELS[name][0]}])
+    ]
     lines = [
         block | way
-        for block in _blocks(name, numbers, options)
+        for block in blocks
         for way in spec.sorted([*wanted(name), *numbers.labels(*_CURVE, **block)])
     ]
     curves = numbers.panels(lines, _PANEL, _CURVE, "epoch", metric=ACCURACY)
@@ -181,17 +189,6 @@ def _reported(name: str, results: Results) -> pd.DataFrame:
     rows = select(results.reported, artefact=name, metric=ACCURACY)
     loss = rows["variant"].map(PRINTED).where(rows["method"] == EQUIZERO, "")
     return rows.assign(loss=loss, epoch=step_numbers(rows) + 1)
-
-
-def _blocks(name: str, numbers: Numbers, options: Options) -> Iterator[dict[str, str]]:
-    """The networks with rows; where there is none, the preset's is missing."""
-    for scale in options.scales:
-        for protocol in PROTOCOLS:
-            place = {"scale": scale, "protocol": protocol, "dataset": DATASETS[scale]}
-            found = [each["model"] for each in numbers.labels("model", **place)]
-            for model in MODELS[name]:
-                if model in (found or MODELS[name][:1]):
-                    yield {**place, "model": model}
 
 
 def _selected_epochs(line: Line) -> str:

@@ -175,9 +175,9 @@ def figure2_training(results: Results, options: Options) -> Figure:
         with_spread=False,
     )
     lines = [
-        {**block, "step": step, "shown": block["step"]}
+        {**block, "step": str(step), "shown": block["step"]}
         for block in blocks
-        for step in _steps(gains[_panel(block)]) or [""]
+        for step in sorted({n for own in gains[_panel(block)].values() for n in own}) or [""]
     ]
     styles = cycle((SOLID, DASHED, DOTTED))
     others = [method for name, method in METHODS.items() if name != BASELINE]
@@ -194,8 +194,11 @@ def figure2_training(results: Results, options: Options) -> Figure:
         def labels(curve: Key) -> tuple[str, str]:
             return METHODS[curve[0]].label, METHODS[curve[0]].label
 
+        def mark(number: Number) -> Mark:
+            return Mark(number.mean, *number.ends)
+
         title = partial(_title, options=options)
-        return draw_curves(curve_grid(gains, title, labels, 2, mark=_band, unit=1000), look)
+        return draw_curves(curve_grid(gains, title, labels, 2, mark, unit=1000), look)
 
     return Figure(
         digest=spec.build(numbers, options, lines),
@@ -215,7 +218,7 @@ def _panel(labels: Labels) -> Key:
 
 
 def _gains(numbers: Numbers, block: Labels) -> dict[Key, dict[int, Number]]:
-    """Of each method with rows the paired difference at each step, with its interval."""
+    """Of each method with rows the paired difference at each step; its interval is its bar."""
     place = {name: block[name] for name in ARM}
     steps = sorted((each["step"] for each in numbers.labels("step", **place)), key=int)
     gains: dict[Key, dict[int, Number]] = {}
@@ -224,19 +227,11 @@ def _gains(numbers: Numbers, block: Labels) -> dict[Key, dict[int, Number]]:
         values = paired_differences(*pair)
         number = numbers.over(values)
         if name != BASELINE and number:
-            number = number._replace(interval=bootstrap_interval(values.values()))
+            number = number._replace(spread=None, interval=bootstrap_interval(values.values()))
             gains.setdefault((name,), {})[int(step)] = number
     return gains
-
-
-def _steps(gains: Mapping[Key, Mapping[int, Number]]) -> list[str]:
-    return [str(step) for step in sorted({step for points in gains.values() for step in points})]
 
 
 def _lacks(line: Line) -> bool:
     shown = {**line.labels, "step": line.labels["shown"]}
     return any(lacks_seeds(Line({**shown, "name": n}, line.numbers)) for n in PAPERS_METHODS)
-
-
-def _band(number: Number) -> Mark:
-    return Mark(number.mean, *(number.interval or (number.mean, number.mean)))
