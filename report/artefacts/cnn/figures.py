@@ -105,7 +105,7 @@ def probing_figure(name: str, results: Results, options: Options) -> Figure:
         columns={
             "ours": (
                 *(shown(f"epoch {n}", metric=ACCURACY, epoch=n) for n in (1, 5, 10)),
-                shown("selected", **_END),
+                shown("selected", metric="selected", epoch=0),
                 *(Column("which epoch", _selected_epochs), Column("n", _seeds)),
             ),
             "paper reports": tuple(
