@@ -79,6 +79,8 @@ class Spec:
         empty: A note for a table without blocks.
         preset: The experiment that makes its rows; default: the table's name.
         words: What its commands for missing cells may name, in order; default: the block's labels.
+        together: The labels of lines that one command makes; default: the block's.
+        made: Whether a command makes a line.
     """
 
     name: str
@@ -95,6 +97,8 @@ class Spec:
     empty: str = ""
     preset: str = ""
     words: tuple[str, ...] = ()
+    together: tuple[str, ...] = ()
+    made: Callable[[Labels], bool] = lambda labels: True
     with_spread: bool = True
 
     def sorted(self, lines: Iterable[Labels]) -> list[dict[str, str]]:
@@ -137,8 +141,9 @@ class Spec:
             cells = [labels[name] for name in self.stub]
             cells += [column.show(line) for own in self.columns.values() for column in own]
             blocks.setdefault(key, []).append(tuple(cells))
-            if MISSING in cells:
-                missing.setdefault(key, []).append(labels)
+            if MISSING in cells and self.made(labels):
+                asked = tuple(labels[name] for name in self.together or self.block)
+                missing.setdefault(asked, []).append(labels)
         made = [Block(self._named(key), tuple(own)) for key, own in blocks.items()]
         rows = numbers.used
         found = notes(rows, made, options, self.units, self.with_spread)
