@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from report.plots.panels import Mark, draw_grid
+from report.plots.panels import Mark, arrange, draw_grid
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
     from numpy.typing import NDArray
+
+    #: Red, green, blue from 0 to 255, [h, w, 3].
+    Picture = NDArray[np.uint8]
 
 # Of the one unit that a group has on the x axis, what its bars take.
 _FILLED = 0.8
@@ -31,12 +36,12 @@ class BarPanel(NamedTuple):
 
     Attributes:
         groups: Name below a group to its bars, by their labels in the legend.
-        pictures: Small pictures at the top of bars, red, green, blue from 0 to 255, [h, w, 3].
+        pictures: Small pictures at the top of bars.
     """
 
     title: str
     groups: Mapping[str, Mapping[str, Mark]]
-    pictures: Mapping[str, Mapping[str, NDArray[np.uint8]]] = {}
+    pictures: Mapping[str, Mapping[str, Picture]] = {}
 
 
 class BarLook(NamedTuple):
@@ -55,6 +60,44 @@ class BarLook(NamedTuple):
     marker: str = "the paper's number"
     baseline: float | None = None
     columns: int | None = None
+
+
+#: Key of a panel, to name of a group, to label of a bar, to the bar.
+Bars = dict[tuple[str, ...], dict[str, dict[str, Mark]]]
+
+
+def bar_grid(
+    bars: Bars,
+    title: Callable[[tuple[str, ...]], str],
+    column: int,
+    pictures: Mapping[tuple[str, ...], Mapping[str, Mapping[str, Picture]]] = MappingProxyType({}),
+) -> list[list[BarPanel | None]]:
+    """Panels of bars, arranged as by `arrange`.
+
+    Args:
+        bars: All bars; a group without any is left out, and a panel without a group.
+        title: From the key of a panel.
+        column: Which part of a panel's key stands in columns.
+        pictures: Of bars, by the same keys.
+    """
+    panels: dict[tuple[str, ...], BarPanel | None] = {}
+    for key, groups in bars.items():
+        filled = {name: own for name, own in groups.items() if own}
+        panel = BarPanel(title(key), filled, pictures.get(key, {}))
+        panels[key] = panel if filled else None
+    return arrange(panels, column)
+
+
+def bar_limits(grid: Sequence[Sequence[BarPanel | None]], tick: int) -> tuple[float, float]:
+    """Zero, and the least multiple of `tick` above all error bars and numbers of the paper.
+
+    The grid has one bar at least.
+    """
+    groups = [bars for row in grid for panel in row if panel for bars in _all_bars(panel)]
+    tops = [
+        top for bars in groups for bar in bars.values() for top in (bar.high, bar.reported or 0)
+    ]
+    return 0.0, float(tick * math.ceil(max(tops) / tick))
 
 
 def draw_bars(grid: Sequence[Sequence[BarPanel | None]], look: BarLook) -> Drawing:
@@ -110,7 +153,7 @@ def _draw_bar(axes: Axes, middle: float, width: float, bar: Mark, colour: str) -
         axes.plot(middle, bar.reported, markersize=4, zorder=4, **_MARKER)
 
 
-def _draw_picture(axes: Axes, middle: float, width: float, picture: NDArray[np.uint8]) -> None:
+def _draw_picture(axes: Axes, middle: float, width: float, picture: Picture) -> None:
     """Draw a picture as broad as a bar, below the upper edge of the panel."""
     # In shares of the panel's height; the picture keeps its shape.
     size = _PICTURES / (1 + _PICTURES)

@@ -9,17 +9,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from matplotlib.figure import Figure as Drawing
 
+from experiments.frame.methods import METHODS, Kind, Method, Parts
 from report.artefacts.catalogue import ARTEFACTS
 from report.figures import Figure, house_style
 from report.options import Options
 from report.results import load_results
 from report.tables import Table
 from scripts.migrate_results import departures_of
+
+if TYPE_CHECKING:
+    import equitune
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -127,6 +131,39 @@ def tree(tmp_path: Path) -> ResultsTree:
     return ResultsTree(tmp_path / "results")
 
 
+def dqn_values(rank: int) -> list[float]:
+    """Returns of sixteen seeds far apart, as those of acrobot are; ranks are three apart."""
+    return [-500.0 + 20.0 * seed + 3.0 * rank for seed in range(16)]
+
+
+def dqn_rows(tree: ResultsTree, *datasets: str, **changes: object) -> list[dict[str, str]]:
+    """Rows of the paper's methods on some or all environments, in its order in every seed."""
+    return [
+        row
+        for dataset in datasets or ("gridworld", "cartpole", "acrobot")
+        for rank, method in enumerate(("pretrained", "equitune", "equizero"))
+        for row in tree.returns(dqn_values(rank), method, dataset, **changes)
+    ]
+
+
+class SoftChoice(Method):
+    """A method of the user's own."""
+
+    name, label, colour, kind = "soft_choice", "soft choice", "#CC79A7", Kind.OTHER
+    needs_loss = True
+
+    def weighting(self, parts: Parts) -> equitune.Weighting:
+        """Return nothing: it is shown, not run."""
+        raise NotImplementedError
+
+
+@pytest.fixture
+def soft_choice(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a registered method that is not the paper's, and has a proxy loss."""
+    monkeypatch.setitem(METHODS, SoftChoice.name, SoftChoice())
+    return SoftChoice.name
+
+
 def drawn(figure: Figure) -> Drawing:
     """The drawing itself."""
     with house_style():
@@ -134,6 +171,16 @@ def drawn(figure: Figure) -> Drawing:
         drawing.draw_without_rendering()
     assert isinstance(drawing, Drawing)
     return drawing
+
+
+def assert_fits(drawing: Drawing) -> None:
+    """Check that all labels and legends are inside the picture, and that titles are apart."""
+    width, height = drawing.canvas.get_width_height()
+    titles = [axes.title.get_window_extent() for axes in drawing.axes]
+    boxes = [axes.get_tightbbox() for axes in drawing.axes]
+    for box in [*titles, *boxes, *(each.get_window_extent() for each in drawing.legends)]:
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+    assert not any(one.overlaps(other) for one in titles for other in titles if one is not other)
 
 
 def build_figure(tree: ResultsTree, name: str, **options: Any) -> Figure:

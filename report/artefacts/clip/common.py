@@ -1,23 +1,35 @@
-"""The CLIP task: what its tables and figures share: models, which rows count, presets, commands."""
+"""CLIP: what its tables and figures share: models, which rows count, lines, the paper's numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 import pandas as pd
 
-from experiments.frame.methods import LAMBDA_EQUITUNE, METHODS, PAPERS
+from experiments.frame.methods import LAMBDA_EQUITUNE, METHODS
 from experiments.frame.rows import PROTOCOLS
-from report.cells import NOT_REPORTED, NUMBER_HEADERS, format_reported
+from report.aggregate import Labels, Numbers
+from report.cells import NOT_REPORTED, format_reported, span
 from report.options import Options
+from report.presets import axes
 from report.results import Results, departing, option, own_groups, select
+from report.spec import Column, Line, Spec
 
 ACCURACY = "top1_accuracy"
 LAMBDA = LAMBDA_EQUITUNE
-# The paper's models, in its order, and ours.
-MODELS = ("RN50", "RN101", "ViT-B-32", "ViT-B-16")
-OURS = "SmallCLIP"
+# The paper's models, in its order, and ours with its seeds; one seed is enough for the others.
+MODELS = axes("figure8")["model"]
+(OURS,), OUR_SEEDS = (axes("clip_zero_shot")[name] for name in ("model", "seed"))
+# Of a metric with an interval.
+ENDS = ("", "_low", "_high")
+# The data set of a demo.
+DRAWN = "symbols"
+# Labels of a model in one protocol, and what commands for missing cells may name.
+PLACE = ("scale", "protocol", "dataset")
+ARM = (*PLACE, "model")
+WORDS = (*ARM, "seed")
+bars_spec = partial(Spec, block=PLACE, words=WORDS, together=(*PLACE, "seed"))
 # The paper's name for a group, and what the authors' code does.
 _TURNS = {"flip": "rot180"}
 FLIP_NOTE = (
@@ -36,11 +48,6 @@ OURS_NOTE = (
     f"{OURS} is no model of the paper: this suite trains it on captions of the data set's own "
     "training images"
 )
-# Of the methods; pretrained bars have further ones.
-COLOURS = {name: METHODS[name].colour for name in PAPERS}
-# The protocol of all presets, and the data set of a demo.
-PROTOCOL = "paper"
-DRAWN = "symbols"
 
 
 def result_rows(results: Results, options: Options, *, trained: bool) -> pd.DataFrame:
@@ -59,86 +66,90 @@ def in_own_group(rows: pd.DataFrame) -> pd.Series[bool]:
     return rows["group"] == own_groups(rows, rows["transform"])
 
 
-def reported_rows(results: Results, artefacts: str | Sequence[str]) -> pd.DataFrame:
-    """The paper's rows of these figures, with our names of groups and transforms."""
-    rows = select(results.reported, task="clip", artefact=artefacts)
+def of_data(rows: pd.DataFrame, preset: str) -> pd.DataFrame:
+    """The rows of a preset's data set, and of a demo's."""
+    return rows[rows["dataset"] == rows["scale"].map(partial(dataset, preset))]
+
+
+def dataset(preset: str, scale: str) -> str:
+    """The data set of a preset in a scale."""
+    return axes(preset)["dataset"][0] if scale == "paper" else DRAWN
+
+
+def seeds(preset: str, labels: Labels) -> dict[str, str]:
+    """The label `seed` of a model: its seeds; a demo is content with the preset's."""
+    own = OUR_SEEDS if labels["model"] == OURS else ("0",)
+    return {"seed": ",".join(own if labels["scale"] == "paper" else axes(preset)["seed"])}
+
+
+def rank(model: str) -> tuple[int, str]:
+    """The place of a model in a table: the paper's, ours, then any other by name."""
+    known = (*MODELS, OURS)
+    return known.index(model) if model in known else len(known), model
+
+
+def made_models(preset: str, scale: str, protocol: str) -> tuple[str, ...]:
+    """The models of a preset, in its protocol; in place of the paper's ResNets a demo has ours."""
+    models = axes(preset)["model"] if protocol in axes(preset)["protocol"] else ()
+    return (OURS,) if scale == "demo" and MODELS[0] in models else models
+
+
+def arms(numbers: Numbers, preset: str, options: Options) -> Iterator[dict[str, str]]:
+    """The labels of models, in order: those with numbers, and those that a preset makes."""
+    for scale in options.scales:
+        for protocol in PROTOCOLS:
+            own = {"scale": scale, "protocol": protocol, "dataset": dataset(preset, scale)}
+            models = {found["model"] for found in numbers.labels("model", **own)}
+            for model in sorted(models.union(made_models(preset, scale, protocol)), key=rank):
+                arm = own | {"model": model}
+                yield arm | seeds(preset, arm)
+
+
+def methods_of(made: Iterable[str], found: Iterable[str]) -> list[str]:
+    """Methods in order: those that a preset makes, and others with rows."""
+    there = {*made, *found}
+    return [method for method in METHODS if method in there]
+
+
+def reported_rows(results: Results, artefact: str) -> pd.DataFrame:
+    """The paper's rows of a figure with all its parts, with our names of groups and transforms."""
+    rows = select(results.reported, task="clip")
+    rows = rows[rows["artefact"].str.fullmatch(f"{artefact}[a-z]?")]
     return rows.assign(**{name: rows[name].replace(_TURNS) for name in ("group", "transform")})
 
 
-def reported_cells(number: float) -> tuple[str, ...]:
-    """The cells `NUMBER_HEADERS` of a number of the paper, which has no spread and no interval."""
-    return (repr(number), *[""] * (len(NUMBER_HEADERS) - 1))
+def paper(line: Line, **wanted: str) -> float | None:
+    """The paper's number beside a line; a demo is of another data set and has none."""
+    own = {name: line.labels[name] for name in ("model", "method") if name in line.labels}
+    found = line.paper(**own | wanted) if line.labels["scale"] == "paper" else None
+    return found and found[0]
 
 
-def format_papers(number: float | None) -> str:
-    """The text of a cell; a dash where the paper gives no number."""
-    return NOT_REPORTED if number is None else format_reported(number, float("nan"))
+def papers(header: str, **wanted: str) -> Column:
+    """A column with the paper's numbers."""
+
+    def show(line: Line) -> str:
+        number = paper(line, **wanted)
+        return NOT_REPORTED if number is None else format_reported(number, float("nan"))
+
+    return Column(header, show)
 
 
-def in_order(models: Iterable[str]) -> list[str]:
-    """Each model once: the paper's, ours, then any other by name."""
-    known = (*MODELS, OURS)
-    return sorted(
-        set(models), key=lambda name: (known.index(name) if name in known else len(known), name)
-    )
+def least_most(*changed: Labels) -> Column:
+    """A column with the least and the greatest number of seeds of other columns."""
+
+    def show(line: Line) -> str:
+        found = (line.find(**each) for each in changed)
+        return span(number.seeds if number else 0 for number in found)
+
+    return Column("n", show)
 
 
-def label(model: str) -> str:
+def in_picture(model: str) -> str:
     """The name of a model in a picture; below ours it says so."""
     return f"{model}\n(ours)" if model == OURS else model
 
 
-class Preset(NamedTuple):
-    """Models, data set (of a demo it is `DRAWN`) and seeds of a preset in `conf/experiment`."""
-
-    models: tuple[str, ...]
-    dataset: str = "cifar100"
-    seeds: str = "0"
-
-    def data(self, scale: str) -> str:
-        """The data set of a scale."""
-        return self.dataset if scale == "paper" else DRAWN
-
-
-def of_data(rows: pd.DataFrame, preset: Preset) -> pd.DataFrame:
-    """The rows of a preset's data set, and of a demo's."""
-    return rows[rows["dataset"] == rows["scale"].map(preset.data)]
-
-
-def protocols(rows: pd.DataFrame) -> list[str]:
-    """The protocols of one scale that are shown: those with rows, and the presets'."""
-    found = {PROTOCOL, *rows["protocol"]}
-    return [name for name in PROTOCOLS if name in found]
-
-
-def expected_models(preset: Preset, scale: str, protocol: str) -> tuple[str, ...]:
-    """The models that are missing where they have no rows: the preset's in its protocol.
-
-    Of a demo that has the paper's ResNets it is ours.
-    """
-    if protocol != PROTOCOL:
-        return ()
-    return (OURS,) if scale == "demo" and MODELS[0] in preset.models else preset.models
-
-
-def arguments(
-    preset: Preset, scale: str, protocol: str, dataset: str, models: Sequence[str]
-) -> list[str]:
-    """What a command has beside the preset, which is for the paper's scale.
-
-    Our model is never among others, because it has three seeds.
-    """
-    words = [f"scale={scale}"]
-    words += [f"protocol={protocol}"] * (protocol != PROTOCOL)
-    words += [f"dataset={dataset}"] * (dataset != preset.dataset)
-    words += [f"model={','.join(models)}"] * (tuple(models) != preset.models)
-    seeds = "0,1,2" if OURS in models else "0"
-    # A demo is content with the preset's.
-    return words + [f"seed={seeds}"] * (scale == "paper" and seeds != preset.seeds)
-
-
-def apart(models: Iterable[str]) -> list[list[str]]:
-    """The others' models and ours, each if there is any: they need separate commands."""
-    ordered = in_order(models)
-    parts = ([name for name in ordered if name != OURS], [name for name in ordered if name == OURS])
-    return [part for part in parts if part]
+def place(scale: str, protocol: str, options: Options) -> str:
+    """The protocol of a panel, and the scale where there are several."""
+    return f"protocol {protocol}" + f", scale {scale}" * (len(options.scales) > 1)

@@ -1,70 +1,56 @@
-"""The CLIP task: Figures 5a and 11a, accuracy against steps of fine-tuning."""
+"""CLIP: Figures 5a and 11a, accuracy against steps of fine-tuning."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from experiments.frame.methods import METHODS, PAPERS
-from experiments.frame.rows import PROTOCOLS
-from report.artefacts.clip.common import (
-    ACCURACY,
-    COLOURS,
-    IMAGES_NOTE,
-    MODELS,
-    OURS,
-    OURS_NOTE,
-    SOURCE_NOTE,
-    Preset,
-    apart,
-    arguments,
-    expected_models,
-    format_papers,
-    in_order,
-    label,
-    of_data,
-    protocols,
-    reported_rows,
-    result_rows,
-)
-from report.captions import commands
-from report.cells import EN_DASH, MISSING, Summary, format_summary, over_seeds, span
+from experiments.frame.methods import METHODS
+from report.aggregate import Numbers
+from report.artefacts.clip import common
+from report.artefacts.clip.common import ACCURACY, MODELS, OURS
+from report.cells import EN_DASH, MISSING, Number, format_summary, span
 from report.figures import Figure
-from report.notes import notes
 from report.options import Options
 from report.plots.curves import (
     SOLID,
-    Curve,
+    Curves,
+    Key,
     Look,
-    Panel,
     common_limits,
+    curve_grid,
+    curve_rows,
     draw_curves,
 )
-from report.plots.panels import plain_mark, spread_mark
+from report.presets import axes
 from report.results import Results, departing, select, step_numbers
-from report.tables import Block, ColumnGroup, Table
+from report.spec import Column, Line, Spec, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
-TUNED = tuple(method for method in PAPERS if METHODS[method].uses_group)
-DIVERGED = "diverged_step"
-_CHOSEN = "selected_step"
+TITLES = {
+    "figure5a": "Figure 5a: CLIP's ResNets",
+    "figure11a": "Figure 11a: CLIP's vision transformers",
+}
+# Models that are shown where they have rows.
+SHOWN = {"figure5a": (*MODELS[:2], OURS), "figure11a": MODELS[2:]}
+DIVERGED, _CHOSEN = "diverged_step", "selected_step"
 # Departures that a figure shows, in panels of their own.
 _RECIPE = "finetune."
-UNITS = "Top-1 accuracy in percent, mean (spread) over n seeds"
-_HEADERS = ("start", "end", "after", "selected", "which step", "n")
-_NUMBERS = ("scale", "protocol", "model", "variant", "method", "step", "mean", "spread", "n")
+# In place of the step: of the numbers that a run reports, which say in `selected_step` whose.
+_REPORTED = -1
+_ARM = ("scale", "protocol", "model", "variant")
 # Points of accuracy; the axis begins and ends at a multiple.
 _TICK = 5
 # Of a panel's title, in characters.
 _WIDTH = 44
 _NOTES = (
     "images are transformed by rot90, for learning and for evaluation",
-    *(IMAGES_NOTE, SOURCE_NOTE),
+    *(common.IMAGES_NOTE, common.SOURCE_NOTE),
     "start: before the first step; end: after as many steps as the column after says; selected: at "
     "the step that a run reports, the best on held-out training images in protocol paper",
     "band: mean \N{PLUS-MINUS SIGN} spread",
@@ -73,253 +59,168 @@ _NOTES = (
 )
 
 
-class Study(NamedTuple):
-    """One of the two figures; `models` are shown where they have rows."""
-
-    title: str
-    preset: Preset
-    models: tuple[str, ...]
-
-
-STUDIES = {
-    "figure5a": Study("Figure 5a: CLIP's ResNets", Preset(MODELS[:2]), (*MODELS[:2], OURS)),
-    "figure11a": Study("Figure 11a: CLIP's vision transformers", Preset(MODELS[2:]), MODELS[2:]),
-}
-
-# Method to step to accuracy.
-Points = Mapping[str, Mapping[int, float]]
-
-
-class Arm(NamedTuple):
-    """One model, fine-tuned in one way; methods without rows are absent.
-
-    Attributes:
-        recipe: What its fine-tuning has beside the protocol's; empty for nothing.
-        selected: Method to the accuracy at the steps that the runs report.
-        steps: Method to these steps, one per seed, in order.
-    """
-
-    scale: str
-    protocol: str
-    model: str
-    recipe: str
-    curves: Mapping[str, Mapping[int, Summary]]
-    selected: Mapping[str, Summary]
-    steps: Mapping[str, Sequence[int]]
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """Labels of its block in a table."""
-        names = ("scale", "protocol", "model", "variant")
-        return dict(zip(names, (*self[:3], self.recipe or "none"), strict=True))
-
-
-def _shown_rows(study: Study, results: Results, options: Options) -> pd.DataFrame:
-    """Our rows of the figure's models, fine-tuned as the protocol says or with another recipe."""
-    rows = of_data(result_rows(results, options, trained=True), study.preset)
-    rows = select(rows, model=study.models, group="rot90", method=TUNED, view="")
-    known = {name for found in rows["departures"] for name in found if name.startswith(_RECIPE)}
-    rows = rows[departing(rows, "training", *known) == ""]
-    accurate = (rows["metric"] == ACCURACY) & (rows["transform"] == "rot90")
-    return rows[accurate | rows["metric"].isin([_CHOSEN, DIVERGED])]
-
-
-def _papers_curves(name: str, results: Results) -> dict[str, Points]:
-    """The paper's curves: model to method to step to accuracy."""
-    reported = reported_rows(results, name)
-    curves: dict[str, dict[str, dict[int, float]]] = {}
-    columns = (reported[name] for name in ("model", "method", "step", "value"))
-    for model, method, step, value in zip(*columns, strict=True):
-        curves.setdefault(model, {}).setdefault(method, {})[int(step)] = float(value)
-    return {**curves}
-
-
-def _arms(study: Study, rows: pd.DataFrame, options: Options) -> Iterator[Arm]:
-    """Arms by scale, protocol, model and recipe: those with rows, of the preset also without."""
-    for scale in options.scales:
-        inside = select(rows, scale=scale)
-        for protocol in protocols(inside):
-            part = select(inside, protocol=protocol)
-            expected = expected_models(study.preset, scale, protocol)
-            for model in in_order({*expected, *part["model"]}):
-                own = select(part, model=model)
-                recipes = {*own["departure"], *([""] if model in expected else [])}
-                for recipe in sorted(recipes):
-                    key = (scale, protocol, model, recipe)
-                    yield _arm(key, select(own, departure=recipe), options)
-
-
-def _arm(key: tuple[str, str, str, str], rows: pd.DataFrame, options: Options) -> Arm:
-    accuracies, chosen = select(rows, metric=ACCURACY), select(rows, metric=_CHOSEN)
-    ends = accuracies["step"] == ""
-    during = accuracies[~ends]
-    during = during.assign(number=step_numbers(during))
-    curves: dict[str, dict[int, Summary]] = {}
-    selected: dict[str, Summary] = {}
-    for method in TUNED:
-        for step, cell in select(during, method=method).groupby("number"):
-            summary = over_seeds(cell, options.spread)
-            assert summary is not None
-            curves.setdefault(method, {})[step] = summary
-        summary = over_seeds(select(accuracies[ends], method=method), options.spread)
-        if summary is not None:
-            selected[method] = summary
-    steps = {name: sorted(map(int, select(chosen, method=name)["value"])) for name in TUNED}
-    return Arm(*key, curves, selected, steps)
-
-
 def training_figure(name: str, results: Results, options: Options) -> Figure:
     """Figure 5a or 11a: accuracy on turned images, mean and spread over seeds.
 
     There is one panel per scale, protocol, model and recipe with rows, and one of the paper's
     curves per model of the paper; without rows of ours there is no picture.
     """
-    study = STUDIES[name]
-    rows = _shown_rows(study, results, options)
-    arms, paper = [*_arms(study, rows, options)], _papers_curves(name, results)
-    lines = [line for arm in arms for line in _number_lines(arm)]
-    if lines:
-        lines += _papers_lines(paper)
+    rows = _rows(name, results, options)
+    numbers = Numbers(rows, (*_ARM, "method", "metric", "iteration"), options.spread)
+    reported = common.reported_rows(results, name)
+    reported = reported.assign(iteration=step_numbers(reported))
+    known = Numbers(reported, ("model", "method", "iteration"))
+    lines = [Line(labels, numbers) for labels in _lines(name, numbers, options)]
+    ours: dict[Key, dict[Key, dict[int, Number]]] = {}
+    for line in lines:
+        own = ours.setdefault(tuple(line.labels[each] for each in _ARM), {})
+        own |= {(line.labels["method"],): points} if (points := _curve(line)) else {}
+    methods = [(method,) for method in METHODS]
+    theirs: Curves = {
+        ("paper", "reported", each["model"], ""): known.curves(
+            ("method",), methods, "iteration", **each
+        )
+        for each in known.labels("model")
+    }
+    drawn = [*curve_rows(ours)]
+    # The paper does not tell the number of its seeds.
+    drawn += [(*row[:-1], "") for row in curve_rows(theirs) if drawn]
+    steps = {*reported["iteration"]}
+    spec = _spec(name, rows, [min(steps), max(steps)] if steps else [])
     return Figure(
-        digest=_digest(name, arms, paper, rows, options),
-        headers=_NUMBERS,
-        rows=tuple(lines),
-        draw=lambda: _draw(study, arms, paper, options),
+        digest=spec.build(numbers, options, [line.labels for line in lines], reported),
+        headers=(*_ARM, "method", "step", "mean", "spread", "n"),
+        rows=tuple(drawn),
+        draw=lambda: _draw(name, ours, theirs, options),
     )
 
 
-def _number_lines(arm: Arm) -> Iterator[tuple[str, ...]]:
-    for method, points in arm.curves.items():
-        for step, (mean, spread, seeds, _) in points.items():
-            width = "" if spread is None else repr(spread)
-            yield (*arm[:4], method, str(step), repr(mean), width, str(seeds))
+def _rows(name: str, results: Results, options: Options) -> pd.DataFrame:
+    """Our rows of the figure's models, fine-tuned as the protocol says or with another recipe."""
+    rows = common.of_data(common.result_rows(results, options, trained=True), name)
+    tuned = [method for method, known in METHODS.items() if known.uses_group]
+    rows = select(rows, model=SHOWN[name], group="rot90", method=tuned, view="")
+    rows = rows[departing(rows, "training", *_recipe_options(rows)) == ""]
+    accurate = (rows["metric"] == ACCURACY) & (rows["transform"] == "rot90")
+    rows = rows[accurate | rows["metric"].isin([_CHOSEN, DIVERGED])]
+    steps = rows["step"].replace("", str(_REPORTED))
+    return rows.assign(variant=rows["departure"], iteration=steps.astype(int))
 
 
-def _papers_lines(paper: Mapping[str, Points]) -> Iterator[tuple[str, ...]]:
-    for model, curves in paper.items():
-        for method, points in curves.items():
-            for step, value in points.items():
-                names = ("paper", "reported", model, "", method)
-                yield (*names, str(step), repr(value), "", "")
+def _recipe_options(rows: pd.DataFrame) -> list[str]:
+    names = dict.fromkeys(name for found in rows["departures"] for name in found)
+    return [name for name in names if name.startswith(_RECIPE)]
 
 
-def _digest(
-    name: str,
-    arms: Sequence[Arm],
-    paper: Mapping[str, Points],
-    rows: pd.DataFrame,
-    options: Options,
-) -> Table:
-    study = STUDIES[name]
-    blocks: list[Block] = []
-    lacking: dict[tuple[str, str, str], list[str]] = {}
-    for arm in arms:
-        # The paper's numbers are of its own data set.
-        own = paper.get(arm.model, {}) if arm.scale == "paper" else {}
-        lines = tuple(_line(arm, method, own.get(method, {})) for method in TUNED)
-        blocks.append(Block(arm.labels, lines))
-        if any(MISSING in line for line in lines):
-            lacking.setdefault((arm.scale, arm.protocol, arm.recipe), []).append(arm.model)
-    incomplete = [
-        _words(study, *key, models) for key, found in lacking.items() for models in apart(found)
-    ]
-    ours = (OURS_NOTE,) * (OURS in study.models)
-    ends = sorted(
-        {step for curves in paper.values() for points in curves.values() for step in points}
-    )
-    named = (f"step {ends[0]}", f"step {ends[-1]}") if ends else ("first step", "last step")
-    return Table(
+def _lines(name: str, numbers: Numbers, options: Options) -> Iterator[dict[str, str]]:
+    """The labels of lines: models with each recipe that has numbers, those of the preset without.
+
+    The options of a recipe are labels too.
+    """
+    rows = numbers.rows
+    recipes = dict(zip(rows["variant"], rows["departures"], strict=True))
+    for arm in common.arms(numbers, name, options):
+        own = {each: arm[each] for each in _ARM[:3]}
+        found = {labels["variant"] for labels in numbers.labels("variant", **own)}
+        if arm["model"] in common.made_models(name, arm["scale"], arm["protocol"]):
+            found.add("")
+        for recipe in sorted(found):
+            known = recipes.get(recipe, {}).items()
+            chosen = {option.removeprefix(_RECIPE): str(value) for option, value in known}
+            line = {**chosen, **arm, "variant": recipe, "metric": ACCURACY}
+            there = numbers.labels("method", **own, variant=recipe)
+            for method in common.methods_of(
+                axes(name)["method"], (each["method"] for each in there)
+            ):
+                yield {**line, "method": method}
+
+
+def _curve(line: Line) -> dict[int, Number]:
+    points = line.numbers.along("iteration", **line.labels)
+    return {step: number for step, number in points.items() if step != _REPORTED}
+
+
+def _end(line: Line) -> str:
+    points = _curve(line)
+    return format_summary(points[max(points)] if points else None)
+
+
+def _chosen(line: Line) -> str:
+    """The steps whose numbers the runs report."""
+    labels = {**line.labels, "metric": _CHOSEN, "iteration": _REPORTED}
+    return span(map(int, line.numbers.values(**labels).values())) or MISSING
+
+
+def _count(line: Line) -> str:
+    points = line.numbers.along("iteration", **line.labels).values()
+    return span(number.seeds for number in points) or "0"
+
+
+_OURS = (
+    shown("start", iteration=0),
+    Column("end", _end),
+    Column("after", lambda line: str(max(_curve(line), default=MISSING))),
+    shown("selected", iteration=_REPORTED),
+    Column("which step", _chosen),
+    Column("n", _count),
+)
+
+
+def _spec(name: str, rows: pd.DataFrame, ends: Sequence[int]) -> Spec:
+    """The digest; `ends` are the first and last step that the paper reports, if any."""
+    named = {f"step {end}": str(end) for end in ends} or {"first step": "", "last step": ""}
+    return Spec(
         name=name,
-        title=f"{study.title}, accuracy on turned images against steps of fine-tuning",
+        title=f"{TITLES[name]}, accuracy on turned images against steps of fine-tuning",
+        block=_ARM,
         stub=("method",),
-        groups=(
-            ColumnGroup("ours", _HEADERS),
-            ColumnGroup("paper reports", named),
-        ),
-        blocks=tuple(blocks),
-        notes=(*notes(rows, blocks, options, UNITS), *_NOTES, *ours, *_diverged(rows)),
-        commands=commands(name, incomplete),
+        columns={
+            "ours": _OURS,
+            "paper reports": [common.papers(title, step=step) for title, step in named.items()],
+        },
+        units="Top-1 accuracy in percent, mean (spread) over n seeds",
+        titles={"variant": "variant"},
+        notes=(*_NOTES, *([common.OURS_NOTE] if OURS in SHOWN[name] else []), *_diverged(rows)),
+        words=(*common.WORDS, *(f"task.{option}" for option in _recipe_options(rows))),
+        together=("scale", "protocol", "variant", "seed"),
     )
-
-
-def _line(arm: Arm, method: str, paper: Mapping[int, float]) -> tuple[str, ...]:
-    points, chosen = arm.curves.get(method, {}), arm.selected.get(method)
-    last = max(points, default=None)
-    found = [*points.values(), *([chosen] if chosen else [])]
-    return (
-        method,
-        format_summary(points.get(0)),
-        MISSING if last is None else format_summary(points[last]),
-        MISSING if last is None else str(last),
-        format_summary(chosen),
-        span(arm.steps[method]) or MISSING,
-        span(summary.seeds for summary in found) or "0",
-        *(
-            format_papers(paper.get(step))
-            for step in (min(paper, default=0), max(paper, default=0))
-        ),
-    )
-
-
-def _words(study: Study, scale: str, protocol: str, recipe: str, models: Sequence[str]) -> str:
-    """Write what a command has beside the preset."""
-    words = arguments(study.preset, scale, protocol, study.preset.data(scale), models)
-    return " ".join([*words, *(f"task.{part}" for part in recipe.split(", ") if part)])
 
 
 def _diverged(rows: pd.DataFrame) -> Iterator[str]:
     """Say which trainings ended early."""
-    columns = ("model", "method", "protocol", "scale", "seed", "value")
     ended = sorted(
-        f"{model} {method} (protocol {protocol}, scale {scale}, seed {seed}) in step {step:g}"
-        for model, method, protocol, scale, seed, step in zip(
-            *(select(rows, metric=DIVERGED)[name] for name in columns), strict=True
-        )
+        f"{row.model} {row.method} (protocol {row.protocol}, scale {row.scale}, seed {row.seed}) "
+        f"in step {row.value:g}"
+        for row in select(rows, metric=DIVERGED).itertuples()
     )
     if ended:
         yield f"the training diverged, and the curve ends before: {', '.join(ended)}"
 
 
-def _draw(
-    study: Study, arms: Sequence[Arm], paper: Mapping[str, Points], options: Options
-) -> Drawing:
-    drawn = [arm for arm in arms if arm.curves]
-    panels = {
-        (arm.scale, arm.model, arm.recipe, arm.protocol): _panel(study, arm, options)
-        for arm in drawn
-    }
-    columns = [name for name in PROTOCOLS if name in {arm.protocol for arm in drawn}]
-    places = [*dict.fromkeys((arm.scale, arm.model, arm.recipe) for arm in drawn)]
-    rows = [[panels.get((*place, protocol)) for protocol in columns] for place in places]
+def _draw(name: str, ours: Curves, theirs: Curves, options: Options) -> Drawing:
+    def title(panel: Key) -> str:
+        scale, protocol, model, recipe = panel
+        if protocol == "reported":
+            return f"the paper's {model}\n{common.dataset(name, scale)}"
+        head = f"{common.in_picture(model)}, {common.dataset(name, scale)}".replace("\n", " ")
+        place = common.place(scale, protocol, options)
+        return "\n".join([head, place, *textwrap.wrap(recipe, _WIDTH)])
+
+    def labels(curve: Key) -> tuple[str, str]:
+        return METHODS[curve[0]].label, METHODS[curve[0]].label
+
+    grid = curve_grid(ours, title, labels, column=1)
     # The paper's curves stand beside the first panels of their model, and else in the first row.
-    beside = [model for _, model, _ in places]
-    for model, curves in paper.items():
-        row = rows[beside.index(model) if model in beside else 0]
-        row.append(_papers_panel(f"the paper's {model}\n{study.preset.dataset}", curves))
+    rows = dict.fromkeys((key[0], *key[2:]) for key, own in ours.items() if own)
+    beside = [model for _, model, _ in rows]
+    for key, [panel] in zip(theirs, curve_grid(theirs, title, labels, column=1), strict=True):
+        grid[beside.index(key[2]) if key[2] in beside else 0].append(panel)
+    tuned = {known.label: known.colour for known in METHODS.values() if known.uses_group}
     look = Look(
-        {method: COLOURS[method] for method in TUNED},
-        dict.fromkeys(TUNED, SOLID),
+        tuned,
+        dict.fromkeys(tuned, SOLID),
         "steps of fine-tuning",
         "top-1 accuracy (%)",
-        common_limits(rows, _TICK),
+        common_limits(grid, _TICK),
     )
-    return draw_curves(rows, look)
-
-
-def _panel(study: Study, arm: Arm, options: Options) -> Panel:
-    scale = f", scale {arm.scale}" if len(options.scales) > 1 else ""
-    curves = [
-        Curve(method, method, {step: spread_mark(point) for step, point in points.items()})
-        for method, points in arm.curves.items()
-    ]
-    name = label(arm.model).replace("\n", " ")
-    lines = [f"{name}, {study.preset.data(arm.scale)}", f"protocol {arm.protocol}{scale}"]
-    return Panel("\n".join(lines + textwrap.wrap(arm.recipe, _WIDTH)), curves)
-
-
-def _papers_panel(title: str, curves: Points) -> Panel:
-    found = [
-        Curve(method, method, {step: plain_mark(value) for step, value in points})
-        for method, points in ((name, curves[name].items()) for name in TUNED if name in curves)
-    ]
-    return Panel(title, found)
+    return draw_curves(grid, look)

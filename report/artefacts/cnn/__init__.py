@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from report.artefacts.cnn.common import STUDIES
-from report.artefacts.cnn.figures import probing_figure
-from report.artefacts.cnn.studies import studies_table
-from report.artefacts.cnn.tables import zero_shot_table
+from report.artefacts.cnn.figures import TITLES, probing_figure
+from report.artefacts.cnn.tables import studies_table, zero_shot_table
 from report.artefacts.entry import Entry
 
 TITLE = "CNNs on turned images"
 ARTEFACTS: dict[str, Entry] = {
-    **{name: Entry("cnn", partial(probing_figure, name), (name,)) for name in STUDIES},
+    **{name: Entry("cnn", partial(probing_figure, name), (name,)) for name in TITLES},
     "cnn_zero_shot": Entry("cnn", zero_shot_table, ("zero_shot",)),
     "cnn_studies": Entry("cnn", studies_table, ("groups", "reduced")),
 }

@@ -2,48 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable
+from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from experiments.frame.methods import EQUIZERO
-from experiments.frame.rows import PROTOCOLS
-from report.artefacts.cnn.common import (
-    ACCURACY,
-    COLOURS,
-    DATASETS,
-    ENTROPY,
-    IMAGES,
-    REVERSED,
-    STUDIES,
-    STYLES,
-    WAYS,
-    Arm,
-    Way,
-    of_way,
-    result_rows,
+from experiments.frame.methods import (
+    EQUITUNE,
+    EQUIZERO,
+    LAMBDA_EQUITUNE,
+    METHODS,
+    PRETRAINED,
+    Kind,
 )
-from report.artefacts.cnn.tables import probing_digest
-from report.cells import Summary, over_seeds
+from experiments.frame.rows import PROTOCOLS
+from report.aggregate import Labels, Numbers
+from report.artefacts.cnn.tables import (
+    ACCURACY,
+    IMAGES,
+    IMAGES_NOTE,
+    LOSS_NOTE,
+    LOSS_ORDER,
+    result_rows,
+    short_loss,
+    wanted,
+)
+from report.cells import EN_DASH, MISSING, NOT_REPORTED, format_reported, span
 from report.figures import Figure
+from report.notes import UNITS
 from report.options import Options
-from report.plots.curves import Curve, Look, Panel, common_limits, draw_curves
-from report.plots.panels import plain_mark, spread_mark
+from report.plots.curves import (
+    DASHED,
+    DOTTED,
+    SOLID,
+    Key,
+    Look,
+    common_limits,
+    curve_grid,
+    curve_rows,
+    draw_curves,
+)
+from report.plots.panels import PURPLE, VERMILION
+from report.presets import axes
 from report.results import Results, select, step_numbers
+from report.spec import Column, Line, Spec, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
+TITLES = {"figure5b": "Figure 5b: ResNet", "figure11b": "Figure 11b: AlexNet"}
+# The preset's network first, then that of torchvision.
+MODELS = {
+    name: (*axes(name)["model"], other)
+    for name, other in (("figure5b", "ResNet18"), ("figure11b", "AlexNet"))
+}
+DATASETS = {"paper": axes("figure5b")["dataset"][0], "demo": "symbols"}
 # What the paper's figures print beside their equizero curves, and what these are.
-PRINTED = {"entropy": REVERSED, "max_probability": ENTROPY}
-# Points of accuracy; the axis begins and ends at a multiple.
-_TICK = 5
-_LEGEND_COLUMNS = 3
-_HEADERS = ("scale", "protocol", "model", "method", "loss", "epoch", "mean", "spread", "n")
-
-# Method to epoch to accuracy.
-Points = Mapping[Way, Mapping[int, float]]
+PRINTED = {"entropy": "reversed_max_probability", "max_probability": "entropy"}
+_PANEL, _CURVE = ("scale", "protocol", "model"), ("method", "loss")
+# The numbers at the epoch that a run reports have no epoch.
+_END = {"metric": "selected", "epoch": 0}
+_NOTES = (
+    "every image is evaluated in all four turns",
+    *(IMAGES_NOTE, LOSS_NOTE),
+    "epoch: passes over the training images that were done; the paper counts its epochs 1 to 10 "
+    "from 0 to 9",
+    "selected: at the epoch that a run reports; protocol paper: the best on held-out training "
+    "images; protocol reference: the best on the images that the accuracy is of",
+    "band: mean \N{PLUS-MINUS SIGN} spread",
+    f"n: seeds, least{EN_DASH}most where the columns differ",
+    "how many training images the last layers learned from: facts.images in the record of a run's "
+    "probe, which facts.probed_by names",
+)
+_PAPERS_NOTES = (
+    'the two equizero labels of the paper\'s figure are swapped: its curve "entropy" is max '
+    'probability reversed and stands beside ours of that name; its curve "max probability" is '
+    "the entropy with the right sign and stands beside our entropy; max probability with the "
+    "right sign was never run",
+    "the paper's curves: in the authors' code of images of the training split{}, on a backbone "
+    "with ImageNet weights",
+)
+# AlexNet has none.
+_BATCH_NORM = {"figure5b": ", after probing with batch statistics in the batch norms"}
 
 
 def probing_figure(name: str, results: Results, options: Options) -> Figure:
@@ -52,117 +94,134 @@ def probing_figure(name: str, results: Results, options: Options) -> Figure:
     There is one panel per scale, protocol and network with rows, and one of the paper's curves;
     without rows of ours there is no picture.
     """
+    numbers, reported = _numbers(name, results, options), _reported(name, results)
+    errors = sorted({float(text) for text in reported["read_error"] if text})
+    within = f", to within {errors[-1]:g} points" if errors else ""
+    spec = Spec(
+        name=name,
+        title=f"{TITLES[name]}, accuracy on turned images against epochs of probing",
+        block=_PANEL,
+        stub=_CURVE,
+        columns={
+            "ours": (
+                *(shown(f"epoch {n}", metric=ACCURACY, epoch=n) for n in (1, 5, 10)),
+                shown("selected", metric="selected", epoch=0),
+                *(Column("which epoch", _selected_epochs), Column("n", _seeds)),
+            ),
+            "paper reports": tuple(
+                Column(f"epoch {n}", partial(_papers, str(n - 1))) for n in (1, 10)
+            ),
+        },
+        units=UNITS,
+        orders={
+            "method": (LAMBDA_EQUITUNE, EQUITUNE, EQUIZERO, PRETRAINED, *METHODS),
+            "loss": LOSS_ORDER,
+        },
+        texts={"loss": short_loss},
+        notes=(
+            *_NOTES,
+            f"the paper's numbers: read off its picture{within}, without its spread",
+            *(text.format(_BATCH_NORM.get(name, "")) for text in _PAPERS_NOTES),
+        ),
+        words=("protocol", "scale", "dataset", "model"),
+    )
+    # Where no network has rows, the preset's is missing.
+    blocks = [
+        {"scale": scale, "protocol": protocol, "model": model, "dataset": DATASETS[scale]}
+        for scale, protocol, model in product(options.scales, PROTOCOLS, MODELS[name])
+        if {"model": model}
+        in (numbers.labels("model", scale=scale, protocol=protocol) or [{"model": MODELS[name][0]}])
+    ]
+    lines = [
+        block | way
+        for block in blocks
+        for way in spec.sorted([*wanted(name), *numbers.labels(*_CURVE, **block)])
+    ]
+    curves = numbers.panels(lines, _PANEL, _CURVE, "epoch", metric=ACCURACY)
+    papers = Numbers(reported, (*_PANEL, *_CURVE, "epoch"))
+    reported_lines = papers.labels(*_PANEL, *_CURVE)
+    paper = papers.panels(reported_lines, _PANEL, _CURVE, "epoch")
+    rows = tuple(curve_rows(curves))
+
+    def title(panel: Key) -> str:
+        scale, protocol, model = panel
+        if protocol not in PROTOCOLS:
+            return f"the paper's {model}\ntraining images, labels put right"
+        further = f", scale {scale}" if len(options.scales) > 1 else ""
+        return f"{model}, protocol {protocol}\n{IMAGES[protocol]}{further}"
+
+    def draw() -> Drawing:
+        grid = curve_grid(curves, title, _legend, column=1)
+        ordered = papers.panels(spec.sorted(reported_lines), _PANEL, _CURVE, "epoch")
+        for row in curve_grid(ordered, title, _legend, column=1):
+            grid[0] += row
+        ways = spec.sorted({name: line[name] for name in _CURVE} for line in lines)
+        return draw_curves(grid, _look(ways, common_limits(grid, tick=5)))
+
+    return Figure(
+        digest=spec.build(numbers, options, lines, reported),
+        headers=(*_PANEL, *_CURVE, "epoch", "mean", "spread", "n"),
+        rows=(*rows, *((*row[:-1], "") for row in curve_rows(paper) if rows)),
+        draw=draw,
+    )
+
+
+def _numbers(name: str, results: Results, options: Options) -> Numbers:
     rows = select(
         result_rows(results, options, trained=True),
         departure="",
         transform="rot90",
         view="",
-        model=STUDIES[name].models,
+        model=MODELS[name],
         metric=(ACCURACY, "selected_epoch"),
     )
     rows = rows[rows["dataset"] == rows["scale"].map(DATASETS)]
-    reported = select(results.reported, artefact=name, metric=ACCURACY)
-    arms, paper = [*_arms(name, rows, options)], _papers_curves(reported)
-    lines = [line for arm in arms for line in _number_lines(arm)]
-    if lines:
-        lines += _papers_lines(name, paper)
-    return Figure(
-        digest=probing_digest(name, arms, paper, rows, reported, options),
-        headers=_HEADERS,
-        rows=tuple(lines),
-        draw=lambda: _draw(name, arms, paper, options),
+    ends = rows["step"] == ""
+    rows = rows.assign(
+        epoch=step_numbers(rows.assign(step=rows["step"].mask(ends, "0"))),
+        metric=rows["metric"].mask(ends & (rows["metric"] == ACCURACY), "selected"),
     )
+    return Numbers(rows, (*_PANEL, "dataset", *_CURVE, "metric", "epoch"), options.spread)
 
 
-def _arms(name: str, rows: pd.DataFrame, options: Options) -> Iterator[Arm]:
-    """Find the networks with rows; where there is none, the preset's is missing."""
-    models = STUDIES[name].models
-    for scale in options.scales:
-        for protocol in PROTOCOLS:
-            inside = select(rows, scale=scale, protocol=protocol)
-            found = set(inside["model"]) or models[:1]
-            for model in [each for each in models if each in found]:
-                yield _arm((scale, protocol, model), select(inside, model=model), options)
+def _reported(name: str, results: Results) -> pd.DataFrame:
+    """The paper's curves, for what they are; its epochs count from zero."""
+    rows = select(results.reported, artefact=name, metric=ACCURACY)
+    loss = rows["variant"].map(PRINTED).where(rows["method"] == EQUIZERO, "")
+    return rows.assign(loss=loss, epoch=step_numbers(rows) + 1)
 
 
-def _arm(key: tuple[str, str, str], rows: pd.DataFrame, options: Options) -> Arm:
-    accuracies, chosen = select(rows, metric=ACCURACY), select(rows, metric="selected_epoch")
-    ends = accuracies["step"] == ""
-    during = accuracies[~ends]
-    during = during.assign(epoch=step_numbers(during))
-    curves: dict[Way, dict[int, Summary]] = {}
-    selected: dict[Way, Summary] = {}
-    for way in WAYS:
-        for epoch, cell in of_way(during, way).groupby("epoch"):
-            summary = over_seeds(cell, options.spread)
-            assert summary is not None
-            curves.setdefault(way, {})[epoch] = summary
-        summary = over_seeds(of_way(accuracies[ends], way), options.spread)
-        if summary is not None:
-            selected[way] = summary
-    epochs = {way: sorted(map(int, of_way(chosen, way)["value"])) for way in WAYS}
-    return Arm(*key, curves, selected, epochs)
+def _selected_epochs(line: Line) -> str:
+    values = line.numbers.values(**{**line.labels, **_END, "metric": "selected_epoch"})
+    return span(map(int, values.values())) or MISSING
 
 
-def _papers_curves(reported: pd.DataFrame) -> Points:
-    """Take the paper's curves for what they are; its epochs count from zero."""
-    curves: dict[Way, dict[int, float]] = {}
-    columns = (reported[name] for name in ("method", "variant", "step", "value"))
-    for method, printed, step, value in zip(*columns, strict=True):
-        way = PRINTED[printed] if method == EQUIZERO else Way(method)
-        curves.setdefault(way, {})[int(step) + 1] = float(value)
-    return curves
+def _seeds(line: Line) -> str:
+    points = line.numbers.along("epoch", **line.labels, metric=ACCURACY).values()
+    return span(each.seeds for each in (*points, line.find(**_END)) if each) or "0"
 
 
-def _number_lines(arm: Arm) -> Iterator[tuple[str, ...]]:
-    for way, points in arm.curves.items():
-        for epoch, (mean, spread, seeds, _) in points.items():
-            width = "" if spread is None else repr(spread)
-            names = (arm.scale, arm.protocol, arm.model, *way)
-            yield (*names, str(epoch), repr(mean), width, str(seeds))
+def _papers(step: str, line: Line) -> str:
+    found = line.paper(method=line.labels["method"], loss=line.labels["loss"], step=step)
+    return format_reported(*found) if found else NOT_REPORTED
 
 
-def _papers_lines(name: str, paper: Points) -> Iterator[tuple[str, ...]]:
-    for way, points in paper.items():
-        for epoch, value in points.items():
-            names = ("paper", "reported", STUDIES[name].papers_model, *way)
-            yield (*names, str(epoch), repr(value), "", "")
+def _legend(way: Key) -> tuple[str, str]:
+    """The one label of a curve's colour and style."""
+    method, loss = way
+    label = METHODS[method].label + (f" ({loss.replace('_', ' ')})" if loss else "")
+    return label, label
 
 
-def _draw(name: str, arms: Sequence[Arm], paper: Points, options: Options) -> Drawing:
-    drawn = [arm for arm in arms if arm.curves]
-    panels = {(arm.scale, arm.model, arm.protocol): _panel(arm, options) for arm in drawn}
-    columns = [name for name in PROTOCOLS if name in {arm.protocol for arm in drawn}]
-    places = dict.fromkeys((arm.scale, arm.model) for arm in drawn)
-    rows = [[panels.get((*place, protocol)) for protocol in columns] for place in places]
-    if paper:
-        rows[0].append(_papers_panel(name, paper))
+def _look(ways: Iterable[Labels], limits: tuple[float, float]) -> Look:
+    # Of equizero's losses the first has the method's colour.
+    own = {(EQUIZERO, "entropy"): VERMILION, (EQUIZERO, "reversed_max_probability"): PURPLE}
+    dashes = {"entropy": DASHED, "reversed_max_probability": DOTTED}
+    colours, styles = {}, {}
+    for way in ways:
+        method, (label, _) = METHODS[way["method"]], _legend(key := (way["method"], way["loss"]))
+        colours[label] = own.get(key, method.colour)
+        alone = method.kind is Kind.OWN_VIEW
+        styles[label] = DASHED if alone else dashes.get(way["loss"], SOLID)
     # In one row the labels would be wider than the panels.
-    look = Look(
-        COLOURS,
-        STYLES,
-        "epochs of probing",
-        "accuracy (%)",
-        common_limits(rows, _TICK),
-        columns=_LEGEND_COLUMNS,
-    )
-    return draw_curves(rows, look)
-
-
-def _panel(arm: Arm, options: Options) -> Panel:
-    scale = f", scale {arm.scale}" if len(options.scales) > 1 else ""
-    curves = [
-        Curve(way.label, way.label, {epoch: spread_mark(point) for epoch, point in points.items()})
-        for way, points in arm.curves.items()
-    ]
-    title = f"{arm.model}, protocol {arm.protocol}\n{IMAGES[arm.protocol]}{scale}"
-    return Panel(title, curves)
-
-
-def _papers_panel(name: str, paper: Points) -> Panel:
-    curves = [
-        Curve(way.label, way.label, {epoch: plain_mark(value) for epoch, value in points})
-        for way, points in ((way, paper[way].items()) for way in WAYS if way in paper)
-    ]
-    title = f"the paper's {STUDIES[name].papers_model}\ntraining images, labels put right"
-    return Panel(title, curves)
+    return Look(colours, styles, "epochs of probing", "accuracy (%)", limits, columns=3)

@@ -1,227 +1,200 @@
-"""The CNN task: the numbers of Figures 5b and 11b, and accuracy without training, as tables."""
+"""The CNN task: which rows count, and tables of accuracy without training and further studies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import pandas as pd
 
 from experiments.frame.methods import METHODS, Kind
-from report.artefacts.cnn.common import (
-    ACCURACY,
-    DATASETS,
-    IMAGES_NOTE,
-    LOSS_NOTE,
-    STUDIES,
-    WAYS,
-    Arm,
-    Way,
-    of_way,
-    result_rows,
-)
-from report.captions import commands
+from report.aggregate import Numbers
 from report.cells import (
     EN_DASH,
     MISSING,
-    NOT_REPORTED,
-    Interval,
+    Number,
     format_interval,
+    format_measure,
     format_number,
-    format_reported,
-    format_summary,
     span,
 )
-from report.notes import notes
 from report.options import Options
-from report.results import Results, select
-from report.tables import Block, ColumnGroup, Table
+from report.presets import arms, axes
+from report.results import Results, departing, option, own_groups, select
+from report.spec import Column, Line, Spec, shown
+from report.tables import Table
 
-EPOCHS, PAPERS_EPOCHS = (1, 5, 10), (1, 10)
-_PROBING_GROUPS = (
-    ColumnGroup("ours", (*(f"epoch {epoch}" for epoch in EPOCHS), "selected", "which epoch", "n")),
-    ColumnGroup("paper reports", tuple(f"epoch {epoch}" for epoch in PAPERS_EPOCHS)),
+ACCURACY = "top1_accuracy"
+GROUP = "rot90"
+# By protocol: equizero's loss where a row names none, and the images that are evaluated.
+LOSSES = {"paper": "max_probability", "reference": "reversed_max_probability"}
+IMAGES = {"paper": "test images", "reference": "training images"}
+IMAGES_NOTE = f"protocol paper: {IMAGES['paper']}; protocol reference: {IMAGES['reference']}"
+LOSS_NOTE = (
+    "reversed: max probability with the sign of the authors' code, which takes the least confident "
+    "view"
 )
-_PROBING_NOTES = (
-    "every image is evaluated in all four turns",
-    *(IMAGES_NOTE, LOSS_NOTE),
-    "epoch: passes over the training images that were done; the paper counts its epochs 1 to 10 "
-    "from 0 to 9",
-    "selected: at the epoch that a run reports; protocol paper: the best on held-out training "
-    "images; protocol reference: the best on the images that the accuracy is of",
-    "band: mean \N{PLUS-MINUS SIGN} spread",
-    f"n: seeds, least{EN_DASH}most where the columns differ",
-    "how many training images the last layers learned from: facts.images in the record of a run's "
-    "probe, which facts.probed_by names",
-)
-
-# Without training: the networks, the protocol, and by scale the data set that they were trained on.
-MODELS = tuple(study.models[0] for study in STUDIES.values())
-PROTOCOL = "paper"
-SOURCES = {"paper": "cifar100", "demo": "letters"}
-# Without training there is no lambda; what the others are compared with stands first.
-UNTRAINED = (WAYS[-1], *WAYS[1:-1])
-_KEY = ("scale", "protocol", "dataset", "model", "departure")
-# View of the rows, and how the table names it.
-_TURNS = {"1": "by 90", "2": "by 180", "3": "by 270"}
-_ZERO_SHOT_HEADERS = (
-    *("upright", *_TURNS.values(), "mean over turns"),
-    *("over equitune", "equivariance error"),
-)
-_ZERO_SHOT_NOTES = (
-    *(IMAGES_NOTE, LOSS_NOTE),
-    "by 90, 180, 270: images turned by so many degrees; mean over turns: these and upright",
+LOSS_ORDER = ("", "max_probability", "entropy", "reversed_max_probability")
+_ZERO_SHOT = "cnn_zero_shot"
+# By scale, the data set that networks are trained on.
+SOURCES = {"paper": axes(_ZERO_SHOT)["dataset"][0], "demo": "letters"}
+_BLOCK = ("scale", "protocol", "dataset", "model")
+_UPRIGHT = {"metric": ACCURACY, "transform": "none", "view": ""}
+_TURNED = {"metric": ACCURACY, "transform": "rot90", "view": ""}
+_GAIN = {**_TURNED, "metric": "over_equitune"}
+_INTERVAL_NOTES = (
     "[interval]: 95 % over images",
     "over equitune: difference in points on the same images",
-    "equivariance error: largest change of a logit under a turn of the image, relative to the "
-    "largest logit",
-    "nothing is learned or drawn, so one seed stands for all",
-    "variant: other weights than the model's own, or another recipe of theirs",
 )
 
 
-def probing_digest(
-    name: str,
-    arms: Sequence[Arm],
-    paper: Mapping[Way, Mapping[int, float]],
-    rows: pd.DataFrame,
-    reported: pd.DataFrame,
-    options: Options,
-) -> Table:
-    """Table of a figure's numbers: one block per arm, one row per method and loss."""
-    blocks, incomplete = [], []
-    for arm in arms:
-        labels = {"scale": arm.scale, "protocol": arm.protocol, "model": arm.model}
-        lines = tuple(_probing_line(arm, way, paper.get(way, {})) for way in WAYS)
-        blocks.append(Block(labels, lines))
-        if any(MISSING in line for line in lines):
-            incomplete.append(_probing_arguments(name, arm))
-    return Table(
-        name=name,
-        title=f"{STUDIES[name].title}, accuracy on turned images against epochs of probing",
-        stub=("method", "loss"),
-        groups=_PROBING_GROUPS,
-        blocks=tuple(blocks),
-        notes=(*notes(rows, blocks, options), *_PROBING_NOTES, *_papers_notes(name, reported)),
-        commands=commands(name, incomplete),
-    )
+def result_rows(results: Results, options: Options, *, trained: bool) -> pd.DataFrame:
+    """Rows of the CNN task and the paper's groups, with the last layers trained or as they are.
+
+    Further columns are `loss`, the proxy loss of a method that has one, and `departure`, what
+    `variant` says beyond loss and training: empty for what the protocol defines.
+    """
+    rows = select(results.ours, task="cnn", scale=options.scales)
+    untrained = option(rows, "training") == "none"
+    rows = rows[(rows["group"] == own_groups(rows, GROUP)) & (untrained != trained)]
+    loss = option(rows, "loss").fillna(rows["protocol"].map(LOSSES))
+    choosing = [name for name, method in METHODS.items() if method.needs_loss]
+    departure = departing(rows, "loss", *(["training"] * (not trained)))
+    return rows.assign(loss=loss.where(rows["method"].isin(choosing), ""), departure=departure)
 
 
-def _probing_arguments(name: str, arm: Arm) -> str:
-    """Write what an arm's command has beside the preset, which is for the paper's scale."""
-    data, model = DATASETS[arm.scale], arm.model
-    words = [f"protocol={arm.protocol}", f"scale={arm.scale}"]
-    words += [f"dataset={data}"] * (data != DATASETS["paper"])
-    words += [f"model={model}"] * (model != STUDIES[name].models[0])
-    return " ".join(words)
+def short_loss(loss: str) -> str:
+    """A loss as tables print it, which have less room than a legend."""
+    return "reversed" if loss == "reversed_max_probability" else loss.replace("_", " ")
 
 
-def _probing_line(arm: Arm, way: Way, paper: Mapping[int, float]) -> tuple[str, ...]:
-    points, chosen = arm.curves.get(way, {}), arm.selected.get(way)
-    found = [*points.values(), *([chosen] if chosen else [])]
-    return (
-        *way.cells,
-        *(format_summary(points.get(epoch)) for epoch in EPOCHS),
-        format_summary(chosen),
-        span(arm.epochs.get(way) or ()) or MISSING,
-        span(summary.seeds for summary in found) or "0",
-        *(
-            format_reported(paper[epoch], float("nan")) if epoch in paper else NOT_REPORTED
-            for epoch in PAPERS_EPOCHS
-        ),
-    )
+def wanted(preset: str) -> list[dict[str, str]]:
+    """The methods of a preset, with their losses."""
+    return [{"method": "", "loss": "", **arm} for arm in arms(preset)]
 
 
-def _papers_notes(name: str, reported: pd.DataFrame) -> Iterator[str]:
-    """Say what the paper's curves are."""
-    errors = sorted({float(text) for text in reported["read_error"] if text})
-    within = f", to within {errors[-1]:g} points" if errors else ""
-    yield f"the paper's numbers: read off its picture{within}, without its spread"
-    yield (
-        'the two equizero labels of the paper\'s figure are swapped: its curve "entropy" is max '
-        'probability reversed and stands beside ours of that name; its curve "max probability" is '
-        "the entropy with the right sign and stands beside our entropy; max probability with the "
-        "right sign was never run"
-    )
-    batch = ", after probing with batch statistics in the batch norms"
-    yield (
-        "the paper's curves: in the authors' code of images of the training split"
-        f"{batch if STUDIES[name].normalised else ''}, on a backbone with ImageNet weights"
-    )
+def _text(form: Callable[[Number], str], number: Number | None) -> str:
+    return MISSING if number is None else form(number)
+
+
+def _estimate(number: Number, signed: bool = False) -> str:
+    return f"{format_number(number.mean, signed)} {format_interval(number.interval, 1, signed)}"
+
+
+def _over_equitune(line: Line) -> str:
+    # The mean is what the others are compared with.
+    if METHODS[line.labels["method"]].kind is Kind.MEAN:
+        return EN_DASH
+    return _text(partial(_estimate, signed=True), line.find(**_GAIN))
+
+
+_plain = partial(_text, lambda number: format_number(number.mean))
+_short = partial(_text, lambda number: f"{number.mean:.2g}")
 
 
 def zero_shot_table(results: Results, options: Options) -> Table:
-    """Table of networks as they are, without training on the data set.
-
-    There is one block per scale, protocol, data set, model and variant, and one row per method and
-    loss.
-    """
-    rows = select(result_rows(results, options, trained=False), step="")
-    found = {tuple(map(str, key)): part for key, part in rows.groupby([*_KEY])}
-    blocks, incomplete = [], []
-    for key in _keys(found, options):
-        labels = dict(zip((*_KEY[:-1], "variant"), (*key[:-1], key[-1] or "none"), strict=True))
-        part = found.get(key, rows[:0])
-        # Nobody but its author knows how to complete a variant.
-        ways = [way for way in UNTRAINED if not key[-1] or len(of_way(part, way))]
-        lines = tuple(_zero_shot_line(way, of_way(part, way)) for way in ways)
-        blocks.append(Block(labels, lines))
-        if not key[-1] and any(MISSING in line for line in lines):
-            incomplete.append(_arguments(labels))
-    units = "Top-1 accuracy in percent"
-    return Table(
-        name="cnn_zero_shot",
+    """Table of networks as they are, without training on the data set."""
+    spec = Spec(
+        name=_ZERO_SHOT,
         title="Pretrained image classifiers on turned images, without training",
+        block=(*_BLOCK, "departure"),
         stub=("method", "loss"),
-        groups=(ColumnGroup("", _ZERO_SHOT_HEADERS),),
-        blocks=tuple(blocks),
-        notes=(*notes(rows, blocks, options, units, with_spread=False), *_ZERO_SHOT_NOTES),
-        commands=commands("cnn_zero_shot", incomplete),
+        columns={
+            "": (
+                shown("upright", _plain, **_UPRIGHT),
+                *(shown(f"by {90 * k}", _plain, **{**_TURNED, "view": str(k)}) for k in (1, 2, 3)),
+                shown("mean over turns", partial(_text, _estimate), **_TURNED),
+                Column("over equitune", _over_equitune),
+                shown("equivariance error", _short, **{**_UPRIGHT, "metric": "equivariance_error"}),
+            )
+        },
+        units="Top-1 accuracy in percent",
+        orders={"scale": options.scales, "loss": LOSS_ORDER},
+        titles={"departure": "variant"},
+        texts={"loss": short_loss},
+        notes=(
+            *(IMAGES_NOTE, LOSS_NOTE),
+            "by 90, 180, 270: images turned by so many degrees; mean over turns: these and upright",
+            *_INTERVAL_NOTES,
+            "equivariance error: largest change of a logit under a turn of the image, relative to "
+            "the largest logit",
+            "nothing is learned or drawn, so one seed stands for all",
+            "variant: other weights than the model's own, or another recipe of theirs",
+        ),
+        words=_BLOCK,
+        # Nobody but its author knows how to complete a variant.
+        made=lambda labels: not labels["departure"],
+        with_spread=False,
     )
+    by = (*_BLOCK, "departure", "method", "loss", "metric", "transform", "view")
+    rows = _of_first_seeds(select(result_rows(results, options, trained=False), step=""), by)
+    numbers = Numbers(rows, by, options.spread)
+    preset = axes(_ZERO_SHOT)
+    blocks = numbers.labels(*spec.block, departure="")
+    blocks += [
+        dict(zip(spec.block, (scale, *preset["protocol"], SOURCES[scale], model, ""), strict=True))
+        for scale in options.scales
+        for model in preset["model"]
+        if not numbers.labels("model", scale=scale, model=model)
+    ]
+    lines = [block | way for block in blocks for way in wanted(_ZERO_SHOT)]
+    found = numbers.labels(*spec.block, "method", "loss")
+    return spec.build(numbers, options, spec.sorted([*lines, *found]))
 
 
-def _keys(found: Iterable[tuple[str, ...]], options: Options) -> Iterator[tuple[str, ...]]:
-    """Order the blocks; a network of the preset without any rows is missing."""
-    for scale in options.scales:
-        inside = sorted(key for key in found if key[0] == scale)
-        models = {key[3] for key in inside}
-        yield from inside
-        yield from (
-            (scale, PROTOCOL, SOURCES[scale], model, "") for model in MODELS if model not in models
-        )
+def _of_first_seeds(rows: pd.DataFrame, by: tuple[str, ...]) -> pd.DataFrame:
+    """Of rows that agree in some columns, those of the first seed: 2 is before 10."""
+    ordered = rows.assign(length=rows["seed"].str.len()).sort_values(["length", "seed"])
+    return ordered.drop_duplicates([*by])
 
 
-def _arguments(labels: Mapping[str, str]) -> str:
-    """Write what a block's command has beside the preset, which is for the paper's scale."""
-    preset = {"protocol": PROTOCOL, "dataset": SOURCES["paper"], "variant": "none"}
-    return " ".join(f"{name}={text}" for name, text in labels.items() if preset.get(name) != text)
+# Shown elsewhere.
+_GROUPS = ("trivial", "rot90")
+_RUN = "python run.py -m task=cnn scale=paper dataset=cifar10"
+_COMMANDS = {
+    "groups": f"{_RUN} task.training=none method=equitune,equizero group=mirror,dihedral",
+    "reduced": f"{_RUN} task.max_images=2000 task.probe.epochs=2 task.probe.learning_rate=1e-2 "
+    "task.batch_norm=frozen,train method=equitune,equizero task.loss=entropy",
+}
 
 
-def _zero_shot_line(way: Way, rows: pd.DataFrame) -> tuple[str, ...]:
-    first = sorted(set(rows["seed"]), key=lambda seed: (len(seed), seed))[:1]
-    columns = (select(rows, seed=first)[name] for name in ("metric", "transform", "view", "value"))
-    numbers = {tuple(key): float(value) for *key, value in zip(*columns, strict=True)}
-    error = numbers.get(("equivariance_error", "none", ""))
-    return (
-        *way.cells,
-        _number(numbers.get((ACCURACY, "none", ""))),
-        *(_number(numbers.get((ACCURACY, "rot90", view))) for view in _TURNS),
-        _estimate(numbers, ACCURACY),
-        EN_DASH
-        if METHODS[way.method].kind is Kind.MEAN
-        else _estimate(numbers, "over_equitune", signed=True),
-        MISSING if error is None else f"{error:.2g}",
+def _dashed(number: Number | None, signed: bool = False) -> str:
+    return format_measure(number, signed) if number else EN_DASH
+
+
+def _seeds(line: Line) -> str:
+    found = (line.find(**labels) for labels in (_UPRIGHT, _TURNED, _GAIN))
+    return span(number.seeds for number in found if number) or EN_DASH
+
+
+def studies_table(results: Results, options: Options) -> Table:
+    """Table of rows that no figure of the paper asks for: larger groups, and short runs."""
+    ours = select(results.ours, task="cnn", scale=options.scales, step="", view="")
+    reduced, larger = option(ours, "max_images").notna(), ~ours["group"].isin(_GROUPS)
+    spec = Spec(
+        name="cnn_studies",
+        title="Pretrained image classifiers: larger groups, and short runs with one choice changed",
+        block=_BLOCK,
+        stub=("group", "method", "variant"),
+        columns={
+            "": (
+                shown("upright", _dashed, **_UPRIGHT),
+                shown("mean over turns", _dashed, **_TURNED),
+                shown("over equitune", partial(_dashed, signed=True), **_GAIN),
+                Column("n", _seeds),
+            )
+        },
+        units="Top-1 accuracy in percent",
+        notes=(
+            *(IMAGES_NOTE, *_INTERVAL_NOTES),
+            "a variant with max_images is a short run on so many images, to be compared with "
+            "another such run alone",
+            f"n: seeds, least{EN_DASH}most where the columns differ",
+        ),
     )
-
-
-def _number(number: float | None) -> str:
-    return MISSING if number is None else format_number(number)
-
-
-def _estimate(numbers: Mapping[tuple[str, ...], float], metric: str, signed: bool = False) -> str:
-    """Print a number over all turns with its interval."""
-    names = (metric, f"{metric}_low", f"{metric}_high")
-    mean, low, high = (numbers.get((name, "rot90", "")) for name in names)
-    if mean is None:
-        return MISSING
-    interval = None if low is None or high is None else Interval(low, high)
-    return f"{format_number(mean, signed)} {format_interval(interval, 1, signed)}"
+    by = (*spec.block, *spec.stub, "metric", "transform", "view")
+    table = spec.build(Numbers(ours[reduced | larger], by, options.spread), options)
+    there = {"groups": larger.any(), "reduced": reduced.any()}
+    absent = [text for name, text in _COMMANDS.items() if not there[name]]
+    return replace(table, commands=tuple(absent if "paper" in options.scales else ()))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from report.artefacts.dqn.figures import figure2
-from report.artefacts.dqn.studies import scores_table
-from report.artefacts.dqn.training import figure2_training
+from report.artefacts.dqn.figures import figure2, figure2_training
+from report.artefacts.dqn.tables import scores_table
 from report.artefacts.entry import Entry
 
 _FIGURE_2 = ("figure2", "figure2_lambda")

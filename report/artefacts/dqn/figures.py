@@ -1,48 +1,51 @@
-"""Deep Q-learning: Figure 2, the return of each method."""
+"""Deep Q-learning: Figure 2, the return of each method, and its gain against the training step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import cycle, product
+from statistics import fmean
+from typing import TYPE_CHECKING
 
-from experiments.frame.methods import EQUITUNE, EQUIZERO, PRETRAINED
-from report.artefacts.dqn.common import (
-    COLOURS,
-    HEADERS,
-    IDENTITY_NOTE,
-    LINE_NOTES,
-    ORDER_NOTE,
+from experiments.frame.methods import METHODS
+from report.aggregate import Labels, Numbers
+from report.artefacts.dqn.tables import (
+    ARM,
+    DATASETS,
+    INTERVAL_NOTE,
+    METHOD_LINES,
     PAPERS_METHODS,
     REGIME_NOTE,
-    RETURNS,
     STEP_NOTE,
-    Arm,
-    difference_line,
-    find_arms,
-    make_grid,
-    missing_commands,
-    order_line,
-    panel_title,
-    result_rows,
-    shown_methods,
-    shown_rows,
-    value_line,
+    find_blocks,
+    lacks_seeds,
+    result_numbers,
+    returns_table,
 )
-from report.cells import summarise
+from report.cells import MISSING, Interval, Number, format_counts, format_interval, format_number
 from report.figures import Figure
-from report.notes import notes
 from report.options import Options
+from report.plots.curves import DASHED, DOTTED, SOLID, Curves, Key, Look, curve_grid, draw_curves
 from report.plots.dots import DotPanel, Dots, draw_dots
+from report.plots.panels import Mark, arrange
 from report.results import Results
-from report.statistics import bootstrap_interval
-from report.tables import Block, ColumnGroup, Table
+from report.spec import Column, Line, Spec
+from report.statistics import bootstrap_interval, paired_differences
 
-# First method minus second.
-DIFFERENCES = ((EQUITUNE, PRETRAINED), (EQUIZERO, EQUITUNE), (EQUIZERO, PRETRAINED))
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+BASELINE = PAPERS_METHODS[0]
+_IDENTITY_NOTE = (
+    "cartpole has two group elements and two actions: equitune and equizero (softmax) choose the "
+    "same action in every state but for ties of floating-point numbers, so they cannot differ"
+)
 _NOTES = (
-    *(ORDER_NOTE, REGIME_NOTE, STEP_NOTE, IDENTITY_NOTE),
+    f"the paper's order: {' > '.join(reversed(PAPERS_METHODS))}",
+    *(REGIME_NOTE, STEP_NOTE, _IDENTITY_NOTE),
     "the paper prints Figure 2 as a picture without numbers, so none stand beside ours",
 )
-_NUMBERS = ("scale", "regime", "dataset", "step", "method", "seed", "return", "low", "high", "n")
 
 
 def figure2(results: Results, options: Options) -> Figure:
@@ -50,57 +53,185 @@ def figure2(results: Results, options: Options) -> Figure:
 
     There is one row of panels per scale and regime with rows, and one column per environment.
     """
-    rows = result_rows(results, options)
-    arms = find_arms(rows, options)
-    blocks = [Block(arm.shown_labels, tuple(_lines(arm, options))) for arm in arms]
-    digest = Table(
-        name="figure2",
-        title="Figure 2: return of deep Q-learning's networks under each method",
-        stub=("method",),
-        groups=(ColumnGroup("", HEADERS),),
-        blocks=tuple(blocks),
-        notes=(*notes(shown_rows(rows, arms), blocks, options, RETURNS), *LINE_NOTES, *_NOTES),
-        commands=missing_commands("figure2", arms, PAPERS_METHODS),
+    numbers = result_numbers(results, options)
+    blocks = find_blocks(numbers, options)
+    found = {
+        tuple(block.values()): {
+            name: values for name in METHODS if (values := numbers.values(**block, name=name))
+        }
+        for block in blocks
+    }
+    spec = returns_table(
+        "figure2",
+        "Figure 2: return of deep Q-learning's networks under each method",
+        "method",
+        _NOTES,
     )
+    lines = [
+        {**block, "name": name, "preset": "figure2"}
+        for block, own in zip(blocks, found.values(), strict=True)
+        for name in (*METHODS, *METHOD_LINES)
+        if name in (*PAPERS_METHODS, *own, *METHOD_LINES)
+    ]
+
+    def draw() -> Drawing:
+        panels = {
+            (scale, regime, dataset): DotPanel(
+                _title((scale, regime, dataset), options, f"{int(step) / 1000:g}k steps"),
+                {METHODS[name].label: _dots(values) for name, values in own.items()},
+            )
+            if own
+            else None
+            for (scale, regime, dataset, step), own in found.items()
+        }
+        colours = {method.label: method.colour for method in METHODS.values()}
+        return draw_dots(arrange(panels, column=2), colours, "return")
+
     return Figure(
-        digest=digest,
-        headers=_NUMBERS,
-        rows=tuple(line for arm in arms for line in _number_lines(arm)),
-        draw=lambda: draw_dots(
-            make_grid(arms, lambda arm: _dot_panel(arm, options)), COLOURS, "return"
+        digest=spec.build(numbers, options, lines),
+        headers=(*ARM, "step", "method", "seed", "return", "low", "high", "n"),
+        rows=tuple(
+            row
+            for key, own in found.items()
+            for name, values in own.items()
+            for row in _rows((*key, name), values)
         ),
+        draw=draw,
     )
 
 
-def _lines(arm: Arm, options: Options) -> Iterator[tuple[str, ...]]:
-    methods = {method: arm.last(method) for method in shown_methods(arm)}
-    for method, values in methods.items():
-        yield value_line(method, values, arm.dataset, options)
-    for pair in DIFFERENCES:
-        yield difference_line(methods, *pair, arm.dataset, options)
-    yield order_line(methods, arm.dataset)
+def _dots(values: Mapping[str, float]) -> Dots:
+    numbers = [*values.values()]
+    return Dots(numbers, fmean(numbers), bootstrap_interval(numbers))
 
 
-def _number_lines(arm: Arm) -> Iterator[tuple[str, ...]]:
-    """All numbers drawn: each seed's own, and in a line without a seed their mean."""
-    for method in shown_methods(arm):
-        values = arm.last(method)
-        names = (*arm.shown_labels.values(), method)
-        for seed, value in values.items():
-            yield (*names, seed, repr(value), "", "", "")
-        summary = summarise([*values.values()])
-        if summary is not None:
-            ends = map(repr, bootstrap_interval(values.values()) or ())
-            low, high = tuple(ends) or ("", "")
-            yield (*names, "", repr(summary.mean), low, high, str(summary.seeds))
+def _rows(names: Key, values: Mapping[str, float]) -> Iterator[Key]:
+    """All numbers drawn: each seed's own, and in a row without a seed their mean."""
+    for seed, value in values.items():
+        yield (*names, seed, repr(value), "", "", "")
+    _, mean, interval = _dots(values)
+    yield (*names, "", repr(mean), *_ends(interval), str(len(values)))
 
 
-def _dot_panel(arm: Arm, options: Options) -> DotPanel | None:
-    dots = {}
-    for method in shown_methods(arm):
-        values = [*arm.last(method).values()]
-        summary = summarise(values)
-        if summary is not None:
-            dots[method] = Dots(values, summary.mean, bootstrap_interval(values))
-    title = panel_title(arm, options, f"{(arm.step or 0) / 1000:g}k steps")
-    return DotPanel(title, dots) if dots else None
+def _ends(interval: Interval | None) -> tuple[str, str]:
+    return (repr(interval.low), repr(interval.high)) if interval else ("", "")
+
+
+def _title(panel: Key, options: Options, *further: str) -> str:
+    scale, regime, dataset = panel
+    line = f"\nscale {scale}" if len(options.scales) > 1 else ""
+    return ", ".join((dataset, f"regime {regime}", *further)) + line
+
+
+def figure2_training(results: Results, options: Options) -> Figure:
+    """The second figure: each method's gain over the pretrained network, step by step.
+
+    There is one row of panels per scale and regime with rows, and one column per environment; the
+    band of a curve is the interval of the mean.
+    """
+    numbers = result_numbers(results, options)
+    blocks = find_blocks(numbers, options)
+    gains: Curves = {_panel(block): _gains(numbers, block) for block in blocks}
+    found = {key for own in gains.values() for key in own}
+    methods = [
+        name
+        for name in METHODS
+        if name != BASELINE and (name in PAPERS_METHODS or (name,) in found)
+    ]
+
+    def gain(name: str, line: Line) -> Number | None:
+        return gains[_panel(line.labels)].get((name,), {}).get(int(line.labels["step"] or 0))
+
+    def cell(name: str, line: Line) -> str:
+        number, decimals = gain(name, line), DATASETS[line.labels["dataset"]].decimals
+        if number is None:
+            return MISSING
+        interval = format_interval(number.interval, decimals, signed=True)
+        return f"{format_number(number.mean, True, decimals)} {interval}"
+
+    spec = Spec(
+        name="figure2_training",
+        title=f"Gain in return over the {BASELINE} network against the training step",
+        block=ARM,
+        stub=("step",),
+        columns={
+            "": (
+                *(Column(name, partial(cell, name)) for name in methods),
+                Column("n", lambda line: format_counts([gain(name, line) for name in methods])),
+            )
+        },
+        units=f"Gain: return minus that of {BASELINE}, seed by seed; mean [interval] over n seeds",
+        texts={"step": lambda text: text or MISSING},
+        notes=(
+            INTERVAL_NOTE,
+            "n: seeds of the columns before it, where they differ",
+            "band: the interval",
+            *(REGIME_NOTE, _IDENTITY_NOTE),
+        ),
+        preset="figure2",
+        words=("task.regime", "scale", "dataset"),
+        together=("scale", "regime"),
+        lacks=_lacks,
+        with_spread=False,
+    )
+    lines = [
+        {**block, "step": str(step), "shown": block["step"]}
+        for block in blocks
+        for step in sorted({n for own in gains[_panel(block)].values() for n in own}) or [""]
+    ]
+    styles = cycle((SOLID, DASHED, DOTTED))
+    others = [method for name, method in METHODS.items() if name != BASELINE]
+    look = Look(
+        colours={method.label: method.colour for method in others},
+        # On cartpole two curves lie on each other.
+        styles={method.label: style for method, style in zip(others, styles, strict=False)},
+        x_label="training steps (thousands)",
+        y_label=f"gain in return over {BASELINE}",
+        baseline=0.0,
+    )
+
+    def draw() -> Drawing:
+        def labels(curve: Key) -> tuple[str, str]:
+            return METHODS[curve[0]].label, METHODS[curve[0]].label
+
+        def mark(number: Number) -> Mark:
+            return Mark(number.mean, *number.ends)
+
+        title = partial(_title, options=options)
+        return draw_curves(curve_grid(gains, title, labels, 2, mark, unit=1000), look)
+
+    return Figure(
+        digest=spec.build(numbers, options, lines),
+        headers=(*ARM, "method", "step", "gain", "low", "high", "n"),
+        rows=tuple(
+            (*panel, name, str(step), repr(each.mean), *_ends(each.interval), str(each.seeds))
+            for panel, own in gains.items()
+            for (name,), points in own.items()
+            for step, each in points.items()
+        ),
+        draw=draw,
+    )
+
+
+def _panel(labels: Labels) -> Key:
+    return tuple(labels[name] for name in ARM)
+
+
+def _gains(numbers: Numbers, block: Labels) -> dict[Key, dict[int, Number]]:
+    """Of each method with rows the paired difference at each step; its interval is its bar."""
+    place = {name: block[name] for name in ARM}
+    steps = sorted((each["step"] for each in numbers.labels("step", **place)), key=int)
+    gains: dict[Key, dict[int, Number]] = {}
+    for name, step in product(METHODS, steps):
+        pair = (numbers.values(**place, step=step, name=each) for each in (name, BASELINE))
+        values = paired_differences(*pair)
+        number = numbers.over(values)
+        if name != BASELINE and number:
+            number = number._replace(spread=None, interval=bootstrap_interval(values.values()))
+            gains.setdefault((name,), {})[int(step)] = number
+    return gains
+
+
+def _lacks(line: Line) -> bool:
+    shown = {**line.labels, "step": line.labels["shown"]}
+    return any(lacks_seeds(Line({**shown, "name": n}, line.numbers)) for n in PAPERS_METHODS)
