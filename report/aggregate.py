@@ -49,7 +49,7 @@ class Numbers:
         return [{name: each[name] for name in columns} for each in kept]
 
     def values(self, **labels: Any) -> dict[str, float]:
-        """Seed to value of one number; empty without rows.
+        """Seed to value of one number, 2 before 10; empty without rows.
 
         Two rows of the same seed are a ValueError: a mean over seeds would count it twice.
         """
@@ -63,7 +63,7 @@ class Numbers:
                 f"{twice['where'].iloc[1]}: a second row for seed {twice['seed'].iloc[1]!r} in a "
                 f"cell; remove it or one of {', '.join(twice['where'])}"
             )
-        return seeds
+        return {seed: seeds[seed] for seed in sorted(seeds, key=lambda seed: (len(seed), seed))}
 
     def find(self, **labels: Any) -> Number | None:
         """One number; None without rows.
@@ -102,3 +102,22 @@ class Numbers:
             key: self.along(axis, **labels, **dict(zip(names, key, strict=True))) for key in keys
         }
         return {key: points for key, points in found.items() if points}
+
+    def panels(
+        self,
+        lines: Iterable[Labels],
+        panel: Sequence[str],
+        curve: Sequence[str],
+        axis: str,
+        **changed: str,
+    ) -> dict[tuple[str, ...], dict[tuple[str, ...], dict[int, Number]]]:
+        """The numbers along a column for the labels of each line, some of them changed.
+
+        Of these labels some name a panel and some its curve, which is absent without rows.
+        """
+        found: dict[tuple[str, ...], dict[tuple[str, ...], dict[int, Number]]] = {}
+        for line in lines:
+            own = found.setdefault(tuple(line[name] for name in panel), {})
+            if points := self.along(axis, **{**line, **changed}):
+                own[tuple(line[name] for name in curve)] = points
+        return found

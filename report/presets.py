@@ -27,6 +27,13 @@ def axes(preset: str) -> Mapping[str, tuple[str, ...]]:
     return chosen | {name: tuple(str(text).split(",")) for name, text in swept.items()}
 
 
+@cache
+def arms(preset: str) -> tuple[Labels, ...]:
+    """The method of each arm that a preset sweeps over, with the options of its task."""
+    read = [_read("arm", name) for name in axes(preset)["arm"]]
+    return tuple({"method": _chosen(arm)["method"][0], **arm.get("task", {})} for arm in read)
+
+
 def _read(group: str, name: str) -> dict[str, Any]:
     content = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
     return {str(key): value for key, value in cast(dict[Any, Any], content).items()}

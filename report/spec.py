@@ -75,12 +75,15 @@ class Spec:
         keep: Whether a line that is found is shown.
         orders: Label to its texts in the order of lines; others follow by name.
         titles: Header of a label that rows name otherwise; in a block its empty text is "none".
+        texts: How a label of a line is shown, if not as it is.
         notes: Further notes.
         empty: A note for a table without blocks.
-        preset: The experiment that makes its rows; default: the table's name.
+        preset: The experiment that makes its rows, where the label `preset` of a line names no
+            other; default: the table's name.
         words: What its commands for missing cells may name, in order; default: the block's labels.
         together: The labels of lines that one command makes; default: the block's.
         made: Whether a command makes a line.
+        lacks: Whether a line lacks numbers; default: if one of its cells is missing.
     """
 
     name: str
@@ -93,12 +96,14 @@ class Spec:
     keep: Callable[[Labels], bool] = lambda labels: True
     orders: Mapping[str, Sequence[str]] = field(default_factory=dict)
     titles: Labels = field(default_factory=dict)
+    texts: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     empty: str = ""
     preset: str = ""
     words: tuple[str, ...] = ()
     together: tuple[str, ...] = ()
     made: Callable[[Labels], bool] = lambda labels: True
+    lacks: Callable[[Line], bool] | None = None
     with_spread: bool = True
 
     def sorted(self, lines: Iterable[Labels]) -> list[dict[str, str]]:
@@ -138,10 +143,11 @@ class Spec:
         missing: dict[tuple[str, ...], list[Labels]] = {}
         for labels in self.find(numbers) if lines is None else lines:
             line, key = Line(labels, numbers, reported), tuple(labels[name] for name in self.block)
-            cells = [labels[name] for name in self.stub]
+            cells = [self.texts.get(name, str)(labels[name]) for name in self.stub]
             cells += [column.show(line) for own in self.columns.values() for column in own]
             blocks.setdefault(key, []).append(tuple(cells))
-            if MISSING in cells and self.made(labels):
+            lacks = MISSING in cells if self.lacks is None else self.lacks(line)
+            if lacks and self.made(labels):
                 asked = tuple(labels[name] for name in self.together or self.block)
                 missing.setdefault(asked, []).append(labels)
         made = [Block(self._named(key), tuple(own)) for key, own in blocks.items()]
@@ -176,7 +182,9 @@ class Spec:
         preset, words = self.preset or self.name, self.words or self.block
         there = {block.labels.get("scale") for block in blocks}
         absent = [scale for scale in options.scales if "scale" in self.block and scale not in there]
-        found = [(own[0]["scale"], command(preset, own, words)) for own in missing]
+        found = [
+            (own[0]["scale"], command(own[0].get("preset", preset), own, words)) for own in missing
+        ]
         found += [(scale, command(preset, [{"scale": scale}], ["scale"])) for scale in absent]
         found.sort(key=lambda each: options.scales.index(each[0]))
         return tuple(dict.fromkeys(text for _, text in found))

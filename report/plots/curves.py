@@ -75,6 +75,7 @@ def curve_grid(
     labels: Callable[[Key], tuple[str, str]],
     column: int,
     mark: Callable[[Number], Mark] = spread_mark,
+    unit: int = 1,
 ) -> list[list[Panel | None]]:
     """Panels of curves, arranged as by `arrange`.
 
@@ -84,12 +85,13 @@ def curve_grid(
         labels: From the key of a curve to its labels of colour and style.
         column: Which part of a panel's key stands in columns.
         mark: How a number is drawn.
+        unit: Of the x axis: places are divided by it.
     """
     panels = {
         panel: Panel(
             title(panel),
             [
-                Curve(*labels(curve), {place: mark(each) for place, each in points.items()})
+                Curve(*labels(curve), {place / unit: mark(each) for place, each in points.items()})
                 for curve, points in own.items()
             ],
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from report.aggregate import Numbers
 from report.cells import Interval, Number
 from report.options import Options
-from report.presets import axes, command
+from report.presets import arms, axes, command
 from report.results import load_results
 from report.spec import Column, Spec, seeds, shown
 from report.tables import Table
@@ -148,3 +149,30 @@ def test_a_command_names_what_differs_from_its_preset() -> None:
     assert command("figure8", cells, ("scale", "model", "dataset", "task.regime")) == (
         "python run.py experiment=figure8 scale=paper model=RN50 task.regime=tuned"
     )
+
+
+def test_a_label_may_be_shown_otherwise_and_a_line_may_say_what_it_lacks(tree: Any) -> None:
+    tree.measured([*tree.rows([1.0, 2.0]), *tree.rows([3.0], method="equitune")])
+    spec = replace(
+        SPEC,
+        texts={"method": str.upper},
+        lacks=lambda line: len(line.numbers.values(**line.labels)) < 2,
+    )
+    table = spec.build(numbers(tree), Options())
+    assert [row[0] for row in table.blocks[0].rows] == ["EQUITUNE", "EQUIZERO"]
+    assert table.commands == ("python run.py experiment=table2 scale=paper",)
+    lines = [labels | {"preset": "table8"} for labels in spec.find(numbers(tree))]
+    table = spec.build(numbers(tree), Options(), lines)
+    assert table.commands == ("python run.py experiment=table8 scale=paper model=LSTM",)
+
+
+def test_panels_have_the_curves_of_lines(tree: Any) -> None:
+    tree.measured([tree.row(float(step), step=step) for step in (1, 2)])
+    rows = load_results(tree.path).ours
+    found = Numbers(rows.assign(step=rows["step"].astype(int)), ("model", "method", "step"))
+    lines = [{"model": "LSTM", "method": name} for name in ("equizero", "equitune")]
+    panels = found.panels(lines, ("model",), ("method",), "step")
+    assert panels == {
+        ("LSTM",): {("equizero",): {1: Number(1.0, None, 1), 2: Number(2.0, None, 1)}}
+    }
+    assert arms("cnn_zero_shot")[3] == {"method": "equizero", "loss": "entropy"}
