@@ -1,173 +1,93 @@
-"""The CLIP task: Figures 4, 7 and 8 from synthetic rows."""
+"""CLIP: Figures 4, 7, 8 and 12 from synthetic rows."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.colors import to_hex
-from omegaconf import OmegaConf
+from PIL import Image
 
-from report.artefacts.clip.common import DRAWN, MODELS, OURS, PROTOCOL
-from report.artefacts.clip.figures import BAR_COLOURS, STUDIES, Way
+from experiments.frame.methods import METHODS as KNOWN
+from report.artefacts.clip.figures import colours
+from report.artefacts.clip.lambdas import COLOURS
 from report.figures import Figure
+from tests.experiments.test_further_method import SoftChoice
+from tests.report.clip_rows import (
+    DASH,
+    DRAWN,
+    LAMBDA,
+    METHODS,
+    MODELS,
+    OURS,
+    SHARES,
+    ZERO,
+    everything,
+    nothing_is_cut,
+)
 from tests.report.conftest import build_figure, drawn, lines_of
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
-DASH = "\N{EN DASH}"
 COMMAND = "python run.py experiment="
-ABSENT = ("not reported",) * 3
-# Accuracy of each bar; pretrained on upright images is better than on any others.
-HEIGHTS = {
-    **{("pretrained", "none"): 50.0, ("pretrained", "rot180"): 40.0, ("pretrained", "rot90"): 35.0},
-    **{("equitune", "rot180"): 44.0, ("equitune", "rot90"): 42.0},
-    **{("equizero", "rot180"): 48.0, ("equizero", "rot90"): 47.0},
-    **{("lambda_equitune", "rot180"): 46.0, ("lambda_equitune", "rot90"): 45.0},
-}
-METHODS = ("pretrained", "equitune", "equizero")
+ABSENT = ("not reported",) * 4
+PLACE = "scale=paper, protocol=paper, dataset=cifar100"
+DEMO = {"scale": "demo", "dataset": DRAWN, "model": OURS}
 
 
-def build(tree: Any, name: str, **options: Any) -> Figure:
-    """The artefact as the program builds it."""
-    return build_figure(tree, name, **options)
-
-
-def block(figure: Figure, title: str) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """The lines of the one block with this title, by their model and method."""
-    return lines_of(figure.digest, title, 2)
-
-
-def evaluated(
-    tree: Any, method: str, transform: str, seeds: int = 1, higher: float = 0.0, **changes: Any
-) -> list[Any]:
-    """Rows of one run per seed: on upright images, on all, and on those of each element."""
-    common = {
-        **{"task": "clip", "dataset": "cifar100", "model": "RN50", "method": method},
-        **{"group": "trivial" if method == "pretrained" else transform},
-    } | changes
-    upright = HEIGHTS["pretrained", "none"] if method == "pretrained" else 49.0
-    rows = []
-    for place, base, view in (
-        ("none", upright, ""),
-        (transform, HEIGHTS[method, transform], ""),
-        (transform, 99.0, "0"),
-    ):
-        columns = {"transform": place, "view": view} | common
-        for end, half in (("", 0.0), ("_low", -1.0), ("_high", 1.0)):
-            values = [base + higher + half + 2 * seed for seed in range(seeds)]
-            rows += tree.rows(values, metric=f"top1_accuracy{end}", **columns)
-    return rows
-
-
-def everything(tree: Any, methods: tuple[str, ...] = METHODS, **changes: Any) -> list[Any]:
-    """Rows of both groups."""
-    return [
-        row
-        for method in methods
-        for transform in ("rot90", "rot180")
-        for row in evaluated(tree, method, transform, **changes)
-    ]
+def block(figure: Figure, title: str = PLACE) -> dict[Any, tuple[str, ...]]:
+    """The lines of one block, by model and method, or by model where there is no method."""
+    stub = len(figure.digest.stub)
+    found = lines_of(figure.digest, title, stub)
+    return found if stub > 1 else {name: line for (name,), line in found.items()}
 
 
 def test_the_numbers_stand_beside_the_papers_whose_flip_is_rot180(tree: Any) -> None:
-    tree.measured(everything(tree, dataset="imagenet_v2"), task="clip")
-    figure = build(tree, "figure4")
-    assert figure.digest.headers == (
-        *("model", "method", "ours: upright", "ours: rot180", "ours: rot90", "ours: n"),
+    tree.measured(everything(tree, METHODS[:3], dataset="imagenet_v2"), task="clip")
+    figure = build_figure(tree, "figure4")
+    assert figure.digest.headers[2:] == (
+        *("ours: upright", "ours: rot180", "ours: rot90", "ours: n"),
         *("paper reports: upright", "paper reports: rot180", "paper reports: rot90"),
     )
-    lines = block(figure, "scale=paper, protocol=paper, dataset=imagenet_v2")
+    lines = block(figure, PLACE.replace("cifar100", "imagenet_v2"))
     assert lines["RN50", "pretrained"] == (
         *(f"50.0 ({DASH}) [49.0, 51.0]", f"40.0 ({DASH}) [39.0, 41.0]"),
         *(f"35.0 ({DASH}) [34.0, 36.0]", "1", "52.84", "42.91", "39.61"),
     )
-    assert lines["RN50", "equizero"] == (
-        *(DASH, f"48.0 ({DASH}) [47.0, 49.0]", f"47.0 ({DASH}) [46.0, 48.0]", "1"),
+    assert lines["RN50", ZERO] == (
+        *(DASH, f"52.0 ({DASH}) [51.0, 53.0]", f"47.0 ({DASH}) [46.0, 48.0]", "1"),
         *(DASH, "51.63", "50.74"),
     )
     missing = ("missing",) * 2
     assert lines["ViT-B-16", "equitune"] == (DASH, *missing, "0", DASH, "59.64", "58.54")
-    assert list(lines) == [(model, method) for model in MODELS for method in METHODS]
+    assert list(lines) == [(model, method) for model in MODELS for method in METHODS[:3]]
     assert figure.digest.commands == (
         f"{COMMAND}figure4 scale=paper model=RN101,ViT-B-32,ViT-B-16",
     )
-    notes = " ".join(figure.digest.notes)
-    assert 'rot180: the "flip" of the paper' in notes and "180 degrees" in notes
 
 
 def test_each_figure_has_the_papers_bars(tree: Any) -> None:
-    title = "scale=paper, protocol=paper, dataset=cifar100"
-    seven, eight = (block(build(tree, name), title) for name in ("figure7", "figure8"))
-    assert {names: cells[-3:] for names, cells in seven.items()}["ViT-B-32", "pretrained"] == (
-        *("65.02", "49.76", "43.91"),
-    )
+    seven, eight = (block(build_figure(tree, name)) for name in ("figure7", "figure8"))
+    assert seven["ViT-B-32", "pretrained"][-3:] == ("65.02", "49.76", "43.91")
     assert list(seven) == [(model, "pretrained") for model in MODELS]
     assert eight["RN101", "equitune"][-2:] == ("42.89", "34.02")
-    assert list(eight) == [(model, method) for model in MODELS for method in METHODS]
+    assert list(eight) == [(model, method) for model in MODELS for method in METHODS[:3]]
 
 
-def test_without_rows_nothing_is_drawn_and_all_is_missing(tree: Any, tmp_path: Path) -> None:
-    for name in STUDIES:
-        figure = build(tree, name, scales=("paper", "demo"))
-        assert figure.rows == ()
-        assert figure.digest.commands == (
-            f"{COMMAND}{name} scale=paper",
-            f"{COMMAND}{name} scale=demo dataset={DRAWN} model={OURS}",
-        )
-        assert {path.suffix for path in figure.write(tmp_path)} == {".csv", ".md", ".tex"}
-
-
-def test_upright_rows_of_two_runs_count_once_and_must_agree(tree: Any) -> None:
-    tree.run("a", evaluated(tree, "pretrained", "rot90"), task="clip")
-    tree.run("b", evaluated(tree, "pretrained", "rot180"), task="clip")
-    lines = block(build(tree, "figure7"), "scale=paper, protocol=paper, dataset=cifar100")
-    assert lines["RN50", "pretrained"][:4] == (
-        *(f"50.0 ({DASH}) [49.0, 51.0]", f"40.0 ({DASH}) [39.0, 41.0]"),
-        *(f"35.0 ({DASH}) [34.0, 36.0]", "1"),
-    )
-    tree.run("b", evaluated(tree, "pretrained", "rot180", higher=1.0), task="clip")
-    with pytest.raises(ValueError, match="contradicts"):
-        build(tree, "figure7")
-
-
-def test_our_model_has_seeds_and_stands_last(tree: Any) -> None:
-    rows = everything(tree, model=OURS, seeds=3)
-    tree.run("a", [*rows, *everything(tree), *everything(tree, model="AnyCLIP")], task="clip")
-    figure = build(tree, "figure8")
-    lines = block(figure, "scale=paper, protocol=paper, dataset=cifar100")
-    assert [*dict.fromkeys(model for model, _ in lines)] == [*MODELS, OURS, "AnyCLIP"]
-    assert lines[OURS, "equitune"] == (
-        *("46.0 (2.0) [45.0, 47.0]", "44.0 (2.0) [43.0, 45.0]", "3", *ABSENT[:2]),
-    )
-    partial = [row for row in rows if row["method"] != "equizero"]
-    tree.run("a", partial, task="clip")
-    assert build(tree, "figure8").digest.commands == (
-        f"{COMMAND}figure8 scale=paper",
-        f"{COMMAND}figure8 scale=paper model={OURS} seed=0,1,2",
+@pytest.mark.parametrize("name", ["figure4", "figure7", "figure8", "figure12"])
+def test_without_rows_nothing_is_drawn_and_all_is_missing(tree: Any, name: str) -> None:
+    figure = build_figure(tree, name, scales=("paper", "demo"))
+    assert figure.rows == ()
+    assert figure.digest.commands == (
+        f"{COMMAND}{name} scale=paper",
+        f"{COMMAND}{name} scale=demo dataset={DRAWN} model={OURS}",
     )
 
 
-def test_lambda_is_shown_where_it_has_rows(tree: Any) -> None:
-    rows = everything(tree, (*METHODS, "lambda_equitune"), model="RN50")
-    tree.run("a", [*rows, *everything(tree, model="RN101")], task="clip")
-    figure = build(tree, "figure8")
-    lines = block(figure, "scale=paper, protocol=paper, dataset=cifar100")
-    assert lines["RN50", "lambda_equitune"] == (
-        *(f"46.0 ({DASH}) [45.0, 47.0]", f"45.0 ({DASH}) [44.0, 46.0]", "1", *ABSENT[:2]),
-    )
-    assert ("RN101", "lambda_equitune") not in lines
-    [legend] = drawn(figure).legends
-    assert "lambda_equitune (ours)" in [text.get_text() for text in legend.get_texts()]
-    assert not any("lambda" in line[5] for line in build(tree, "figure7").rows)
-
-
+@pytest.mark.parametrize("name", ["figure8", "figure12"])
 @pytest.mark.parametrize(
     "changes",
     [
         {"variant": "training=image_encoder"},
-        {"variant": "max_images=100"},
-        {"variant": "pretrain.epochs=5"},
         {"variant": "checkpoint=2d711642"},
         {"group": "dihedral"},
         {"dataset": DRAWN},
@@ -175,37 +95,70 @@ def test_lambda_is_shown_where_it_has_rows(tree: Any) -> None:
         {"task": "cnn"},
     ],
 )
-def test_other_rows_do_not_count(tree: Any, changes: dict[str, str]) -> None:
+def test_other_rows_do_not_count(tree: Any, name: str, changes: dict[str, str]) -> None:
     tree.run("a", everything(tree, **changes), task="clip")
-    assert build(tree, "figure8").rows == ()
+    assert build_figure(tree, name).rows == ()
+
+
+def test_upright_rows_of_two_runs_count_once(tree: Any) -> None:
+    for group in ("rot90", "rot180"):
+        tree.run(group, everything(tree, ["pretrained"], [group]), task="clip")
+    lines = block(build_figure(tree, "figure7"))
+    assert lines["RN50", "pretrained"][0] == f"50.0 ({DASH}) [49.0, 51.0]"
+
+
+def test_our_model_has_seeds_and_its_own_command(tree: Any) -> None:
+    rows = everything(tree, METHODS[:3], model=OURS, seeds=3)
+    tree.run("a", [*rows, *everything(tree), *everything(tree, model="AnyCLIP")], task="clip")
+    lines = block(build_figure(tree, "figure8"))
+    assert [*dict.fromkeys(model for model, _ in lines)] == [*MODELS, OURS, "AnyCLIP"]
+    assert lines[OURS, "equitune"] == (
+        *("49.0 (2.0) [48.0, 50.0]", "44.0 (2.0) [43.0, 45.0]", "3", *ABSENT[:2]),
+    )
+    tree.run("a", [row for row in rows if row["method"] != ZERO], task="clip")
+    assert build_figure(tree, "figure8").digest.commands == (
+        f"{COMMAND}figure8 scale=paper",
+        f"{COMMAND}figure8 scale=paper model={OURS} seed=0,1,2",
+    )
+
+
+@pytest.mark.parametrize("method", [LAMBDA, "soft_choice"])
+def test_a_further_method_is_shown_where_it_has_rows(
+    tree: Any, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KNOWN, SoftChoice.name, SoftChoice())
+    rows = everything(tree, (*METHODS[:3], method))
+    tree.run("a", [*rows, *everything(tree, METHODS[:3], model="RN101")], task="clip")
+    figure = build_figure(tree, "figure8")
+    lines = block(figure)
+    assert [way for model, way in lines if model == "RN50"] == [*METHODS[:3], method]
+    assert lines["RN50", method][2:] == ("1", *ABSENT[:2])
+    assert ("RN101", method) not in lines
+    assert figure.digest.notes[-1].startswith(f"{method} stands in no such figure")
+    [legend] = drawn(figure).legends
+    label = {LAMBDA: f"{LAMBDA} (ours)"}.get(method, "soft choice")
+    assert label in [text.get_text() for text in legend.get_texts()]
 
 
 def test_a_demo_is_of_symbols_and_has_no_paper_beside_it(tree: Any) -> None:
     demo = {"scale": "demo", "dataset": DRAWN}
-    rows = [*everything(tree, model=OURS, **demo), *everything(tree, **demo)]
+    rows = [*everything(tree, **demo | {"model": OURS}), *everything(tree, **demo)]
     tree.run("a", [*rows, *everything(tree)], task="clip")
-    both = build(tree, "figure8", scales=("paper", "demo"))
-    titles = [f"scale=paper, protocol=paper, dataset={name}" for name in ("cifar100", DRAWN)]
-    assert [block.title for block in both.digest.blocks] == [
-        titles[0],
-        titles[1].replace("paper", "demo", 1),
-    ]
-    lines = block(both, titles[1].replace("paper", "demo", 1))
+    both = build_figure(tree, "figure8", scales=("paper", "demo"))
+    lines = block(both, f"scale=demo, protocol=paper, dataset={DRAWN}")
     assert {model for model, _ in lines} == {"RN50", OURS}
-    assert lines["RN50", "equizero"][-2:] == ABSENT[:2]
+    assert lines["RN50", ZERO][-2:] == ABSENT[:2]
     papers = [line for line in both.rows if line[1] == "reported"]
     assert {line[2] for line in papers} == {"cifar100"} and len(papers) == 6
-    assert [line for line in both.rows if line[0] == "demo" and line[2] != DRAWN] == []
 
 
 def test_a_protocol_has_panels_of_the_models_with_rows(tree: Any) -> None:
-    rows = everything(tree, model=OURS, protocol="reference", methods=METHODS[:2])
-    tree.run("a", rows, task="clip")
-    figure = build(tree, "figure8")
+    tree.run("a", everything(tree, METHODS[:2], model=OURS, protocol="reference"), task="clip")
+    figure = build_figure(tree, "figure8")
     assert [block.labels["protocol"] for block in figure.digest.blocks] == ["reference", "paper"]
-    lines = block(figure, "scale=paper, protocol=reference, dataset=cifar100")
+    lines = block(figure, PLACE.replace("protocol=paper", "protocol=reference"))
     assert {model for model, _ in lines} == {OURS}
-    assert lines[OURS, "equizero"][:3] == ("missing", "missing", "0")
+    assert lines[OURS, ZERO][:3] == ("missing", "missing", "0")
     assert figure.digest.commands == (
         f"{COMMAND}figure8 scale=paper protocol=reference model={OURS} seed=0,1,2",
         f"{COMMAND}figure8 scale=paper",
@@ -216,84 +169,83 @@ def test_a_protocol_has_panels_of_the_models_with_rows(tree: Any) -> None:
     ]
 
 
-def test_the_csv_has_every_bar_and_the_papers_number_of_it(tree: Any) -> None:
-    tree.run("a", [*everything(tree), *everything(tree, model=OURS, seeds=3)], task="clip")
-    figure = build(tree, "figure8")
-    assert figure.headers == (
-        *("scale", "protocol", "dataset", "model", "group", "method", "transform"),
-        *("mean", "spread", "low", "high", "n"),
-    )
-    names = ("cifar100", "RN50", "rot180", "equizero", "rot180")
-    assert ("paper", "paper", *names, "48.0", "", "47.0", "49.0", "1") in figure.rows
-    assert ("paper", "reported", *names, "40.15", "", "", "", "") in figure.rows
-    ours = ("cifar100", OURS, "trivial", "pretrained", "rot90")
-    assert ("paper", "paper", *ours, "37.0", "2.0", "36.0", "38.0", "3") in figure.rows
-    assert len(figure.rows) == 6 + 6 + 6
-
-
 def test_bars_have_their_heights_colours_and_the_papers_markers(tree: Any) -> None:
-    one = everything(tree, dataset="imagenet_v2")
-    three = everything(tree, dataset="imagenet_v2", model=OURS, seeds=3)
-    tree.run("a", [*one, *three], task="clip")
-    drawing = drawn(build(tree, "figure4"))
-    assert [axes.get_title().split("\n")[0] for axes in drawing.axes] == [
-        *("a: pretrained, imagenet_v2", "b: rot90, imagenet_v2", "c: rot180, imagenet_v2"),
+    ours = everything(tree, METHODS[:3], dataset="imagenet_v2", model=OURS, seeds=3)
+    tree.run("a", [*everything(tree, METHODS[:3], dataset="imagenet_v2"), *ours], task="clip")
+    figure = build_figure(tree, "figure4")
+    names = ("imagenet_v2", "RN50", "rot180", ZERO, "rot180")
+    assert ("paper", "paper", *names, "52.0", "", "51.0", "53.0", "1") in figure.rows
+    assert ("paper", "reported", *names, "51.63", "", "", "", "") in figure.rows
+    assert len(figure.rows) == 3 * 7
+    drawing = drawn(figure)
+    nothing_is_cut(drawing)
+    assert [axes.get_title().split(",")[0] for axes in drawing.axes] == [
+        *("a: pretrained", "b: rot90", "c: rot180"),
     ]
-    panel = drawing.axes[1]
+    assert len({axes.get_ylim() for axes in drawing.axes}) == 1
+    panel, looks = drawing.axes[1], colours()
     bars = [(bar.get_height(), to_hex(bar.get_facecolor()).upper()) for bar in panel.patches]
-    colours = [BAR_COLOURS[Way(method, "rot90").label] for method in METHODS]
-    assert bars == [*zip((35.0, 42.0, 47.0, 37.0, 44.0, 49.0), colours * 2, strict=True)]
-    assert len(set(BAR_COLOURS.values())) == len(BAR_COLOURS)
+    shown = [looks["pretrained, rot90"], looks["equitune"], looks[ZERO]]
+    assert bars == [*zip((35.0, 42.0, 47.0, 37.0, 44.0, 49.0), shown * 2, strict=True)]
+    assert len(set(looks.values())) == len(METHODS) + 2
     markers = [line for line in panel.lines if line.get_marker() == "D"]
     assert [float(line.get_ydata()[0]) for line in markers] == [39.61, 46.32, 50.74]
-    middles = [bar.get_x() + bar.get_width() / 2 for bar in panel.patches]
-    assert [float(line.get_xdata()[0]) for line in markers] == pytest.approx(middles[:3])
     # One seed: the interval over images; three: one spread to each side.
     ends = [tuple(lines.get_segments()[0][:, 1]) for lines in panel.collections]
     assert [ends[0], ends[3]] == [pytest.approx((34.0, 36.0)), pytest.approx((35.0, 39.0))]
     assert [text.get_text() for text in panel.get_xticklabels()] == ["RN50", "SmallCLIP\n(ours)"]
 
 
-def test_panels_share_their_axis_and_nothing_is_cut(tree: Any) -> None:
-    rows = [
-        row
-        for model in (*MODELS, OURS)
-        for row in everything(tree, (*METHODS, "lambda_equitune"), model=model)
+def test_shares_stand_beside_the_papers_which_are_turned_the_other_way(tree: Any) -> None:
+    tree.measured([*everything(tree), *everything(tree, model=OURS, seeds=3)], task="clip")
+    figure = build_figure(tree, "figure12")
+    lines = block(figure)
+    assert lines["RN50"] == (
+        *(f"40.0 ({DASH}) [39.0, 41.0]", f"20.0 ({DASH}) [19.0, 21.0]"),
+        *(f"25.0 ({DASH}) [24.0, 26.0]", f"15.0 ({DASH}) [14.0, 16.0]"),
+        *(f"70.0 ({DASH}) [69.0, 71.0]", "1"),
+        # Its whole turn, its 270, its 180, its 90.
+        *("38.95", "18.38", "31.31", "11.36"),
+    )
+    assert lines["RN101"] == (*["missing"] * 5, "0", "29.78", "26.36", "23.14", "20.71")
+    assert lines[OURS][0] == "42.0 (2.0) [41.0, 43.0]" and lines[OURS][5:] == ("3", *ABSENT)
+    assert figure.digest.commands == (f"{COMMAND}figure12 scale=paper model=RN101",)
+
+
+def test_bars_are_shares_and_the_papers_image_has_a_panel(tree: Any) -> None:
+    rows = [*everything(tree), *everything(tree, model=OURS, seeds=3), *everything(tree, **DEMO)]
+    tree.run("a", [*rows, *everything(tree, model=OURS, protocol="reference")], task="clip")
+    figure = build_figure(tree, "figure12", scales=("paper", "demo"))
+    names = ("paper", "paper", "cifar100", OURS, "by 180")
+    assert (*names, "27.0", "2.0", "26.0", "28.0", "3") in figure.rows
+    assert ("paper", "reported", "cifar100", "RN50", "by 270", "11.36", *[""] * 4) in figure.rows
+    assert (*names[:-1], "by 180, one image", "20.0", "", "", "", "1") in figure.rows
+    assert len(figure.rows) == 2 * 4 * (2 + 1 + 1) + 4 * len(MODELS)
+    drawing = drawn(figure)
+    nothing_is_cut(drawing)
+    assert [axes.get_title() for axes in drawing.axes] == [
+        "all test images, cifar100\nprotocol reference, scale paper",
+        "one test image, cifar100\nfirst seed",
+        "the paper's, cifar100\none image",
+        "all test images, cifar100\nprotocol paper, scale paper",
+        "one test image, cifar100\nfirst seed",
+        f"all test images, {DRAWN}\nprotocol paper, scale demo",
+        f"one test image, {DRAWN}\nfirst seed",
     ]
-    demo = everything(tree, model=OURS, scale="demo", dataset=DRAWN)
-    tree.run("a", [*rows, *demo], task="clip")
-    for name in ("figure7", "figure8"):
-        drawing = drawn(build(tree, name, scales=("paper", "demo")))
-        assert len(drawing.axes) == 2 * len(STUDIES[name].panels)
-        assert {axes.get_ylim() for axes in drawing.axes} == {(0.0, 70.0)}
-        [legend] = drawing.legends
-        width, height = drawing.canvas.get_width_height()
-        for box in [legend.get_window_extent(), *(axes.get_tightbbox() for axes in drawing.axes)]:
-            assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
-        labels = [text.get_window_extent() for text in drawing.axes[0].get_xticklabels()]
-        assert not any(a.overlaps(b) for a in labels for b in labels if a is not b)
+    paper, ours, one = drawing.axes[2:5]
+    assert [bar.get_height() for bar in one.patches[:4]] == [*reversed(SHARES)]
+    heights = [bar.get_height() for bar in ours.patches]
+    assert heights == pytest.approx([*SHARES, *(share + 2 for share in SHARES)])
+    shown = [to_hex(bar.get_facecolor()).upper() for bar in ours.patches[:4]]
+    assert shown == [*COLOURS.values()]
+    assert [bar.get_height() for bar in paper.patches[:4]] == [38.95, 18.38, 31.31, 11.36]
 
 
-def test_files_are_pictures_with_the_same_bytes_twice(tree: Any, tmp_path: Path) -> None:
-    tree.measured(everything(tree)[::-1], task="clip")
-    first = build(tree, "figure8").write(tmp_path / "a")
-    tree.measured(everything(tree), task="clip")
-    second = build(tree, "figure8").write(tmp_path / "b")
-    assert [path.suffix for path in first] == [".csv", ".md", ".tex", ".png", ".pdf", ".svg"]
-    for one, other in zip(first, second, strict=True):
-        assert one.stat().st_size > 500 and one.read_bytes() == other.read_bytes(), one.name
-
-
-def test_presets_have_the_bars_of_the_figures() -> None:
-    task = OmegaConf.load(CONF / "task" / "clip.yaml")
-    assert {"override /protocol@_global_.protocol": PROTOCOL} in task.defaults
-    for name, study in STUDIES.items():
-        preset = OmegaConf.load(CONF / "experiment" / f"{name}.yaml")
-        assert {"override /dataset": study.preset.dataset} in preset.defaults
-        params = preset.hydra.sweeper.params
-        assert tuple(params.model.split(",")) == study.preset.models
-        assert str(params.seed) == study.preset.seeds and "protocol" not in params
-        groups, methods = params.group.split(","), params.method.split(",")
-        wanted = {way for way in study.ways if way.method != "lambda_equitune"}
-        made = {Way(method, group) for method in methods for group in groups}
-        assert wanted - {Way("pretrained", "none")} == made
+def test_the_views_of_the_image_are_shown_where_it_is_at_hand(tree: Any) -> None:
+    folder = tree.run("a", everything(tree, [LAMBDA]), task="clip").parent
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    Image.fromarray(pixels).save(folder / "shown.png")
+    one = drawn(build_figure(tree, "figure12")).axes[1]
+    pictures = [np.asarray(place.get_images()[0].get_array()) for place in one.child_axes]
+    assert len(pictures) == 4
+    assert all((np.rot90(pixels, k) == found).all() for k, found in enumerate(pictures))

@@ -166,11 +166,11 @@ def _draw(panels: Mapping[str, Sequence[Way]], models: Sequence[Line], options: 
             key = (*(line.labels[name] for name in PLACE), title)
             bars.setdefault(key, {})[common.in_picture(line.labels["model"])] = found
 
-    def title(panel: tuple[str, ...]) -> str:
+    def head(panel: tuple[str, ...]) -> str:
         scale, protocol, data, name = panel
         return f"{name}, {data}\n{common.place(scale, protocol, options)}"
 
-    grid = bar_grid(bars, title, column=3)
+    grid = bar_grid(bars, head, column=3)
     # In one row the labels would be wider than the panels.
     columns = min(len(panels) + 1, 3)
     limits = bar_limits(grid, _TICK)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import pandas as pd
 
 from experiments.frame.methods import METHODS
 from report.aggregate import Numbers
@@ -89,13 +87,17 @@ def lambda_figure(results: Results, options: Options) -> Figure:
     # It has them as fractions of four decimals.
     percent = (100 * reported["value"]).round(2)
     reported = reported.assign(view=reported["view"].replace(PAPERS_VIEWS), value=percent)
+    known = Numbers(reported, ("model", "view"))
+    names = {"scale": "paper", "protocol": "reported", "dataset": common.dataset(NAME, "paper")}
+    papers = [Line({**names, "shown": e["model"], **e}, known) for e in known.labels("model")]
     lines = [Line(labels, numbers) for labels in _lines(numbers, options)]
-    ours, theirs = [row for line in lines for row in _number_rows(line)], _papers(reported)
+    rows_of_papers = [(*row[:-1], "") for line in papers for row in _means(line)]
+    ours = [row for line in lines for row in (*_means(line), *_ones(line))]
     return Figure(
         digest=_SPEC.build(numbers, options, [line.labels for line in lines], reported),
         headers=(*PLACE, "model", "view", *NUMBER_HEADERS),
-        rows=(*ours, *(_papers_rows(theirs) if ours else ())),
-        draw=lambda: _draw(lines, theirs, options),
+        rows=(*ours, *(rows_of_papers if ours else ())),
+        draw=lambda: _draw(lines, papers, options),
     )
 
 
@@ -106,16 +108,6 @@ def _lines(numbers: Numbers, options: Options) -> Iterator[dict[str, str]]:
             names = [arm["model"], *([METHODS[method].label] if method != LAMBDA else [])]
             line = {**arm, "method": method, "metric": SHARE, "shown": ", ".join(names)}
             yield line | {"picture": "\n".join([common.in_picture(names[0]), *names[1:]])}
-
-
-def _papers(reported: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """The paper's shares: model to turn to percent."""
-    ordered = reported.sort_values("view", kind="stable")
-    found: dict[str, dict[str, float]] = {}
-    columns = (ordered[name] for name in ("model", "view", "value"))
-    for model, view, value in zip(*columns, strict=True):
-        found.setdefault(model, {})[TURNS[view]] = value
-    return found
 
 
 def _shares(line: Line) -> dict[str, Number]:
@@ -134,31 +126,25 @@ def _one_image(line: Line) -> tuple[dict[str, float], Path | None]:
     return shares, next((path for path in places if path.is_file()), None)
 
 
-def _number_rows(line: Line) -> Iterator[tuple[str, ...]]:
-    names = [line.labels[name] for name in (*PLACE, "shown")]
+def _means(line: Line) -> Iterator[tuple[str, ...]]:
     for turn, number in _shares(line).items():
-        yield (*names, turn, *number_cells(number))
+        yield (*(line.labels[name] for name in (*PLACE, "shown")), turn, *number_cells(number))
+
+
+def _ones(line: Line) -> Iterator[tuple[str, ...]]:
     for turn, share in _one_image(line)[0].items():
+        names = (line.labels[name] for name in (*PLACE, "shown"))
         yield (*names, f"{turn}, one image", repr(share), "", "", "", "1")
 
 
-def _papers_rows(theirs: Mapping[str, Mapping[str, float]]) -> Iterator[tuple[str, ...]]:
-    for model, shares in theirs.items():
-        names = ("paper", "reported", common.dataset(NAME, "paper"), model)
-        yield from ((*names, turn, repr(share), "", "", "", "") for turn, share in shares.items())
-
-
-def _draw(
-    lines: Sequence[Line], theirs: Mapping[str, Mapping[str, float]], options: Options
-) -> Drawing:
+def _draw(lines: Sequence[Line], papers: Sequence[Line], options: Options) -> Drawing:
     bars: Bars = {}
     pictures: dict[tuple[str, ...], dict[str, dict[str, Picture]]] = {}
     for line in lines:
         all_images, one_image = ((*(line.labels[n] for n in PLACE), name) for name in (_ALL, _ONE))
         name, (shares, path) = line.labels["picture"], _one_image(line)
-        means = {turn: Mark(number.mean, *number.ends) for turn, number in _shares(line).items()}
-        bars.setdefault(all_images, {})[name] = means
-        bars.setdefault(one_image, {})[name] = _plain(shares)
+        bars.setdefault(all_images, {})[name] = _marks(line)
+        bars.setdefault(one_image, {})[name] = {turn: plain_mark(s) for turn, s in shares.items()}
         if path is not None:
             pictures.setdefault(one_image, {})[name] = _turned(path)
 
@@ -168,16 +154,16 @@ def _draw(
         return f"{name}, {data}\n{below}"
 
     grid = bar_grid(bars, title, 3, pictures)
-    if theirs:
-        groups = {model: _plain(shares) for model, shares in theirs.items()}
-        data = common.dataset(NAME, "paper")
-        grid[0].append(BarPanel(f"the paper's, {data}\none image", groups))
+    if papers:
+        groups = {line.labels["model"]: _marks(line) for line in papers}
+        head = f"the paper's, {papers[0].labels['dataset']}\none image"
+        grid[0].append(BarPanel(head, groups))
     limits = bar_limits(grid, _TICK)
     return draw_bars(grid, BarLook(COLOURS, "share of lambda (%)", limits, baseline=_EVEN))
 
 
-def _plain(shares: Mapping[str, float]) -> dict[str, Mark]:
-    return {turn: plain_mark(share) for turn, share in shares.items()}
+def _marks(line: Line) -> dict[str, Mark]:
+    return {turn: Mark(number.mean, *number.ends) for turn, number in _shares(line).items()}
 
 
 def _turned(path: Path) -> dict[str, Picture]:

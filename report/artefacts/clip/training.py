@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from experiments.frame.methods import METHODS
 from report.aggregate import Numbers
 from report.artefacts.clip import common
-from report.artefacts.clip.common import ACCURACY, MODELS, OURS
-from report.cells import EN_DASH, MISSING, Number, format_summary, span
+from report.artefacts.clip.common import ACCURACY, OURS
+from report.cells import EN_DASH, MISSING, format_summary, span
 from report.figures import Figure
 from report.options import Options
 from report.plots.curves import (
@@ -37,13 +37,14 @@ TITLES = {
     "figure11a": "Figure 11a: CLIP's vision transformers",
 }
 # Models that are shown where they have rows.
-SHOWN = {"figure5a": (*MODELS[:2], OURS), "figure11a": MODELS[2:]}
+SHOWN = {"figure5a": (*axes("figure5a")["model"], OURS), "figure11a": axes("figure11a")["model"]}
 DIVERGED, _CHOSEN = "diverged_step", "selected_step"
 # Departures that a figure shows, in panels of their own.
 _RECIPE = "finetune."
-# In place of the step: of the numbers that a run reports, which say in `selected_step` whose.
-_REPORTED = -1
+# The numbers at the step that a run reports have no step; `selected_step` says which it is.
+_END: dict[str, Any] = {"metric": "selected", "iteration": 0}
 _ARM = ("scale", "protocol", "model", "variant")
+_PAPERS = {"scale": "paper", "protocol": "reported", "variant": ""}
 # Points of accuracy; the axis begins and ends at a multiple.
 _TICK = 5
 # Of a panel's title, in characters.
@@ -70,25 +71,21 @@ def training_figure(name: str, results: Results, options: Options) -> Figure:
     reported = common.reported_rows(results, name)
     reported = reported.assign(iteration=step_numbers(reported))
     known = Numbers(reported, ("model", "method", "iteration"))
-    lines = [Line(labels, numbers) for labels in _lines(name, numbers, options)]
-    ours: dict[Key, dict[Key, dict[int, Number]]] = {}
-    for line in lines:
-        own = ours.setdefault(tuple(line.labels[each] for each in _ARM), {})
-        own |= {(line.labels["method"],): points} if (points := _curve(line)) else {}
-    methods = [(method,) for method in METHODS]
-    theirs: Curves = {
-        ("paper", "reported", each["model"], ""): known.curves(
-            ("method",), methods, "iteration", **each
-        )
-        for each in known.labels("model")
-    }
+    lines = [*_lines(name, numbers, options)]
+    papers = [
+        {**_PAPERS, **labels}
+        for method in METHODS
+        for labels in known.labels("model", "method", method=method)
+    ]
+    ours = numbers.panels(lines, _ARM, ("method",), "iteration")
+    theirs = known.panels(papers, _ARM, ("method",), "iteration")
     drawn = [*curve_rows(ours)]
     # The paper does not tell the number of its seeds.
     drawn += [(*row[:-1], "") for row in curve_rows(theirs) if drawn]
     steps = {*reported["iteration"]}
     spec = _spec(name, rows, [min(steps), max(steps)] if steps else [])
     return Figure(
-        digest=spec.build(numbers, options, [line.labels for line in lines], reported),
+        digest=spec.build(numbers, options, lines, reported),
         headers=(*_ARM, "method", "step", "mean", "spread", "n"),
         rows=tuple(drawn),
         draw=lambda: _draw(name, ours, theirs, options),
@@ -103,8 +100,10 @@ def _rows(name: str, results: Results, options: Options) -> pd.DataFrame:
     rows = rows[departing(rows, "training", *_recipe_options(rows)) == ""]
     accurate = (rows["metric"] == ACCURACY) & (rows["transform"] == "rot90")
     rows = rows[accurate | rows["metric"].isin([_CHOSEN, DIVERGED])]
-    steps = rows["step"].replace("", str(_REPORTED))
-    return rows.assign(variant=rows["departure"], iteration=steps.astype(int))
+    ends = rows["step"] == ""
+    metric = rows["metric"].mask(ends & (rows["metric"] == ACCURACY), _END["metric"])
+    steps = step_numbers(rows[~ends]).reindex(rows.index, fill_value=_END["iteration"])
+    return rows.assign(variant=rows["departure"], metric=metric, iteration=steps)
 
 
 def _recipe_options(rows: pd.DataFrame) -> list[str]:
@@ -121,48 +120,42 @@ def _lines(name: str, numbers: Numbers, options: Options) -> Iterator[dict[str, 
     recipes = dict(zip(rows["variant"], rows["departures"], strict=True))
     for arm in common.arms(numbers, name, options):
         own = {each: arm[each] for each in _ARM[:3]}
-        found = {labels["variant"] for labels in numbers.labels("variant", **own)}
-        if arm["model"] in common.made_models(name, arm["scale"], arm["protocol"]):
-            found.add("")
-        for recipe in sorted(found):
+        made = common.made_models(name, arm["scale"], arm["protocol"])
+        found: dict[str, list[str]] = {"": []} if arm["model"] in made else {}
+        for each in numbers.labels("variant", "method", **own):
+            found.setdefault(each["variant"], []).append(each["method"])
+        for recipe, methods in sorted(found.items()):
             known = recipes.get(recipe, {}).items()
             chosen = {option.removeprefix(_RECIPE): str(value) for option, value in known}
-            line = {**chosen, **arm, "variant": recipe, "metric": ACCURACY}
-            there = numbers.labels("method", **own, variant=recipe)
-            for method in common.methods_of(
-                axes(name)["method"], (each["method"] for each in there)
-            ):
-                yield {**line, "method": method}
-
-
-def _curve(line: Line) -> dict[int, Number]:
-    points = line.numbers.along("iteration", **line.labels)
-    return {step: number for step, number in points.items() if step != _REPORTED}
+            for method in common.methods_of(axes(name)["method"], methods):
+                yield {**chosen, **arm, "variant": recipe, "method": method, "metric": ACCURACY}
 
 
 def _end(line: Line) -> str:
-    points = _curve(line)
-    return format_summary(points[max(points)] if points else None)
+    points = [*line.numbers.along("iteration", **line.labels).values()]
+    return format_summary(points[-1] if points else None)
+
+
+def _after(line: Line) -> str:
+    return str(max(line.numbers.along("iteration", **line.labels), default=MISSING))
 
 
 def _chosen(line: Line) -> str:
     """The steps whose numbers the runs report."""
-    labels = {**line.labels, "metric": _CHOSEN, "iteration": _REPORTED}
-    return span(map(int, line.numbers.values(**labels).values())) or MISSING
+    found = line.numbers.values(**{**line.labels, **_END, "metric": _CHOSEN})
+    return span(map(int, found.values())) or MISSING
 
 
 def _count(line: Line) -> str:
-    points = line.numbers.along("iteration", **line.labels).values()
-    return span(number.seeds for number in points) or "0"
+    points = [*line.numbers.along("iteration", **line.labels).values(), line.find(**_END)]
+    return span(number.seeds for number in points if number) or "0"
 
 
 _OURS = (
     shown("start", iteration=0),
-    Column("end", _end),
-    Column("after", lambda line: str(max(_curve(line), default=MISSING))),
-    shown("selected", iteration=_REPORTED),
-    Column("which step", _chosen),
-    Column("n", _count),
+    *(Column("end", _end), Column("after", _after)),
+    shown("selected", **_END),
+    *(Column("which step", _chosen), Column("n", _count)),
 )
 
 
