@@ -75,7 +75,7 @@ def figure2(results: Results, options: Options) -> Figure:
     ]
 
     def draw() -> Drawing:
-        panels = {
+        panels: dict[Key, DotPanel | None] = {
             (scale, regime, dataset): DotPanel(
                 _title((scale, regime, dataset), options, f"{int(step) / 1000:g}k steps"),
                 {METHODS[name].label: _dots(values) for name, values in own.items()},
@@ -175,9 +175,10 @@ def figure2_training(results: Results, options: Options) -> Figure:
         with_spread=False,
     )
     lines = [
-        {**block, "step": str(step), "shown": block["step"]}
+        {**block, "step": step, "shown": block["step"]}
         for block in blocks
-        for step in sorted({n for own in gains[_panel(block)].values() for n in own}) or [""]
+        for step in sorted({str(n) for own in gains[_panel(block)].values() for n in own}, key=int)
+        or [""]
     ]
     styles = cycle((SOLID, DASHED, DOTTED))
     others = [method for name, method in METHODS.items() if name != BASELINE]
