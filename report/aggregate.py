@@ -31,6 +31,7 @@ class Numbers:
         self._seeds, self._values = rows["seed"].tolist(), rows["value"].tolist()
         self._used: set[int] = set()
         self._axes: dict[tuple[Any, ...], list[Any]] = {}
+        self._labels: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
 
     @property
     def used(self) -> pd.DataFrame:
@@ -42,9 +43,10 @@ class Numbers:
 
     def labels(self, *columns: str, **wanted: str) -> list[dict[str, str]]:
         """The different labels of the rows, in their order; of those with the wanted texts."""
-        chosen = [name for name in wanted if name not in columns]
-        keys = dict.fromkeys(self._keys(*columns, *chosen))
-        found = (dict(zip((*columns, *chosen), key, strict=True)) for key in keys)
+        names = (*columns, *(name for name in wanted if name not in columns))
+        if names not in self._labels:
+            self._labels[names] = [*dict.fromkeys(self._keys(*names))]
+        found = (dict(zip(names, key, strict=True)) for key in self._labels[names])
         kept = (each for each in found if all(each[name] == wanted[name] for name in wanted))
         return [{name: each[name] for name in columns} for each in kept]
 

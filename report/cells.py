@@ -181,17 +181,17 @@ def measure(rows: pd.DataFrame, metric: str, options: Options) -> Measure | None
     return Measure(mean, Interval(low.mean, high.mean) if low and high else None)
 
 
-def format_measure(found: Measure | None, signed: bool = False, decimals: int = 1) -> str:
+def format_measure(found: Measure | Number | None, signed: bool = False, decimals: int = 1) -> str:
     """A number with its spread and its interval: `53.0 (1.2) [51.5, 54.5]`."""
-    text = format_summary(found and found.summary, signed, decimals)
+    text = format_summary(found.summary if isinstance(found, Measure) else found, signed, decimals)
     if found is None or found.interval is None:
         return text
     return f"{text} {format_interval(found.interval, decimals, signed)}"
 
 
-def number_cells(found: Measure) -> tuple[str, ...]:
+def number_cells(found: Measure | Number) -> tuple[str, ...]:
     """The cells `NUMBER_HEADERS` of a number, without rounding."""
-    mean, spread, seeds, _ = found.summary
+    mean, spread, seeds, _ = found.summary if isinstance(found, Measure) else found
     ends = map(repr, found.interval or ())
     return (
         repr(mean),

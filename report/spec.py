@@ -79,6 +79,8 @@ class Spec:
         empty: A note for a table without blocks.
         preset: The experiment that makes its rows; default: the table's name.
         words: What its commands for missing cells may name, in order; default: the block's labels.
+        commands: Makes its commands from the labels of the lines that miss something, where one
+            preset and one command per block do not say it.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Spec:
     empty: str = ""
     preset: str = ""
     words: tuple[str, ...] = ()
+    commands: Callable[[Sequence[Labels]], Iterable[str]] | None = None
     with_spread: bool = True
 
     def sorted(self, lines: Iterable[Labels]) -> list[dict[str, str]]:
@@ -168,6 +171,8 @@ class Spec:
         self, missing: list[list[Labels]], blocks: Sequence[Block], options: Options
     ) -> tuple[str, ...]:
         """One command per block with a missing cell, and one per scale without a block."""
+        if self.commands is not None:
+            return tuple(dict.fromkeys(self.commands([line for own in missing for line in own])))
         preset, words = self.preset or self.name, self.words or self.block
         there = {block.labels.get("scale") for block in blocks}
         absent = [scale for scale in options.scales if "scale" in self.block and scale not in there]
