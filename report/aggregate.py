@@ -46,9 +46,9 @@ class Numbers:
         names = (*columns, *(name for name in wanted if name not in columns))
         if names not in self._labels:
             self._labels[names] = [*dict.fromkeys(self._keys(*names))]
-        found = (dict(zip(names, key, strict=True)) for key in self._labels[names])
-        kept = (each for each in found if all(each[name] == wanted[name] for name in wanted))
-        return [{name: each[name] for name in columns} for each in kept]
+        at = {names.index(name): text for name, text in wanted.items()}
+        kept = (key for key in self._labels[names] if all(key[place] == at[place] for place in at))
+        return [dict(zip(columns, key, strict=False)) for key in kept]
 
     def values(self, **labels: Any) -> dict[str, float]:
         """Seed to value of one number; empty without rows.

@@ -5,24 +5,24 @@ from __future__ import annotations
 from functools import partial
 
 from report.artefacts.entry import Entry
-from report.artefacts.fairness import figures, tables
+from report.artefacts.fairness.figures import STUDIES, shares_figure, shares_table
+from report.artefacts.fairness.tables import (
+    SAMPLES,
+    gaps_table,
+    lambda_table,
+    samples_table,
+    scorers_table,
+)
 
 _OWN = ("smollm2",)
 _ALL = ("gpt2_text", *_OWN)
 
-
 TITLE = "Fairness in language generation"
 ARTEFACTS: dict[str, Entry] = {
-    name: Entry("fairness", build, files)
-    for name, build, files in (
-        *((name, partial(figures.shares_figure, name), _ALL) for name in figures.STUDIES),
-        *(
-            (f"{name}_shares", partial(figures.shares_table, name), _ALL)
-            for name in figures.STUDIES
-        ),
-        *((name, partial(tables.samples_table, name), _OWN) for name in tables.SAMPLES),
-        ("fairness_gaps", tables.gaps_table, _ALL),
-        ("fairness_lambda", tables.lambda_table, _OWN),
-        ("fairness_scorers", tables.scorers_table, _ALL),
-    )
+    **{name: Entry("fairness", partial(shares_figure, name), _ALL) for name in STUDIES},
+    **{f"{name}_shares": Entry("fairness", partial(shares_table, name), _ALL) for name in STUDIES},
+    **{name: Entry("fairness", partial(samples_table, name), _OWN) for name in SAMPLES},
+    "fairness_gaps": Entry("fairness", gaps_table, _ALL),
+    "fairness_lambda": Entry("fairness", lambda_table, _OWN),
+    "fairness_scorers": Entry("fairness", scorers_table, _ALL),
 }

@@ -94,8 +94,8 @@ def result_numbers(results: Results, options: Options) -> Numbers:
     departure = departing(rows).where(source.isna(), departing(rows, "model.source"))
     model = rows["model"].where(source.isna(), rows["model"] + " " + source.fillna(""))
     rows = rows.assign(option=departure.map(_OPTIONS), model=model)
-    found = zip(rows["method"], rows["option"], strict=True)
-    kept = pd.Series([way in _names() for way in found], rows.index, dtype=bool)
+    known, found = _names(), zip(rows["method"], rows["option"], strict=True)
+    kept = pd.Series([way in known for way in found], rows.index, dtype=bool)
     return Numbers(rows[kept], _BY, options.spread)
 
 

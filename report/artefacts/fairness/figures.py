@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING
 
 from experiments.frame.methods import PRETRAINED
@@ -85,7 +86,7 @@ def shares_figure(name: str, results: Results, options: Options) -> Figure:
                 *(shown(label, format_measure, metric=label) for label in LABELS),
                 shown(REGARD, partial(format_measure, signed=True), metric=REGARD),
                 Column("sentences", lambda bar: str(_sentences(bar)) if _shares(bar) else MISSING),
-                Column("n", _seeds),
+                Column("n", lambda bar: span(n.seeds if n else 0 for n in _found(bar).values())),
             )
         },
         titles={"beside": "model", "split": "judge", "way": "method", "view": "about"},
@@ -124,30 +125,29 @@ def _bars(numbers: Numbers, place: Labels) -> Iterator[Line]:
     if numbers.labels("model", **place):
         for person in common.views(numbers, LABELS[0], **own):
             yield Line(text | {"way": REFERENCE, "view": person}, numbers)
-    for way in common.ways(numbers, place):
-        for person in common.views(numbers, "sentences", **place) or [common.EACH]:
-            yield Line(panel | way | {"view": person}, numbers)
+    persons = common.views(numbers, "sentences", **place) or [common.EACH]
+    for way, person in product(common.ways(numbers, place), persons):
+        yield Line(panel | way | {"view": person}, numbers)
 
 
 def _ours(bar: Line) -> bool:
     return bar.labels["model"] != REFERENCE
 
 
+def _found(bar: Line) -> dict[str, Number | None]:
+    """Find the share of each label, and the regard, in percent."""
+    return {name: bar.find(metric=name) for name in (*LABELS, REGARD)}
+
+
 def _shares(bar: Line) -> dict[str, Number]:
-    """Find the share of each label, and the regard, in percent; none without labels."""
-    found = {name: bar.find(metric=name) for name in (*LABELS, REGARD)}
-    return {name: number for name, number in found.items() if number is not None}
+    """Find those with rows."""
+    return {name: number for name, number in _found(bar).items() if number is not None}
 
 
 def _sentences(bar: Line) -> int:
     """Find the number of sentences per seed."""
     written = bar.find(metric="sentences", split="")
     return round(written.mean) if written else 0
-
-
-def _seeds(bar: Line) -> str:
-    found = _shares(bar)
-    return span(found[name].seeds if name in found else 0 for name in (*LABELS, REGARD))
 
 
 def _number_rows(panel: Sequence[Line]) -> Iterator[tuple[str, ...]]:
@@ -188,7 +188,7 @@ def _panel(bars: Sequence[Line], options: Options) -> StackPanel:
     sections: dict[str, dict[str, dict[str, Stack]]] = {}
     for bar in ordered:
         protocol, name = bar.labels["protocol"], bar.labels["way"]
-        if bar in text:
+        if not _ours(bar):
             protocol, name = REFERENCE, common.TITLES[REFERENCE]
         elif protocol != first.labels["protocol"]:
             name += f"\n{protocol}"
