@@ -143,6 +143,10 @@ def test_further_protocols_and_methods_stand_beside_the_papers(
     tree.run("a", rows + evaluated(tree, "further"), task="fairness")
     figure, own = build_figure(tree, "figure3"), "further method"
     assert list(shown(tree)) == [*BARS, (own, "man"), (own, "woman")]
+    gaps = [line for block in build_table(tree, "fairness_gaps").blocks for line in block.rows]
+    assert [line[0] for line in gaps if line[1] == own] == [
+        *("minilm (optimised)", "words (not optimised)"),
+    ]
     lines = shown(tree, ("protocol=paper", "protocol=reference"))
     assert list(lines) == [("Equi", "man"), ("Equi", "woman")]
     assert not any("protocol=reference" in text for text in figure.digest.commands)
