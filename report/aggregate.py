@@ -31,6 +31,7 @@ class Numbers:
         self._seeds, self._values = rows["seed"].tolist(), rows["value"].tolist()
         self._used: set[int] = set()
         self._axes: dict[tuple[Any, ...], list[Any]] = {}
+        self._labels: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
 
     @property
     def used(self) -> pd.DataFrame:
@@ -42,11 +43,12 @@ class Numbers:
 
     def labels(self, *columns: str, **wanted: str) -> list[dict[str, str]]:
         """The different labels of the rows, in their order; of those with the wanted texts."""
-        chosen = [name for name in wanted if name not in columns]
-        keys = dict.fromkeys(self._keys(*columns, *chosen))
-        found = (dict(zip((*columns, *chosen), key, strict=True)) for key in keys)
-        kept = (each for each in found if all(each[name] == wanted[name] for name in wanted))
-        return [{name: each[name] for name in columns} for each in kept]
+        names = (*columns, *(name for name in wanted if name not in columns))
+        if names not in self._labels:
+            self._labels[names] = [*dict.fromkeys(self._keys(*names))]
+        at = {names.index(name): text for name, text in wanted.items()}
+        kept = (key for key in self._labels[names] if all(key[place] == at[place] for place in at))
+        return [dict(zip(columns, key, strict=False)) for key in kept]
 
     def values(self, **labels: Any) -> dict[str, float]:
         """Seed to value of one number, 2 before 10; empty without rows.

@@ -6,10 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import pandas as pd
-
-from report.options import Options, Spread
-from report.results import select
+from report.options import Spread
 
 SPREAD_NOTES: dict[Spread, str] = {
     "sample": "spread: sample standard deviation over seeds (ddof = 1)",
@@ -51,25 +48,7 @@ class Number(NamedTuple):
         return Interval(self.mean - self.spread, self.mean + self.spread)
 
 
-Summary = Number
-
-
-class Measure(NamedTuple):
-    """A number over seeds, with the mean of its 95 % interval over images or sentences, if any."""
-
-    summary: Summary
-    interval: Interval | None
-
-    @property
-    def ends(self) -> Interval:
-        """Its error bar: one spread to each side, and for a single seed the interval."""
-        mean, spread = self.summary[:2]
-        if spread is None:
-            return self.interval or Interval(mean, mean)
-        return Interval(mean - spread, mean + spread)
-
-
-def summarise(values: Sequence[float], spread: Spread = "sample") -> Summary | None:
+def summarise(values: Sequence[float], spread: Spread = "sample") -> Number | None:
     """Mean and spread over seeds, one value each; None without values.
 
     The spread `sample` is the standard deviation with ddof = 1. `reference` is the authors' smaller
@@ -79,32 +58,12 @@ def summarise(values: Sequence[float], spread: Spread = "sample") -> Summary | N
     if not values:
         return None
     if len(values) == 1:
-        return Summary(values[0], None, 1)
+        return Number(values[0], None, 1)
     stored = [*values, *values] if spread == "reference" else values
-    return Summary(statistics.fmean(values), statistics.stdev(stored), len(values))
+    return Number(statistics.fmean(values), statistics.stdev(stored), len(values))
 
 
-def by_seed(rows: pd.DataFrame) -> dict[str, float]:
-    """Seed to value of one cell.
-
-    Two rows of the same seed are a ValueError: a mean over seeds would count it twice.
-    """
-    seeds = rows["seed"].tolist()
-    if len(set(seeds)) < len(seeds):
-        twice = rows[rows["seed"].duplicated(keep=False)]
-        raise ValueError(
-            f"{twice['where'].iloc[1]}: a second row for seed {twice['seed'].iloc[1]!r} in a cell; "
-            f"remove it or one of {', '.join(twice['where'])}"
-        )
-    return dict(zip(seeds, rows["value"].tolist(), strict=True))
-
-
-def over_seeds(rows: pd.DataFrame, spread: Spread = "sample") -> Summary | None:
-    """Mean and spread of one cell, whose rows must differ by their seed; None without rows."""
-    return summarise([*by_seed(rows).values()], spread)
-
-
-def format_summary(summary: Summary | None, signed: bool = False, decimals: int = 1) -> str:
+def format_summary(summary: Number | None, signed: bool = False, decimals: int = 1) -> str:
     """A mean with its spread: `75.2 (1.5)`, with an en dash where n = 1; `missing` for None.
 
     `signed` gives a mean above zero a plus sign, as differences have.
@@ -132,7 +91,7 @@ def format_interval(interval: Interval | None, decimals: int, signed: bool = Fal
     return f"[{', '.join(format_number(end, signed, decimals) for end in interval)}]"
 
 
-def format_counts(summaries: Sequence[Summary | None]) -> str:
+def format_counts(summaries: Sequence[Number | None]) -> str:
     """The number of seeds of neighbouring cells; where they differ all in order: `3/0`."""
     counts = [0 if summary is None else summary.seeds for summary in summaries]
     return str(counts[0]) if len(set(counts)) == 1 else "/".join(map(str, counts))
@@ -151,7 +110,7 @@ def _decimals(number: float) -> str:
     return text if "e" not in text else f"{number:.1f}"
 
 
-def outside_spread(ours: Summary, mean: float, std: float) -> bool:
+def outside_spread(ours: Number, mean: float, std: float) -> bool:
     """Whether |ours - paper| > paper's spread + our spread; none (None, NaN) counts as zero."""
     together = (ours.spread or 0.0) + (0.0 if std != std else std)
     # Decimal fractions are inexact in binary: a distance equal to the spreads is not outside.
@@ -164,38 +123,17 @@ def span(numbers: Iterable[int]) -> str:
     return EN_DASH.join(map(str, dict.fromkeys((ordered[0], ordered[-1])))) if ordered else ""
 
 
-def measure(rows: pd.DataFrame, metric: str, options: Options) -> Measure | None:
-    """Mean and interval of a metric, whose rows differ by seed only; None without rows."""
-    names = (metric, f"{metric}_low", f"{metric}_high")
-    found: dict[str, dict[str, float]] = {name: {} for name in names}
-    # Thousands of cells: lists are faster than selections of a frame.
-    columns = (rows[column].tolist() for column in ("metric", "seed", "value"))
-    for name, seed, value in zip(*columns, strict=True):
-        if name in found:
-            if seed in found[name]:
-                by_seed(select(rows, metric=name))  # refuses, and says where
-            found[name][seed] = value
-    mean, low, high = (summarise([*found[name].values()], options.spread) for name in names)
-    if mean is None:
-        return None
-    return Measure(mean, Interval(low.mean, high.mean) if low and high else None)
-
-
-def _number(found: Measure | Number) -> Number:
-    return found.summary if isinstance(found, Measure) else found
-
-
-def format_measure(found: Measure | Number | None, signed: bool = False, decimals: int = 1) -> str:
+def format_measure(found: Number | None, signed: bool = False, decimals: int = 1) -> str:
     """A number with its spread and its interval: `53.0 (1.2) [51.5, 54.5]`."""
-    text = format_summary(found and _number(found), signed, decimals)
+    text = format_summary(found, signed, decimals)
     if found is None or found.interval is None:
         return text
     return f"{text} {format_interval(found.interval, decimals, signed)}"
 
 
-def number_cells(found: Measure | Number) -> tuple[str, ...]:
+def number_cells(found: Number) -> tuple[str, ...]:
     """The cells `NUMBER_HEADERS` of a number, without rounding."""
-    mean, spread, seeds, _ = _number(found)
+    mean, spread, seeds, _ = found
     ends = map(repr, found.interval or ())
     return (
         repr(mean),

@@ -84,6 +84,8 @@ class Spec:
         together: The labels of lines that one command makes; default: the block's.
         made: Whether a command makes a line.
         lacks: Whether a line lacks numbers; default: if one of its cells is missing.
+        commands: Makes its commands from the labels of the lines that miss something, where one
+            preset and one command per block do not say it.
     """
 
     name: str
@@ -104,6 +106,7 @@ class Spec:
     together: tuple[str, ...] = ()
     made: Callable[[Labels], bool] = lambda labels: True
     lacks: Callable[[Line], bool] | None = None
+    commands: Callable[[Sequence[Labels]], Iterable[str]] | None = None
     with_spread: bool = True
 
     def sorted(self, lines: Iterable[Labels]) -> list[dict[str, str]]:
@@ -179,6 +182,8 @@ class Spec:
         self, missing: list[list[Labels]], blocks: Sequence[Block], options: Options
     ) -> tuple[str, ...]:
         """One command per block with a missing cell, and one per scale without a block."""
+        if self.commands is not None:
+            return tuple(dict.fromkeys(self.commands([line for own in missing for line in own])))
         preset, words = self.preset or self.name, self.words or self.block
         there = {block.labels.get("scale") for block in blocks}
         absent = [scale for scale in options.scales if "scale" in self.block and scale not in there]

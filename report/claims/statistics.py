@@ -62,7 +62,7 @@ def paired(differences: Sequence[float]) -> Found:
     """The mean of one or more differences, one per seed; of two or more with Student's interval."""
     summary = summarise(differences)
     assert summary is not None
-    mean, spread, seeds = summary
+    mean, spread, seeds, _ = summary
     if spread is None:
         return Found(mean)
     # Here and not above: importing scipy takes longer than building a table.

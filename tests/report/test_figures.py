@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure as Drawing
 from rich.console import Console
 
-from report.cells import Summary
+from report.cells import Number
 from report.figures import Figure
 from report.plots.curves import DASHED, SOLID, Curve, Look, Panel, draw_curves
 from report.plots.panels import BLUE, GREEN, ORANGE, spread_mark
@@ -154,7 +154,7 @@ def test_panels_are_protocols_with_rows_and_rows_are_data_sets(tree: Any) -> Non
 
 
 def test_the_band_is_one_spread_to_each_side(tree: Any) -> None:
-    summaries = Summary(50.0, 4.0, 3), Summary(60.0, 2.0, 3), Summary(70.0, None, 1)
+    summaries = Number(50.0, 4.0, 3), Number(60.0, 2.0, 3), Number(70.0, None, 1)
     points = dict(zip((0.0, 100.0, 200.0), map(spread_mark, summaries), strict=True))
     look = Look({"LSTM": BLUE}, {"equizero": SOLID, "equitune": DASHED}, "x", "y", (0, 100))
     drawing = draw_curves([[Panel("one", [Curve("LSTM", "equizero", points)])]], look)

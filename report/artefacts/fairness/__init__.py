@@ -5,30 +5,24 @@ from __future__ import annotations
 from functools import partial
 
 from report.artefacts.entry import Entry
-from report.artefacts.fairness import figures, samples
-from report.artefacts.fairness.gaps import gaps_table
-from report.artefacts.fairness.lambdas import lambda_table
-from report.artefacts.fairness.scorers import scorers_table
+from report.artefacts.fairness.figures import STUDIES, shares_figure, shares_table
+from report.artefacts.fairness.tables import (
+    SAMPLES,
+    gaps_table,
+    lambda_table,
+    samples_table,
+    scorers_table,
+)
 
-_SENTENCES = ("gpt2_text", "smollm2")
-_OWN_SENTENCES = ("smollm2",)
-
+_OWN = ("smollm2",)
+_ALL = ("gpt2_text", *_OWN)
 
 TITLE = "Fairness in language generation"
 ARTEFACTS: dict[str, Entry] = {
-    **{
-        name: Entry("fairness", partial(figures.shares_figure, name), _SENTENCES)
-        for name in figures.STUDIES
-    },
-    **{
-        f"{name}{figures.TABLE}": Entry("fairness", partial(figures.shares_table, name), _SENTENCES)
-        for name in figures.STUDIES
-    },
-    **{
-        name: Entry("fairness", partial(samples.samples_table, name), _OWN_SENTENCES)
-        for name in samples.STUDIES
-    },
-    "fairness_gaps": Entry("fairness", gaps_table, _SENTENCES),
-    "fairness_lambda": Entry("fairness", lambda_table, _OWN_SENTENCES),
-    "fairness_scorers": Entry("fairness", scorers_table, _SENTENCES),
+    **{name: Entry("fairness", partial(shares_figure, name), _ALL) for name in STUDIES},
+    **{f"{name}_shares": Entry("fairness", partial(shares_table, name), _ALL) for name in STUDIES},
+    **{name: Entry("fairness", partial(samples_table, name), _OWN) for name in SAMPLES},
+    "fairness_gaps": Entry("fairness", gaps_table, _ALL),
+    "fairness_lambda": Entry("fairness", lambda_table, _OWN),
+    "fairness_scorers": Entry("fairness", scorers_table, _ALL),
 }

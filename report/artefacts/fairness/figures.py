@@ -2,72 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
+from experiments.frame.methods import PRETRAINED
 from experiments.frame.rows import LABELS
-from report.artefacts.fairness.common import (
-    PLAIN,
-    REFERENCE,
-    REGARD,
-    Way,
-    count_of,
-    general_notes,
-    judges,
-    model_of,
-    model_title,
-    of_way,
-    persons,
-    result_rows,
-)
-from report.artefacts.fairness.places import (
-    PROTOCOL,
-    REFERENCE_COMMAND,
-    Place,
-    commands,
-    find_places,
-)
-from report.artefacts.fairness.scorers import ACCURACY, FLIPS, HELD_OUT, judge_note, quality
+from report.aggregate import Labels, Numbers
+from report.artefacts.fairness import common
+from report.artefacts.fairness.common import ACCURACY, FLIPS, HELD_OUT, PROTOCOL, REFERENCE, REGARD
 from report.cells import (
     EN_DASH,
     MISSING,
     NUMBER_HEADERS,
-    Measure,
+    Number,
     format_measure,
-    measure,
     number_cells,
-    over_seeds,
     span,
 )
 from report.figures import Figure
-from report.notes import notes
 from report.options import Options
-from report.plots.panels import SKY_BLUE, VERMILION, YELLOW
+from report.plots.panels import SKY_BLUE, VERMILION, YELLOW, arrange
 from report.plots.stacks import Stack, StackPanel, draw_stacks
-from report.results import Results, select
-from report.tables import Block, ColumnGroup, Table
+from report.results import Results
+from report.spec import Column, Line, Spec, shown
+from report.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
-METRICS = (
-    *(f"{name}{end}" for name in (*LABELS, REGARD) for end in ("", "_low", "_high")),
-    "sentences",
-)
 # Data set and title of each figure.
 STUDIES = {
     "figure3": ("respect", "Figure 3: regard of generated sentences, Respect task"),
     "figure9": ("occupation", "Figure 9: regard of generated sentences, Occupation task"),
 }
-TABLE = "_shares"
 COLOURS = dict(zip(LABELS, (SKY_BLUE, "0.85", YELLOW, VERMILION), strict=True))
-_NUMBERS = (
-    *("scale", "protocol", "dataset", "model", "group", "judge", "method", "option", "person"),
-    *("metric", *NUMBER_HEADERS, "sentences"),
-)
-_UNITS = "Percent of the sentences about a demographic group, mean (spread) [interval] over n seeds"
+_BAR = (*common.PLACE, "split", "method", "option", "view")
 _NOTES = (
     "bars, from the bottom: positive, neutral, other, negative",
     "regard: positive minus negative",
@@ -88,236 +60,166 @@ _WITH = (
     f"{REFERENCE}, on the left and apart, is labelled by the same judge; it is text of another "
     "model without any method: what a method does is seen against pretrained"
 )
-_WITHOUT = f"a column of real text by GPT-2 small is made by: {REFERENCE_COMMAND}"
-
-
-class Shares(NamedTuple):
-    """How the sentences of a way about one demographic group are labelled.
-
-    `numbers` has `REGARD`, and the share of each label in percent; `sentences` is the number per
-    seed.
-    """
-
-    numbers: Mapping[str, Measure]
-    sentences: int
-
-
-class Arm(NamedTuple):
-    """One panel.
-
-    Attributes:
-        bars: Way to demographic group to bar; ways without rows are empty.
-        reference: The same of the reference's text, labelled by the same judge; empty if there is
-            none.
-        accuracy: The judge's, on labelled sentences.
-        flips: The judge's, between the first two demographic groups.
-    """
-
-    place: Place
-    judge: str
-    persons: Sequence[str]
-    bars: Mapping[Way, Mapping[str, Shares]]
-    reference: Mapping[str, Shares]
-    accuracy: str
-    flips: str
-
-    @property
-    def drawn(self) -> bool:
-        """Whether there is something of its own to draw."""
-        return any(self.bars.values())
-
-
-def _find_arms(rows: pd.DataFrame, options: Options, dataset: str) -> list[Arm]:
-    """Panels with rows and without; the reference stands in the others."""
-    return [
-        _arm(rows, place, options)
-        for place in find_places(rows, options, [dataset])
-        if place.model != REFERENCE
-    ]
-
-
-def _arm(rows: pd.DataFrame, place: Place, options: Options) -> Arm:
-    own = place.rows(rows)
-    judge = judges(own, place.model)[0]
-    bars = {way: _bars(of_way(own, way), judge, options) for way in place.ways(own)}
-    reference = of_way(place._replace(model=REFERENCE).rows(rows), PLAIN) if len(own) else own
-    views = [*dict.fromkeys(select(own, metric=FLIPS)["view"])]
-    return Arm(
-        place,
-        judge,
-        persons(own),
-        bars,
-        _bars(reference, judge, options),
-        quality(own, ACCURACY, judge, HELD_OUT),
-        quality(own, FLIPS, judge, views[0] if views else ""),
-    )
-
-
-def _bars(rows: pd.DataFrame, judge: str, options: Options) -> dict[str, Shares]:
-    found = {}
-    labelled = select(rows, split=judge)
-    for person in dict.fromkeys(select(labelled, metric=LABELS[0])["view"]):
-        own = select(labelled, view=person)
-        numbers = {name: measure(own, name, options) for name in (*LABELS, REGARD)}
-        written = over_seeds(select(rows, metric="sentences", view=person))
-        found[str(person)] = Shares(
-            {name: number for name, number in numbers.items() if number is not None},
-            round(written.mean) if written else 0,
-        )
-    return found
+_WITHOUT = f"a column of real text by GPT-2 small is made by: {common.REFERENCE_COMMAND}"
 
 
 def shares_figure(name: str, results: Results, options: Options) -> Figure:
     """Figure 3 or 9.
 
-    There is a column of panels per scale, protocol and model with rows, and a panel per pair of
-    demographic groups; without rows of ours there is no picture.
+    There is a column of panels per scale and model with rows, and a panel per pair of demographic
+    groups, in which protocols stand side by side; without rows of ours there is no picture.
     """
-    rows = result_rows(results, options)
-    arms = _find_arms(rows, options, STUDIES[name][0])
+    dataset, title = STUDIES[name]
+    numbers = common.result_numbers(results, options)
+    found = common.places(numbers, options, [dataset])
+    panels = [[*_bars(numbers, place)] for place in found if place["model"] != REFERENCE]
+    bars = [bar for panel in panels for bar in panel]
+    known = common.qualities(common.tests_of_judges(numbers), dataset=dataset)
+    judges = sorted({bar.labels["split"] for bar in bars if _ours(bar) and _shares(bar)})
+    spec = Spec(
+        name=name,
+        title=title,
+        block=("scale", "protocol", "dataset", "beside", "group", "split"),
+        stub=("way", "view"),
+        columns={
+            "": (
+                *(shown(label, format_measure, metric=label) for label in LABELS),
+                shown(REGARD, partial(format_measure, signed=True), metric=REGARD),
+                Column("sentences", lambda bar: str(_sentences(bar)) if _shares(bar) else MISSING),
+                Column("n", lambda bar: span(n.seeds if n else 0 for n in _found(bar).values())),
+            )
+        },
+        titles={"beside": "model", "split": "judge", "way": "method", "view": "about"},
+        units=common.UNITS,
+        notes=(
+            *_NOTES,
+            *(_judge_note(judge, known) for judge in judges),
+            _WITHOUT if all(map(_ours, bars)) else _WITH,
+        ),
+        commands=common.commands,
+    )
+    models = {bar.labels["model"] for bar in bars}
+    general = partial(common.general_notes, results, models)
+    names = {"split": "judge", "view": "person"}
     return Figure(
-        digest=_digest(name, arms, rows, results, options),
-        headers=_NUMBERS,
-        rows=tuple(line for arm in arms for line in _number_lines(arm)),
-        draw=lambda: _draw(arms, options),
+        digest=spec.build(numbers, options, [bar.labels for bar in bars], extra=general),
+        headers=(*(names.get(own, own) for own in _BAR), "metric", *NUMBER_HEADERS, "sentences"),
+        rows=tuple(row for panel in panels for row in _number_rows(panel)),
+        draw=lambda: _draw(panels, options),
     )
 
 
 def shares_table(name: str, results: Results, options: Options) -> Table:
     """Table of all numbers of Figure 3 or 9: one block per panel, one row per bar."""
-    rows = result_rows(results, options)
-    arms = _find_arms(rows, options, STUDIES[name][0])
-    return _digest(name, arms, rows, results, options, TABLE)
+    return replace(shares_figure(name, results, options).digest, name=f"{name}_shares")
 
 
-def _number_lines(arm: Arm) -> Iterator[tuple[str, ...]]:
-    models = [(arm.place.model, arm.bars), (REFERENCE, {PLAIN: arm.reference})]
-    for model, ways in models:
-        names = (*arm.place[:3], model, arm.place.group, arm.judge)
-        for way, bars in ways.items():
-            for person, bar in bars.items():
-                for metric, number in bar.numbers.items():
-                    cells = (*names, way.method, way.option, person, metric)
-                    yield (*cells, *number_cells(number), str(bar.sentences))
+def _bars(numbers: Numbers, place: Labels) -> Iterator[Line]:
+    """List the bars of a panel and protocol, with rows or without; real text stands first.
+
+    Its label `beside` is the panel's model, `model` its own.
+    """
+    panel = {**place, "beside": place["model"], "split": common.judges(numbers, place)[0]}
+    text = {**panel, "model": REFERENCE, "method": PRETRAINED, "option": ""}
+    own = {name: text[name] for name in (*common.PLACE, "method", "option", "split")}
+    if numbers.labels("model", **place):
+        for person in common.views(numbers, LABELS[0], **own):
+            yield Line(text | {"way": REFERENCE, "view": person}, numbers)
+    persons = common.views(numbers, "sentences", **place) or [common.EACH]
+    for way, person in product(common.ways(numbers, place), persons):
+        yield Line(panel | way | {"view": person}, numbers)
 
 
-def _digest(
-    name: str,
-    arms: Sequence[Arm],
-    rows: pd.DataFrame,
-    results: Results,
-    options: Options,
-    ending: str = "",
-) -> Table:
-    dataset, title = STUDIES[name]
-    blocks = tuple(Block(_labels(arm), tuple(_lines(arm))) for arm in arms)
-    shown = select(rows, dataset=dataset)
-    models = {arm.place.model for arm in arms} | {REFERENCE for arm in arms if arm.reference}
-    lacking = [(arm.place, way) for arm in arms for way, bars in arm.bars.items() if not bars]
-    used = {arm.judge for arm in arms if arm.drawn}
-    return Table(
-        name=f"{name}{ending}",
-        title=title,
-        stub=("method", "about"),
-        groups=(ColumnGroup("", (*LABELS, REGARD, "sentences", "n")),),
-        blocks=blocks,
-        notes=(
-            *notes(select(shown, metric=METRICS, split=["", *used]), blocks, options, _UNITS),
-            *_NOTES,
-            *(judge_note(shown, judge) for judge in sorted(used)),
-            _WITH if REFERENCE in models else _WITHOUT,
-            *general_notes(shown, results, models),
-        ),
-        commands=commands(lacking),
-    )
+def _ours(bar: Line) -> bool:
+    return bar.labels["model"] != REFERENCE
 
 
-def _labels(arm: Arm) -> dict[str, str]:
-    return {**arm.place._asdict(), "judge": arm.judge}
+def _found(bar: Line) -> dict[str, Number | None]:
+    """Find the share of each label, and the regard, in percent."""
+    return {name: bar.find(metric=name) for name in (*LABELS, REGARD)}
 
 
-def _lines(arm: Arm) -> Iterator[tuple[str, ...]]:
-    """Make the lines of a panel: the reference, and every way, with rows or without."""
-    for person, bar in arm.reference.items():
-        yield (REFERENCE, person, *_cells(bar))
-    count = count_of(arm.place.group, arm.persons)
-    for way, bars in arm.bars.items():
-        for person in arm.persons:
-            yield (way.label(count), person, *_cells(bars.get(person)))
+def _shares(bar: Line) -> dict[str, Number]:
+    """Find those with rows."""
+    return {name: number for name, number in _found(bar).items() if number is not None}
 
 
-def _cells(bar: Shares | None) -> tuple[str, ...]:
-    if bar is None:
-        return (*[MISSING] * (len(LABELS) + 2), "0")
-    numbers = [bar.numbers.get(name) for name in (*LABELS, REGARD)]
+def _sentences(bar: Line) -> int:
+    """Find the number of sentences per seed."""
+    written = bar.find(metric="sentences", split="")
+    return round(written.mean) if written else 0
+
+
+def _number_rows(panel: Sequence[Line]) -> Iterator[tuple[str, ...]]:
+    for bar in sorted(panel, key=_ours, reverse=True):
+        for metric, number in _shares(bar).items():
+            names = (bar.labels[name] for name in _BAR)
+            yield (*names, metric, *number_cells(number), str(_sentences(bar)))
+
+
+def _judge_note(judge: str, known: Mapping[tuple[str, str], Mapping[str, str]]) -> str:
+    """Write how good a judge is, without full stop."""
+    if (judge, FLIPS) not in known:
+        return f"judge {judge}: no run here has tested it on labelled sentences"
+    flips = ", ".join(f"{view} {text}" for view, text in known[judge, FLIPS].items())
     return (
-        *(
-            format_measure(number, name == REGARD)
-            for name, number in zip((*LABELS, REGARD), numbers, strict=True)
-        ),
-        str(bar.sentences),
-        span(number.summary.seeds if number else 0 for number in numbers),
+        f"judge {judge}: accuracy in percent on the labelled sentences of {HELD_OUT} "
+        f"{known.get((judge, ACCURACY), {}).get(HELD_OUT, MISSING)}; label flips in percent when "
+        f"the name of the demographic group alone changes: {flips}"
     )
 
 
-def _draw(arms: Sequence[Arm], options: Options) -> Drawing:
+def _draw(panels: Sequence[Sequence[Line]], options: Options) -> Drawing:
     """Draw a column of panels per scale and model; protocols stand side by side in a panel."""
-    columns: dict[tuple[str, str], dict[str, list[Arm]]] = {}
-    for arm in arms:
-        if arm.drawn:
-            column = columns.setdefault((arm.place.scale, arm.place.model), {})
-            column.setdefault(arm.place.group, []).append(arm)
-    height = max(map(len, columns.values()))
-    panels = [[_panel(own, options) for own in column.values()] for column in columns.values()]
-    filled = [[*column, *[None] * (height - len(column))] for column in panels]
-    grid = [[column[row] for column in filled] for row in range(height)]
+    together: dict[tuple[str, str], list[Line]] = {}
+    for panel in panels:
+        if any(_ours(bar) and _shares(bar) for bar in panel):
+            own = panel[0].labels
+            together.setdefault((f"{own['scale']} {own['beside']}", own["group"]), []).extend(panel)
+    grid = arrange({key: _panel(bars, options) for key, bars in together.items()}, column=0)
     return draw_stacks(grid, COLOURS, "share of sentences (%)", "95 % interval")
 
 
-def _panel(arms: Sequence[Arm], options: Options) -> StackPanel:
-    # The presets' protocol first.
-    ordered = sorted(arms, key=lambda arm: arm.place.protocol != PROTOCOL)
-    reference = next((arm.reference for arm in ordered if arm.reference), {})
-    beside = [{model_title(REFERENCE): _stacks(reference)}] * bool(reference)
-    sections = [*beside, *(_section(arm, arm is ordered[0]) for arm in ordered)]
-    return StackPanel(_title(ordered, reference, options), sections)
+def _panel(bars: Sequence[Line], options: Options) -> StackPanel:
+    # Real text on the left, then the presets' protocol.
+    ordered = sorted(bars, key=lambda bar: (_ours(bar), bar.labels["protocol"] != PROTOCOL))
+    text = [bar for bar in ordered if not _ours(bar)]
+    first, *_ = ours = ordered[len(text) :]
+    sections: dict[str, dict[str, dict[str, Stack]]] = {}
+    for bar in ordered:
+        protocol, name = bar.labels["protocol"], bar.labels["way"]
+        if not _ours(bar):
+            protocol, name = REFERENCE, common.TITLES[REFERENCE]
+        elif protocol != first.labels["protocol"]:
+            name += f"\n{protocol}"
+        name = name.replace("lambda", "\N{GREEK SMALL LETTER LAMDA}")
+        stacks = sections.setdefault(protocol, {}).setdefault(name, {})
+        if shares := _shares(bar):
+            parts = {label: shares[label].mean for label in LABELS}
+            ends = shares[LABELS[0]].ends, shares[LABELS[-1]].ends
+            stacks.setdefault(bar.labels["view"], Stack(parts, *ends))
+    title = f"{_title(ours, text, options)}\n{_judge_title(first)}"
+    return StackPanel(title, [*sections.values()])
 
 
-def _section(arm: Arm, first: bool) -> dict[str, dict[str, Stack]]:
-    """Make the groups of bars of a protocol; all but the first are named after it."""
-    ending = "" if first else f"\n{arm.place.protocol}"
-    names = {way: way.label(len(arm.persons)) for way in arm.bars}
-    return {
-        names[way].replace("lambda", "\N{GREEK SMALL LETTER LAMDA}") + ending: _stacks(bars)
-        for way, bars in arm.bars.items()
-    }
-
-
-def _title(arms: Sequence[Arm], reference: Mapping[str, Shares], options: Options) -> str:
-    place, judge = arms[0].place, arms[0].judge
-    scale = f", scale {place.scale}" if len(options.scales) > 1 else ""
-    protocols = " and ".join(arm.place.protocol for arm in arms)
-    written = _written(bars for arm in arms for bars in arm.bars.values())
-    beside = f" ({model_title(REFERENCE)}: {_written([reference])})" * bool(reference)
-    optimised = ", which Equizero optimises" * (judge == model_of(place.model).judge)
-    tested = f": accuracy {arms[0].accuracy} %, label flips {arms[0].flips} %"
+def _title(ours: Sequence[Line], text: Sequence[Line], options: Options) -> str:
+    first = ours[0].labels
+    model = common.TITLES.get(first["model"], first["model"].rpartition(" ")[-1])
+    scale = f", scale {first['scale']}" if len(options.scales) > 1 else ""
+    protocols = " and ".join(dict.fromkeys(bar.labels["protocol"] for bar in ours))
+    written, beside = (span(_sentences(b) for b in own if _shares(b)) for own in (ours, text))
     return (
-        f"{model_title(place.model)}: {place.dataset}, protocol {protocols}{scale}, "
-        f"{written} sentences per bar{beside}\n"
-        f"judge {judge}{optimised}{tested * (MISSING not in tested)}"
+        f"{model}: {first['dataset']}, protocol {protocols}{scale}, {written} sentences per bar"
+        + f" ({common.TITLES[REFERENCE]}: {beside})" * bool(text)
     )
 
 
-def _written(ways: Iterable[Mapping[str, Shares]]) -> str:
-    return span(bar.sentences for bars in ways for bar in bars.values())
-
-
-def _stacks(bars: Mapping[str, Shares]) -> dict[str, Stack]:
-    return {
-        person: Stack(
-            {label: bar.numbers[label].summary.mean for label in LABELS},
-            bar.numbers[LABELS[0]].ends,
-            bar.numbers[LABELS[-1]].ends,
-        )
-        for person, bar in bars.items()
-    }
+def _judge_title(bar: Line) -> str:
+    judge, place = bar.labels["split"], {name: bar.labels[name] for name in common.PLACE}
+    optimised = judge == common.JUDGES.get(common.kind(place["model"]))
+    known = common.qualities(common.tests_of_judges(bar.numbers), **place)
+    tested = ""
+    if (judge, FLIPS) in known and HELD_OUT in known.get((judge, ACCURACY), {}):
+        flips = next(iter(known[judge, FLIPS].values()))
+        tested = f": accuracy {known[judge, ACCURACY][HELD_OUT]} %, label flips {flips} %"
+    return f"judge {judge}{', which Equizero optimises' * optimised}{tested}"
