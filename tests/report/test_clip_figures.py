@@ -118,7 +118,7 @@ def test_our_model_has_seeds_and_its_own_command(tree: Any) -> None:
     tree.run("a", [row for row in rows if row["method"] != ZERO], task="clip")
     assert build_figure(tree, "figure8").digest.commands == (
         f"{COMMAND}figure8 scale=paper",
-        f"{COMMAND}figure8 scale=paper model={OURS} seed=0,1,2",
+        f"{COMMAND}figure8 scale=paper model={OURS} seed=0,1,2 method={ZERO}",
     )
 
 
@@ -160,7 +160,7 @@ def test_a_protocol_has_panels_of_the_models_with_rows(tree: Any) -> None:
     assert {model for model, _ in lines} == {OURS}
     assert lines[OURS, ZERO][:3] == ("missing", "missing", "0")
     assert figure.digest.commands == (
-        f"{COMMAND}figure8 scale=paper protocol=reference model={OURS} seed=0,1,2",
+        f"{COMMAND}figure8 scale=paper protocol=reference model={OURS} seed=0,1,2 method={ZERO}",
         f"{COMMAND}figure8 scale=paper",
     )
     assert [axes.get_title() for axes in drawn(figure).axes] == [
