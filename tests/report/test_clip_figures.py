@@ -241,6 +241,21 @@ def test_bars_are_shares_and_the_papers_image_has_a_panel(tree: Any) -> None:
     assert [bar.get_height() for bar in paper.patches[:4]] == [38.95, 18.38, 31.31, 11.36]
 
 
+def test_a_further_method_that_learns_weights_has_bars_where_it_has_rows(
+    tree: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SoftChoice, "needs_net", True)
+    monkeypatch.setitem(KNOWN, SoftChoice.name, SoftChoice())
+    rows = everything(tree, [LAMBDA])
+    tree.run("a", [*rows, *(row | {"method": SoftChoice.name} for row in rows)], task="clip")
+    figure = build_figure(tree, "figure12")
+    lines = block(figure)
+    assert list(lines) == ["RN50", "RN50, soft choice", "RN101"]
+    assert lines["RN50, soft choice"] == (*lines["RN50"][:6], *ABSENT)
+    names = [text.get_text() for text in drawn(figure).axes[0].get_xticklabels()]
+    assert names == ["RN50", "RN50\nsoft choice"]
+
+
 def test_the_views_of_the_image_are_shown_where_it_is_at_hand(tree: Any) -> None:
     folder = tree.run("a", everything(tree, [LAMBDA]), task="clip").parent
     pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
