@@ -118,7 +118,7 @@ def test_our_model_has_seeds_and_its_own_command(tree: Any) -> None:
     tree.run("a", [row for row in rows if row["method"] != ZERO], task="clip")
     assert build_figure(tree, "figure8").digest.commands == (
         f"{COMMAND}figure8 scale=paper",
-        f"{COMMAND}figure8 scale=paper model={OURS} seed=0,1,2",
+        f"{COMMAND}figure8 scale=paper model={OURS} seed=0,1,2 method={ZERO}",
     )
 
 
@@ -160,7 +160,7 @@ def test_a_protocol_has_panels_of_the_models_with_rows(tree: Any) -> None:
     assert {model for model, _ in lines} == {OURS}
     assert lines[OURS, ZERO][:3] == ("missing", "missing", "0")
     assert figure.digest.commands == (
-        f"{COMMAND}figure8 scale=paper protocol=reference model={OURS} seed=0,1,2",
+        f"{COMMAND}figure8 scale=paper protocol=reference model={OURS} seed=0,1,2 method={ZERO}",
         f"{COMMAND}figure8 scale=paper",
     )
     assert [axes.get_title() for axes in drawn(figure).axes] == [
@@ -239,6 +239,21 @@ def test_bars_are_shares_and_the_papers_image_has_a_panel(tree: Any) -> None:
     shown = [to_hex(bar.get_facecolor()).upper() for bar in ours.patches[:4]]
     assert shown == [*COLOURS.values()]
     assert [bar.get_height() for bar in paper.patches[:4]] == [38.95, 18.38, 31.31, 11.36]
+
+
+def test_a_further_method_that_learns_weights_has_bars_where_it_has_rows(
+    tree: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SoftChoice, "needs_net", True)
+    monkeypatch.setitem(KNOWN, SoftChoice.name, SoftChoice())
+    rows = everything(tree, [LAMBDA])
+    tree.run("a", [*rows, *(row | {"method": SoftChoice.name} for row in rows)], task="clip")
+    figure = build_figure(tree, "figure12")
+    lines = block(figure)
+    assert list(lines) == ["RN50", "RN50, soft choice", "RN101"]
+    assert lines["RN50, soft choice"] == (*lines["RN50"][:6], *ABSENT)
+    names = [text.get_text() for text in drawn(figure).axes[0].get_xticklabels()]
+    assert names == ["RN50", "RN50\nsoft choice"]
 
 
 def test_the_views_of_the_image_are_shown_where_it_is_at_hand(tree: Any) -> None:

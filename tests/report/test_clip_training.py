@@ -129,7 +129,7 @@ def test_a_training_that_diverged_is_named(tree: Any) -> None:
 
 
 def test_a_step_that_is_no_number_is_refused(tree: Any) -> None:
-    path = tree.run("a", tuned(tree, steps=("half",)), task="clip")
+    path = tree.run("a", [tuned(tree)[0] | {"step": "half"}], task="clip")
     with pytest.raises(ValueError, match=f"{path}:2: step 'half' is not a whole number"):
         build_figure(tree, "figure5a")
 

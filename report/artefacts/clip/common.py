@@ -29,7 +29,7 @@ DRAWN = "symbols"
 PLACE = ("scale", "protocol", "dataset")
 ARM = (*PLACE, "model")
 WORDS = (*ARM, "seed")
-bars_spec = partial(Spec, block=PLACE, words=WORDS, together=(*PLACE, "seed"))
+bars_spec = partial(Spec, block=PLACE, words=(*WORDS, "method"), together=(*PLACE, "seed"))
 # The paper's name for a group, and what the authors' code does.
 _TURNS = {"flip": "rot180"}
 FLIP_NOTE = (

@@ -104,7 +104,8 @@ def lambda_figure(results: Results, options: Options) -> Figure:
 def _lines(numbers: Numbers, options: Options) -> Iterator[dict[str, str]]:
     """The labels of lines; a method that is not the paper's is told in the name of the model."""
     for arm in common.arms(numbers, NAME, options):
-        for method in common.methods_of([LAMBDA], numbers.rows["method"]):
+        found = numbers.labels("method", **{name: arm[name] for name in ARM})
+        for method in common.methods_of([LAMBDA], (own["method"] for own in found)):
             names = [arm["model"], *([METHODS[method].label] if method != LAMBDA else [])]
             line = {**arm, "method": method, "metric": SHARE, "shown": ", ".join(names)}
             yield line | {"picture": "\n".join([common.in_picture(names[0]), *names[1:]])}

@@ -72,16 +72,14 @@ def training_figure(name: str, results: Results, options: Options) -> Figure:
     reported = reported.assign(iteration=step_numbers(reported))
     known = Numbers(reported, ("model", "method", "iteration"))
     lines = [*_lines(name, numbers, options)]
-    papers = [
-        {**_PAPERS, **labels}
-        for method in METHODS
-        for labels in known.labels("model", "method", method=method)
-    ]
+    papers = [{**_PAPERS, **labels} for labels in known.labels("model", "method")]
+    ordered = sorted(papers, key=lambda labels: [*METHODS].index(labels["method"]))
     ours = numbers.panels(lines, _ARM, ("method",), "iteration")
-    theirs = known.panels(papers, _ARM, ("method",), "iteration")
+    theirs = known.panels(ordered, _ARM, ("method",), "iteration")
     drawn = [*curve_rows(ours)]
     # The paper does not tell the number of its seeds.
-    drawn += [(*row[:-1], "") for row in curve_rows(theirs) if drawn]
+    told = curve_rows(known.panels(papers, _ARM, ("method",), "iteration"))
+    drawn += [(*row[:-1], "") for row in told if drawn]
     steps = {*reported["iteration"]}
     spec = _spec(name, rows, [min(steps), max(steps)] if steps else [])
     return Figure(
