@@ -1,13 +1,19 @@
-"""A model made equivariant: orbit, one batched pass, undo, combine (Eq. 4)."""
+"""A model made equivariant: orbit, passes, undo, combine (Eq. 4)."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from equitune.actions import Action
-from equitune.checks import check_input, check_output
+from equitune.checks import check_actions, check_input, check_output, described
+from equitune.explanation import Explanation, explain
 from equitune.rules import Identity, Uniform, Views, Weighting
+from equitune.trees import children, leaves, map_tree, move_tree
 
 
 class Equivariant(nn.Module):
@@ -21,81 +27,97 @@ class Equivariant(nn.Module):
     view, and batch normalisation uses the statistics of all views together: a sample's output then
     depends on the other samples, and the running averages are those of the orbits.
 
-    The state dict holds the model under "model." and learned weights under "weighting.".
+    The state dict holds the model under "model.", a head under "head." and learned weights under
+    "weighting.".
     """
 
     def __init__(
         self,
         model: nn.Module,
         action_in: Action,
-        action_out: Action,
+        action_out: Any,
         weighting: Weighting | None = None,
+        *,
+        output: str | int | Callable[[Any], Any] | None = None,
+        keyword_actions: Mapping[str, Action | None] | None = None,
+        head: nn.Module | None = None,
     ) -> None:
         """Wrap a model with the actions on its inputs and outputs.
 
         Args:
-            model: M, maps [N, ...] to one tensor [N, ...].
+            model: M, maps [N, ...] to a tensor [N, ...], or to such tensors in a tuple, list, dict
+                or dataclass (nested at will); the outputs of Hugging Face models are such.
             action_in: How the group acts on inputs.
-            action_out: How the same group acts on outputs; `Invariant(group)` for class logits.
+            action_out: How the same group acts on outputs; `Invariant(group)` for class logits. One
+                action for all tensors, or a dict, tuple or list with an entry per part, such as
+                {"logits": Invariant(group), "boxes": boxes}.
             weighting: lambda. Default None means `Uniform()`, equitune.
+            output: The part of what the model returns that is its output: a key or attribute
+                ("logits"), an index (0), or a function of what the model returns. Default None:
+                all of it.
+            keyword_actions: How the group acts on further arguments, by name, such as
+                {"pixel_mask": Rot90()}; None for a tensor that is passed on as it is. Tensors that
+                are not named here are repeated for every view if they begin with the batch.
+            head: The second half of a split model, whose first half is `model`: it maps the output
+                of the first, the features, to the outputs. Rules can read the features without a
+                second pass. Default None: the model is whole.
 
         Raises:
-            TypeError: If an action or the weighting has another type; with what to write instead.
+            TypeError: If an argument has another type; with what to write instead.
             ValueError: If the groups of the actions, or of the weighting, differ.
         """
         super().__init__()
-        for name, action in (("action_in", action_in), ("action_out", action_out)):
-            if not isinstance(action, Action):
-                raise TypeError(
-                    f"{name} must be an Action, as Rot90() is, got {_described(action)}"
-                )
-        if weighting is not None and not isinstance(weighting, Weighting):
-            raise TypeError(
-                "weighting must be a Weighting: Uniform(), Select(losses.max_probability) or "
-                f"Learned(LambdaNet(...), features), got {_described(weighting)}"
-            )
-        if action_in.group != action_out.group:
-            raise ValueError(
-                f"both actions must be of one group, got {action_in.group!r} on inputs "
-                f"and {action_out.group!r} on outputs"
-            )
+        _check_modules(model, head)
+        check_actions(action_in, action_out=action_out, keyword_actions=keyword_actions)
+        _check_weighting(weighting)
         weighting = Uniform() if weighting is None else weighting
         if weighting.group is not None and weighting.group != action_in.group:
             raise ValueError(
                 f"the weighting is for {weighting.group!r}, the actions for {action_in.group!r}"
             )
         self.model = model
+        self.head = head
         self.action_in = action_in
         self.action_out = action_out
+        self.keyword_actions = {} if keyword_actions is None else dict(keyword_actions)
+        # Actions inside of dicts must be registered, to follow to other devices.
+        nested = [] if isinstance(action_out, Action) else leaves(action_out, "")
+        nested += leaves(self.keyword_actions, "")
+        self._nested_actions = nn.ModuleList(action for _, action in nested)
         self.weighting = weighting
+        self.output = output
         # Both need only M(x): e x = x, and the other |G| - 1 views are not used.
         self._is_bare = action_in.group.order == 1 or isinstance(weighting, Identity)
 
-    def forward(self, x: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
+    def forward(self, x: Shaped[Tensor, "batch ..."], /, *args: Any, **kwargs: Any) -> Any:
         """Return M_G(x).
 
         Args:
             x: A batch of inputs, [B, ...].
+            *args: Further arguments of the model. A tensor [B, ...], also one inside of a tuple,
+                list or dict, is repeated for every view; others are passed on as they are.
+            **kwargs: The same; a name in `keyword_actions` is acted on as told there.
 
         Returns:
-            The combined outputs, [B, ...].
+            The combined outputs: a tensor [B, ...], or a tree of such like the model's output.
 
         Raises:
-            TypeError: If x is no tensor, or the model does not return one.
+            TypeError: If x is no tensor, or the model returns something else than tensors.
             ValueError: If x has no batch dim, an action does not suit x or the output, or the model
                 does not return one output per view.
         """
         check_input(x)
         if self._is_bare:
-            return check_output(self.model(x), len(x), "inputs")
-        combined: Tensor = self.weighting(self.views(x))
-        return combined
+            return check_output(self._run(x, args, kwargs)[1], len(x), "inputs")
+        return self.weighting(self.views(x, *args, **kwargs))
 
-    def views(self, x: Shaped[Tensor, "batch ..."]) -> Views:
+    def views(self, x: Shaped[Tensor, "batch ..."], /, *args: Any, **kwargs: Any) -> Views:
         """Return gx, M(gx) and g^-1 M(gx) for every g, each [G, B, ...].
 
         Args:
             x: A batch of inputs, [B, ...].
+            *args: As `forward`.
+            **kwargs: As `forward`.
 
         Raises:
             TypeError: As `forward`.
@@ -103,15 +125,105 @@ class Equivariant(nn.Module):
         """
         check_input(x)
         inputs = self.action_in.orbit(x)
+        moved = {
+            name: action.orbit(kwargs[name]).flatten(0, 1)
+            for name, action in self.keyword_actions.items()
+            if action is not None and kwargs.get(name) is not None
+        }
+        kept = {name for name, action in self.keyword_actions.items() if action is None}
+        repeat = partial(_repeated, batch=len(x), times=len(inputs))
+        features, outputs = self._run(
+            inputs.flatten(0, 1),
+            [repeat(value) for value in args],
+            {k: v if k in kept else repeat(v) for k, v in kwargs.items()} | moved,
+        )
         count = inputs.shape[0] * inputs.shape[1]
-        flat = check_output(self.model(inputs.flatten(0, 1)), count, f"views of {len(x)} inputs")
-        outputs = flat.reshape(*inputs.shape[:2], *flat.shape[1:])
-        return Views(inputs, outputs, self.action_out.undo(outputs))
+        outputs = check_output(outputs, count, f"views of {len(x)} inputs")
+        outputs, features = (
+            map_tree(lambda leaf: leaf.reshape(*inputs.shape[:2], *leaf.shape[1:]), tree)
+            for tree in (outputs, features)
+        )
+        undone = move_tree(lambda action, leaf: action.undo(leaf), self.action_out, outputs)
+        return Views(inputs, outputs, undone, features)
+
+    def explain(self, x: Shaped[Tensor, "batch ..."], /, *args: Any, **kwargs: Any) -> Explanation:
+        """Return M_G(x) with the weights of the views, the choice, its margin and their spread.
+
+        It costs no more passes of the model than `forward`, except where that needs one view alone
+        (the trivial group and `Identity`).
+
+        Args:
+            x: A batch of inputs, [B, ...].
+            *args: As `forward`.
+            **kwargs: As `forward`.
+
+        Raises:
+            TypeError: As `forward`.
+            ValueError: As `forward`.
+            NotImplementedError: If a rule of your own does not define `weigh`.
+        """
+        views = self.views(x, *args, **kwargs)
+        return explain(self.weighting.weigh(views), views.undone, self.action_in.group)
+
+    def _run(self, x: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Return the features (None if the model is whole) and the outputs."""
+        found = _pick(self.model(x, *args, **kwargs), self.output)
+        return (None, found) if self.head is None else (found, self.head(found))
 
 
-def _described(value: object) -> str:
-    """Return the type of a value for a message; for a class, with the likely correction."""
-    if isinstance(value, type):
-        return f"the class {value.__name__}; write {value.__name__}(...)"
-    name = getattr(value, "__name__", type(value).__name__)
-    return f"{value!r}" if isinstance(value, str) else f"{name}"
+def _repeated(value: Any, batch: int, times: int) -> Any:
+    """Return a further argument of the model for a batch of that many views, group-major."""
+    if isinstance(value, Tensor):
+        begins_with_batch = value.ndim > 0 and len(value) == batch
+        return value.repeat(times, *[1] * (value.ndim - 1)) if begins_with_batch else value
+    if type(value) in (tuple, list):
+        return type(value)(_repeated(part, batch, times) for part in value)
+    if type(value) is dict:
+        return {key: _repeated(part, batch, times) for key, part in value.items()}
+    return value
+
+
+def _pick(found: Any, output: str | int | Callable[[Any], Any] | None) -> Any:
+    """Return the part of what a model returns that `output` names."""
+    if output is None:
+        return found
+    if callable(output):
+        return output(found)
+    parts = {} if isinstance(found, Tensor) else children(found) or {}
+    if output not in parts:
+        raise ValueError(
+            f"the model's output has no {output!r}, "
+            + (f"but {', '.join(map(repr, parts))}" if parts else f"it is a {type(found).__name__}")
+        )
+    return parts[output]
+
+
+def _check_modules(model: object, head: object) -> None:
+    for name, module in (("model", model), ("head", head)):
+        if isinstance(module, nn.Module) or (name == "head" and module is None):
+            continue
+        if isinstance(module, type) or not callable(module):
+            raise TypeError(f"{name} must be a module (torch.nn.Module), got {described(module)}")
+        raise TypeError(
+            f"{name} must be a module, got the function {described(module)}: its weights would not "
+            "be found; wrap the network itself and name a part of its output by output=, or write "
+            "a module whose forward does it"
+        )
+
+
+def _check_weighting(weighting: object) -> None:
+    if weighting is None or isinstance(weighting, Weighting):
+        return
+    got = described(weighting)
+    if isinstance(weighting, type):
+        hint = ""
+    elif isinstance(weighting, nn.Module):
+        hint = f"; write Learned({got}(...))"
+    elif callable(weighting):
+        hint = f"; write Select({got})"
+    else:
+        hint = ""
+    raise TypeError(
+        "weighting must be a Weighting: Uniform(), Select(losses.max_probability) or "
+        f"Learned(LambdaNet(...), features), got {got}{hint}"
+    )
