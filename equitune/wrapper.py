@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from equitune.actions import Action
 from equitune.checks import check_actions, check_input, check_output, described
@@ -19,9 +21,10 @@ from equitune.trees import children, leaves, map_tree, move_tree
 class Equivariant(nn.Module):
     """M_G(x) = sum_g lambda(gx) g^-1 M(gx) / sum_g lambda(gx), for any model M (Eq. 4, Theorem 1).
 
-    All |G| views go through the model as one batch of |G| * B. With the trivial group, or the
-    `Identity` rule, the model is called on x itself, so the output is that of the bare model bit
-    for bit.
+    All |G| views go through the model as one batch of |G| * B, or in chunks. These give the same
+    views: to the last bit where the model gives a sample the same bits in every batch, else up to
+    rounding. With the trivial group, or the `Identity` rule, the model is called on x itself, so
+    the output is that of the bare model bit for bit.
 
     Exact equivariance holds in evaluation mode. In training mode dropout draws a new mask for every
     view, and batch normalisation uses the statistics of all views together: a sample's output then
@@ -41,6 +44,8 @@ class Equivariant(nn.Module):
         output: str | int | Callable[[Any], Any] | None = None,
         keyword_actions: Mapping[str, Action | None] | None = None,
         head: nn.Module | None = None,
+        chunk: int | None = None,
+        checkpoint: bool = False,
     ) -> None:
         """Wrap a model with the actions on its inputs and outputs.
 
@@ -61,12 +66,22 @@ class Equivariant(nn.Module):
             head: The second half of a split model, whose first half is `model`: it maps the output
                 of the first, the features, to the outputs. Rules can read the features without a
                 second pass. Default None: the model is whole.
+            chunk: How many views go through the model at a time, each pass with a batch of
+                chunk * B; 1 is a loop over the group. Without gradients only one pass's activations
+                are in memory at once. Default None: all views at once.
+            checkpoint: Where gradients are on, keep no activations of the passes but compute them
+                again in backward (`torch.utils.checkpoint`): with `chunk` training too needs the
+                memory of one pass, for another forward pass. Batch normalisation in training mode
+                then counts every view twice in its running averages. Default False.
 
         Raises:
             TypeError: If an argument has another type; with what to write instead.
-            ValueError: If the groups of the actions, or of the weighting, differ.
+            ValueError: If the groups of the actions, or of the weighting, differ, or chunk is not
+                positive.
         """
         super().__init__()
+        if chunk is not None and chunk < 1:
+            raise ValueError(f"chunk={chunk} must be at least 1, the number of views at a time")
         _check_modules(model, head)
         check_actions(action_in, action_out=action_out, keyword_actions=keyword_actions)
         _check_weighting(weighting)
@@ -86,6 +101,8 @@ class Equivariant(nn.Module):
         self._nested_actions = nn.ModuleList(action for _, action in nested)
         self.weighting = weighting
         self.output = output
+        self.chunk = chunk
+        self.checkpoint = checkpoint
         # Both need only M(x): e x = x, and the other |G| - 1 views are not used.
         self._is_bare = action_in.group.order == 1 or isinstance(weighting, Identity)
 
@@ -126,23 +143,17 @@ class Equivariant(nn.Module):
         check_input(x)
         inputs = self.action_in.orbit(x)
         moved = {
-            name: action.orbit(kwargs[name]).flatten(0, 1)
+            name: action.orbit(kwargs[name])
             for name, action in self.keyword_actions.items()
             if action is not None and kwargs.get(name) is not None
         }
-        kept = {name for name, action in self.keyword_actions.items() if action is None}
-        repeat = partial(_repeated, batch=len(x), times=len(inputs))
-        features, outputs = self._run(
-            inputs.flatten(0, 1),
-            [repeat(value) for value in args],
-            {k: v if k in kept else repeat(v) for k, v in kwargs.items()} | moved,
-        )
-        count = inputs.shape[0] * inputs.shape[1]
-        outputs = check_output(outputs, count, f"views of {len(x)} inputs")
-        outputs, features = (
-            map_tree(lambda leaf: leaf.reshape(*inputs.shape[:2], *leaf.shape[1:]), tree)
-            for tree in (outputs, features)
-        )
+        order, size = len(inputs), self.chunk or len(inputs)
+        parts = []
+        for rows in (slice(first, first + size) for first in range(0, order, size)):
+            taken = {name: orbit[rows] for name, orbit in moved.items()}
+            parts.append(self._pass(inputs[rows], args, kwargs, taken))
+        joined = parts[0] if len(parts) == 1 else map_tree(lambda *each: torch.cat(each), *parts)
+        features, outputs = joined
         undone = move_tree(lambda action, leaf: action.undo(leaf), self.action_out, outputs)
         return Views(inputs, outputs, undone, features)
 
@@ -165,8 +176,37 @@ class Equivariant(nn.Module):
         views = self.views(x, *args, **kwargs)
         return explain(self.weighting.weigh(views), views.undone, self.action_in.group)
 
+    def _pass(
+        self,
+        inputs: Tensor,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        moved: dict[str, Tensor],
+    ) -> tuple[Any, Any]:
+        """Return features and outputs of views [K, B, ...]; `moved`: arguments with actions."""
+        times, batch = inputs.shape[:2]
+        repeat = partial(_repeated, batch=batch, times=times)
+        given = {k: v if k in self.keyword_actions else repeat(v) for k, v in kwargs.items()}
+        given |= {name: views.flatten(0, 1) for name, views in moved.items()}
+        found = self._run(inputs.flatten(0, 1), [repeat(value) for value in args], given)
+        for tree in found[1 if self.head is None else 0 :]:
+            check_output(tree, times * batch, f"views of {batch} inputs")
+        unflatten = partial(torch.unflatten, dim=0, sizes=(times, batch))
+        features, outputs = map_tree(unflatten, found)
+        return features, outputs
+
     def _run(self, x: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
         """Return the features (None if the model is whole) and the outputs."""
+        if not (self.checkpoint and torch.is_grad_enabled()):
+            return self._features_and_outputs(x, args, kwargs)
+        found: tuple[Any, Any] = checkpoint(
+            self._features_and_outputs, x, args, kwargs, use_reentrant=False
+        )
+        return found
+
+    def _features_and_outputs(
+        self, x: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[Any, Any]:
         found = _pick(self.model(x, *args, **kwargs), self.output)
         return (None, found) if self.head is None else (found, self.head(found))
 
