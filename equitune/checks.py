@@ -100,7 +100,8 @@ def equivariance_error(
     0. Compare accuracies too.
 
     Args:
-        model: f, maps [B, ...] to a tensor [B, ...], or to a tree of such.
+        model: f, maps [B, ...] to a tensor [B, ...], or to a tree of such. Arguments that the group
+            does not move are bound to it: lambda x: model(x, attention_mask=mask).
         x: A batch of inputs, [B, ...].
         action_in: How the group acts on inputs.
         action_out: How the same group acts on outputs: an action, or a tree of actions, as

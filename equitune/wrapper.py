@@ -125,7 +125,7 @@ class Equivariant(nn.Module):
         """
         check_input(x)
         if self._is_bare:
-            return check_output(self._run(x, args, kwargs)[1], len(x), "inputs")
+            return check_output(self._run(x, args, kwargs)[1], x.shape[0], "inputs")
         return self.weighting(self.views(x, *args, **kwargs))
 
     def views(self, x: Shaped[Tensor, "batch ..."], /, *args: Any, **kwargs: Any) -> Views:
@@ -147,7 +147,8 @@ class Equivariant(nn.Module):
             for name, action in self.keyword_actions.items()
             if action is not None and kwargs.get(name) is not None
         }
-        order, size = len(inputs), self.chunk or len(inputs)
+        order = self.action_in.group.order
+        size = self.chunk or order
         parts = []
         for rows in (slice(first, first + size) for first in range(0, order, size)):
             taken = {name: orbit[rows] for name, orbit in moved.items()}
@@ -214,7 +215,7 @@ class Equivariant(nn.Module):
 def _repeated(value: Any, batch: int, times: int) -> Any:
     """Return a further argument of the model for a batch of that many views, group-major."""
     if isinstance(value, Tensor):
-        begins_with_batch = value.ndim > 0 and len(value) == batch
+        begins_with_batch = value.ndim > 0 and value.shape[0] == batch
         return value.repeat(times, *[1] * (value.ndim - 1)) if begins_with_batch else value
     if type(value) in (tuple, list):
         return type(value)(_repeated(part, batch, times) for part in value)

@@ -306,7 +306,7 @@ def test_compiled_images() -> None:
 @pytest.mark.skipif(
     shutil.which("gcc") is None and shutil.which("cc") is None, reason="inductor needs a C compiler"
 )
-@pytest.mark.parametrize("rule", ["straight-through mean", "learned"])
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.usefixtures("unchecked")
 def test_compiled_by_inductor_equals_eager(rule: str) -> None:
     check_compiled(build(rule), X, "inductor")
