@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from equitune.actions import Action
+from equitune.arguments import Output, pick, places, repeated
 from equitune.checks import check_actions, check_input, check_output, described
 from equitune.explanation import Explanation, explain
 from equitune.rules import Identity, Uniform, Views, Weighting
-from equitune.trees import children, leaves, map_tree, move_tree
+from equitune.trees import leaves, map_tree, move_tree
 
 
 class Equivariant(nn.Module):
@@ -41,7 +42,7 @@ class Equivariant(nn.Module):
         action_out: Any,
         weighting: Weighting | None = None,
         *,
-        output: str | int | Callable[[Any], Any] | None = None,
+        output: Output | None = None,
         keyword_actions: Mapping[str, Action | None] | None = None,
         head: nn.Module | None = None,
         chunk: int | None = None,
@@ -61,8 +62,9 @@ class Equivariant(nn.Module):
                 ("logits"), an index (0), or a function of what the model returns. Default None:
                 all of it.
             keyword_actions: How the group acts on further arguments, by name, such as
-                {"pixel_mask": Rot90()}; None for a tensor that is passed on as it is. Tensors that
-                are not named here are repeated for every view if they begin with the batch.
+                {"pixel_mask": Rot90()}; None for a tensor that is passed on as it is. Such are then
+                given by name. Tensors that are not named here are repeated for every view if they
+                begin with the batch.
             head: The second half of a split model, whose first half is `model`: it maps the output
                 of the first, the features, to the outputs. Rules can read the features without a
                 second pass. Default None: the model is whole.
@@ -76,8 +78,8 @@ class Equivariant(nn.Module):
 
         Raises:
             TypeError: If an argument has another type; with what to write instead.
-            ValueError: If the groups of the actions, or of the weighting, differ, or chunk is not
-                positive.
+            ValueError: If the groups of the actions, or of the weighting, differ, if the model
+                takes no argument of a name in keyword_actions, or if chunk is not positive.
         """
         super().__init__()
         if chunk is not None and chunk < 1:
@@ -95,6 +97,7 @@ class Equivariant(nn.Module):
         self.action_in = action_in
         self.action_out = action_out
         self.keyword_actions = {} if keyword_actions is None else dict(keyword_actions)
+        self._places = places(model, self.keyword_actions)
         # Actions inside of dicts must be registered, to follow to other devices.
         nested = [] if isinstance(action_out, Action) else leaves(action_out, "")
         nested += leaves(self.keyword_actions, "")
@@ -119,7 +122,8 @@ class Equivariant(nn.Module):
             The combined outputs: a tensor [B, ...], or a tree of such like the model's output.
 
         Raises:
-            TypeError: If x is no tensor, or the model returns something else than tensors.
+            TypeError: If x is no tensor, the model returns something else than tensors, or an
+                argument with an action is no tensor or not given by name.
             ValueError: If x has no batch dim, an action does not suit x or the output, or the model
                 does not return one output per view.
         """
@@ -142,11 +146,7 @@ class Equivariant(nn.Module):
         """
         check_input(x)
         inputs = self.action_in.orbit(x)
-        moved = {
-            name: action.orbit(kwargs[name])
-            for name, action in self.keyword_actions.items()
-            if action is not None and kwargs.get(name) is not None
-        }
+        moved = self._moved(args, kwargs)
         order = self.action_in.group.order
         size = self.chunk or order
         parts = []
@@ -177,6 +177,23 @@ class Equivariant(nn.Module):
         views = self.views(x, *args, **kwargs)
         return explain(self.weighting.weigh(views), views.undone, self.action_in.group)
 
+    def _moved(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return the orbits of the arguments that have actions of their own, [G, B, ...]."""
+        for name, _ in zip(self._places, args, strict=False):
+            if name in self.keyword_actions:
+                raise TypeError(f"{name} is in keyword_actions: give it by name, {name}=...")
+        moved = {}
+        for name, action in self.keyword_actions.items():
+            value = kwargs.get(name)
+            if action is None or value is None:
+                continue
+            if not isinstance(value, Tensor):
+                raise TypeError(
+                    f"{name} has an action: it must be a tensor, got {described(value)}"
+                )
+            moved[name] = action.orbit(value)
+        return moved
+
     def _pass(
         self,
         inputs: Tensor,
@@ -186,7 +203,7 @@ class Equivariant(nn.Module):
     ) -> tuple[Any, Any]:
         """Return features and outputs of views [K, B, ...]; `moved`: arguments with actions."""
         times, batch = inputs.shape[:2]
-        repeat = partial(_repeated, batch=batch, times=times)
+        repeat = partial(repeated, batch=batch, times=times)
         given = {k: v if k in self.keyword_actions else repeat(v) for k, v in kwargs.items()}
         given |= {name: views.flatten(0, 1) for name, views in moved.items()}
         found = self._run(inputs.flatten(0, 1), [repeat(value) for value in args], given)
@@ -208,35 +225,8 @@ class Equivariant(nn.Module):
     def _features_and_outputs(
         self, x: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[Any, Any]:
-        found = _pick(self.model(x, *args, **kwargs), self.output)
+        found = pick(self.model(x, *args, **kwargs), self.output)
         return (None, found) if self.head is None else (found, self.head(found))
-
-
-def _repeated(value: Any, batch: int, times: int) -> Any:
-    """Return a further argument of the model for a batch of that many views, group-major."""
-    if isinstance(value, Tensor):
-        begins_with_batch = value.ndim > 0 and value.shape[0] == batch
-        return value.repeat(times, *[1] * (value.ndim - 1)) if begins_with_batch else value
-    if type(value) in (tuple, list):
-        return type(value)(_repeated(part, batch, times) for part in value)
-    if type(value) is dict:
-        return {key: _repeated(part, batch, times) for key, part in value.items()}
-    return value
-
-
-def _pick(found: Any, output: str | int | Callable[[Any], Any] | None) -> Any:
-    """Return the part of what a model returns that `output` names."""
-    if output is None:
-        return found
-    if callable(output):
-        return output(found)
-    parts = {} if isinstance(found, Tensor) else children(found) or {}
-    if output not in parts:
-        raise ValueError(
-            f"the model's output has no {output!r}, "
-            + (f"but {', '.join(map(repr, parts))}" if parts else f"it is a {type(found).__name__}")
-        )
-    return parts[output]
 
 
 def _check_modules(model: object, head: object) -> None:

@@ -196,6 +196,19 @@ def test_a_part_of_the_output(kind: str, output: Any) -> None:
     assert torch.equal(bare(X), first(net(X)))
 
 
+def test_an_attribute_of_an_object_of_another_kind() -> None:
+    class Plain:
+        def __init__(self, logits: Tensor) -> None:
+            self.logits = logits
+
+    class Other(nn.Module):
+        def forward(self, x: Tensor) -> Plain:
+            return Plain(x)
+
+    model = Equivariant(Other(), ACTION, ACTION, output="logits")
+    torch.testing.assert_close(model(X), X)
+
+
 def test_the_dataclass_of_transformers_keeps_its_type() -> None:
     from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -444,6 +457,21 @@ def test_frozen_lambda_sends_no_gradient_into_the_model(reads: Any) -> None:
             lambda: Equivariant(Net(), ACTION, SAME, Select(distance, reads="features"))(X),
             ValueError,
             r"needs a split model: Equivariant\(backbone, ..., head=head\)",
+        ),
+        (
+            lambda: Equivariant(Blended(0), ACTION, SAME, keyword_actions={"z": ACTION}),
+            ValueError,
+            r"keyword_actions has \['z'\], but the model takes \['y'\]",
+        ),
+        (
+            lambda: Equivariant(Blended(0), ACTION, SAME, keyword_actions={"y": ACTION})(X, X),
+            TypeError,
+            "y is in keyword_actions: give it by name, y=",
+        ),
+        (
+            lambda: Equivariant(Blended(0), ACTION, SAME, keyword_actions={"y": ACTION})(X, y=[1]),
+            TypeError,
+            "y has an action: it must be a tensor, got list",
         ),
         (lambda: Select(distance, reads="input"), ValueError, "'input' is unknown: choose 'outp"),
         (lambda: Learned(LambdaNet(3), reads="views"), ValueError, "'views' is unknown: choose"),
