@@ -36,6 +36,7 @@ from equitune.decoding import (
     decode,
     greedy,
 )
+from equitune.explanation import Explanation
 from equitune.groups import (
     FiniteGroup,
     cyclic,
@@ -45,7 +46,16 @@ from equitune.groups import (
     symmetric,
     trivial,
 )
-from equitune.rules import Identity, Learned, Select, SoftSelect, Uniform, Views, Weighting
+from equitune.rules import (
+    Identity,
+    Learned,
+    Select,
+    SoftSelect,
+    Uniform,
+    Views,
+    Weighed,
+    Weighting,
+)
 from equitune.weights import LambdaNet
 from equitune.wrapper import Equivariant
 
@@ -58,6 +68,7 @@ __all__ = [
     "Decoded",
     "DihedralImage",
     "Equivariant",
+    "Explanation",
     "FiniteGroup",
     "Identity",
     "Invariant",
@@ -78,6 +89,7 @@ __all__ = [
     "Step",
     "Uniform",
     "Views",
+    "Weighed",
     "Weighting",
     "Where",
     "average",

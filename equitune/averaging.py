@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, no_type_check
 
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
+
+from equitune.trees import map_tree
 
 Ties = Literal["first", "average"]
 
@@ -93,7 +94,7 @@ def select(
     always, with ties="first" only where the minimiser is unique, as Eq. 2 assumes.
 
     Args:
-        y: A tensor [G, B, ...], or a tuple, list, dict or named tuple of such (nested at will; None
+        y: A tensor [G, B, ...], or a tuple, list, dict or dataclass of such (nested at will; None
             is kept). Integers are fine with ties="first".
         loss: Proxy loss of each view, lower is better, [G, B].
         ties: "first" takes the lowest element index among the minimisers (default), "average" the
@@ -145,34 +146,6 @@ def _mean_of_tied(leaf: Tensor, loss: Tensor, weights: Tensor) -> Tensor:
     if not (leaf.is_floating_point() or leaf.is_complex()):
         raise TypeError(f"ties='average' needs floating point views, got {leaf.dtype}")
     return average(leaf, weights)
-
-
-def map_tree(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
-    """Apply a function to every tensor of nested tuples, named tuples, lists and dicts.
-
-    Args:
-        function: Called with each tensor.
-        tree: The tree; None is kept as it is.
-
-    Returns:
-        A tree of the same structure.
-
-    Raises:
-        TypeError: If a leaf is neither a tensor nor None.
-    """
-    if isinstance(tree, Tensor):
-        return function(tree)
-    if tree is None:
-        return None
-    if isinstance(tree, dict):
-        return {key: map_tree(function, value) for key, value in tree.items()}
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*[map_tree(function, value) for value in tree])
-    if isinstance(tree, tuple):
-        return tuple(map_tree(function, value) for value in tree)
-    if isinstance(tree, list):
-        return [map_tree(function, value) for value in tree]
-    raise TypeError(f"expected tensors in tuples, lists or dicts, got {type(tree).__name__}")
 
 
 def soft_select_weights(

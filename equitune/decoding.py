@@ -20,7 +20,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from equitune.actions import Action
-from equitune.averaging import average, map_tree, select
+from equitune.averaging import average, select
+from equitune.trees import map_tree
 
 #: ``step(state, words[N, n]) -> scores[N, V], state``: reads words, scores the one after them.
 Step = Callable[[Any, Tensor], tuple[Tensor, Any]]

@@ -115,6 +115,11 @@ def max_score(
 def _classes_last(logits: Tensor, mask: Tensor | None, dim: int, least: int) -> Tensor:
     """Return logits as [G, B, ..., C], at least in float32, once they and the mask are checked."""
     check_dim(dim)
+    if not isinstance(logits, Tensor):
+        raise TypeError(
+            f"a proxy loss reads one tensor, got {type(logits).__name__}; choose a part: "
+            "Select(lambda output: losses.entropy(output['logits']))"
+        )
     if logits.ndim < 2 - dim or logits.shape[dim] == 0:
         expected = "classes" if dim == -1 else f"classes (dim {dim}), ..."
         raise ValueError(

@@ -7,14 +7,26 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from contextlib import nullcontext
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from equitune.averaging import Ties, average, select, soft_select_weights, straight_through
+from equitune.averaging import (
+    Selected,
+    Ties,
+    average,
+    select,
+    soft_select_weights,
+    straight_through,
+)
+from equitune.checks import described
 from equitune.groups import FiniteGroup
+from equitune.trees import map_tree
+
+Reads = Literal["outputs", "inputs", "features", "views"]
 
 
 class Views(NamedTuple):
@@ -22,13 +34,32 @@ class Views(NamedTuple):
 
     Attributes:
         inputs: gx, [G, B, ...].
-        outputs: M(gx), the raw outputs that proxy losses judge, [G, B, ...].
-        undone: g^-1 M(gx), the terms of Eq. 4, [G, B, ...].
+        outputs: M(gx), the raw outputs that proxy losses judge: a tensor [G, B, ...], or a tree of
+            such where the model returns a tree.
+        undone: g^-1 M(gx), the terms of Eq. 4; a tree like the outputs.
+        features: What the head of a split model (`Equivariant(..., head=head)`) reads, [G, B, ...]
+            or a tree of such; None where the model is not split.
     """
 
     inputs: Shaped[Tensor, "group batch ..."]
-    outputs: Shaped[Tensor, "group batch ..."]
-    undone: Shaped[Tensor, "group batch ..."]
+    outputs: Any
+    undone: Any
+    features: Any = None
+
+
+class Weighed(NamedTuple):
+    """The result of a rule, with the reasons for it.
+
+    Attributes:
+        output: The combined output, as the rule's `forward` returns it.
+        weights: lambda(gx), normalised over the group, [G, B]; [G, B, T] if there is one per token.
+        scores: What the rule ranks the views by, higher is better, in the shape of the weights:
+            minus the proxy loss where there is one; else the weights.
+    """
+
+    output: Any
+    weights: Float[Tensor, "group batch ..."]
+    scores: Shaped[Tensor, "group batch ..."]
 
 
 class Weighting(nn.Module, ABC):
@@ -46,8 +77,16 @@ class Weighting(nn.Module, ABC):
         self._helpers: tuple[Any, ...] = ()
 
     @abstractmethod
-    def forward(self, views: Views) -> Shaped[Tensor, "batch ..."]:
-        """Return the combined output, [B, ...]."""
+    def forward(self, views: Views) -> Any:
+        """Return the combined output: a tensor [B, ...], or a tree of such like `views.undone`."""
+
+    def weigh(self, views: Views) -> Weighed:
+        """Return the combined output and the weights, for `Equivariant.explain`.
+
+        Raises:
+            NotImplementedError: If a rule of your own does not define it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not tell its weights: define weigh")
 
     def _add_helper(self, name: str, helper: Any) -> None:
         """Keep a frozen callable out of parameters() and state_dict(), even if it is a module."""
@@ -72,12 +111,48 @@ def _moved(tensor: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
     return tensor if like.is_meta else tensor.to(device=like.device, dtype=like.dtype)
 
 
+def _part(views: Views, reads: Reads) -> Any:
+    """Return what a rule reads of the views."""
+    if reads == "views":
+        return views
+    part = getattr(views, reads)
+    if part is None:
+        raise ValueError(
+            "reads='features' needs a split model: Equivariant(backbone, ..., head=head)"
+        )
+    return part
+
+
+def _mean(views: Views, weights: Tensor | None = None) -> Any:
+    """Return the mean of every tensor of `views.undone`."""
+    return map_tree(lambda leaf: average(leaf, weights), views.undone)
+
+
+def _check_reads(reads: str, known: tuple[str, ...]) -> None:
+    if reads not in known:
+        choices = ", ".join(repr(name) for name in known[:-1])
+        raise ValueError(f"reads={reads!r} is unknown: choose {choices} or {known[-1]!r}")
+
+
+def _check_loss(loss_fn: object) -> None:
+    if isinstance(loss_fn, type) or not callable(loss_fn):
+        raise TypeError(
+            f"loss_fn must be a function, as losses.entropy is, got {described(loss_fn)}"
+        )
+
+
 class Uniform(Weighting):
     """The plain mean of all views: equitune, Eq. 1."""
 
-    def forward(self, views: Views) -> Shaped[Tensor, "batch ..."]:
+    def forward(self, views: Views) -> Any:
         """Return the mean of `views.undone`, [B, ...]."""
-        return average(views.undone)
+        return _mean(views)
+
+    def weigh(self, views: Views) -> Weighed:
+        """Return the mean; all weights are 1 / |G|."""
+        shape = views.inputs.shape[:2]
+        weights = torch.full(shape, 1 / shape[0], device=views.inputs.device)
+        return Weighed(self(views), weights, weights)
 
 
 class Identity(Weighting):
@@ -89,9 +164,15 @@ class Identity(Weighting):
         self.group = group
         self.element = group.identity
 
-    def forward(self, views: Views) -> Shaped[Tensor, "batch ..."]:
+    def forward(self, views: Views) -> Any:
         """Return the identity's entry of `views.undone`, [B, ...]."""
-        return views.undone[self.element]
+        return map_tree(lambda leaf: leaf[self.element], views.undone)
+
+    def weigh(self, views: Views) -> Weighed:
+        """Return the identity's entry; its weight is 1, that of others 0."""
+        weights = torch.zeros(views.inputs.shape[:2], device=views.inputs.device)
+        weights[self.element] = 1
+        return Weighed(self(views), weights, weights)
 
 
 class Select(Weighting):
@@ -100,15 +181,16 @@ class Select(Weighting):
     With ties="first" the result is equivariant only where the minimiser is unique.
     """
 
-    loss_fn: Callable[[Tensor], Tensor]
+    loss_fn: Callable[[Any], Tensor]
 
     def __init__(
         self,
-        loss_fn: Callable[[Tensor], Tensor],
+        loss_fn: Callable[[Any], Tensor],
         ties: Ties = "first",
         straight_through: Literal["identity", "mean"] | None = None,
         group: FiniteGroup | None = None,
         tolerance: float = 0.0,
+        reads: Reads = "outputs",
     ) -> None:
         """Keep the options.
 
@@ -120,11 +202,18 @@ class Select(Weighting):
                 "identity", to M(x); "mean", to the equitune mean M_G(x), which the paper prefers.
             group: The group; needed with straight_through="identity" only. Default None.
             tolerance: With ties="average", losses this close count as ties. Default 0.
+            reads: What loss_fn is called with: the "outputs" M(gx) (default), the "inputs" gx, as
+                for a canonicalization network, the "features" of a split model, each [G, B, ...],
+                or the `Views` that hold them all. The loss of a view must depend on no other view
+                and on no place in the group, or the result is not equivariant.
 
         Raises:
+            TypeError: If loss_fn is no function.
             ValueError: If an option is unknown, or the group is missing.
         """
         super().__init__()
+        _check_loss(loss_fn)
+        _check_reads(reads, get_args(Reads))
         if ties not in ("first", "average"):
             raise ValueError(f"ties={ties!r} is unknown: choose 'first' or 'average'")
         if straight_through not in (None, "identity", "mean"):
@@ -138,94 +227,155 @@ class Select(Weighting):
         self.ties = ties
         self.straight_through = straight_through
         self.tolerance = tolerance
+        self.reads = reads
         self._add_helper("loss_fn", loss_fn)
 
-    def forward(self, views: Views) -> Shaped[Tensor, "batch ..."]:
+    def forward(self, views: Views) -> Any:
         """Return the chosen entries of `views.undone`, [B, ...].
 
         Raises:
             ValueError: If the loss has not shape [G, B].
         """
-        with torch.no_grad():
-            loss = self.loss_fn(views.outputs)
-        replaced = self.straight_through is not None and torch.is_grad_enabled()
-        # Where its gradient is replaced, autograd need not see the choice.
-        undone = views.undone.detach() if replaced else views.undone
-        chosen: Tensor = select(undone, loss, self.ties, self.tolerance).value
-        if not replaced:
-            return chosen
+        return self._combine(views, self._loss(views))
+
+    def weigh(self, views: Views) -> Weighed:
+        """Return the choice; the weights are 1 at the chosen view, shared by ties if averaged."""
+        loss = self._loss(views)
+        output = self._combine(views, loss)
+        order, batch = loss.shape
+        # Whoever chooses among the rows of the unit matrix finds the weights of the choice.
+        rows = torch.eye(order, device=loss.device)[:, None].expand(order, batch, order)
+        return Weighed(output, self._select(rows, loss).value.T, -loss)
+
+    @torch.no_grad()
+    def _loss(self, views: Views) -> Tensor:
+        return self.loss_fn(_part(views, self.reads))
+
+    def _select(self, tree: Any, loss: Tensor) -> Selected:
+        return select(tree, loss, self.ties, self.tolerance)
+
+    def _combine(self, views: Views, loss: Tensor) -> Any:
+        if self.straight_through is None or not torch.is_grad_enabled():
+            return self._select(views.undone, loss).value
+        # As its gradient is replaced, autograd need not see the choice.
+        undone = map_tree(lambda leaf: leaf.detach(), views.undone)
+        chosen = self._select(undone, loss).value
         if self.group is not None and self.straight_through == "identity":
-            return straight_through(chosen, views.undone[self.group.identity])
-        return straight_through(chosen, average(views.undone))
+            element = self.group.identity
+            return map_tree(lambda a, b: straight_through(a, b[element]), chosen, views.undone)
+        return map_tree(lambda a, b: straight_through(a, average(b)), chosen, views.undone)
 
 
 class SoftSelect(Weighting):
     """A mean with weights softmax(-loss / temperature): a differentiable equizero."""
 
-    loss_fn: Callable[[Tensor], Tensor]
+    loss_fn: Callable[[Any], Tensor]
 
-    def __init__(self, loss_fn: Callable[[Tensor], Tensor], temperature: float) -> None:
+    def __init__(
+        self, loss_fn: Callable[[Any], Tensor], temperature: float, reads: Reads = "outputs"
+    ) -> None:
         """Keep the options.
 
         Args:
             loss_fn: Maps raw outputs [G, B, ...] to a loss per view [G, B], lower is better.
                 Gradients flow through it. It is not part of the state dict.
             temperature: Positive, in the unit of the loss.
+            reads: What loss_fn is called with; as for `Select`. Default "outputs".
 
         Raises:
-            ValueError: If temperature is not positive.
+            TypeError: If loss_fn is no function.
+            ValueError: If temperature is not positive, or reads is unknown.
         """
         super().__init__()
+        _check_loss(loss_fn)
+        _check_reads(reads, get_args(Reads))
         if not temperature > 0:
             raise ValueError(f"temperature={temperature} must be positive")
         self.temperature = temperature
+        self.reads = reads
         self._add_helper("loss_fn", loss_fn)
 
-    def forward(self, views: Views) -> Shaped[Tensor, "batch ..."]:
+    def forward(self, views: Views) -> Any:
         """Return the weighted mean of `views.undone`, [B, ...]."""
-        weights = soft_select_weights(self.loss_fn(views.outputs), self.temperature)
-        return average(views.undone, weights)
+        return self.weigh(views).output
+
+    def weigh(self, views: Views) -> Weighed:
+        """Return the weighted mean and its weights."""
+        loss = self.loss_fn(_part(views, self.reads))
+        weights = soft_select_weights(loss, self.temperature)
+        return Weighed(_mean(views, weights), weights, -loss)
 
 
 class Learned(Weighting):
     """A mean with weights from a network on features of gx: lambda-equitune, Eq. 4."""
 
-    features: Callable[[Tensor], Tensor] | None
+    features: Callable[[Any], Tensor] | None
 
     def __init__(
         self,
         net: nn.Module,
-        features: Callable[[Tensor], Tensor] | None = None,
+        features: Callable[[Any], Tensor] | None = None,
         frozen: bool = True,
+        reads: Literal["inputs", "outputs", "features"] = "inputs",
     ) -> None:
         """Keep the network and the features.
 
         Args:
             net: Maps features [N, F] to positive weights [N] (or [N, T] for one per token); see
                 `equitune.weights.LambdaNet`. Its parameters are part of the state dict.
-            features: Maps inputs [N, ...] to features [N, F]. Default None: the flattened input.
+            features: Maps what is read [N, ...] to features [N, F]. Default None: inputs are
+                flattened, others are taken as they are.
             frozen: Run `features` without gradient and keep it, if it is a module, out of the
                 parameters and the state dict. Train or evaluation mode is then not passed on to it
-                either: put it in evaluation mode yourself. Default True.
+                either: put it in evaluation mode yourself. No gradient then goes through lambda
+                into the model's own outputs or features. Default True.
+            reads: What is read: the "inputs" gx (default), for which `features` may be a second
+                encoder; the model's own "outputs" M(gx), or the "features" of a split model, both
+                of which cost no second pass. N = G * B views, as the model had them.
+
+        Raises:
+            TypeError: If net is no module, or features no function.
+            ValueError: If reads is unknown.
         """
         super().__init__()
+        _check_reads(reads, ("inputs", "outputs", "features"))
+        if not isinstance(net, nn.Module):
+            raise TypeError(f"net must be a module, as LambdaNet(8) is, got {described(net)}")
+        if isinstance(features, type) or not (features is None or callable(features)):
+            raise TypeError(
+                f"features must be a function or a module, got {described(features)}; the model's "
+                "own outputs are Learned(net, reads='outputs')"
+            )
         self.net = net
         self.frozen = frozen
+        self.reads: Reads = reads
         if frozen:
             self._add_helper("features", features)
         else:
             self.features = features
 
-    def forward(self, views: Views) -> Shaped[Tensor, "batch ..."]:
+    def forward(self, views: Views) -> Any:
         """Return the weighted mean of `views.undone`, [B, ...]."""
-        flat = views.inputs.flatten(0, 1)
-        weights: Tensor = self.net(self._features_of(flat))
-        return average(views.undone, weights.reshape(*views.inputs.shape[:2], *weights.shape[1:]))
+        return _mean(views, self._weights(views))
 
-    def _features_of(self, flat: Tensor) -> Tensor:
-        if self.features is None:
+    def weigh(self, views: Views) -> Weighed:
+        """Return the weighted mean and its weights."""
+        raw = self._weights(views)
+        weights = raw / raw.sum(dim=0, keepdim=True)
+        return Weighed(_mean(views, raw), weights, weights)
+
+    def _weights(self, views: Views) -> Tensor:
+        """Return lambda(gx) as the network gives it, [G, B, ...]."""
+        part = _part(views, self.reads)
+        weights: Tensor = self.net(self._features_of(map_tree(lambda x: x.flatten(0, 1), part)))
+        return weights.reshape(*views.inputs.shape[:2], *weights.shape[1:])
+
+    def _features_of(self, flat: Any) -> Any:
+        if self.features is None and self.reads == "inputs":
             return flat.flatten(1)
-        if not self.frozen:
-            return self.features(flat)
-        with torch.no_grad():
+        if self.frozen:
+            flat = map_tree(lambda x: x.detach(), flat)
+        if self.features is None:
+            return flat
+        with torch.no_grad() if self.frozen else nullcontext():
             return self.features(flat)

@@ -16,10 +16,10 @@ for parameter in (*encoder.parameters(), *head.parameters()):
 before = [p.clone() for p in (*encoder.parameters(), *head.parameters())]
 
 turns = equitune.Rot90()
-weighting = equitune.Learned(equitune.LambdaNet(in_features=16), features=encoder)
-model = equitune.Equivariant(
-    nn.Sequential(encoder, head), turns, equitune.Invariant(turns.group), weighting
-)
+unchanged = equitune.Invariant(turns.group)
+weighting = equitune.Learned(equitune.LambdaNet(in_features=16), reads="features")
+# A split model: lambda reads what the encoder gives to the head, without a second pass.
+model = equitune.Equivariant(encoder, turns, unchanged, weighting, head=head)
 optimiser = torch.optim.Adam(weighting.parameters(), lr=1e-2)  # the LambdaNet alone
 history = []
 for _ in range(60):
@@ -34,5 +34,4 @@ after = (*encoder.parameters(), *head.parameters())
 assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 # end
 
-unchanged = equitune.Invariant(turns.group)
 assert equitune.equivariance_error(model.eval(), images, turns, unchanged) < 1e-5

@@ -34,7 +34,7 @@ class Elementwise(equitune.Weighting):
 
     def forward(self, views: equitune.Views) -> Float[Tensor, "batch classes"]:
         """Return the maxima; in training, with the gradient of the mean."""
-        largest = views.undone.amax(dim=0)
+        largest: Tensor = views.undone.amax(dim=0)
         if not torch.is_grad_enabled():
             return largest
         found: Tensor = equitune.straight_through(largest, equitune.average(views.undone))

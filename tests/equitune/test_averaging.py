@@ -270,7 +270,7 @@ Y, LOSS = torch.zeros(3, 2, 4), torch.zeros(3, 2)
         (lambda: select(Y, LOSS, tolerance=-1), ValueError, "tolerance=-1 must not be negative"),
         (lambda: select(Y, LOSS[:, 0]), ValueError, r"loss must have .* got \(3,\)"),
         (lambda: select(Y[:, :1], LOSS), ValueError, r"\(3, 1, 4\) do not begin .* \[3, 2\]"),
-        (lambda: select([Y, 3], LOSS), TypeError, "tuples, lists or dicts, got int"),
+        (lambda: select([Y, 3], LOSS), TypeError, "lists, dicts or dataclasses, got int"),
         (lambda: select(Y.int(), LOSS, "average"), TypeError, "'average' needs floating point"),
         (lambda: soft_select_weights(LOSS, 0.0), ValueError, "temperature=0.0 must be positive"),
         (lambda: soft_select_weights(LOSS, NAN), ValueError, "temperature=nan"),

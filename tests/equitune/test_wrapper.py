@@ -306,18 +306,10 @@ def test_compiled_images() -> None:
 @pytest.mark.skipif(
     shutil.which("gcc") is None and shutil.which("cc") is None, reason="inductor needs a C compiler"
 )
-@pytest.mark.parametrize("rule", ["straight-through mean", "learned"])
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.usefixtures("unchecked")
 def test_compiled_by_inductor_equals_eager(rule: str) -> None:
     check_compiled(build(rule), X, "inductor")
-
-
-class Dictionary(nn.Module):
-    """A model whose output is no tensor."""
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Return x in a dict."""
-        return {"logits": x}
 
 
 class Pooled(nn.Module):
@@ -347,7 +339,6 @@ VIEWS = Views(X[None], X[None], X[None])
         (lambda: build("uniform")(torch.tensor(1.0)), ValueError, "batch dim, .* 0-dim tensor"),
         (lambda: build("identity")(torch.tensor(1.0)), ValueError, "must have a batch dim"),
         (lambda: build("uniform").views(torch.tensor(1.0)), ValueError, "must have a batch dim"),
-        (lambda: build("uniform", Dictionary())(X), TypeError, "one tensor, got dict"),
         (lambda: build("uniform", Pooled())(X), ValueError, r"return \[24, ...\] for 24 views"),
         (lambda: build("uniform")(X[:, :2]), ValueError, "size 3 along dim -1, got 2"),
         (lambda: Select(losses.entropy, "last"), ValueError, "ties='last' is unknown"),
@@ -395,18 +386,29 @@ NET = torch.nn.Linear(3, 3)
         ),
         ({"action_out": "rot90"}, "action_out must be an Action.* got 'rot90'"),
         ({"weighting": "equizero"}, "weighting must be a Weighting.* got 'equizero'"),
-        ({"weighting": losses.max_probability}, "weighting must be a Weighting.* max_probability"),
+        ({"weighting": losses.max_probability}, r"a Weighting.* write Select\(max_probability\)"),
         ({"weighting": Select}, "the class Select; write Select"),
-        ({"weighting": LambdaNet(4)}, r"Learned\(LambdaNet.* got LambdaNet"),
+        ({"weighting": LambdaNet(4)}, r"got LambdaNet; write Learned\(LambdaNet\(...\)\)"),
+        (
+            {"model": lambda x: NET(x).exp()},
+            "model must be a module, got the function <lambda>: its",
+        ),
+        ({"model": NET.forward}, "got the function forward: its weights would not be found"),
+        ({"model": torch.nn.Linear}, r"got the class Linear; write Linear\(...\)"),
+        ({"model": "resnet18"}, r"model must be a module \(torch.nn.Module\), got 'resnet18'"),
+        ({"head": torch.nn.Linear}, r"head must be a module .* the class Linear; write"),
+        ({"action_out": {"a": Rot90}}, "action_out.a must be an Action.* the class Rot90"),
+        ({"action_out": {}}, "action_out must be an Action, .* or a tree of such, got {}"),
+        ({"keyword_actions": {"mask": "rot90"}}, "keyword_actions.mask must be an Action"),
     ],
 )
 def test_what_is_no_action_or_weighting_is_refused_with_what_to_write(
     given: dict[str, Any], message: str, unchecked: None
 ) -> None:
     action = Rot90()
-    parts = {"action_in": action, "action_out": Invariant(action.group), **given}
+    parts = {"model": NET, "action_in": action, "action_out": Invariant(action.group), **given}
     with pytest.raises(TypeError, match=message) as error:
-        Equivariant(NET, **parts)
+        Equivariant(**parts)
     assert "\n" not in str(error.value)
 
 
@@ -432,11 +434,20 @@ def test_other_things_than_tensors_are_refused_on_both_paths(weighting: Weightin
             model(given)
         with pytest.raises(TypeError, match="the input must be one tensor"):
             equivariance_error(model, given, action, model.action_out)
-    for outputs[0] in ({"logits": x}, (x,), None):
-        kind = type(outputs[0]).__name__
-        with pytest.raises(TypeError, match=f"must return one tensor, got {kind}"):
+    for outputs[0], message in (
+        (
+            {"logits": x, "cache": {0: 3}},
+            "got int as output.cache.0; name the part .* output='logi",
+        ),
+        ((x, "text"), "got str as output.1"),
+        (3.0, "a tensor, or tensors in tuples, .* got float; name"),
+        (None, "must return tensors, got none"),
+        ({}, "must return tensors, got none"),
+    ):
+        with pytest.raises(TypeError, match=message) as error:
             model(x)
-        with pytest.raises(TypeError, match="must return one tensor"):
+        assert "\n" not in str(error.value)
+        with pytest.raises(TypeError, match=message):
             equivariance_error(net, x, action, model.action_out)
     for outputs[0] in (torch.zeros(()), torch.zeros(5, 2)):
         with pytest.raises(ValueError, match="the model must return"):
