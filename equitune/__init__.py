@@ -15,6 +15,7 @@ from equitune.actions import (
     Linear,
     Mirror,
     PermuteAxis,
+    Rank2,
     Relabel,
     Rot90,
     Rot180,
@@ -45,6 +46,7 @@ from equitune.groups import (
     symmetric,
     trivial,
 )
+from equitune.matrix_groups import icosahedral, matrix_group, octahedral, rotations
 from equitune.rules import Identity, Learned, Select, SoftSelect, Uniform, Views, Weighting
 from equitune.weights import LambdaNet
 from equitune.wrapper import Equivariant
@@ -67,6 +69,7 @@ __all__ = [
     "Mirror",
     "PermuteAxis",
     "Pick",
+    "Rank2",
     "Relabel",
     "Rot90",
     "Rot180",
@@ -89,9 +92,13 @@ __all__ = [
     "dihedral",
     "equivariance_error",
     "greedy",
+    "icosahedral",
     "losses",
+    "matrix_group",
+    "octahedral",
     "permutation_group",
     "product",
+    "rotations",
     "select",
     "soft_select_weights",
     "straight_through",
