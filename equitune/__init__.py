@@ -48,6 +48,7 @@ from equitune.groups import (
 )
 from equitune.matrix_groups import icosahedral, matrix_group, octahedral, rotations
 from equitune.rules import Identity, Learned, Select, SoftSelect, Uniform, Views, Weighting
+from equitune.training import Fit, FitOptions, fine_tune, fit, fit_lambda, fit_prior, prior_loss
 from equitune.weights import LambdaNet
 from equitune.wrapper import Equivariant
 
@@ -61,6 +62,8 @@ __all__ = [
     "DihedralImage",
     "Equivariant",
     "FiniteGroup",
+    "Fit",
+    "FitOptions",
     "Identity",
     "Invariant",
     "LambdaNet",
@@ -91,12 +94,17 @@ __all__ = [
     "decode",
     "dihedral",
     "equivariance_error",
+    "fine_tune",
+    "fit",
+    "fit_lambda",
+    "fit_prior",
     "greedy",
     "icosahedral",
     "losses",
     "matrix_group",
     "octahedral",
     "permutation_group",
+    "prior_loss",
     "product",
     "rotations",
     "select",
