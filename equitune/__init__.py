@@ -10,6 +10,7 @@ from __future__ import annotations
 from equitune import losses
 from equitune.actions import (
     Action,
+    Boxes,
     DihedralImage,
     Invariant,
     Linear,
@@ -57,6 +58,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Action",
     "Block",
+    "Boxes",
     "Choice",
     "Decoded",
     "DihedralImage",

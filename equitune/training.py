@@ -178,7 +178,7 @@ def fine_tune(
     change with it; give it a copy (`copy.deepcopy`) to prevent that.
 
     Args:
-        model: The wrapped model; its `model` is trained. It is left in evaluation mode.
+        model: The wrapped model; all but its weighting is trained. It is left in evaluation mode.
         batches: See `fit`.
         held_out: See `fit`.
         loss: See `fit_lambda`.
@@ -191,7 +191,8 @@ def fine_tune(
     Raises:
         ValueError: As `fit`.
     """
-    return _fit_part(model, model.model, batches, held_out, loss, metric, False, options)
+    rest = nn.ModuleList(part for part in model.children() if part is not model.weighting)
+    return _fit_part(model, rest, batches, held_out, loss, metric, False, options)
 
 
 def fit_prior(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from equitune.actions.base import Action, Invariant
+from equitune.actions.boxes import Boxes
 from equitune.actions.images import DihedralImage, Mirror, Rot90, Rot180
 from equitune.actions.linear import Linear, Rank2, Signs
 from equitune.actions.permutations import PermuteAxis, Relabel, cycle_permutations
 
 __all__ = [
     "Action",
+    "Boxes",
     "DihedralImage",
     "Invariant",
     "Linear",

@@ -24,6 +24,7 @@ ACTIONS: dict[str, Callable[[], Action]] = {
     "signs": lambda: equitune.Signs(S3, PARITY),
     "linear": lambda: equitune.Linear(S3, MATRICES),
     "rank 2": lambda: equitune.Rank2(S3, MATRICES),
+    "boxes": lambda: equitune.Boxes(equitune.Rot90(), (1.0, 1.0)),
     "permute": lambda: equitune.PermuteAxis(S3, PERMUTATIONS),
     "relabel": lambda: equitune.Relabel(S3, PERMUTATIONS),
 }
@@ -34,6 +35,7 @@ def orbit(action: Action) -> Tensor:
     if isinstance(action, equitune.Relabel):
         return action.orbit(X)
     x = X[:, :3] if isinstance(action, equitune.Rank2) else X
+    x = X[:, :4].mT if isinstance(action, equitune.Boxes) else x
     return action.orbit(x.double() + 0.5)
 
 

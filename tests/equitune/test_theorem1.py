@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from equitune import losses
 from equitune.actions import (
     Action,
+    Boxes,
     DihedralImage,
     Invariant,
     Linear,
@@ -222,6 +224,32 @@ def test_tokens(rule: str, group: FiniteGroup, seed: int) -> None:
     x = torch.randint(words, (BATCH, 4), generator=generator)
     if rule == "select first":
         assume_clear_choice(model, x)
+    assert equivariance_error(model, x, action_in, action_out) < EXACT
+
+
+@pytest.mark.parametrize("rule", ["uniform", "select first", "soft select"])
+@given(
+    make=st.sampled_from([Rot90, Rot180, Mirror, DihedralImage]),
+    format=st.sampled_from(["xyxy", "cxcywh"]),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=15, deadline=None)
+def test_boxes(
+    rule: str,
+    make: type[Rot90 | Rot180 | Mirror | DihedralImage],
+    format: Literal["xyxy", "cxcywh"],
+    seed: int,
+) -> None:
+    """Images in, boxes out."""
+    generator = torch.Generator().manual_seed(seed)
+    action_in = make()
+    action_out = Boxes(action_in, (4.0, 4.0), format)
+    base = mlp(32, (3, 4), generator)
+    model = Equivariant(base, action_in, action_out, RULES[rule](32, generator))
+    x = torch.randn(BATCH, 2, 4, 4, generator=generator, dtype=torch.float64)
+    if rule == "select first":
+        assume_clear_choice(model, x)
+    assert equivariance_error(base, x, action_in, action_out) > LARGE
     assert equivariance_error(model, x, action_in, action_out) < EXACT
 
 
