@@ -10,6 +10,7 @@ from __future__ import annotations
 from equitune import losses
 from equitune.actions import (
     Action,
+    ApproximateRotation,
     Boxes,
     DihedralImage,
     Invariant,
@@ -21,6 +22,7 @@ from equitune.actions import (
     Rot90,
     Rot180,
     Signs,
+    action_error,
     cycle_permutations,
 )
 from equitune.averaging import Selected, average, select, soft_select_weights, straight_through
@@ -57,6 +59,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Action",
+    "ApproximateRotation",
     "Block",
     "Boxes",
     "Choice",
@@ -88,6 +91,7 @@ __all__ = [
     "Views",
     "Weighting",
     "Where",
+    "action_error",
     "average",
     "by_average",
     "by_selection",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from equitune.actions.base import Action, Invariant
+from equitune.actions.approximate import ApproximateRotation
+from equitune.actions.base import Action, Invariant, action_error
 from equitune.actions.boxes import Boxes
 from equitune.actions.images import DihedralImage, Mirror, Rot90, Rot180
 from equitune.actions.linear import Linear, Rank2, Signs
@@ -10,6 +11,7 @@ from equitune.actions.permutations import PermuteAxis, Relabel, cycle_permutatio
 
 __all__ = [
     "Action",
+    "ApproximateRotation",
     "Boxes",
     "DihedralImage",
     "Invariant",
@@ -21,5 +23,6 @@ __all__ = [
     "Rot90",
     "Rot180",
     "Signs",
+    "action_error",
     "cycle_permutations",
 ]
