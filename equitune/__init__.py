@@ -50,6 +50,7 @@ from equitune.groups import (
     trivial,
 )
 from equitune.matrix_groups import icosahedral, matrix_group, octahedral, rotations
+from equitune.rectangles import Letterboxed, letterbox, unletterbox
 from equitune.rules import Identity, Learned, Select, SoftSelect, Uniform, Views, Weighting
 from equitune.training import Fit, FitOptions, fine_tune, fit, fit_lambda, fit_prior, prior_loss
 from equitune.weights import LambdaNet
@@ -73,6 +74,7 @@ __all__ = [
     "Invariant",
     "LambdaNet",
     "Learned",
+    "Letterboxed",
     "Linear",
     "Mirror",
     "PermuteAxis",
@@ -106,6 +108,7 @@ __all__ = [
     "fit_prior",
     "greedy",
     "icosahedral",
+    "letterbox",
     "losses",
     "matrix_group",
     "octahedral",
@@ -118,4 +121,5 @@ __all__ = [
     "straight_through",
     "symmetric",
     "trivial",
+    "unletterbox",
 ]
