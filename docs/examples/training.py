@@ -31,9 +31,9 @@ lambda_reads = copy.deepcopy(encoder).eval()  # so that its features stay when t
 weighting = equitune.Learned(importance, features=lambda_reads)
 model = equitune.Equivariant(net, turns, equitune.Invariant(turns.group), weighting)
 
-first = equitune.fit_lambda(model, train, held_out, steps=400)  # the model is frozen
+first = equitune.fit_lambda(model, train, held_out, steps=200)  # the model is frozen
 second = equitune.fine_tune(  # lambda is frozen
-    model, train, held_out, steps=200, optimiser=partial(torch.optim.Adam, lr=1e-4)
+    model, train, held_out, steps=100, optimiser=partial(torch.optim.Adam, lr=1e-4)
 )
 for done in (first, second):
     print(done.chosen, len(done.losses), done.held_out[0], done.held_out[done.chosen])
