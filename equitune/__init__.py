@@ -10,15 +10,19 @@ from __future__ import annotations
 from equitune import losses
 from equitune.actions import (
     Action,
+    ApproximateRotation,
+    Boxes,
     DihedralImage,
     Invariant,
     Linear,
     Mirror,
     PermuteAxis,
+    Rank2,
     Relabel,
     Rot90,
     Rot180,
     Signs,
+    action_error,
     cycle_permutations,
 )
 from equitune.averaging import Selected, average, select, soft_select_weights, straight_through
@@ -46,6 +50,8 @@ from equitune.groups import (
     symmetric,
     trivial,
 )
+from equitune.matrix_groups import icosahedral, matrix_group, octahedral, rotations
+from equitune.rectangles import Letterboxed, letterbox, unletterbox
 from equitune.rules import (
     Identity,
     Learned,
@@ -56,6 +62,7 @@ from equitune.rules import (
     Weighed,
     Weighting,
 )
+from equitune.training import Fit, FitOptions, fine_tune, fit, fit_lambda, fit_prior, prior_loss
 from equitune.weights import LambdaNet
 from equitune.wrapper import Equivariant
 
@@ -63,21 +70,27 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Action",
+    "ApproximateRotation",
     "Block",
+    "Boxes",
     "Choice",
     "Decoded",
     "DihedralImage",
     "Equivariant",
     "Explanation",
     "FiniteGroup",
+    "Fit",
+    "FitOptions",
     "Identity",
     "Invariant",
     "LambdaNet",
     "Learned",
+    "Letterboxed",
     "Linear",
     "Mirror",
     "PermuteAxis",
     "Pick",
+    "Rank2",
     "Relabel",
     "Rot90",
     "Rot180",
@@ -92,6 +105,7 @@ __all__ = [
     "Weighed",
     "Weighting",
     "Where",
+    "action_error",
     "average",
     "by_average",
     "by_selection",
@@ -100,13 +114,24 @@ __all__ = [
     "decode",
     "dihedral",
     "equivariance_error",
+    "fine_tune",
+    "fit",
+    "fit_lambda",
+    "fit_prior",
     "greedy",
+    "icosahedral",
+    "letterbox",
     "losses",
+    "matrix_group",
+    "octahedral",
     "permutation_group",
+    "prior_loss",
     "product",
+    "rotations",
     "select",
     "soft_select_weights",
     "straight_through",
     "symmetric",
     "trivial",
+    "unletterbox",
 ]

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from equitune.actions.base import Action, Invariant
+from equitune.actions.approximate import ApproximateRotation
+from equitune.actions.base import Action, Invariant, action_error
+from equitune.actions.boxes import Boxes
 from equitune.actions.images import DihedralImage, Mirror, Rot90, Rot180
-from equitune.actions.linear import Linear, Signs
+from equitune.actions.linear import Linear, Rank2, Signs
 from equitune.actions.permutations import PermuteAxis, Relabel, cycle_permutations
 
 __all__ = [
     "Action",
+    "ApproximateRotation",
+    "Boxes",
     "DihedralImage",
     "Invariant",
     "Linear",
     "Mirror",
     "PermuteAxis",
+    "Rank2",
     "Relabel",
     "Rot90",
     "Rot180",
     "Signs",
+    "action_error",
     "cycle_permutations",
 ]

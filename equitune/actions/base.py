@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Shaped
@@ -21,7 +21,11 @@ class Action(nn.Module, ABC):
 
     Attributes:
         group: The group that acts.
+        exact: Whether g(hx) = (gh)x holds up to rounding, as Theorem 1 needs. Where it does not,
+            `action_error` tells how far off it is.
     """
+
+    exact: ClassVar[bool] = True
 
     def __init__(self, group: FiniteGroup) -> None:
         """Keep the group."""
@@ -109,8 +113,8 @@ class Action(nn.Module, ABC):
             )
 
     def extra_repr(self) -> str:
-        """Return the group's name."""
-        return self.group.name
+        """Return the group's name, and whether the action is approximate."""
+        return self.group.name if self.exact else f"{self.group.name}, approximate"
 
 
 class Invariant(Action):
@@ -129,6 +133,27 @@ class Invariant(Action):
         """Return y itself."""
         self._check_views(y)
         return y
+
+
+@torch.no_grad()
+def action_error(action: Action, x: Shaped[Tensor, "batch ..."]) -> float:
+    """Return how far an action is from g(hx) = (gh)x on a batch.
+
+    Args:
+        action: The action; at most rounding is expected if `action.exact`.
+        x: A batch that it acts on, [B, ...], not all zero.
+
+    Returns:
+        max over g and h of |g(hx) - (gh)x| / |x|, with |.| the Euclidean norm of the whole batch.
+    """
+    orbit = action.orbit(x)
+    flat = orbit.flatten(0, 1)
+    errors = [
+        (action.act(g, flat).view(orbit.shape) - orbit[action.group.table[g]]).double()
+        for g in action.group.elements
+    ]
+    largest = max(float(error.flatten(1).norm(dim=1).max()) for error in errors)
+    return largest / float(x.double().norm())
 
 
 def check_dim(dim: int) -> None:

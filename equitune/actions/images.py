@@ -32,7 +32,7 @@ class _ImageAction(Action):
         if square and height != width:
             raise ValueError(
                 f"a quarter turn needs a square image, got {height} x {width} "
-                f"in shape {tuple(x.shape)}"
+                f"in shape {tuple(x.shape)}; see equitune.letterbox"
             )
 
 

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from equitune.actions import (
     Action,
+    Boxes,
     DihedralImage,
     Invariant,
     Linear,
     Mirror,
     PermuteAxis,
+    Rank2,
     Relabel,
     Rot90,
     Rot180,
@@ -23,6 +25,7 @@ from equitune.actions import (
     cycle_permutations,
 )
 from equitune.groups import cyclic, dihedral, product, symmetric, trivial
+from equitune.matrix_groups import octahedral, rotations
 
 S3 = symmetric(3)
 PERMS = S3.permutations
@@ -66,6 +69,14 @@ CASES: list[tuple[str, Callable[[], Action], Tensor]] = [
     ("signs dim -2", lambda: Signs(S3, PARITY, dim=-2), floats(3, 2, 4)),
     ("linear", lambda: Linear(S3, matrices()), floats(2, 4, 3)),
     ("linear dim -2", lambda: Linear(S3, matrices(), dim=-2), floats(2, 3, 4)),
+    ("linear of the group", lambda: Linear(rotations(5, (1.0, 2.0, 2.0))), floats(2, 4, 3)),
+    ("rank 2", lambda: Rank2(S3, matrices()), floats(2, 4, 3, 3)),
+    ("rank 2 of the group", lambda: Rank2(rotations(4)), floats(2, 2, 2)),
+    ("boxes turned", lambda: Boxes(Rot90(), (8.0, 8.0)), floats(2, 5, 4)),
+    ("boxes of a square", lambda: Boxes(DihedralImage(), (1.0, 1.0)), floats(2, 4)),
+    ("boxes upside down", lambda: Boxes(Rot180(), (3.0, 5.0)), floats(2, 4)),
+    ("boxes mirrored", lambda: Boxes(Mirror(-2), (3.0, 5.0), "cxcywh"), floats(2, 4)),
+    ("centres turned", lambda: Boxes(DihedralImage(), (7.0, 7.0), "cxcywh"), floats(3, 2, 4)),
     ("invariant", lambda: Invariant(S3), floats(2, 3)),
 ]
 NAMES = [name for name, _, _ in CASES]
@@ -191,6 +202,62 @@ def test_signs_and_linear_definitions() -> None:
     assert torch.equal(quarter.act(1, x), torch.stack([-x[:, 1], x[:, 0]], dim=1))
 
 
+def test_rank_two_is_the_matrix_on_both_sides() -> None:
+    group = octahedral()
+    assert group.matrices is not None
+    x = floats(4, 5, 3, 3)
+    action = Rank2(group)
+    for g, r in enumerate(group.matrices):
+        assert (action.act(g, x) - r @ x @ r.T).abs().max() < 1e-14
+    symmetric_ = x + x.mT
+    moved = action.orbit(symmetric_)
+    assert torch.equal(moved, moved.mT)
+    skewed = Rank2(S3, matrices())
+    r = matrices()[3]
+    assert (skewed.act(3, x) - r @ x @ r.T).abs().max() < 1e-12
+
+
+def box_of(image: Tensor) -> list[float]:
+    """The box of the pixels that are set in an image [1, H, W]."""
+    rows, columns = image[0].nonzero().unbind(dim=1)
+    ends = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    return [float(end) for end in ends]
+
+
+def centred(box: list[float]) -> list[float]:
+    x1, y1, x2, y2 = box
+    return [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1]
+
+
+@pytest.mark.parametrize(
+    ("images", "shape"),
+    [
+        (Rot90(), (8, 8)),
+        (Rot90(dims=(-1, -2)), (8, 8)),
+        (DihedralImage(), (8, 8)),
+        (DihedralImage(dims=(-1, -2)), (8, 8)),
+        (Rot180(), (6, 9)),
+        (Mirror(), (6, 9)),
+        (Mirror(-2), (6, 9)),
+    ],
+    ids=repr,
+)
+def test_boxes_move_with_the_pixels_in_them(images: Action, shape: tuple[int, int]) -> None:
+    assert isinstance(images, Rot90 | Rot180 | Mirror | DihedralImage)
+    image = torch.zeros(1, *shape)
+    image[:, 1:3, 2:6] = 1
+    box = torch.tensor([box_of(image)])
+    assert box.tolist() == [[2, 1, 6, 3]]
+    size = (float(shape[0]), float(shape[1]))
+    corners, centres = Boxes(images, size), Boxes(images, size, "cxcywh")
+    for g in images.group.elements:
+        expected = box_of(images.act(g, image))
+        assert corners.act(g, box).tolist() == [expected]
+        assert centres.act(g, torch.tensor([centred(box_of(image))])).tolist() == [
+            centred(expected)
+        ]
+
+
 def test_invariant_orbit_shares_memory() -> None:
     x = floats(2, 3)
     orbit = Invariant(S3).orbit(x)
@@ -265,6 +332,21 @@ TRIVIAL_PROJECTION = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
             ValueError,
             "not a homomorphism of cyclic.*g=1 after h=1",
         ),
+        (lambda: Boxes(Rot90, (1.0, 1.0)), TypeError, r"must be Rot90\(\), Rot180\(\), "),  # type: ignore[arg-type]
+        (lambda: Boxes(Rot90(), (3.0, 4.0)), ValueError, r"square image, got size=\(3.0, 4.0\)"),
+        (lambda: Boxes(Rot90(dims=(-3, -2)), (1.0, 1.0)), ValueError, "on the last two dims"),
+        (
+            lambda: Boxes(Rot90(), (1.0, 1.0), "xywh"),  # type: ignore[arg-type]
+            ValueError,
+            "format='xywh' is unknown: choose 'xyxy' or 'cxcywh'",
+        ),
+        (lambda: Boxes(Mirror(), (1.0, 1.0)).orbit(SQUARE), ValueError, "Boxes expects size 4"),
+        (lambda: Boxes(Mirror(), (1.0, 1.0)).act(0, WIDE.long()), TypeError, "floating point"),
+        (lambda: Linear(S3), ValueError, r"not built from matrices: give one for each of its 6"),
+        (lambda: Rank2(S3), ValueError, "not built from matrices"),
+        (lambda: Rank2(rotations(3)).orbit(WIDE), ValueError, "size 2 along dim -2, got 3"),
+        (lambda: Rank2(rotations(3)).act(0, torch.zeros(2, 2)), ValueError, "does not have"),
+        (lambda: Rank2(rotations(3)).undo(WIDE), ValueError, r"undo expects \[3, batch"),
         (
             lambda: Linear(trivial(), torch.eye(4)[None]).orbit(WIDE.long()),
             TypeError,
