@@ -15,6 +15,7 @@ from equitune.actions import (
     Linear,
     Mirror,
     PermuteAxis,
+    Rank2,
     Relabel,
     Rot90,
     Rot180,
@@ -46,6 +47,7 @@ from equitune.groups import (
     symmetric,
     trivial,
 )
+from equitune.matrix_groups import icosahedral, matrix_group, octahedral, rotations
 from equitune.rules import (
     Identity,
     Learned,
@@ -56,6 +58,7 @@ from equitune.rules import (
     Weighed,
     Weighting,
 )
+from equitune.training import Fit, FitOptions, fine_tune, fit, fit_lambda, fit_prior, prior_loss
 from equitune.weights import LambdaNet
 from equitune.wrapper import Equivariant
 
@@ -70,6 +73,8 @@ __all__ = [
     "Equivariant",
     "Explanation",
     "FiniteGroup",
+    "Fit",
+    "FitOptions",
     "Identity",
     "Invariant",
     "LambdaNet",
@@ -78,6 +83,7 @@ __all__ = [
     "Mirror",
     "PermuteAxis",
     "Pick",
+    "Rank2",
     "Relabel",
     "Rot90",
     "Rot180",
@@ -100,10 +106,19 @@ __all__ = [
     "decode",
     "dihedral",
     "equivariance_error",
+    "fine_tune",
+    "fit",
+    "fit_lambda",
+    "fit_prior",
     "greedy",
+    "icosahedral",
     "losses",
+    "matrix_group",
+    "octahedral",
     "permutation_group",
+    "prior_loss",
     "product",
+    "rotations",
     "select",
     "soft_select_weights",
     "straight_through",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import partial, reduce
 
 import torch
-from jaxtyping import Int, Shaped
+from jaxtyping import Float64, Int, Shaped
 from torch import Tensor
 
 MAX_ORDER = 5040
@@ -30,6 +30,8 @@ class FiniteGroup:
         generators: Indices whose products give the whole group (empty for the trivial group).
         permutations: `permutations[g, i]` is where point i goes under g, int64, shape
             [order, degree]; None unless the group was built from permutations.
+        matrices: `matrices[g]` is the matrix of g, float64, shape [order, n, n]; None unless the
+            group was built from matrices.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class FiniteGroup:
         table: Shaped[Tensor, "order order"] | Sequence[Sequence[int]],
         name: str = "group",
         permutations: Int[Tensor, "order degree"] | None = None,
+        matrices: Float64[Tensor, "order n n"] | None = None,
     ) -> None:
         """Check the group axioms and build the group.
 
@@ -44,6 +47,7 @@ class FiniteGroup:
             table: Square table of indices; entry [g, h] is the index of gh.
             name: Name used in messages. Default "group".
             permutations: The permutation of each element, if there are any; default None.
+            matrices: The matrix of each element, if there are any; default None.
 
         Raises:
             TypeError: If the table does not hold integers.
@@ -57,6 +61,7 @@ class FiniteGroup:
         self.generators = _check_associative(self.table, self.identity)
         self.inverses = _find_inverses(self.table, self.identity)
         self.permutations = permutations
+        self.matrices = matrices
 
     @property
     def elements(self) -> range:
@@ -284,19 +289,28 @@ def _compose(g: tuple[int, ...], h: tuple[int, ...]) -> tuple[int, ...]:
 def _from_permutations(
     elements: list[tuple[int, ...]], generators: list[tuple[int, ...]], name: str
 ) -> FiniteGroup:
-    """Fill the table row by row: the row of gh is the row of h, moved by g on the left.
-
-    Only the generators' rows cost look-ups of tuples, so order^2 compositions are avoided.
-    """
     tensor = partial(torch.tensor, device="cpu")
     index = {element: k for k, element in enumerate(elements)}
     moved = [tensor([index[_compose(g, h)] for h in elements]) for g in generators]
-    n = len(elements)
+    table = fill_table(moved, index[tuple(range(len(elements[0])))])
+    return FiniteGroup(table, name, permutations=tensor(elements))
+
+
+def fill_table(moved: Sequence[Int[Tensor, " order"]], identity: int) -> Int[Tensor, "order order"]:
+    """Return the multiplication table that the rows of some generators determine.
+
+    The row of gh is the row of h, moved by g on the left. So only the generators' rows cost
+    look-ups of elements, and order^2 products are avoided.
+
+    Args:
+        moved: For each generator g, `moved[.][h]` is the index of gh.
+        identity: Index of the neutral element.
+    """
+    n = len(moved[0])
     table = torch.empty((n, n), dtype=torch.long, device="cpu")
-    start = index[tuple(range(len(elements[0])))]
-    table[start] = torch.arange(n, device="cpu")
-    filled = {start}
-    queue = [start]
+    table[identity] = torch.arange(n, device="cpu")
+    filled = {identity}
+    queue = [identity]
     for row in queue:
         for move in moved:
             target = int(move[row])
@@ -304,7 +318,7 @@ def _from_permutations(
                 filled.add(target)
                 table[target] = move[table[row]]
                 queue.append(target)
-    return FiniteGroup(table, name, permutations=tensor(elements))
+    return table
 
 
 def _check_positive(constructor: str, n: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from equitune.actions.base import Action, Invariant
 from equitune.actions.images import DihedralImage, Mirror, Rot90, Rot180
-from equitune.actions.linear import Linear, Signs
+from equitune.actions.linear import Linear, Rank2, Signs
 from equitune.actions.permutations import PermuteAxis, Relabel, cycle_permutations
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Linear",
     "Mirror",
     "PermuteAxis",
+    "Rank2",
     "Relabel",
     "Rot90",
     "Rot180",

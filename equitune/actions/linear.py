@@ -1,4 +1,4 @@
-"""Linear representations along one dim: sign changes and general matrices."""
+"""Linear representations: sign changes and matrices along one dim, and tensors of rank two."""
 
 from __future__ import annotations
 
@@ -102,23 +102,28 @@ class Linear(Action):
     inverse_matrices: Tensor
 
     def __init__(
-        self, group: FiniteGroup, matrices: Shaped[Tensor, "group n n"], dim: int = -1
+        self,
+        group: FiniteGroup,
+        matrices: Shaped[Tensor, "group n n"] | None = None,
+        dim: int = -1,
     ) -> None:
         """Check the representation and keep it.
 
         Args:
             group: The group that acts.
-            matrices: Real matrices, floating point, [G, n, n].
+            matrices: Real matrices, floating point, [G, n, n]. Default: those of the group, if it
+                was built from matrices.
             dim: The dim acted on, negative, default -1.
 
         Raises:
             TypeError: If the matrices are not real floating point.
-            ValueError: If they are not square, do not multiply like the group within a relative
-                1e-6, or dim is not negative.
+            ValueError: If there are none, they are not square, do not multiply like the group
+                within a relative 1e-6, or dim is not negative.
         """
         super().__init__(group)
         check_dim(dim)
         self.dim = dim
+        matrices = _matrices_of(group) if matrices is None else matrices
         if not matrices.is_floating_point():
             raise TypeError(f"matrices must be real floating point, got {matrices.dtype}")
         check_rows(group, matrices, 3, "matrices")
@@ -171,6 +176,77 @@ class Linear(Action):
         check_size(x, leading, self.dim, self.matrices.shape[1], "Linear")
         if not x.is_floating_point():
             raise TypeError(f"Linear acts on floating point tensors, got {x.dtype}")
+
+
+class Rank2(Action):
+    """Multiplies tensors of rank two by the matrix R of g on both sides: g T = R T R^T.
+
+    Used on stresses, inertia, polarisability and covariances. Symmetric tensors stay symmetric.
+    """
+
+    def __init__(
+        self, group: FiniteGroup, matrices: Shaped[Tensor, "group n n"] | None = None
+    ) -> None:
+        """Check the representation and keep it.
+
+        Args:
+            group: The group that acts.
+            matrices: The matrices R, floating point, [G, n, n]. Default: those of the group, if it
+                was built from matrices.
+
+        Raises:
+            TypeError: As `Linear`.
+            ValueError: As `Linear`.
+        """
+        super().__init__(group)
+        checked = Linear(group, matrices).matrices
+        order, n, _ = checked.shape
+        # R T R^T is linear in T; of a row-major T it is the Kronecker product of R with itself.
+        both = torch.einsum("gij,gkl->gikjl", checked, checked).reshape(order, n * n, n * n)
+        self.size = n
+        self.flat = Linear(group, both)
+
+    def act(self, g: int, x: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
+        """Return g x, same shape and dtype as x [B, ..., n, n].
+
+        Raises:
+            TypeError: If x is not floating point.
+            ValueError: If g is not an element or the last two dims of x have not size n.
+        """
+        return self.flat.act(g, self._flattened(x, 1)).reshape(x.shape)
+
+    def orbit(self, x: Shaped[Tensor, "batch ..."]) -> Shaped[Tensor, "group batch ..."]:
+        """Return result[g] = g x, [G, B, ...].
+
+        Raises:
+            TypeError: If x is not floating point.
+            ValueError: If the last two dims of x have not size n.
+        """
+        return self.flat.orbit(self._flattened(x, 1)).reshape(self.group.order, *x.shape)
+
+    def undo(self, y: Shaped[Tensor, "group batch ..."]) -> Shaped[Tensor, "group batch ..."]:
+        """Return result[g] = g^-1 y[g], [G, B, ...].
+
+        Raises:
+            TypeError: If y is not floating point.
+            ValueError: If y has not one entry per element, or its last two dims have not size n.
+        """
+        self._check_views(y)
+        return self.flat.undo(self._flattened(y, 2)).reshape(y.shape)
+
+    def _flattened(self, x: Tensor, leading: int) -> Tensor:
+        for dim in (-2, -1):
+            check_size(x, leading, dim, self.size, "Rank2")
+        return x.flatten(-2)
+
+
+def _matrices_of(group: FiniteGroup) -> Tensor:
+    if group.matrices is None:
+        raise ValueError(
+            f"{group.name} was not built from matrices: give one for each of its {group.order} "
+            "elements, or make the group by matrix_group, rotations, octahedral or icosahedral"
+        )
+    return group.matrices
 
 
 def _check_representation(group: FiniteGroup, matrices: Tensor) -> None:

@@ -16,6 +16,7 @@ from equitune.actions import (
     Linear,
     Mirror,
     PermuteAxis,
+    Rank2,
     Relabel,
     Rot90,
     Rot180,
@@ -23,6 +24,7 @@ from equitune.actions import (
     cycle_permutations,
 )
 from equitune.groups import cyclic, dihedral, product, symmetric, trivial
+from equitune.matrix_groups import octahedral, rotations
 
 S3 = symmetric(3)
 PERMS = S3.permutations
@@ -66,6 +68,9 @@ CASES: list[tuple[str, Callable[[], Action], Tensor]] = [
     ("signs dim -2", lambda: Signs(S3, PARITY, dim=-2), floats(3, 2, 4)),
     ("linear", lambda: Linear(S3, matrices()), floats(2, 4, 3)),
     ("linear dim -2", lambda: Linear(S3, matrices(), dim=-2), floats(2, 3, 4)),
+    ("linear of the group", lambda: Linear(rotations(5, (1.0, 2.0, 2.0))), floats(2, 4, 3)),
+    ("rank 2", lambda: Rank2(S3, matrices()), floats(2, 4, 3, 3)),
+    ("rank 2 of the group", lambda: Rank2(rotations(4)), floats(2, 2, 2)),
     ("invariant", lambda: Invariant(S3), floats(2, 3)),
 ]
 NAMES = [name for name, _, _ in CASES]
@@ -191,6 +196,21 @@ def test_signs_and_linear_definitions() -> None:
     assert torch.equal(quarter.act(1, x), torch.stack([-x[:, 1], x[:, 0]], dim=1))
 
 
+def test_rank_two_is_the_matrix_on_both_sides() -> None:
+    group = octahedral()
+    assert group.matrices is not None
+    x = floats(4, 5, 3, 3)
+    action = Rank2(group)
+    for g, r in enumerate(group.matrices):
+        assert (action.act(g, x) - r @ x @ r.T).abs().max() < 1e-14
+    symmetric_ = x + x.mT
+    moved = action.orbit(symmetric_)
+    assert torch.equal(moved, moved.mT)
+    skewed = Rank2(S3, matrices())
+    r = matrices()[3]
+    assert (skewed.act(3, x) - r @ x @ r.T).abs().max() < 1e-12
+
+
 def test_invariant_orbit_shares_memory() -> None:
     x = floats(2, 3)
     orbit = Invariant(S3).orbit(x)
@@ -265,6 +285,11 @@ TRIVIAL_PROJECTION = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
             ValueError,
             "not a homomorphism of cyclic.*g=1 after h=1",
         ),
+        (lambda: Linear(S3), ValueError, r"not built from matrices: give one for each of its 6"),
+        (lambda: Rank2(S3), ValueError, "not built from matrices"),
+        (lambda: Rank2(rotations(3)).orbit(WIDE), ValueError, "size 2 along dim -2, got 3"),
+        (lambda: Rank2(rotations(3)).act(0, torch.zeros(2, 2)), ValueError, "does not have"),
+        (lambda: Rank2(rotations(3)).undo(WIDE), ValueError, r"undo expects \[3, batch"),
         (
             lambda: Linear(trivial(), torch.eye(4)[None]).orbit(WIDE.long()),
             TypeError,

@@ -23,6 +23,7 @@ MATRICES = torch.eye(3, dtype=torch.float64)[PERMUTATIONS].transpose(1, 2)
 ACTIONS: dict[str, Callable[[], Action]] = {
     "signs": lambda: equitune.Signs(S3, PARITY),
     "linear": lambda: equitune.Linear(S3, MATRICES),
+    "rank 2": lambda: equitune.Rank2(S3, MATRICES),
     "permute": lambda: equitune.PermuteAxis(S3, PERMUTATIONS),
     "relabel": lambda: equitune.Relabel(S3, PERMUTATIONS),
 }
@@ -30,7 +31,10 @@ X = torch.randint(3, (2, 5, 3), generator=torch.Generator().manual_seed(1))
 
 
 def orbit(action: Action) -> Tensor:
-    return action.orbit(X if isinstance(action, equitune.Relabel) else X.double() + 0.5)
+    if isinstance(action, equitune.Relabel):
+        return action.orbit(X)
+    x = X[:, :3] if isinstance(action, equitune.Rank2) else X
+    return action.orbit(x.double() + 0.5)
 
 
 @pytest.mark.parametrize("name", ACTIONS)
@@ -69,6 +73,8 @@ GROUPS: dict[str, Callable[[], FiniteGroup]] = {
     "product": lambda: equitune.product(equitune.cyclic(2), equitune.cyclic(3)),
     "table": lambda: FiniteGroup([[0, 1], [1, 0]]),
     "permutations": lambda: equitune.permutation_group([[1, 2, 0]]),
+    "matrices": lambda: equitune.icosahedral(reflections=True),
+    "rotations": lambda: equitune.rotations(5, (1.0, 1.0, 0.0)),
 }
 
 
@@ -79,7 +85,8 @@ def test_groups_are_built_on_the_cpu(name: str) -> None:
         group = GROUPS[name]()
     assert group == expected
     assert torch.equal(group.inverses, expected.inverses)
-    assert group.permutations is None or group.permutations.device.type == "cpu"
+    for values in (group.permutations, group.matrices):
+        assert values is None or values.device.type == "cpu"
 
 
 def test_image_actions_and_cycles_are_built_under_any_default_device() -> None:
@@ -97,6 +104,7 @@ def test_tables_without_values_are_refused_with_the_way_out() -> None:
     for make, table in (
         (equitune.Signs, PARITY),
         (equitune.Linear, MATRICES),
+        (equitune.Rank2, MATRICES),
         (equitune.PermuteAxis, PERMUTATIONS),
         (equitune.Relabel, PERMUTATIONS),
     ):

@@ -18,6 +18,7 @@ from equitune.actions import (
     Linear,
     Mirror,
     PermuteAxis,
+    Rank2,
     Relabel,
     Rot90,
     Rot180,
@@ -25,6 +26,7 @@ from equitune.actions import (
 )
 from equitune.checks import equivariance_error
 from equitune.groups import FiniteGroup, cyclic, dihedral, permutation_group, product, symmetric
+from equitune.matrix_groups import icosahedral, matrix_group, octahedral, rotations
 from equitune.rules import Learned, Select, SoftSelect, Uniform, Weighting
 from equitune.weights import LambdaNet, Positive
 from equitune.wrapper import Equivariant
@@ -220,6 +222,35 @@ def test_tokens(rule: str, group: FiniteGroup, seed: int) -> None:
     x = torch.randint(words, (BATCH, 4), generator=generator)
     if rule == "select first":
         assume_clear_choice(model, x)
+    assert equivariance_error(model, x, action_in, action_out) < EXACT
+
+
+SPACE = {
+    "axis": rotations(7, (1.0, -2.0, 0.5)),
+    "cube": octahedral(),
+    "cube, all": octahedral(reflections=True),
+    "icosahedron": icosahedral(),
+    "icosahedron, all": icosahedral(reflections=True),
+    "skewed": matrix_group([[[0.0, -1.0, 0.3], [1.0, -1.0, 0.2], [0.0, 0.0, 1.0]]]),
+}
+
+
+@pytest.mark.parametrize("rule", ["uniform", "select first", "learned"])
+@pytest.mark.parametrize("rank", [0, 1, 2])
+@given(name=st.sampled_from(list(SPACE)), seed=st.integers(0, 2**16))
+@settings(max_examples=4, deadline=None)
+def test_points_in_space(rule: str, rank: int, name: str, seed: int) -> None:
+    """Point clouds in; a number, a vector or a tensor out."""
+    generator = torch.Generator().manual_seed(seed)
+    group = SPACE[name]
+    action_in = Linear(group)
+    action_out = (Invariant(group), Linear(group), Rank2(group))[rank]
+    base = mlp(15, (3,) * max(rank, 1), generator)
+    model = Equivariant(base, action_in, action_out, RULES[rule](15, generator))
+    x = torch.randn(BATCH, 5, 3, generator=generator, dtype=torch.float64)
+    if rule == "select first":
+        assume_clear_choice(model, x)
+    assert equivariance_error(base, x, action_in, action_out) > LARGE
     assert equivariance_error(model, x, action_in, action_out) < EXACT
 
 
