@@ -22,6 +22,7 @@ from equitune.actions import (
     Signs,
     cycle_permutations,
 )
+from equitune.audit import Audit, audit
 from equitune.averaging import Selected, average, select, soft_select_weights, straight_through
 from equitune.checks import equivariance_error
 from equitune.decoding import (
@@ -66,6 +67,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Action",
+    "Audit",
     "Block",
     "Choice",
     "Decoded",
@@ -98,6 +100,7 @@ __all__ = [
     "Weighed",
     "Weighting",
     "Where",
+    "audit",
     "average",
     "by_average",
     "by_selection",
