@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from equitune import losses as known
 from equitune.audit.stored import Ruler, Stored, is_classes, is_scores, merge
+from equitune.averaging import Ties
 from equitune.rules import Identity, Learned, Select, SoftSelect, Uniform, Weighting
 from equitune.training import FitOptions, fit, prior_loss
 from equitune.trees import leaves
@@ -78,6 +79,9 @@ class Chooser:
         self.reads: Literal["outputs", "features"] = (
             "outputs" if self.samples.features is None else "features"
         )
+        self.have_mean = all(
+            leaf.is_floating_point() for _, leaf in leaves(self.samples.outputs, "")
+        )
         self.notes: list[str] = []
 
     def methods(self) -> list[Method]:
@@ -86,7 +90,7 @@ class Chooser:
         return [bare, *self._averaged(), *self._selected(), *self._trained()]
 
     def _averaged(self) -> list[Method]:
-        if all(leaf.is_floating_point() for _, leaf in leaves(self.samples.outputs, "")):
+        if self.have_mean:
             return [Method("equitune", Uniform(), "Uniform()")]
         self.notes.append("No equitune: only floating point outputs have a mean.")
         return []
@@ -97,8 +101,9 @@ class Chooser:
             self.notes.append("No equizero: no loss of equitune.losses fits the outputs.")
             return []
         # Where views tie, "average" is equivariant and "first" is not.
+        ties: Ties = "average" if self.have_mean else "first"
         hard = [
-            Method(f"equizero ({name})", Select(loss, ties="average"), f"Select({code}, 'average')")
+            Method(f"equizero ({name})", Select(loss, ties), f"Select({code}, {ties!r})")
             for name, (loss, code) in self.losses.items()
         ]
         soft = [
@@ -109,7 +114,7 @@ class Chooser:
                 NEEDS[1],
             )
             for name, (loss, code) in self.losses.items()
-            for temperature in self._temperatures(loss)
+            for temperature in (self._temperatures(loss) if self.have_mean else [])
         ]
         best = self._best(hard)
         hard = [method._replace(candidate=method is best) for method in hard]
@@ -128,6 +133,8 @@ class Chooser:
 
     def _trained(self) -> list[Method]:
         part = getattr(self.samples, self.reads)
+        if self.ruler.group.order == 1:
+            return []
         if not (isinstance(part, Tensor) and part.ndim == 3 and part.is_floating_point()):
             self.notes.append(
                 "No prior and no lambda: they read vectors, outputs [N, C] or the features [N, F] "

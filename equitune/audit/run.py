@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from equitune.actions import Action, Invariant
 from equitune.audit.choices import NEEDS, Chooser, Loss, Method
 from equitune.audit.page import Audit, Row, show_gain
-from equitune.audit.statistics import Gain, Trial, Verdict, gain, recommend
+from equitune.audit.statistics import Gain, Trial, gain, recommend
 from equitune.audit.stored import (
     Measured,
     Metric,
@@ -26,6 +26,7 @@ from equitune.audit.stored import (
     pass_through,
 )
 from equitune.checks import check_actions
+from equitune.groups import FiniteGroup
 from equitune.wrapper import Equivariant
 
 
@@ -123,17 +124,23 @@ def audit(
     ruler = Ruler(group, action_out, correct if metric is None else metric)
     chooser = Chooser(first, ruler, losses, labelled, seed)
     methods = chooser.methods()
+    measured = [ruler.measure(method.weighting, second) for method in methods]
     passes = sum(part.passes for part in passed)
     seconds = sum(part.seconds for part in passed)
-    table = _Table(
-        methods,
-        [ruler.measure(method.weighting, second) for method in methods],
-        group.order,
-        group.identity,
-        seconds / passes,
-        percent=metric is None,
+    values = torch.stack([one.values for one in measured])
+    between = partial(
+        gain,
+        scale=1.0 if metric is None else float(values.max() - values.min()),
+        comparisons=sum(method.candidate for method in methods) - 1,
     )
-    verdict = table.recommend(tolerance, margin)
+    rows = tuple(_rows(methods, measured, group, seconds / passes, between))
+    trials = [
+        Trial(row.method, one.mean(dim=0), (row.passes, NEEDS.index(row.needs)))
+        for row, one in zip(rows, values, strict=True)
+        if row.candidate
+    ]
+    show = partial(show_gain, percent=metric is None)
+    verdict = recommend(trials, rows[0].error, tolerance, margin, between, show)
     return Audit(
         model=type(model).__name__,
         group=f"{type(action_in).__name__} ({group.name})",
@@ -141,8 +148,8 @@ def audit(
         metric=("accuracy" if labelled else "agreement") if metric is None else _name(metric),
         percent=metric is None,
         samples=(sizes[0], sizes[1]),
-        changed=table.measured[0].changed,
-        rows=table.rows(),
+        changed=measured[0].changed,
+        rows=rows,
         recommended=verdict.method,
         reason=verdict.reason,
         notes=tuple(chooser.notes),
@@ -173,66 +180,29 @@ def _with_classes(batch: Stored, identity: int, labelled: bool) -> Stored:
     return Stored(batch.outputs, batch.features, batch.targets.long())
 
 
-class _Table:
-    """The methods, as measured."""
-
-    def __init__(
-        self,
-        methods: list[Method],
-        measured: list[Measured],
-        order: int,
-        identity: int,
-        seconds_per_pass: float,
-        percent: bool,
-    ) -> None:
-        self.methods, self.measured = methods, measured
-        self.order, self.seconds_per_pass, self.percent = order, seconds_per_pass, percent
-        values = torch.stack([one.values for one in measured])
-        self.upright = values[:, identity]
-        self.transformed = values.mean(dim=1)
-        self.scale = 1.0 if percent else float(values.max() - values.min())
-        self.comparisons = sum(method.candidate for method in methods) - 1
-
-    def between(self, first: Tensor, second: Tensor) -> Gain:
-        """Return the gain of the first values over the second."""
-        return gain(first - second, self.scale, self.comparisons)
-
-    def recommend(self, tolerance: float, margin: float) -> Verdict:
-        """Return the verdict on the candidates."""
-        trials = [
-            Trial(
-                method.name,
-                self.transformed[place],
-                (self._passes(place), NEEDS.index(method.needs)),
-            )
-            for place, method in enumerate(self.methods)
-            if method.candidate
-        ]
-        error = self.measured[0].error
-        show = partial(show_gain, percent=self.percent)
-        return recommend(trials, error, tolerance, margin, self.between, show)
-
-    def rows(self) -> tuple[Row, ...]:
-        """Return the rows of the page."""
-        return tuple(self._row(place) for place in range(len(self.methods)))
-
-    def _passes(self, place: int) -> int:
-        return 1 if place == 0 else self.order
-
-    def _over_pretrained(self, values: Tensor, place: int) -> Gain:
-        return self.between(values[place], values[0]) if place else Gain(0.0, 0.0, 0.0)
-
-    def _row(self, place: int) -> Row:
-        method, measured = self.methods[place], self.measured[place]
-        return Row(
+def _rows(
+    methods: list[Method],
+    measured: list[Measured],
+    group: FiniteGroup,
+    seconds_per_pass: float,
+    between: Callable[[Tensor], Gain],
+) -> Iterator[Row]:
+    """Yield the rows of the page."""
+    bare = measured[0].values
+    for method, found in zip(methods, measured, strict=True):
+        values, is_bare = found.values, found is measured[0]
+        more = values - bare
+        passes = 1 if is_bare else group.order
+        none = Gain(0.0, 0.0, 0.0)
+        yield Row(
             method=method.name,
-            upright=float(self.upright[place].mean()),
-            transformed=float(self.transformed[place].mean()),
-            gain=self._over_pretrained(self.transformed, place),
-            upright_gain=self._over_pretrained(self.upright, place),
-            error=measured.error,
-            passes=self._passes(place),
-            seconds=self._passes(place) * self.seconds_per_pass + measured.seconds,
+            upright=float(values[group.identity].mean()),
+            transformed=float(values.mean()),
+            gain=none if is_bare else between(more.mean(dim=0)),
+            upright_gain=none if is_bare else between(more[group.identity]),
+            error=found.error,
+            passes=passes,
+            seconds=passes * seconds_per_pass + found.seconds,
             needs=method.needs,
             candidate=method.candidate,
             code=method.code,

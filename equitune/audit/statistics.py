@@ -69,7 +69,7 @@ def recommend(
     error: float,
     tolerance: float,
     margin: float,
-    between: Callable[[Tensor, Tensor], Gain],
+    between: Callable[[Tensor], Gain],
     show: Callable[[Gain], str],
 ) -> Verdict:
     """Return the cheapest method that is not surely worse than the best; see `equitune.audit`.
@@ -79,7 +79,7 @@ def recommend(
         error: The equivariance error of the pretrained model.
         tolerance: Largest error of a model that counts as equivariant.
         margin: Smallest gain that matters.
-        between: Returns the gain of the first values over the second.
+        between: Returns the gain of paired differences; see `gain`.
         show: Writes a gain.
     """
     bare, *others = trials
@@ -88,7 +88,7 @@ def recommend(
         return Verdict(bare.method, reason)
     if not others:
         return Verdict(None, "there is no method to compare it with")
-    gains = {trial.method: between(trial.values, bare.values) for trial in others}
+    gains = {trial.method: between(trial.values - bare.values) for trial in others}
     best = max(others, key=lambda trial: gains[trial.method].mean)
     top = f"{best.method} is best with {show(gains[best.method])} over {bare.method}"
     if max(found.high for found in gains.values()) <= margin:
@@ -97,7 +97,7 @@ def recommend(
     if not sure:
         return Verdict(None, f"no method is surely better than {bare.method}; {top}")
     best = max(sure, key=lambda trial: gains[trial.method].mean)
-    behind = {trial.method: between(best.values, trial.values) for trial in sure}
+    behind = {trial.method: between(best.values - trial.values) for trial in sure}
     near = [trial for trial in sure if trial is best or behind[trial.method].low <= 0]
     found = min(near, key=lambda trial: (trial.cost, -gains[trial.method].mean))
     reason = f"{show(gains[found.method])} over {bare.method}"

@@ -237,6 +237,29 @@ def test_a_split_model_gives_features_to_the_networks() -> None:
     assert found.weightings["prior"].reads == found.weightings["lambda"].reads == "features"
 
 
+def test_integers_are_selected_not_averaged() -> None:
+    class Words(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x[:, 0, 0].mean(dim=1, keepdim=True).long()
+
+    def same(output: Tensor, target: Tensor) -> Tensor:
+        return (output == target).double().squeeze(1)
+
+    x, _ = images(80)
+    target = Words()(x)
+    largest = {"largest": lambda outputs: -outputs[..., 0]}
+    found = equitune.audit(Words(), [(x, target)], ROT90, SAME, metric=same, losses=largest)
+    assert list(rows(found)) == ["pretrained", "equizero (largest)"]
+    assert found.recommended == "equizero (largest)"
+
+
+@pytest.mark.parametrize("count", [4, 30])
+def test_one_element_and_few_samples(count: int) -> None:
+    trivial = equitune.Linear(equitune.trivial(), torch.eye(6)[None])
+    found = equitune.audit(Upright(), batches(count), trivial, Invariant(trivial.group))
+    assert found.recommended == "pretrained" and found.changed is None
+
+
 class Masked(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         return (x * mask[:, None, None, None]).flatten(1)[:, :2]
@@ -313,7 +336,7 @@ def verdict(*shares: tuple[str, float, int], count: int = 1000, error: float = 1
         for name, share, needs in shares
     ]
     return recommend(
-        trials, error, 1e-3, 0.01, lambda a, b: gain(a - b, 1.0, 3), lambda found: str(found.mean)
+        trials, error, 1e-3, 0.01, lambda more: gain(more, 1.0, 3), lambda found: str(found.mean)
     )
 
 
