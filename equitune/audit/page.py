@@ -140,14 +140,15 @@ class Audit:
 
     def _head(self) -> list[str]:
         chosen, seen = self.samples
-        first = self.rows[0]
-        changes = "" if self.changed is None else f", {100 * self.changed:.1f} % of predictions"
+        error = f"Equivariance error of the model: {self.rows[0].error:.2g}."
+        if self.changed is not None:
+            share = f"{100 * self.changed:.1f} %"
+            error += f" Transforming the input changes {share} of its predictions."
         return [
             f"Audit of {self.model} for {self.group}, {self.order} elements",
             f"Metric: {self.metric}. Choices were made on {chosen} samples; the numbers are of "
             f"{seen} others. {self.passes} inputs went through the model in {self.seconds:.1f} s.",
-            f"Equivariance error of the model: {first.error:.2g}."
-            + (changes and f" Transforming the input changes{changes[1:]}."),
+            error,
         ]
 
     def _cells(self) -> list[list[str]]:
@@ -166,13 +167,16 @@ class Audit:
         ]
 
     def _tail(self) -> list[str]:
-        notes = [*self.notes]
+        notes = [
+            "The intervals of all candidates hold together with probability 95 %.",
+            *self.notes,
+        ]
         if not all(row.candidate for row in self.rows):
             notes.append(
                 "Losses marked - were not the best where choices were made, and are no candidates."
             )
         if self.recommended is None:
-            return [f"Undecided: {self.reason}. More samples decide.", *notes]
+            return [f"Undecided: {self.reason}. Give more samples.", *notes]
         row = next(row for row in self.rows if row.method == self.recommended)
         lines = [f"Recommended: {row.method}. Evidence: {self.reason}."]
         if row is not self.rows[0]:
@@ -189,10 +193,7 @@ def show(value: float, percent: bool) -> str:
 
 def show_gain(value: Gain, percent: bool) -> str:
     """Write a gain with its interval; shares in percentage points."""
-    if percent:
-        mean, low, high = (f"{100 * number:+.1f}" for number in value)
-        return f"{mean} [{low}, {high}]"
-    mean, low, high = (f"{number:+.3g}" for number in value)
+    mean, low, high = (f"{100 * number:+.1f}" if percent else f"{number:+.3g}" for number in value)
     return f"{mean} [{low}, {high}]"
 
 

@@ -123,6 +123,11 @@ def audit(
         )
     ruler = Ruler(group, action_out, correct if metric is None else metric)
     chooser = Chooser(first, ruler, losses, labelled, seed)
+    if metric is None and not labelled:
+        chooser.notes.append(
+            "Agreement counts predictions that stay as they were upright, right or wrong; labels "
+            "would tell accuracy."
+        )
     methods = chooser.methods()
     measured = [ruler.measure(method.weighting, second) for method in methods]
     passes = sum(part.passes for part in passed)
