@@ -25,6 +25,7 @@ from equitune.actions import (
     action_error,
     cycle_permutations,
 )
+from equitune.audit import Audit, audit
 from equitune.averaging import Selected, average, select, soft_select_weights, straight_through
 from equitune.checks import equivariance_error
 from equitune.decoding import (
@@ -71,6 +72,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Action",
     "ApproximateRotation",
+    "Audit",
     "Block",
     "Boxes",
     "Choice",
@@ -106,6 +108,7 @@ __all__ = [
     "Weighting",
     "Where",
     "action_error",
+    "audit",
     "average",
     "by_average",
     "by_selection",

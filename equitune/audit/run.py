@@ -1,0 +1,214 @@
+"""`audit`: pass the orbits through the model once, choose on one half, measure on the other."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from equitune.actions import Action, Invariant
+from equitune.audit.choices import NEEDS, Chooser, Loss, Method
+from equitune.audit.page import Audit, Row, show_gain
+from equitune.audit.statistics import Gain, Trial, gain, recommend
+from equitune.audit.stored import (
+    Measured,
+    Metric,
+    Ruler,
+    Stored,
+    correct,
+    halves,
+    is_classes,
+    is_scores,
+    pass_through,
+)
+from equitune.checks import check_actions
+from equitune.groups import FiniteGroup
+from equitune.wrapper import Equivariant
+
+
+def audit(
+    model: nn.Module,
+    batches: Iterable[Any],
+    action_in: Action,
+    action_out: Any,
+    *,
+    choose: Iterable[Any] | None = None,
+    metric: Metric | None = None,
+    losses: Mapping[str, Loss] | None = None,
+    output: str | int | Callable[[Any], Any] | None = None,
+    head: nn.Module | None = None,
+    tolerance: float = 1e-3,
+    margin: float = 0.01,
+    seed: int = 0,
+) -> Audit:
+    """Compare the pretrained model with all methods on your data, and recommend one.
+
+    Every input and its transforms go through the model once, in batches of |G| * B; the outputs of
+    all are kept in memory (|G| numbers for each number of an output) and all methods read them.
+    What they say of a transformed input gx is exact, since its orbit is that of x in another order;
+    this needs an action that is exact, too.
+
+    Methods: pretrained, equitune, equizero by each loss that fits the outputs, soft selection,
+    a prior (equizero by a network that knows upright inputs, `fit_prior`), and lambda (a `Learned`,
+    trained as `fit_lambda` does). The last two read the outputs, or the features of a split model.
+    The loss, the temperature and the networks are chosen on one half of the samples. The numbers,
+    and the recommendation, are those of the other half.
+
+    The recommendation counts the metric on transformed inputs, uniform over the group, e included:
+
+    1. If the equivariance error of the model is at most `tolerance`, keep it: "pretrained".
+    2. Each method has the interval of its gain over pretrained, over paired samples. All intervals
+       hold together with probability 95 % (Bonferroni). If none reaches above `margin`: keep
+       "pretrained".
+    3. If no interval lies above 0: undecided, None.
+    4. Else, among the methods whose interval does, the best is compared with the others in the same
+       way. Of those not surely worse, the one that needs least is recommended, and of equals the
+       best. Needs, from cheap to dear: passes of the model, then nothing, a temperature, upright
+       inputs, labels.
+
+    Without labels, "agreement" takes the place of accuracy: the share of predicted classes that are
+    those of the pretrained model on the upright input, right or wrong. It says what transforming
+    costs, not which method is right more often.
+
+    Args:
+        model: As `Equivariant` takes it. It is put into evaluation mode.
+        batches: Batches (inputs, targets), or inputs alone; read once. Further arguments of the
+            model may follow, by name: (inputs, targets, {"attention_mask": mask}). Inputs must be
+            upright, as they were in pretraining. Of every two successive samples chance gives one
+            to each half.
+        action_in: As `Equivariant` takes it.
+        action_out: As `Equivariant` takes it.
+        choose: Batches to choose on. Then all of `batches` count. Give it where samples resemble
+            their neighbours, as frames of a video do. Default None.
+        metric: Maps outputs, carried back, and targets to a number per sample, [B], higher is
+            better. Default: accuracy for outputs [B, C, ...] and targets [B, ...] of classes.
+        losses: Proxy losses by name, for `Select`. Default: those of `equitune.losses` that fit.
+        output: As `Equivariant` takes it.
+        head: As `Equivariant` takes it.
+        tolerance: Equivariance error up to which a model counts as equivariant. Default 1e-3.
+        margin: Smallest gain that matters, in the unit of the metric. Default 0.01.
+        seed: Of the halves and of the networks' training; your random state is left alone.
+
+    Returns:
+        The result: `text()`, `markdown()`, `json()`, `picture(path)`; and `weightings` to use.
+
+    Raises:
+        TypeError: If a batch is something else, or a metric is needed and missing.
+        ValueError: If there are fewer than two samples in a half, only some have targets, or the
+            metric does not return one finite number per sample.
+    """
+    check_actions(action_in, action_out=action_out)
+    model.eval()
+    group = action_in.group
+    # The action on outputs is applied to what is stored, not here.
+    wrapped = Equivariant(
+        model, copy.deepcopy(action_in), Invariant(group), output=output, head=head
+    )
+    passed = [pass_through(wrapped, part) for part in (choose, batches) if part is not None]
+    first, second = (
+        halves(passed[0].batches, seed) if choose is None else [part.batches for part in passed]
+    )
+    sizes = [sum(batch.size for batch in part) for part in (first, second)]
+    if min(sizes) < 2:
+        raise ValueError(f"an audit needs two samples in each half, got {sizes[0]} and {sizes[1]}")
+    labelled = first[0].targets is not None
+    if metric is None:
+        first, second = (
+            [_with_classes(batch, group.identity, labelled) for batch in part]
+            for part in (first, second)
+        )
+    ruler = Ruler(group, action_out, correct if metric is None else metric)
+    chooser = Chooser(first, ruler, losses, labelled, seed)
+    if metric is None and not labelled:
+        chooser.notes.append(
+            "Agreement counts predictions that stay as they were upright, right or wrong; labels "
+            "would tell accuracy."
+        )
+    methods = chooser.methods()
+    measured = [ruler.measure(method.weighting, second) for method in methods]
+    passes = sum(part.passes for part in passed)
+    seconds = sum(part.seconds for part in passed)
+    values = torch.stack([one.values for one in measured])
+    between = partial(
+        gain,
+        scale=1.0 if metric is None else float(values.max() - values.min()),
+        comparisons=sum(method.candidate for method in methods) - 1,
+    )
+    rows = tuple(_rows(methods, measured, group, seconds / passes, between))
+    trials = [
+        Trial(row.method, one.mean(dim=0), (row.passes, NEEDS.index(row.needs)))
+        for row, one in zip(rows, values, strict=True)
+        if row.candidate
+    ]
+    show = partial(show_gain, percent=metric is None)
+    verdict = recommend(trials, rows[0].error, tolerance, margin, between, show)
+    return Audit(
+        model=type(model).__name__,
+        group=f"{type(action_in).__name__} ({group.name})",
+        order=group.order,
+        metric=("accuracy" if labelled else "agreement") if metric is None else _name(metric),
+        percent=metric is None,
+        samples=(sizes[0], sizes[1]),
+        changed=measured[0].changed,
+        rows=rows,
+        recommended=verdict.method,
+        reason=verdict.reason,
+        notes=tuple(chooser.notes),
+        passes=passes,
+        seconds=seconds,
+        weightings={method.name: method.weighting for method in methods},
+    )
+
+
+def _name(metric: Metric) -> str:
+    return str(getattr(metric, "__name__", "metric"))
+
+
+def _with_classes(batch: Stored, identity: int, labelled: bool) -> Stored:
+    """Return samples with classes as targets: their labels, or what the model says upright.
+
+    Raises:
+        TypeError: If outputs or labels are no classes.
+    """
+    if not is_scores(batch.outputs):
+        raise TypeError("outputs are not scores of classes, [N, C, ...]: give a metric")
+    if not labelled:
+        return Stored(batch.outputs, batch.features, batch.outputs[identity].argmax(dim=1))
+    if not is_classes(batch):
+        raise TypeError(
+            "targets are not classes, integers [N, ...] for outputs [N, C, ...]: give a metric"
+        )
+    return Stored(batch.outputs, batch.features, batch.targets.long())
+
+
+def _rows(
+    methods: list[Method],
+    measured: list[Measured],
+    group: FiniteGroup,
+    seconds_per_pass: float,
+    between: Callable[[Tensor], Gain],
+) -> Iterator[Row]:
+    """Yield the rows of the page."""
+    bare = measured[0].values
+    for method, found in zip(methods, measured, strict=True):
+        values, is_bare = found.values, found is measured[0]
+        more = values - bare
+        passes = 1 if is_bare else group.order
+        none = Gain(0.0, 0.0, 0.0)
+        yield Row(
+            method=method.name,
+            upright=float(values[group.identity].mean()),
+            transformed=float(values.mean()),
+            gain=none if is_bare else between(more.mean(dim=0)),
+            upright_gain=none if is_bare else between(more[group.identity]),
+            error=found.error,
+            passes=passes,
+            seconds=passes * seconds_per_pass + found.seconds,
+            needs=method.needs,
+            candidate=method.candidate,
+            code=method.code,
+        )
