@@ -197,9 +197,9 @@ def fine_tune(
 
 def fit_prior(
     net: nn.Module,
-    batches: Iterable[Shaped[Tensor, "group batch ..."]],
+    batches: Iterable[Shaped[Tensor, "group _ ..."]],
     group: FiniteGroup,
-    held_out: Iterable[Shaped[Tensor, "group batch ..."]] | None = None,
+    held_out: Iterable[Shaped[Tensor, "group _ ..."]] | None = None,
     **options: Unpack[FitOptions],
 ) -> Fit:
     """Train lambda to know upright inputs, without labels (Mondal et al., NeurIPS 2023).
