@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from report.artefacts.dqn.common import DATASETS
+from report.artefacts.dqn.tables import DATASETS
 from report.claims.file import read_claims
 from scripts.claims import main
 
