@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -176,3 +178,16 @@ def test_panels_have_the_curves_of_lines(tree: Any) -> None:
         ("LSTM",): {("equizero",): {1: Number(1.0, None, 1), 2: Number(2.0, None, 1)}}
     }
     assert arms("cnn_zero_shot")[3] == {"method": "equizero", "loss": "entropy"}
+
+
+def test_the_table_on_the_page_about_extending_is_a_whole_one(tree: Any) -> None:
+    page = Path(__file__).parents[2] / "docs" / "extend.md"
+    text = page.read_text(encoding="utf-8")
+    [code] = re.findall(
+        r"```python\n# report/artefacts/scan/overview.py\n(.*?)```", text, re.DOTALL
+    )
+    names: dict[str, Any] = {}
+    exec(compile(code, "overview.py", "exec"), names)
+    tree.measured([*tree.rows([70.0, 74.0]), tree.row(1.0, split="validation")])
+    [block] = names["overview_table"](load_results(tree.path), Options()).blocks
+    assert block.rows == (("LSTM", "verb", "equizero", "72.0 (2.8)", "2"),)
