@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
-from omegaconf import OmegaConf
+import yaml  # type: ignore[import-untyped]
 
-from experiments.frame.conf import CONF
 from report.aggregate import Labels
 
+# Read without OmegaConf, whose import takes longer than building a table.
+_CONF = Path(__file__).parents[1] / "conf"
 _OVERRIDE = "override /"
 
 
@@ -35,8 +37,9 @@ def arms(preset: str) -> tuple[Labels, ...]:
 
 
 def _read(group: str, name: str) -> dict[str, Any]:
-    content = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
-    return {str(key): value for key, value in cast(dict[Any, Any], content).items()}
+    text = (_CONF / group / f"{name}.yaml").read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text)
+    return content
 
 
 def _chosen(content: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
