@@ -9,6 +9,7 @@ import pandas as pd
 
 from report.cells import Interval, Number, summarise
 from report.options import Spread
+from report.results import seed_order
 
 #: What names a number or a line: column to text.
 Labels = Mapping[str, str]
@@ -65,7 +66,7 @@ class Numbers:
                 f"{twice['where'].iloc[1]}: a second row for seed {twice['seed'].iloc[1]!r} in a "
                 f"cell; remove it or one of {', '.join(twice['where'])}"
             )
-        return {seed: seeds[seed] for seed in sorted(seeds, key=lambda seed: (len(seed), seed))}
+        return {seed: seeds[seed] for seed in sorted(seeds, key=seed_order)}
 
     def find(self, **labels: Any) -> Number | None:
         """One number; None without rows.
@@ -95,15 +96,6 @@ class Numbers:
         points = sorted(self._axes.get(tuple(labels[name] for name in others), ()))
         found = {point: self.find(**{**labels, axis: point}) for point in points}
         return {point: number for point, number in found.items() if number is not None}
-
-    def curves(
-        self, names: Sequence[str], keys: Iterable[tuple[str, ...]], axis: str, **labels: str
-    ) -> dict[tuple[str, ...], dict[int, Number]]:
-        """The numbers along a column, for each text of other columns; absent without rows."""
-        found = {
-            key: self.along(axis, **labels, **dict(zip(names, key, strict=True))) for key in keys
-        }
-        return {key: points for key, points in found.items() if points}
 
     def panels(
         self,

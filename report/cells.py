@@ -74,6 +74,16 @@ def format_summary(summary: Number | None, signed: bool = False, decimals: int =
     return f"{format_number(summary.mean, signed, decimals)} ({spread})"
 
 
+def format_mean(number: Number | None, decimals: int = 1) -> str:
+    """A mean alone: `75.2`; `missing` for None."""
+    return MISSING if number is None else format_number(number.mean, decimals=decimals)
+
+
+def format_digits(number: Number | None) -> str:
+    """The first two digits of a mean: `0.0012`; `missing` for None."""
+    return MISSING if number is None else f"{number.mean:.2g}"
+
+
 def format_number(number: float, signed: bool = False, decimals: int = 1) -> str:
     """A number as text; one that rounds to zero has neither plus nor minus."""
     # Adding zero turns the -0.0 that rounding may leave into 0.0.
@@ -103,6 +113,11 @@ def format_reported(mean: float, std: float) -> str:
     `std` is NaN where the paper gives no spread.
     """
     return _decimals(mean) if std != std else f"{_decimals(mean)} ({_decimals(std)})"
+
+
+def format_papers(reported: tuple[float, float] | None) -> str:
+    """A mean and a spread of the paper as a cell; `not reported` for None."""
+    return NOT_REPORTED if reported is None else format_reported(*reported)
 
 
 def _decimals(number: float) -> str:

@@ -80,7 +80,7 @@ def _source(name: str) -> str:
     return _BLANK.sub(" ", _NOTHING.sub("", text)) if name.endswith(".html.j2") else text
 
 
-def csv_text(lines: Iterable[Sequence[str]]) -> str:
+def csv_text(lines: Iterable[Sequence[object]]) -> str:
     """Lines as CSV, each ending with a line feed."""
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows(lines)

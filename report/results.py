@@ -221,6 +221,11 @@ def _any_of(values: Any, texts: Sequence[str]) -> Any:
     return mask
 
 
+def seed_order(seed: str) -> tuple[int, str]:
+    """What seeds are sorted by: 2 comes before 10."""
+    return len(seed), seed
+
+
 def step_numbers(rows: pd.DataFrame) -> pd.Series[int]:
     """The column `step`, which is not empty, as numbers.
 

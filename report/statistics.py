@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
+COVERAGE = f"{CONFIDENCE:.0%}".replace("%", " %")
 RESAMPLES = 9999
 # Subsets of seeds: all of them up to this number of seeds, beyond it so many random ones.
 ENUMERATED_SEEDS = 20

@@ -20,27 +20,26 @@ from report.claims.statistics import (
     Found,
     overall,
 )
-from report.statistics import CONFIDENCE
+from report.statistics import COVERAGE
 from report.tables import Block, ColumnGroup, Table
 
 #: The labels of a table's block, and the cells of one of its rows.
 Line = tuple[Mapping[str, str], tuple[str, ...]]
 COUNTED = (REPRODUCED, CONTRARY, UNDECIDED, NOT_RUN)
 _STAND_IN = "in place of the paper's"
-_LEVEL = f"{CONFIDENCE:.0%}".replace("%", " %")
 _SUMMARY = (
     *("protocol", "models", f"cells: {' / '.join(COUNTED)}", "verdict", "Holm"),
     *(f"paper's numbers: {HOLDS} / {FAILS}", "paper's verdict"),
 )
 _DETAIL = (
-    *("model", "n", f"difference [{_LEVEL}]", "verdict", "lacks", "Holm p"),
+    *("model", "n", f"difference [{COVERAGE}]", "verdict", "lacks", "Holm p"),
     *("paper's difference", "paper's verdict"),
 )
 _VERDICTS = (
-    f"{REPRODUCED}: the {_LEVEL} interval lies on the claimed side (of a claim of equality: within "
-    f"the margin); {CONTRARY}: on the other side, or, of a claim of difference, within the margin "
-    f"of no difference; {UNDECIDED}: neither; {NOT_RUN}: no rows; {TESTED}: a test of that name is "
-    f"in the test suite (make test runs it), and there is no number to reproduce",
+    f"{REPRODUCED}: the {COVERAGE} interval lies on the claimed side (of a claim of equality: "
+    f"within the margin); {CONTRARY}: on the other side, or, of a claim of difference, within the "
+    f"margin of no difference; {UNDECIDED}: neither; {NOT_RUN}: no rows; {TESTED}: a test of that "
+    f"name is in the test suite (make test runs it), and there is no number to reproduce",
     "a claim has the worst verdict of its cells: it is reproduced where all of them are",
     "interval: Student's t of the differences paired by seed; of one seed the interval over images "
     "or sentences that its rows have, or the least and greatest of rounds; unpaired: both sides' "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +12,7 @@ from report.cells import NOT_REPORTED
 from report.claims.file import read_claims
 from report.claims.judge import Cell, Reported, judge, left_out, reported_cells, with_ends
 from report.claims.tables import cells_table, describe, statements_table, verdicts_table
+from report.faces import csv_text
 from report.results import Results, load_results, select
 from report.tables import Table, to_latex, to_markdown, write_faces
 
@@ -80,20 +79,17 @@ def make_report(results: Path, scale: str, root: Path, loaded: Results | None = 
 
 
 def _to_csv(cells: Sequence[Cell]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(HEADER)
-    for cell in cells:
-        found, paper = cell.found, cell.paper
-        ours = (found.seeds, found.basis, found.value) if found else (0, "", None)
-        ends = (found and found.interval) or (None, None)
-        theirs = (paper.value, paper.spread, paper.verdict) if paper else (None, None, NOT_REPORTED)
-        writer.writerow(
-            (
-                *(cell.claim.id, cell.comparison, describe(cell.labels), cell.protocol),
-                *(cell.scale, cell.models, str(cell.stand_in).lower(), *ours, *ends),
-                *(cell.verdict, cell.lacks, cell.p, cell.adjusted, cell.corrected),
-                *(*theirs, cell.command),
-            )
-        )
-    return stream.getvalue()
+    return csv_text([HEADER, *map(_line, cells)])
+
+
+def _line(cell: Cell) -> tuple[object, ...]:
+    found, paper = cell.found, cell.paper
+    ours = (found.seeds, found.basis, found.value) if found else (0, "", None)
+    ends = (found and found.interval) or (None, None)
+    theirs = (paper.value, paper.spread, paper.verdict) if paper else (None, None, NOT_REPORTED)
+    return (
+        *(cell.claim.id, cell.comparison, describe(cell.labels), cell.protocol),
+        *(cell.scale, cell.models, str(cell.stand_in).lower(), *ours, *ends),
+        *(cell.verdict, cell.lacks, cell.p, cell.adjusted, cell.corrected),
+        *(*theirs, cell.command),
+    )

@@ -30,7 +30,7 @@ from report.faces import render
 from report.figures import Figure
 from report.options import Options
 from report.page.sources import KEYS, Source, find_sources, hours
-from report.results import Results, load_results
+from report.results import Results, load_results, seed_order
 from report.tables import Block, Table
 
 _WIDTH = re.compile(rb'<svg [^>]*?width="([0-9.]+)pt"', re.DOTALL)
@@ -243,6 +243,6 @@ def _origin(source: Source) -> Origin:
 
 
 def _seeds(seeds: set[str]) -> str:
-    numbers = sorted(seeds, key=lambda text: (len(text), text))
+    numbers = sorted(seeds, key=seed_order)
     whole = [str(number) for number in range(len(numbers))]
     return f"0-{len(numbers) - 1}" if len(numbers) > 2 and numbers == whole else ", ".join(numbers)

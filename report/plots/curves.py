@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from experiments.frame.methods import METHODS
 from report.cells import Number
 from report.plots.panels import Mark, arrange, draw_grid, spread_mark
 
@@ -58,6 +59,12 @@ class Look(NamedTuple):
 Key = tuple[str, ...]
 #: Key of a panel, to key of a curve, to its points.
 Curves = Mapping[Key, Mapping[Key, Mapping[int, Number]]]
+
+
+def method_labels(curve: Key) -> tuple[str, str]:
+    """The labels of a curve whose key is a method: its own, of colour and style."""
+    label = METHODS[curve[0]].label
+    return label, label
 
 
 def curve_rows(curves: Curves) -> Iterator[tuple[str, ...]]:

@@ -34,6 +34,11 @@ def spread_mark(number: Number) -> Mark:
     return Mark(number.mean, number.mean - spread, number.mean + spread)
 
 
+def end_mark(number: Number, reported: float | None = None) -> Mark:
+    """A mark with the ends of a number's error bar, and the paper's number, if any."""
+    return Mark(number.mean, *number.ends, reported)
+
+
 def plain_mark(value: float) -> Mark:
     """A mark without width."""
     return Mark(value, value, value)

@@ -82,8 +82,9 @@ def test_numbers_along_a_column_are_in_its_order(tree: Any) -> None:
     rows = load_results(tree.path).ours
     found = Numbers(rows.assign(step=rows["step"].astype(int)), ("method", "step"))
     assert [*found.along("step", method="equizero")] == [30, 200, 1000]
-    keys = [("equizero",), ("equitune",)]
-    assert [*found.curves(("method",), keys, "step")] == [("equizero",)]
+    lines = [{"method": "equizero"}, {"method": "equitune"}]
+    [curves] = found.panels(lines, (), ("method",), "step").values()
+    assert [*curves] == [("equizero",)]
 
 
 def test_lines_stand_in_their_blocks_in_the_order_of_methods(tree: Any) -> None:

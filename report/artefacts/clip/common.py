@@ -10,7 +10,7 @@ import pandas as pd
 from experiments.frame.methods import LAMBDA_EQUITUNE, METHODS
 from experiments.frame.rows import PROTOCOLS
 from report.aggregate import Labels, Numbers
-from report.cells import NOT_REPORTED, format_reported, span
+from report.cells import format_papers, span
 from report.options import Options
 from report.presets import axes
 from report.results import Results, departing, option, own_groups, select
@@ -118,21 +118,21 @@ def reported_rows(results: Results, artefact: str) -> pd.DataFrame:
     return rows.assign(**{name: rows[name].replace(_TURNS) for name in ("group", "transform")})
 
 
-def paper(line: Line, **wanted: str) -> float | None:
+def _reported(line: Line, **wanted: str) -> tuple[float, float] | None:
     """The paper's number beside a line; a demo is of another data set and has none."""
     own = {name: line.labels[name] for name in ("model", "method") if name in line.labels}
-    found = line.paper(**own | wanted) if line.labels["scale"] == "paper" else None
+    return line.paper(**own | wanted) if line.labels["scale"] == "paper" else None
+
+
+def paper(line: Line, **wanted: str) -> float | None:
+    """The paper's number beside a line, without its spread."""
+    found = _reported(line, **wanted)
     return found and found[0]
 
 
 def papers(header: str, **wanted: str) -> Column:
     """A column with the paper's numbers."""
-
-    def show(line: Line) -> str:
-        number = paper(line, **wanted)
-        return NOT_REPORTED if number is None else format_reported(number, float("nan"))
-
-    return Column(header, show)
+    return Column(header, lambda line: format_papers(_reported(line, **wanted)))
 
 
 def least_most(*changed: Labels) -> Column:

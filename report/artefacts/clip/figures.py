@@ -15,7 +15,7 @@ from report.cells import EN_DASH, NUMBER_HEADERS, Number, format_measure, number
 from report.figures import Figure
 from report.options import Options
 from report.plots.bars import BarLook, Bars, bar_grid, bar_limits, draw_bars
-from report.plots.panels import PURPLE, VERMILION, Mark
+from report.plots.panels import PURPLE, VERMILION, end_mark
 from report.presets import axes
 from report.results import Results, select
 from report.spec import Column, Line, shown
@@ -160,7 +160,7 @@ def _draw(panels: Mapping[str, Sequence[Way]], models: Sequence[Line], options: 
     for line in models:
         for title, ways in panels.items():
             found = {
-                label(*way): Mark(number.mean, *number.ends, reported)
+                label(*way): end_mark(number, reported)
                 for way, number, reported in _bars(line, ways)
             }
             key = (*(line.labels[name] for name in PLACE), title)

@@ -15,8 +15,8 @@ from report.cells import NUMBER_HEADERS, Number, format_measure, number_cells
 from report.figures import Figure
 from report.options import Options
 from report.plots.bars import BarLook, BarPanel, Bars, bar_grid, bar_limits, draw_bars
-from report.plots.panels import BLUE, GREEN, ORANGE, PURPLE, Mark, plain_mark
-from report.results import Results, select
+from report.plots.panels import BLUE, GREEN, ORANGE, PURPLE, Mark, end_mark, plain_mark
+from report.results import Results, seed_order, select
 from report.spec import Line, shown
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _one_image(line: Line) -> tuple[dict[str, float], Path | None]:
     """The shares of the image that the run of the first seed shows, and the image if at hand."""
     labels = {name: line.labels[name] for name in (*ARM, "method")} | {"metric": SHOWN}
     found = {turn: line.numbers.values(**labels, view=view) for view, turn in TURNS.items()}
-    seed = min(chain(*found.values()), key=lambda seed: (len(seed), seed), default="")
+    seed = min(chain(*found.values()), key=seed_order, default="")
     rows = select(line.numbers.rows, **labels, seed=seed)
     places = {Path(each.rpartition(":")[0]).parent / PICTURE for each in rows["where"]}
     shares = {turn: own[seed] for turn, own in found.items() if seed in own}
@@ -164,7 +164,7 @@ def _draw(lines: Sequence[Line], papers: Sequence[Line], options: Options) -> Dr
 
 
 def _marks(line: Line) -> dict[str, Mark]:
-    return {turn: Mark(number.mean, *number.ends) for turn, number in _shares(line).items()}
+    return {turn: end_mark(number) for turn, number in _shares(line).items()}
 
 
 def _turned(path: Path) -> dict[str, Picture]:

@@ -16,7 +16,9 @@ from report.cells import (
     MISSING,
     NOT_REPORTED,
     Number,
+    format_digits,
     format_interval,
+    format_mean,
     format_measure,
     format_number,
     format_summary,
@@ -126,7 +128,7 @@ _ZERO_SHOT = Spec(
         "further": (
             shown("top-5", metric=TOP5),
             shown("calibration error", metric=CALIBRATION),
-            shown("equivariance error", lambda n: f"{n.mean:.2g}" if n else MISSING, metric=BROKEN),
+            shown("equivariance error", format_digits, metric=BROKEN),
             Column("lambda highest upright", _highest),
         ),
     },
@@ -239,16 +241,12 @@ def _timed(numbers: Numbers, options: Options) -> Iterator[dict[str, str]]:
             line = {"view": machine, "model": model, "method": method, "variant": variant}
             known, made = METHODS[method], method in PAPERS
             if line in found or (made and (known.needs_net if variant else known.uses_group)):
-                yield line | {"scale": options.scales[0], "shown": variant or EN_DASH}
-
-
-def _plain(decimals: int, number: Number | None) -> str:
-    return MISSING if number is None else format_number(number.mean, decimals=decimals)
+                yield line | {"scale": options.scales[0]}
 
 
 def _ratio(number: Number | None) -> str:
     ends = format_interval(number.interval, 3) if number else ""
-    return f"{_plain(3, number)} {ends}".rstrip()
+    return f"{format_mean(number, 3)} {ends}".rstrip()
 
 
 def _papers(line: Line, metric: str, decimals: int, over: str = "") -> str:
@@ -265,13 +263,13 @@ _TABLE1 = Spec(
     name="table1",
     title="Table 1: time and memory of the methods with four views",
     block=("view",),
-    stub=("model", "method", "shown"),
+    stub=("model", "method", "variant"),
     columns={
         "ours": (
-            shown("images", partial(_plain, 0), metric="images"),
-            shown("seconds", partial(_plain, 2), metric=SECONDS),
+            shown("images", partial(format_mean, decimals=0), metric="images"),
+            shown("seconds", partial(format_mean, decimals=2), metric=SECONDS),
             shown("over equitune", _ratio, metric=RATIO),
-            shown("memory", partial(_plain, 0), metric=MEMORY),
+            shown("memory", partial(format_mean, decimals=0), metric=MEMORY),
         ),
         "paper reports": (
             Column("seconds", partial(_papers, metric=SECONDS, decimals=2)),
@@ -281,7 +279,8 @@ _TABLE1 = Spec(
     },
     units="Seconds for so many images, and memory in MiB",
     with_spread=False,
-    titles={"view": "machine", "shown": "variant"},
+    titles={"view": "machine"},
+    texts={"variant": lambda text: text or EN_DASH},
     notes=(
         "over equitune: median of the rounds' ratios, and their least and greatest; the methods "
         "take turns in one process",

@@ -24,6 +24,7 @@ from report.plots.curves import (
     curve_grid,
     curve_rows,
     draw_curves,
+    method_labels,
 )
 from report.presets import axes
 from report.results import Results, departing, select, step_numbers
@@ -197,14 +198,12 @@ def _draw(name: str, ours: Curves, theirs: Curves, options: Options) -> Drawing:
         place = common.place(scale, protocol, options)
         return "\n".join([head, place, *textwrap.wrap(recipe, _WIDTH)])
 
-    def labels(curve: Key) -> tuple[str, str]:
-        return METHODS[curve[0]].label, METHODS[curve[0]].label
-
-    grid = curve_grid(ours, title, labels, column=1)
+    grid = curve_grid(ours, title, method_labels, column=1)
     # The paper's curves stand beside the first panels of their model, and else in the first row.
     rows = dict.fromkeys((key[0], *key[2:]) for key, own in ours.items() if own)
     beside = [model for _, model, _ in rows]
-    for key, [panel] in zip(theirs, curve_grid(theirs, title, labels, column=1), strict=True):
+    papers = curve_grid(theirs, title, method_labels, column=1)
+    for key, [panel] in zip(theirs, papers, strict=True):
         grid[beside.index(key[2]) if key[2] in beside else 0].append(panel)
     tuned = {known.label: known.colour for known in METHODS.values() if known.uses_group}
     look = Look(

@@ -29,7 +29,7 @@ from report.artefacts.cnn.tables import (
     short_loss,
     wanted,
 )
-from report.cells import EN_DASH, MISSING, NOT_REPORTED, format_reported, span
+from report.cells import EN_DASH, MISSING, format_papers, span
 from report.figures import Figure
 from report.notes import UNITS
 from report.options import Options
@@ -95,36 +95,7 @@ def probing_figure(name: str, results: Results, options: Options) -> Figure:
     without rows of ours there is no picture.
     """
     numbers, reported = _numbers(name, results, options), _reported(name, results)
-    errors = sorted({float(text) for text in reported["read_error"] if text})
-    within = f", to within {errors[-1]:g} points" if errors else ""
-    spec = Spec(
-        name=name,
-        title=f"{TITLES[name]}, accuracy on turned images against epochs of probing",
-        block=_PANEL,
-        stub=_CURVE,
-        columns={
-            "ours": (
-                *(shown(f"epoch {n}", metric=ACCURACY, epoch=n) for n in (1, 5, 10)),
-                shown("selected", metric="selected", epoch=0),
-                *(Column("which epoch", _selected_epochs), Column("n", _seeds)),
-            ),
-            "paper reports": tuple(
-                Column(f"epoch {n}", partial(_papers, str(n - 1))) for n in (1, 10)
-            ),
-        },
-        units=UNITS,
-        orders={
-            "method": (LAMBDA_EQUITUNE, EQUITUNE, EQUIZERO, PRETRAINED, *METHODS),
-            "loss": LOSS_ORDER,
-        },
-        texts={"loss": short_loss},
-        notes=(
-            *_NOTES,
-            f"the paper's numbers: read off its picture{within}, without its spread",
-            *(text.format(_BATCH_NORM.get(name, "")) for text in _PAPERS_NOTES),
-        ),
-        words=("protocol", "scale", "dataset", "model"),
-    )
+    spec = _spec(name, reported)
     # Where no network has rows, the preset's is missing.
     blocks = [
         {"scale": scale, "protocol": protocol, "model": model, "dataset": DATASETS[scale]}
@@ -166,6 +137,40 @@ def probing_figure(name: str, results: Results, options: Options) -> Figure:
     )
 
 
+def _spec(name: str, reported: pd.DataFrame) -> Spec:
+    """The digest, beside the paper's numbers."""
+    errors = sorted({float(text) for text in reported["read_error"] if text})
+    within = f", to within {errors[-1]:g} points" if errors else ""
+    return Spec(
+        name=name,
+        title=f"{TITLES[name]}, accuracy on turned images against epochs of probing",
+        block=_PANEL,
+        stub=_CURVE,
+        columns={
+            "ours": (
+                *(shown(f"epoch {n}", metric=ACCURACY, epoch=n) for n in (1, 5, 10)),
+                shown("selected", metric="selected", epoch=0),
+                *(Column("which epoch", _selected_epochs), Column("n", _seeds)),
+            ),
+            "paper reports": tuple(
+                Column(f"epoch {n}", partial(_papers, str(n - 1))) for n in (1, 10)
+            ),
+        },
+        units=UNITS,
+        orders={
+            "method": (LAMBDA_EQUITUNE, EQUITUNE, EQUIZERO, PRETRAINED, *METHODS),
+            "loss": LOSS_ORDER,
+        },
+        texts={"loss": short_loss},
+        notes=(
+            *_NOTES,
+            f"the paper's numbers: read off its picture{within}, without its spread",
+            *(text.format(_BATCH_NORM.get(name, "")) for text in _PAPERS_NOTES),
+        ),
+        words=("protocol", "scale", "dataset", "model"),
+    )
+
+
 def _numbers(name: str, results: Results, options: Options) -> Numbers:
     rows = select(
         result_rows(results, options, trained=True),
@@ -202,8 +207,8 @@ def _seeds(line: Line) -> str:
 
 
 def _papers(step: str, line: Line) -> str:
-    found = line.paper(method=line.labels["method"], loss=line.labels["loss"], step=step)
-    return format_reported(*found) if found else NOT_REPORTED
+    own = {name: line.labels[name] for name in _CURVE}
+    return format_papers(line.paper(**own, step=step))
 
 
 def _legend(way: Key) -> tuple[str, str]:

@@ -14,7 +14,9 @@ from report.cells import (
     EN_DASH,
     MISSING,
     Number,
+    format_digits,
     format_interval,
+    format_mean,
     format_measure,
     format_number,
     span,
@@ -42,6 +44,7 @@ SOURCES = {"paper": axes(_ZERO_SHOT)["dataset"][0], "demo": "letters"}
 _BLOCK = ("scale", "protocol", "dataset", "model")
 _UPRIGHT = {"metric": ACCURACY, "transform": "none", "view": ""}
 _TURNED = {"metric": ACCURACY, "transform": "rot90", "view": ""}
+_ERROR = {**_UPRIGHT, "metric": "equivariance_error"}
 _GAIN = {**_TURNED, "metric": "over_equitune"}
 _INTERVAL_NOTES = (
     "[interval]: 95 % over images",
@@ -89,10 +92,6 @@ def _over_equitune(line: Line) -> str:
     return _text(partial(_estimate, signed=True), line.find(**_GAIN))
 
 
-_plain = partial(_text, lambda number: format_number(number.mean))
-_short = partial(_text, lambda number: f"{number.mean:.2g}")
-
-
 def zero_shot_table(results: Results, options: Options) -> Table:
     """Table of networks as they are, without training on the data set."""
     spec = Spec(
@@ -102,11 +101,18 @@ def zero_shot_table(results: Results, options: Options) -> Table:
         stub=("method", "loss"),
         columns={
             "": (
-                shown("upright", _plain, **_UPRIGHT),
-                *(shown(f"by {90 * k}", _plain, **{**_TURNED, "view": str(k)}) for k in (1, 2, 3)),
+                shown("upright", format_mean, **_UPRIGHT),
+                *(
+                    shown(f"by {90 * k}", format_mean, **{**_TURNED, "view": str(k)})
+                    for k in (1, 2, 3)
+                ),
                 shown("mean over turns", partial(_text, _estimate), **_TURNED),
                 Column("over equitune", _over_equitune),
-                shown("equivariance error", _short, **{**_UPRIGHT, "metric": "equivariance_error"}),
+                shown(
+                    "equivariance error",
+                    format_digits,
+                    **_ERROR,
+                ),
             )
         },
         units="Top-1 accuracy in percent",

@@ -26,9 +26,19 @@ from report.artefacts.dqn.tables import (
 from report.cells import MISSING, Interval, Number, format_counts, format_interval, format_number
 from report.figures import Figure
 from report.options import Options
-from report.plots.curves import DASHED, DOTTED, SOLID, Curves, Key, Look, curve_grid, draw_curves
+from report.plots.curves import (
+    DASHED,
+    DOTTED,
+    SOLID,
+    Curves,
+    Key,
+    Look,
+    curve_grid,
+    draw_curves,
+    method_labels,
+)
 from report.plots.dots import DotPanel, Dots, draw_dots
-from report.plots.panels import Mark, arrange
+from report.plots.panels import arrange, end_mark
 from report.results import Results
 from report.spec import Column, Line, Spec
 from report.statistics import bootstrap_interval, paired_differences
@@ -132,6 +142,43 @@ def figure2_training(results: Results, options: Options) -> Figure:
     numbers = result_numbers(results, options)
     blocks = find_blocks(numbers, options)
     gains: Curves = {_panel(block): _gains(numbers, block) for block in blocks}
+    lines = [
+        {**block, "step": step, "shown": block["step"]}
+        for block in blocks
+        for step in sorted({str(n) for own in gains[_panel(block)].values() for n in own}, key=int)
+        or [""]
+    ]
+    styles = cycle((SOLID, DASHED, DOTTED))
+    others = [method for name, method in METHODS.items() if name != BASELINE]
+    look = Look(
+        colours={method.label: method.colour for method in others},
+        # On cartpole two curves lie on each other.
+        styles={method.label: style for method, style in zip(others, styles, strict=False)},
+        x_label="training steps (thousands)",
+        y_label=f"gain in return over {BASELINE}",
+        baseline=0.0,
+    )
+
+    def draw() -> Drawing:
+        title = partial(_title, options=options)
+        grid = curve_grid(gains, title, method_labels, column=2, mark=end_mark, unit=1000)
+        return draw_curves(grid, look)
+
+    return Figure(
+        digest=_gains_spec(gains).build(numbers, options, lines),
+        headers=(*ARM, "method", "step", "gain", "low", "high", "n"),
+        rows=tuple(
+            (*panel, name, str(step), repr(each.mean), *_ends(each.interval), str(each.seeds))
+            for panel, own in gains.items()
+            for (name,), points in own.items()
+            for step, each in points.items()
+        ),
+        draw=draw,
+    )
+
+
+def _gains_spec(gains: Curves) -> Spec:
+    """A table with a line for each step, and a column for each method of the paper or with rows."""
     found = {key for own in gains.values() for key in own}
     methods = [
         name
@@ -149,7 +196,7 @@ def figure2_training(results: Results, options: Options) -> Figure:
         interval = format_interval(number.interval, decimals, signed=True)
         return f"{format_number(number.mean, True, decimals)} {interval}"
 
-    spec = Spec(
+    return Spec(
         name="figure2_training",
         title=f"Gain in return over the {BASELINE} network against the training step",
         block=ARM,
@@ -173,44 +220,6 @@ def figure2_training(results: Results, options: Options) -> Figure:
         together=("scale", "regime"),
         lacks=_lacks,
         with_spread=False,
-    )
-    lines = [
-        {**block, "step": step, "shown": block["step"]}
-        for block in blocks
-        for step in sorted({str(n) for own in gains[_panel(block)].values() for n in own}, key=int)
-        or [""]
-    ]
-    styles = cycle((SOLID, DASHED, DOTTED))
-    others = [method for name, method in METHODS.items() if name != BASELINE]
-    look = Look(
-        colours={method.label: method.colour for method in others},
-        # On cartpole two curves lie on each other.
-        styles={method.label: style for method, style in zip(others, styles, strict=False)},
-        x_label="training steps (thousands)",
-        y_label=f"gain in return over {BASELINE}",
-        baseline=0.0,
-    )
-
-    def draw() -> Drawing:
-        def labels(curve: Key) -> tuple[str, str]:
-            return METHODS[curve[0]].label, METHODS[curve[0]].label
-
-        def mark(number: Number) -> Mark:
-            return Mark(number.mean, *number.ends)
-
-        title = partial(_title, options=options)
-        return draw_curves(curve_grid(gains, title, labels, 2, mark, unit=1000), look)
-
-    return Figure(
-        digest=spec.build(numbers, options, lines),
-        headers=(*ARM, "method", "step", "gain", "low", "high", "n"),
-        rows=tuple(
-            (*panel, name, str(step), repr(each.mean), *_ends(each.interval), str(each.seeds))
-            for panel, own in gains.items()
-            for (name,), points in own.items()
-            for step, each in points.items()
-        ),
-        draw=draw,
     )
 
 

@@ -14,7 +14,7 @@ from report.presets import axes
 from report.results import Results, departing, option, own_groups, select, step_numbers
 from report.spec import Column, Line, Spec
 from report.statistics import (
-    CONFIDENCE,
+    COVERAGE,
     DRAWN_SUBSETS,
     ENUMERATED_SEEDS,
     RESAMPLES,
@@ -70,7 +70,6 @@ METHOD_LINES: dict[str, tuple[str, ...]] = {
 _COMPARED = {**METHOD_LINES, "raw - softmax": ("raw", "softmax")}
 # The paper has five seeds, without saying which.
 SUBSET = 5
-LEVEL = f"{CONFIDENCE:.0%}".replace("%", " %")
 REGIME_NOTE = (
     "regime: how the networks were trained; reference: learning begins after 50000 steps, the "
     "default of stable-baselines3 when the paper was written; modern: after 100, today's"
@@ -81,8 +80,8 @@ STEP_NOTE = (
     "found within that budget; of a demo, the last step found"
 )
 INTERVAL_NOTE = (
-    f"interval: of the mean, {LEVEL} percentile bootstrap over seeds with {RESAMPLES} resamples; "
-    f"{EN_DASH} where n = 1"
+    f"interval: of the mean, {COVERAGE} percentile bootstrap over seeds with {RESAMPLES} "
+    f"resamples; {EN_DASH} where n = 1"
 )
 _LINE_NOTES = (
     INTERVAL_NOTE,
@@ -161,7 +160,7 @@ def returns_table(name: str, title: str, stub: str, notes: tuple[str, ...]) -> S
             "": (
                 Column("mean (spread)", partial(_number, _mean)),
                 Column("IQM", partial(_number, _iqm)),
-                Column(f"{LEVEL} interval", partial(_number, _interval)),
+                Column(f"{COVERAGE} interval", partial(_number, _interval)),
                 Column("n", lambda line: str(len(set.intersection(*map(set, _compared(line)))))),
                 Column("wins / ties / losses", _outcomes),
                 Column(f"order in {SUBSET} seeds", _order),

@@ -12,10 +12,18 @@ from experiments.frame.methods import EQUITUNE, EQUIZERO, LAMBDA_EQUITUNE, PRETR
 from report.aggregate import Labels, Numbers
 from report.artefacts.fairness import common
 from report.artefacts.fairness.common import EACH, JUDGES, PLACE, REFERENCE, REGARD
-from report.cells import EN_DASH, MISSING, Number, format_counts, format_measure, format_summary
+from report.cells import (
+    EN_DASH,
+    MISSING,
+    Number,
+    format_counts,
+    format_digits,
+    format_measure,
+    format_summary,
+)
 from report.options import Options
 from report.presets import command
-from report.results import Results, select
+from report.results import Results, seed_order, select
 from report.sentences import sentences_of
 from report.spec import Column, Line, Spec, seeds, shown
 from report.tables import Table
@@ -66,11 +74,7 @@ def gaps_table(results: Results, options: Options) -> Table:
             ),
             "sentences": (
                 _of("mirrored", MIRRORED, format_measure),
-                _of(
-                    "equivariance error",
-                    BROKEN,
-                    lambda n: MISSING if n is None else f"{n.mean:.2g}",
-                ),
+                _of("equivariance error", BROKEN, format_digits),
                 _of("distinct, first", DISTINCT, format_summary, "first"),
                 _of("distinct, second", DISTINCT, format_summary, "second"),
                 _of("n", REGARD, lambda found: format_counts([found]), "first"),
@@ -289,7 +293,7 @@ def samples_table(name: str, results: Results, options: Options) -> Table:
 
 def _samples(labels: Labels, rows: pd.DataFrame) -> Iterator[dict[str, str]]:
     """Make the lines of a block: of the first seed, context by context, the demographic groups."""
-    first = sorted(set(rows["seed"]), key=lambda seed: (len(seed), seed))[:1]
+    first = sorted(set(rows["seed"]), key=seed_order)[:1]
     where = [*select(rows, seed=first)["where"]][:1]
     found = [sentence for place in where for sentence in sentences_of(place)]
     if not found:

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
 from report.aggregate import Numbers
-from report.cells import (
-    DAGGER,
-    NOT_REPORTED,
-    format_counts,
-    format_reported,
-    format_summary,
-    outside_spread,
-)
+from report.cells import DAGGER, format_counts, format_papers, format_summary, outside_spread
 from report.options import Options
 from report.results import Results, select, step_numbers
 from report.spec import Column, Line
@@ -39,16 +33,17 @@ BY = (
 )
 
 
-def result_numbers(
+def result_rows(
     results: Results,
     options: Options,
     metric: str | Sequence[str] = "accuracy",
     **wanted: str | Sequence[str],
-) -> Numbers:
-    """Numbers of validation and test commands as they are, without changes of the inputs' view.
+) -> pd.DataFrame:
+    """Rows of validation and test commands as they are, without changes of the inputs' view.
 
     A demo fine-tunes for fewer iterations: the last step that any row of a model and method has
-    counts as `FINETUNED`. A step that is no whole number is a ValueError.
+    counts as `FINETUNED`, and the column `last` tells it. A step that is no whole number is a
+    ValueError.
     """
     scales = options.scales
     rows = select(results.ours, task="scan", metric=metric, view="", split=SPLITS, scale=scales)
@@ -57,8 +52,12 @@ def result_numbers(
     last = steps.groupby([tuned[name] for name in ("protocol", "model", "method")])
     ends = steps.index[steps == last.transform("max")]
     found = rows["step"].mask(rows.index.isin(ends), FINETUNED)
-    rows = select(rows.assign(step=found, last=rows["step"]), **wanted)
-    return Numbers(rows, BY, options.spread)
+    return select(rows.assign(step=found, last=rows["step"]), **wanted)
+
+
+def result_numbers(results: Results, options: Options, **wanted: Any) -> Numbers:
+    """Numbers of the rows that `result_rows` finds with the same arguments."""
+    return Numbers(result_rows(results, options, **wanted), BY, options.spread)
 
 
 def finetuned_note(rows: pd.DataFrame) -> str:
@@ -91,8 +90,7 @@ def compared(dataset: str = "") -> tuple[Column, ...]:
         return format_summary(found) + DAGGER * outside_spread(found, *theirs)
 
     def papers(line: Line, split: str) -> str:
-        theirs = reported(line, split)
-        return NOT_REPORTED if theirs is None else format_reported(*theirs)
+        return format_papers(reported(line, split))
 
     def count(line: Line) -> str:
         return format_counts([line.find(**labels(line, split)) for split in SPLITS])

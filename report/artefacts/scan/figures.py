@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
+
 from experiments.frame.methods import EQUITUNE, EQUIZERO, LAMBDA_EQUITUNE
 from experiments.frame.rows import PROTOCOLS
-from report.aggregate import Numbers
-from report.artefacts.scan.common import GROUPS, MODELS, ZERO_SHOT, result_numbers
+from report.aggregate import Labels, Numbers
+from report.artefacts.scan.common import GROUPS, MODELS, ZERO_SHOT, result_rows
 from report.cells import EN_DASH, span
 from report.figures import Figure
 from report.notes import UNITS
@@ -60,26 +63,17 @@ def figure10(results: Results, options: Options) -> Figure:
     There is one panel per protocol with rows, and a row of panels per scale and data set.
     """
     numbers = _numbers(results, options)
-    curves: Curves = {
-        (scale, protocol, dataset): numbers.curves(
-            _CURVE,
-            [(model, method) for model in MODELS for method in METHODS],
-            "iteration",
-            scale=scale,
-            protocol=protocol,
-            dataset=dataset,
-        )
-        for scale in options.scales
-        for dataset in GROUPS
-        for protocol in PROTOCOLS
-    }
+    ways = product(options.scales, GROUPS, PROTOCOLS, MODELS, METHODS)
+    names = ("scale", "dataset", "protocol", *_CURVE)
+    lines = [dict(zip(names, way, strict=True)) for way in ways]
+    curves = numbers.panels(lines, _PANEL, _CURVE, "iteration")
 
     def title(panel: Key) -> str:
         scale = f", scale {panel[0]}" if len(options.scales) > 1 else ""
         return f"{panel[2]}, protocol {panel[1]}{scale}"
 
     return Figure(
-        digest=_digest(numbers, curves, options),
+        digest=_digest(numbers, lines, curves, options),
         headers=_HEADERS,
         rows=tuple(curve_rows(curves)),
         draw=lambda: draw_curves(
@@ -89,7 +83,7 @@ def figure10(results: Results, options: Options) -> Figure:
 
 
 def _numbers(results: Results, options: Options) -> Numbers:
-    rows = result_numbers(results, options, variant="", split="test", model=MODELS).rows
+    rows = result_rows(results, options, variant="", split="test", model=MODELS)
     rows = rows[rows["last"] != ZERO_SHOT].assign(step=rows["last"])
     rows = rows[(rows["group"] == rows["dataset"].map(GROUPS)) & rows["method"].isin(METHODS)]
     rows = rows.assign(iteration=step_numbers(rows))
@@ -108,7 +102,7 @@ def _digest_steps(curves: Curves, options: Options) -> list[int]:
     return sorted({found[last * third // 3] for third in range(4)})
 
 
-def _digest(numbers: Numbers, curves: Curves, options: Options) -> Table:
+def _digest(numbers: Numbers, lines: Sequence[Labels], curves: Curves, options: Options) -> Table:
     def count(line: Line) -> str:
         return span(point.seeds for point in numbers.along("iteration", **line.labels).values())
 
@@ -128,11 +122,9 @@ def _digest(numbers: Numbers, curves: Curves, options: Options) -> Table:
         words=("protocol", "scale", "dataset"),
     )
     # Curves of the data set that the paper does not plot are welcome, not missing.
-    lines = [
-        dict(zip((*_PANEL, *_CURVE), (*panel, model, method), strict=True))
-        for panel, own in curves.items()
-        for model in MODELS
-        for method in METHODS
-        if panel[2] == PAPERS_DATASET or (model, method) in own
-    ]
-    return spec.build(numbers, options, lines)
+    kept = (
+        line
+        for line in lines
+        if line["dataset"] == PAPERS_DATASET or numbers.along("iteration", **line)
+    )
+    return spec.build(numbers, options, kept)

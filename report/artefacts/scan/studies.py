@@ -90,7 +90,7 @@ def groups_table(results: Results, options: Options) -> Table:
 def lengths_table(results: Results, options: Options) -> Table:
     """Table of the length bias of equizero's score: padded, emitted, and their difference."""
     common = {"protocol": "reference", "method": EQUIZERO, "step": ZERO_SHOT, "split": "test"}
-    numbers = result_numbers(results, options, [*_LENGTHS.values()], **common)
+    numbers = result_numbers(results, options, metric=[*_LENGTHS.values()], **common)
     spec = _study(
         name="scan_lengths",
         title="Length bias of equizero's score on SCAN, zero-shot",
@@ -139,9 +139,9 @@ def rates_table(results: Results, options: Options) -> Table:
     spec = _study(
         name="scan_rates",
         title="Choices of fine-tuning on SCAN",
-        stub=("method", "shown"),
+        stub=("method", "variant"),
         columns={"": compared()},
-        titles={"shown": "variant"},
+        texts={"variant": lambda text: text or AS_THE_PROTOCOL},
         empty="no fine-tuned rows with a variant were found",
     )
     columns = (*_ARM, "method", "group", "variant")
@@ -152,7 +152,7 @@ def rates_table(results: Results, options: Options) -> Table:
     ]
     tried = [{**labels, "variant": ""} for labels in found if labels["variant"]]
     # The protocol's own line stands first, also where its rows are missing.
-    lines = spec.sorted(labels for labels in (*tried, *found) if {**labels, "variant": ""} in tried)
-    shown = [{**each, **fixed, "shown": each["variant"] or AS_THE_PROTOCOL} for each in lines]
+    kept = (labels for labels in (*tried, *found) if {**labels, "variant": ""} in tried)
+    lines = [{**labels, **fixed} for labels in spec.sorted(kept)]
     reported = select(results.reported, artefact=tuple(FINETUNED_MODELS))
-    return spec.build(numbers, options, shown, reported, lambda rows: [finetuned_note(rows)])
+    return spec.build(numbers, options, lines, reported, lambda rows: [finetuned_note(rows)])
