@@ -52,6 +52,7 @@ def fit_lambda(
     seed: int,
     order: np.random.Generator,
     device: torch.device | str = "cpu",
+    relus: int | None = None,
 ) -> equitune.LambdaNet:
     """Train the network lambda by Adam, on examples drawn with repetition.
 
@@ -64,6 +65,7 @@ def fit_lambda(
         seed: Seed of initialisation and dropout.
         order: Draws the rows.
         device: Device of the training.
+        relus: Number of hidden layers that end in a ReLU; None: all.
 
     Returns:
         The network, in evaluation mode.
@@ -76,7 +78,7 @@ def fit_lambda(
     batches = (torch.from_numpy(order.integers(0, count, size)) for _ in range(steps))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = build_net(width, config).to(device)
+        net = build_net(width, config, relus).to(device)
         optimiser = torch.optim.Adam(
             net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )

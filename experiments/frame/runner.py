@@ -107,7 +107,7 @@ def _perform(config: AnyConfig, name: RunName, folder: Path, stop: StopSignal) -
             folder,
             name,
             config,
-            need=lambda other: ensure(config, other, stop, whole=True),
+            need=lambda other, given: ensure(given, other, stop, whole=True),
             tracker=tracker,
             stop_requested=lambda: stop.received,
             blank=stage.blank,
