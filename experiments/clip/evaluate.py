@@ -21,7 +21,7 @@ from experiments.frame.machine import choose_device, ieee_float32
 from experiments.frame.methods import Kind
 from experiments.images.arrays import encode_png
 from experiments.images.config import is_ours
-from experiments.images.equivariance import checked, equivariance_error
+from experiments.images.equivariance import Counting, checked, equivariance_error
 from experiments.images.extraction import Orbits, shuffled
 from experiments.images.orbit_data import Stored, over_turns
 from experiments.images.symmetries import make_action, members
@@ -52,8 +52,8 @@ def evaluate(config: ClipConfig, run: Run) -> None:
         log.info("%s", REAL)
     classifier, own_scale = load_text(config, run)
     features = load_features(config, run, "test")
-    net = load_lambda(config, run, features.values.shape[-1])
-    scorer = make_scorer(config, classifier, own_scale, net)
+    fitted = load_lambda(config, run, features.values.shape[-1])
+    scorer = make_scorer(config, classifier, own_scale, fitted)
     before = image_encoder(pretrained_model(config, run))
     after = before
     if config.task.training == "none":
@@ -68,12 +68,11 @@ def evaluate(config: ClipConfig, run: Run) -> None:
         run.row("selected_step", tuned.chosen, split="test")
         after = tuned.at(tuned.chosen)
         _measure(config, run, scorer, chosen)
-    if config.method.entry.needs_net:
+    if scorer.net is not None:
         _write_shares(config, run, scorer, Stored(features, config.group.name, "none"))
     device = choose_device(config.device)
     whole = _Whole(after, before, make_action(config.group.name), scorer).to(device)
-    error = _error(config, run, whole, features.sample.to(device))
-    run.row("equivariance_error", error, split="test", transform=config.task.transform)
+    _check_whole(config, run, whole, features.sample.to(device))
     run.fact("device", str(device))
 
 
@@ -87,7 +86,7 @@ def _measure(config: ClipConfig, run: Run, scorer: Scorer, features: Orbits) -> 
     with as_evaluated(config, scorer):
         found = outcomes(scorer, images)
     shown, transform = _average(config, found), config.task.transform
-    learns = config.method.entry.needs_net or config.task.training != "none"
+    learns = config.method.uses_labels or config.task.training != "none"
     if not learns or transform == config.group.name:
         # The learned weights depend on the transform, which this row does not name.
         upright = found.top1[0]
@@ -187,22 +186,24 @@ class _Whole(nn.Module):
         self, after: nn.Module, before: nn.Module, action: equitune.Action, scorer: Scorer
     ) -> None:
         super().__init__()
-        self.after, self.before, self.action, self.scorer = after, before, action, scorer
+        self.after, self.before = Counting(after), before
+        self.action, self.scorer = action, scorer
+        self._is_tuned = after is not before
 
     def forward(self, x: Tensor) -> Tensor:
         """Return log-probabilities, [B, K]."""
         orbit = self.action.orbit(x)
         views = orbit.flatten(0, 1)
         # Lambda reads the pretrained encoder; without fine-tuning both encoders are the same.
-        both = self.after is not self.before and self.scorer.net is not None
+        both = self._is_tuned and self.scorer.net is not None
         encoders = [self.after, self.before] if both else [self.after]
         embeddings = torch.cat([encoder(views) for encoder in encoders], dim=-1)
         scores: Tensor = self.scorer(embeddings.reshape(*orbit.shape[:2], -1))
         return scores
 
 
-def _error(config: ClipConfig, run: Run, whole: _Whole, sample: Tensor) -> float:
-    """Return the equivariance error of the whole network's scores.
+def _check_whole(config: ClipConfig, run: Run, whole: _Whole, sample: Tensor) -> None:
+    """Write the whole network's equivariance error, and its passes of the encoder per image.
 
     It reads no stored embeddings. Dropout is off, because it breaks equivariance.
     """
@@ -210,4 +211,7 @@ def _error(config: ClipConfig, run: Run, whole: _Whole, sample: Tensor) -> float
     if name == "trivial":
         name = config.task.transform if config.task.transform != "none" else "rot90"
     inputs = preprocessing(config.model)(checked(sample, config.task.max_images))
-    return equivariance_error(run, whole.eval(), inputs, name)
+    error = equivariance_error(run, whole.eval(), inputs, name)
+    columns = {"split": "test", "transform": config.task.transform}
+    run.row("equivariance_error", error, **columns)
+    run.row("passes", whole.after.per_image(whole, inputs), **columns)

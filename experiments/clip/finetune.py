@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
 import math
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from experiments.frame.files import part
 from experiments.frame.machine import choose_device, ieee_float32
 from experiments.frame.progress import progress
 from experiments.frame.seeds import derive
+from experiments.images.config import repeats, trained_as
 from experiments.images.extraction import Orbits, inputs_of, limited, orbits_of, watched
 from experiments.images.orbit_data import Stored, orbits_of_turned
 from experiments.images.sets import ImageSet, OpenImages
@@ -125,13 +127,13 @@ def finetune(config: ClipConfig, run: Run) -> None:
     Raises:
         Interrupted: If the process was asked to stop; it resumes from the last kept step.
     """
-    recipe, task = config.task.finetune, config.task
-    assert recipe is not None
+    task, given_recipe = config.task, given(config.task.finetune)
+    recipe = dataclasses.replace(given_recipe, steps=repeats(config) * given_recipe.steps)
     device = choose_device(config.device)
     classifier, own_scale = load_text(config, run)
     seen = load_training(config, run)
-    net = load_lambda(config, run, seen.shape[0])
-    scorer = make_scorer(config, classifier, own_scale, net).to(device)
+    fitted = load_lambda(config, run, seen.shape[0])
+    scorer = make_scorer(config, classifier, own_scale, fitted).to(device)
     model: Any = pretrained_model(config, run)
     images = load_seen(config.dataset, config.model, "train", task.max_images)
     tuner = Tuner(config, image_encoder(model).to(device), scorer, images, seen)
@@ -288,7 +290,7 @@ def load_finetuned(config: ClipConfig, run: Run, encoder: nn.Module, before: Orb
         encoder: The pretrained encoder.
         before: Its embeddings of the test images' orbits.
     """
-    finished = run.need("finetune")
+    finished = run.need("finetune", trained_as(config))
     run.fact("images_learned", finished.record["facts"]["images"])
     for row in finished.rows():
         if row["metric"] == "diverged_step":

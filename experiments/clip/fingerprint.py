@@ -13,7 +13,7 @@ from experiments.frame.files import digest, file_digest, sha256
 from experiments.frame.stages import built_on
 from experiments.frame.variant import deciding, variant
 from experiments.images.arrays import Split
-from experiments.images.config import features_of, is_ours, pretraining_data
+from experiments.images.config import features_of, is_ours, pretraining_data, trained_as
 from experiments.images.sets import fingerprint
 from experiments.images.symmetries import smallest
 
@@ -129,6 +129,7 @@ def _rule(config: ClipConfig) -> dict[str, Any]:
         "loss": task.loss,
         "maximum": task.maximum,
         "lambda_as": task.lambda_as,
+        **({"options": own} if (own := config.method.own_options()) else {}),
     }
 
 
@@ -189,7 +190,7 @@ def _judged_by(config: ClipConfig) -> str | None:
 
 
 def _weighed_by(config: ClipConfig) -> dict[str, Any] | None:
-    if config.method.lambda_net is None:
+    if not config.method.is_fitted:
         return None
     return built_on(VERSIONS["lambda"], lambda_identity(config))
 
@@ -209,7 +210,7 @@ def evaluate_identity(config: ClipConfig) -> dict[str, Any]:
         "max_images": task.max_images,
         "lambda_dropout": task.lambda_dropout,
         "weighed_by": _weighed_by(config),
-        "finetuned_by": built_on(VERSIONS["finetune"], finetune_identity(config))
+        "finetuned_by": built_on(VERSIONS["finetune"], finetune_identity(trained_as(config)))
         if tuned
         else None,
         "selection": task.selection,

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 import equitune
 from experiments.frame.methods import Parts
+from experiments.images.fits import UNFITTED, Fitted
 from experiments.images.symmetries import make_action
 
 if TYPE_CHECKING:
@@ -87,13 +88,13 @@ class Scorer(nn.Module):
             factor: Tensor = self.temperature(read) if weighed is None else weighed
             logits = factor[..., None] * logits
         if self.space == "features":
-            mean = self._combine(equitune.Views(read, logits, units), weighed)
+            mean = self._combine(equitune.Views(read, logits, units, read), weighed)
             scores = self.scale * functional.normalize(mean, dim=-1) @ self.classifier
             return scores.log_softmax(dim=-1)
         if self.space == "logits":
-            combined = self._combine(equitune.Views(read, logits, logits), weighed)
+            combined = self._combine(equitune.Views(read, logits, logits, read), weighed)
             return combined.log_softmax(dim=-1)
-        views = equitune.Views(read, logits, logits.softmax(dim=-1))
+        views = equitune.Views(read, logits, logits.softmax(dim=-1), read)
         probabilities = self._combine(views, weighed)
         # Logarithm and gradient stay finite, even for a class that every view excludes.
         return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
@@ -127,11 +128,19 @@ class Scorer(nn.Module):
         return own, functional.normalize(before, dim=-1) if before.shape[-1] else own
 
 
+def scoring(
+    config: ClipConfig, classifier: Float[Tensor, "embedding classes"], own_scale: float
+) -> Callable[..., Scorer]:
+    """Return the function from a rule to its scorer; see `make_scorer`."""
+    scale = own_scale if config.task.scale is None else config.task.scale
+    return partial(Scorer, classifier=classifier, scale=scale, space=config.task.space)
+
+
 def make_scorer(
     config: ClipConfig,
     classifier: Float[Tensor, "embedding classes"],
     own_scale: float,
-    net: nn.Module | None = None,
+    fitted: Fitted = UNFITTED,
 ) -> Scorer:
     """Return the scorer of a configuration's method.
 
@@ -139,22 +148,30 @@ def make_scorer(
         config: The configuration, checked.
         classifier: The captions' embeddings.
         own_scale: The scale stored in the model.
-        net: The network lambda; None for methods without it.
+        fitted: What the method has learned in stage=lambda.
 
     Raises:
         ValueError: If the method needs a part that is not given.
     """
     task, method = config.task, config.method.entry
     group = make_action(config.group.name).group
-    scale = own_scale if task.scale is None else task.scale
-    make = partial(Scorer, classifier=classifier, scale=scale, space=task.space)
+    make = scoring(config, classifier, own_scale)
     if task.lambda_as == "temperature":
-        return make(equitune.Uniform(), temperature=net)
+        return make(equitune.Uniform(), temperature=fitted.net)
     if task.maximum == "elementwise":
         return make(Elementwise())
     # ``straight_through`` is None outside fine-tuning, where no gradient is needed.
     loss = None if task.loss is None else LOSSES[task.loss]
-    return make(method.weighting(Parts(group, loss, net, straight_through=task.straight_through)))
+    parts = Parts(
+        group,
+        loss,
+        fitted.net,
+        straight_through=task.straight_through,
+        temperature=fitted.temperature,
+        rank=fitted.rank,
+        reads="features",
+    )
+    return make(method.weighting(parts))
 
 
 def learning_loss(

@@ -10,7 +10,7 @@ from experiments.clip.prompts import templates
 from experiments.external.published import settle, unpin
 from experiments.frame.errors import UserError
 from experiments.frame.fields import check_values
-from experiments.frame.methods import no_lambda
+from experiments.frame.methods import Kind, no_lambda
 from experiments.images.config import check_group, check_relus, is_ours, pretraining_data
 
 if TYPE_CHECKING:
@@ -144,6 +144,11 @@ def _check_method(config: ClipConfig) -> None:
     task, method = config.task, config.method.entry
     check_group(config)
     if task.maximum == "elementwise":
+        if method.kind is not Kind.CHOICE:
+            raise UserError(
+                f"task.maximum=elementwise is no weighting, as method={method.name} is; choose "
+                "task.maximum=one_view, as protocol=paper does"
+            )
         if task.space != "probabilities":
             raise UserError(
                 "task.maximum=elementwise is the largest probability of each class: choose "
@@ -156,6 +161,11 @@ def _check_method(config: ClipConfig) -> None:
     assert net is not None
     net.budget()
     check_relus(config)
+    if task.lambda_as == "temperature" and method.needs_pose:
+        raise UserError(
+            f"task.lambda_as=temperature: method={method.name} has weights; choose "
+            "task.lambda_as=weight, as protocol=paper does"
+        )
     if task.lambda_as == "temperature" and task.space != "probabilities":
         raise UserError(
             "task.lambda_as=temperature weighs nothing: choose task.space=probabilities, where "
@@ -165,11 +175,21 @@ def _check_method(config: ClipConfig) -> None:
 
 def _check_training(config: ClipConfig) -> None:
     task, method = config.task, config.method.entry
-    tunes = task.training == "image_encoder"
+    tunes, by_labels = task.training == "image_encoder", method.needs_net and not method.needs_pose
     if config.stage == "finetune" and not tunes:
         raise UserError("stage=finetune needs task.training=image_encoder")
-    if config.stage == "lambda" and not method.needs_net:
+    if config.stage == "lambda" and not config.method.is_fitted:
         raise no_lambda(method)
+    if tunes and method.is_fitted and not by_labels:
+        raise UserError(
+            f"method={method.name} weighs the embeddings of the pretrained encoder: choose "
+            "task.training=none, or another method"
+        )
+    if method.augments and not tunes:
+        raise UserError(
+            f"method={method.name} trains on transformed images, task.training=none does not; "
+            "choose task.training=image_encoder"
+        )
     if not tunes:
         task.finetune = task.straight_through = task.training_images = None
     elif task.finetune is None:
@@ -179,9 +199,12 @@ def _check_training(config: ClipConfig) -> None:
             f"task.straight_through={task.straight_through}: task.maximum=elementwise has the "
             "gradient of the mean; choose task.straight_through=mean or task.maximum=one_view"
         )
-    if not tunes and not method.needs_net:
-        task.training_loss = task.shuffle = None
-        task.validation = task.selection = None
+    if not tunes and not by_labels:
+        task.training_loss = task.shuffle = task.selection = None
+        if not config.method.is_fitted:
+            task.validation = None
+        elif not task.validation:
+            raise UserError(f"method={method.name} needs held-out images: task.validation above 0")
         return
     if task.training_loss is None or task.shuffle is None or task.selection is None:
         raise UserError("learning needs task.training_loss, task.shuffle and task.selection")

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from experiments.cnn.options import is_own
 from experiments.frame.fields import given
 from experiments.frame.files import file_digest
-from experiments.frame.methods import AUGMENTED, EQUITUNE, find_method
+from experiments.frame.methods import EQUITUNE
 from experiments.frame.modules import source_digests
-from experiments.frame.options import GroupConfig, MethodConfig
 from experiments.frame.stages import built_on
 from experiments.frame.variant import deciding, variant
 from experiments.images.arrays import Split
-from experiments.images.config import features_of, is_ours, pretraining_data
+from experiments.images.config import (
+    features_of,
+    is_ours,
+    of_method,
+    pretraining_data,
+    trained_as,
+)
 from experiments.images.sets import fingerprint
 from experiments.images.symmetries import smallest
 
@@ -105,26 +109,7 @@ def probed(config: CnnConfig) -> CnnConfig:
 
     A weighting that is fitted afterwards reads those of equal weights.
     """
-    if config.method.entry.augments and config.method.entry.uses_group:
-        return of_method(config, AUGMENTED)
-    return of_method(config, EQUITUNE) if is_fitted(config) else config
-
-
-def of_method(config: CnnConfig, method: str) -> CnnConfig:
-    """Return a configuration of a method without options of its own: its mean, or one view."""
-    entry = find_method(method)
-    group = config.group.name if config.group.name != "trivial" else config.task.transform
-    unread: dict[str, Any] = {
-        item.name: None
-        for item in dataclasses.fields(config.task)
-        if (need := item.metadata.get("only_for")) and not getattr(entry, need)
-    }
-    return dataclasses.replace(
-        config,
-        method=MethodConfig(method),
-        group=GroupConfig(group if entry.uses_group else "trivial"),
-        task=dataclasses.replace(config.task, **unread),
-    )
+    return of_method(config, EQUITUNE) if is_fitted(config) else trained_as(config)
 
 
 def probe_identity(config: CnnConfig) -> dict[str, Any]:

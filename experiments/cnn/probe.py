@@ -20,8 +20,9 @@ from experiments.frame.fields import given
 from experiments.frame.files import part
 from experiments.frame.progress import progress
 from experiments.frame.seeds import derive
+from experiments.images.config import repeats
 from experiments.images.orbit_data import TurnedImages
-from experiments.images.symmetries import make_action, members
+from experiments.images.symmetries import make_action
 from experiments.lambdas import build_net
 from experiments.training import LOOK_EVERY
 
@@ -298,8 +299,7 @@ def chosen_epoch(config: CnnConfig, rows: Iterable[Mapping[str, str]]) -> int:
 
 def epochs(config: CnnConfig) -> int:
     """Return the number of epochs: with one view, as many as cost the passes of the whole group."""
-    repeated = len(members(config.task.transform)) if config.method.entry.augments else 1
-    return repeated * given(config.task.probe).epochs
+    return repeats(config) * given(config.task.probe).epochs
 
 
 def _state(layers: Probe, source: TurnedImages, step: int) -> dict[str, Tensor]:

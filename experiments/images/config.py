@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from experiments.frame.conf import section
 from experiments.frame.errors import UserError
-from experiments.frame.methods import one_view
-from experiments.frame.options import GroupConfig
+from experiments.frame.methods import AUGMENTED, find_method, one_view
+from experiments.frame.options import AnyConfig, GroupConfig, MethodConfig
 from experiments.images.arrays import Split
 from experiments.images.options import ImageDataset
 from experiments.images.sets import fingerprint
+from experiments.images.symmetries import members
 
-if TYPE_CHECKING:
-    from experiments.frame.options import AnyConfig
+ConfigT = TypeVar("ConfigT", bound=AnyConfig)
 
 
 def features_label(config: AnyConfig) -> str:
@@ -77,6 +77,34 @@ def pretraining_data(config: AnyConfig) -> ImageDataset:
         )
     found = section("dataset", recipe.dataset, ImageDataset, config.task.name)
     return dataclasses.replace(found, root=recipe.root, key="task.pretrain")
+
+
+def of_method(config: ConfigT, method: str) -> ConfigT:
+    """Return a configuration of a method without options of its own: its mean, or one view."""
+    entry = find_method(method)
+    group = config.group.name if config.group.name != "trivial" else config.task.transform
+    unread: dict[str, Any] = {
+        item.name: None
+        for item in dataclasses.fields(config.task)
+        if (need := item.metadata.get("only_for")) and not getattr(entry, need)
+    }
+    return dataclasses.replace(
+        config,
+        method=MethodConfig(method),
+        group=GroupConfig(group if entry.uses_group else "trivial"),
+        task=dataclasses.replace(config.task, **unread),
+    )
+
+
+def trained_as(config: ConfigT) -> ConfigT:
+    """Return the configuration that trains the model of a run: of ``augmented``, with one view."""
+    entry = config.method.entry
+    return of_method(config, AUGMENTED) if entry.augments and entry.uses_group else config
+
+
+def repeats(config: AnyConfig) -> int:
+    """Return how often a training with one view is longer, to cost the passes of the group."""
+    return len(members(config.task.transform)) if config.method.entry.augments else 1
 
 
 def check_group(config: AnyConfig) -> None:
