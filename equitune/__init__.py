@@ -67,7 +67,7 @@ from equitune.training import Fit, FitOptions, fine_tune, fit, fit_lambda, fit_p
 from equitune.weights import LambdaNet
 from equitune.wrapper import Equivariant
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Action",

@@ -70,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=_positive, help="side of the images; default: the model's")
     parser.add_argument("--batch", type=_positive, default=32, help="images at a time; default: 32")
     parser.add_argument(
+        "--chunk", type=_positive, help="transforms of a batch at a time; default: all of the group"
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         action="append",
@@ -113,7 +116,9 @@ def _audit(options: argparse.Namespace) -> Audit:
     action = GROUPS[options.group]()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     batches = read_batches(files, network.transform, options.batch)
-    result = audit(network.model.to(device), batches, action, Invariant(action.group))
+    result = audit(
+        network.model.to(device), batches, action, Invariant(action.group), chunk=options.chunk
+    )
     return replace(result, model=options.model)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import torch
@@ -71,17 +72,25 @@ def load_network(name: str, weights: str, size: int | None) -> Network:
     family, _, own = name.partition(":")
     source = {"torchvision": _torchvision, "timm": _timm}[family](own, size)
     try:
-        if weights in ("default", "none"):
-            model = source.build(weights == "default")
-        else:
-            model = _filled(source, _read(Path(weights)))
-        model.eval()
+        model = _with_weights(source, weights).eval()
         transform = source.transform_of(model)
         with torch.no_grad():
             classes = model(transform(_black())[None]).shape[1]
     except Exception as error:  # of the network, the hub and the file: of any type
         raise Refused(f"--model {name} --weights {weights}: {_line(error)}") from error
     return Network(model, transform, classes, _names(source.categories, classes))
+
+
+def _with_weights(source: Source, weights: str) -> nn.Module:
+    if weights == "none":
+        return source.build(False)
+    if weights != "default":
+        return _filled(source, _read(Path(weights)))
+    try:
+        return source.build(True)
+    except Exception as error:  # of the network and the hub: of any type
+        hint = "they cannot be had; give a file, or none for random ones"
+        raise Refused(f"{hint}: {_line(error)}") from error
 
 
 def _torchvision(name: str, size: int | None) -> Source:
@@ -138,8 +147,11 @@ def _read(file: Path) -> dict[str, Tensor]:
     if file.suffix == ".safetensors":
         found: dict[str, Tensor] = _needed("safetensors.torch").load_file(file)
         return found
-    found = torch.load(file, map_location="cpu", weights_only=True)
-    return found.get("state_dict", found)  # type: ignore[return-value]
+    try:
+        loaded = torch.load(file, map_location="cpu", weights_only=True)
+        return loaded.get("state_dict", loaded)  # type: ignore[no-any-return]
+    except (UnpicklingError, AttributeError) as error:
+        raise Refused("no file of weights; write torch.save(model.state_dict(), FILE)") from error
 
 
 def _filled(source: Source, state: dict[str, Tensor]) -> nn.Module:

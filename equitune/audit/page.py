@@ -122,16 +122,20 @@ class Audit:
         figure = Figure(figsize=(7, 1.6 + 0.4 * len(self.rows)), layout="constrained")
         axes = figure.subplots()
         for place, row in enumerate(self.rows):
-            axes.plot(factor * row.upright, place, "o", color="C0", fillstyle="none")
+            # Larger, as the two are equal where a method is equivariant.
+            axes.plot(factor * row.upright, place, "o", color="C0", fillstyle="none", ms=10)
             axes.plot(factor * row.transformed, place, "o", color="C1")
             if place > 0:
                 ends = [self.rows[0].transformed + end for end in (row.gain.low, row.gain.high)]
                 axes.plot([factor * end for end in ends], [place, place], color="C1")
-        axes.plot([], [], "o", color="C0", fillstyle="none", label="upright")
+        axes.plot([], [], "o", color="C0", fillstyle="none", ms=10, label="upright")
         axes.plot([], [], "o-", color="C1", label="transformed, with the interval of its gain")
         names = [row.method + " *" * (row.method == self.recommended) for row in self.rows]
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
+        if self.percent:
+            low, high = axes.get_xlim()
+            axes.set_xlim(max(low, -2), min(high, 102))  # where shares end, with their marks
         axes.set_xlabel(self.metric + (", %" if self.percent else ""))
         verdict = f"* recommended: {self.recommended}" if self.recommended else "undecided"
         axes.set_title(f"{self.model}, {self.group}\n{verdict}", fontsize="medium")
@@ -160,7 +164,7 @@ class Audit:
                 show_gain(row.gain, self.percent) if place else "",
                 f"{row.error:.1e}",
                 str(row.passes),
-                f"{1000 * row.seconds:.2g}",
+                f"{float(f'{1000 * row.seconds:.2g}'):g}",
                 row.needs,
             ]
             for place, row in enumerate(self.rows)

@@ -41,6 +41,7 @@ def audit(
     losses: Mapping[str, Loss] | None = None,
     output: str | int | Callable[[Any], Any] | None = None,
     head: nn.Module | None = None,
+    chunk: int | None = None,
     tolerance: float = 1e-3,
     margin: float = 0.01,
     seed: int = 0,
@@ -89,6 +90,7 @@ def audit(
         losses: Proxy losses by name, for `Select`. Default: those of `equitune.losses` that fit.
         output: As `Equivariant` takes it.
         head: As `Equivariant` takes it.
+        chunk: As `Equivariant` takes it: transforms of a batch that go through the model at a time.
         tolerance: Equivariance error up to which a model counts as equivariant. Default 1e-3.
         margin: Smallest gain that matters, in the unit of the metric. Default 0.01.
         seed: Of the halves and of the networks' training; your random state is left alone.
@@ -106,7 +108,7 @@ def audit(
     group = action_in.group
     # The action on outputs is applied to what is stored, not here.
     wrapped = Equivariant(
-        model, copy.deepcopy(action_in), Invariant(group), output=output, head=head
+        model, copy.deepcopy(action_in), Invariant(group), output=output, head=head, chunk=chunk
     )
     passed = [pass_through(wrapped, part) for part in (choose, batches) if part is not None]
     first, second = (

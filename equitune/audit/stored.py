@@ -73,7 +73,10 @@ def pass_through(model: Equivariant, batches: Iterable[Any]) -> Passed:
     for batch in batches:
         inputs, targets, further = _parts(batch)
         start = time.perf_counter()
-        further = {name: _moved(value, device) for name, value in further.items()}
+        further = {
+            name: value.to(device) if isinstance(value, Tensor) else value
+            for name, value in further.items()
+        }
         views = model.views(inputs.to(device), **further)
         outputs, features, targets = (
             map_tree(lambda leaf: leaf.cpu(), tree)
@@ -97,10 +100,6 @@ def _parts(batch: Any) -> tuple[Tensor, Any, dict[str, Any]]:
         "a batch must be inputs [B, ...], (inputs, targets) or (inputs, targets, further "
         f"arguments by name), got {type(batch).__name__}"
     )
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    return value.to(device) if isinstance(value, Tensor) else value
 
 
 def halves(batches: Sequence[Stored], seed: int) -> tuple[list[Stored], list[Stored]]:

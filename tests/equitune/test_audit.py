@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,21 @@ def test_every_input_goes_through_the_model_once_per_element() -> None:
     assert net.count == found.passes == 4 * 130 and found.seconds > 0
     assert not net.training
     assert [row.passes for row in found.rows] == [1, *[4] * (len(found.rows) - 1)]
+
+
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_chunks_make_smaller_passes_and_the_same_page(chunk: int) -> None:
+    sizes: list[int] = []
+    net = Upright()
+    net.register_forward_hook(lambda module, given, found: sizes.append(len(found)))
+    found, whole = (
+        equitune.audit(net, batches(50), ROT90, SAME, chunk=size) for size in (chunk, None)
+    )
+    assert sizes == {1: [50] * 4, 3: [150, 50]}[chunk] + [200]
+    assert found.passes == whole.passes == 200
+    assert [replace(row, seconds=0.0) for row in found.rows] == [
+        replace(row, seconds=0.0) for row in whole.rows
+    ]
 
 
 def test_the_table_s_samples_choose_nothing() -> None:
@@ -403,6 +419,7 @@ def command(folder: Path, *words: str) -> list[str]:
 def test_the_command_line_on_drawn_images(folder: Path, tmp_path: Path) -> None:
     files = [tmp_path / f"page{suffix}" for suffix in (".md", ".json", ".svg")]
     words = command(folder, *(word for file in files for word in ("--out", str(file))))
+    words += ["--chunk", "1"]
     run = [sys.executable, "-W", "error", "-m", "equitune.audit", *words]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stderr == "", done.stderr
@@ -443,6 +460,7 @@ def test_weights_of_one_s_own_and_a_flat_folder(folder: Path, tmp_path: Path, ca
         (["--images", "/none"], "there is no such folder"),
         (["--out", "page.doc"], "choose a name that ends in .txt, .md, .json"),
         (["--batch", "0"], "must be a whole number above 0"),
+        (["--chunk", "0"], "must be a whole number above 0"),
     ],
 )
 def test_one_line_refuses(words: list[str], message: str, folder: Path, capsys: Any) -> None:
@@ -452,6 +470,29 @@ def test_one_line_refuses(words: list[str], message: str, folder: Path, capsys: 
         status = ended.code
     error = capsys.readouterr().err
     assert status == 2 and message in error and error.count("\n") == 1
+
+
+def test_weights_that_cannot_be_had(
+    folder: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = pytest.importorskip("torchvision.models")
+    whole, no_weights = tmp_path / "whole.pt", tmp_path / "list.pt"
+    torch.save(models.resnet18(num_classes=2), whole)
+    torch.save([1, 2], no_weights)
+
+    def offline(*given: Any, **options: Any) -> None:
+        raise OSError("<urlopen error>")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for weights, message in (
+        (str(whole), "no file of weights; write torch.save(model.state_dict(), FILE)"),
+        (str(no_weights), "no file of weights"),
+        ("default", "give a file, or none for random ones: <urlopen error>"),
+    ):
+        capsys.readouterr()
+        assert main([*command(folder), "--weights", weights]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_folders_and_files_that_are_nothing(folder: Path, tmp_path: Path, capsys: Any) -> None:

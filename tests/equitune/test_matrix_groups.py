@@ -135,12 +135,13 @@ def test_permutation_matrices_give_the_permutation_group() -> None:
     assert torch.equal(matrices(matrix_group(moves)).sum(dim=1), torch.ones(24, 4).double())
 
 
-NOT_ROUND = [[math.cos(0.5), -math.sin(0.5)], [math.sin(0.5), math.cos(0.5)]]
-NEARLY_A_SIXTH = math.pi / 3.00001
-NEARLY = [
-    [math.cos(NEARLY_A_SIXTH), -math.sin(NEARLY_A_SIXTH)],
-    [math.sin(NEARLY_A_SIXTH), math.cos(NEARLY_A_SIXTH)],
-]
+def turn(angle: float) -> list[list[float]]:
+    return [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+
+
+@pytest.mark.parametrize("n", [360, 400])
+def test_turns_by_small_angles_in_single_precision(n: int) -> None:
+    assert matrix_group(torch.tensor([turn(2 * math.pi / n)])).order == n
 
 
 @pytest.mark.parametrize(
@@ -152,10 +153,17 @@ NEARLY = [
         (lambda: matrix_group([[[math.nan]]]), ValueError, "must be finite"),
         (lambda: matrix_group(torch.ones(1, 1, 1) * 1j), TypeError, "real, got torch.complex64"),
         (lambda: matrix_group([[[1.0, 1.0], [0.0, 1.0]]]), ValueError, "more than max_order=5040"),
-        (lambda: matrix_group([NOT_ROUND], max_order=9), ValueError, "more than max_order=9"),
+        (lambda: matrix_group([turn(0.5)], max_order=9), ValueError, "more than max_order=9"),
         (lambda: matrix_group([[[2.0]]]), ValueError, "matrix 0 has an eigenvalue of size 2, so"),
         (lambda: matrix_group([[[1.0]], [[0.0]]]), ValueError, "matrix 1 has .* of size 0, so no"),
-        (lambda: matrix_group([NEARLY]), ValueError, "matrix 0 is 3e-06 off .*of order 6.* digits"),
+        (
+            lambda: matrix_group([turn(math.pi / 3.00001)]),
+            ValueError,
+            "no finite group, .* matrix 0 is 3e-06 off .*of order 6.* digits",
+        ),
+        # 1 radian is nearly 113 / 710 of a circle.
+        (lambda: matrix_group([turn(1.0)]), ValueError, "is 7e-08 off .*of order 710.* digits"),
+        (lambda: matrix_group(torch.tensor([turn(1.0)])), ValueError, "of order 710.* digits"),
         (lambda: rotations(0), ValueError, r"cyclic\(0\) does not exist"),
         (lambda: rotations(3, (0, 0, 0)), ValueError, "three finite numbers that are not all zero"),
         (lambda: rotations(3, (1, 2)), ValueError, r"axis=\(1, 2\) must be three"),

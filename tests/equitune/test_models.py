@@ -381,6 +381,24 @@ def test_theorem_1_of_rules_that_read_other_things(reader: str, seed: int) -> No
     assert equivariance_error(model, x, ACTION, SAME) < EXACT
 
 
+@pytest.mark.parametrize("chunk", [None, 1])
+@pytest.mark.parametrize("reader", READERS)
+def test_with_the_trivial_group_they_are_the_bare_model_bit_for_bit(
+    reader: str, chunk: int | None
+) -> None:
+    whole = split()
+    assert whole.head is not None
+    bare = whole.head(whole.model(X))
+    alone = PermuteAxis(trivial(), torch.arange(3)[None])
+    rule = READERS[reader]().double()
+    unchanged = Invariant(trivial())
+    model = Equivariant(whole.model, alone, unchanged, rule, head=whole.head, chunk=chunk)
+    assert torch.equal(model(X), bare)
+    # Also along the path that the wrapper would not take.
+    assert torch.equal(rule(model.views(X)), bare)
+    assert torch.equal(model.explain(X).output, bare)
+
+
 def test_rules_read_what_they_say() -> None:
     model = split()
     views = model.views(X)

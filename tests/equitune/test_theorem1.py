@@ -227,7 +227,11 @@ def test_tokens(rule: str, group: FiniteGroup, seed: int) -> None:
     assert equivariance_error(model, x, action_in, action_out) < EXACT
 
 
-@pytest.mark.parametrize("rule", ["uniform", "select first", "soft select"])
+# The rules that mix, choose, and learn; many examples of all rules are in test_vectors.
+SOME = ["uniform", "select first", "select average", "soft select", "learned"]
+
+
+@pytest.mark.parametrize("rule", SOME)
 @given(
     make=st.sampled_from([Rot90, Rot180, Mirror, DihedralImage]),
     format=st.sampled_from(["xyxy", "cxcywh"]),
@@ -263,7 +267,7 @@ SPACE = {
 }
 
 
-@pytest.mark.parametrize("rule", ["uniform", "select first", "learned"])
+@pytest.mark.parametrize("rule", SOME)
 @pytest.mark.parametrize("rank", [0, 1, 2])
 @given(name=st.sampled_from(list(SPACE)), seed=st.integers(0, 2**16))
 @settings(max_examples=4, deadline=None)
@@ -280,6 +284,44 @@ def test_points_in_space(rule: str, rank: int, name: str, seed: int) -> None:
         assume_clear_choice(model, x)
     assert equivariance_error(base, x, action_in, action_out) > LARGE
     assert equivariance_error(model, x, action_in, action_out) < EXACT
+
+
+@pytest.mark.parametrize("rule", ["learned", "learned exp"])
+@given(group=groups(), seed=st.integers(0, 2**16))
+@settings(max_examples=10, deadline=None)
+def test_one_weight_per_token(rule: str, group: FiniteGroup, seed: int) -> None:
+    """Sequences in and out, with a lambda for every place."""
+    generator = torch.Generator().manual_seed(seed)
+    action = PermuteAxis(group, regular(group, generator))
+    positive: Positive = "exp" if rule == "learned exp" else "softplus"
+    net = lambda_net(action.size, generator, positive)
+    base = mlp(5 * action.size, (5, action.size), generator)
+    model = Equivariant(base, action, action, Learned(net, features=lambda x: x))
+    x = torch.randn(BATCH, 5, action.size, generator=generator, dtype=torch.float64)
+    assert equivariance_error(model, x, action, action) < EXACT
+
+
+@given(
+    rule=st.sampled_from(list(RULES)),
+    n=st.integers(2, 4),
+    rank=st.integers(0, 2),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_trivial_group_is_the_bare_model_bit_for_bit(
+    rule: str, n: int, rank: int, seed: int
+) -> None:
+    """With the actions of matrices, also along the path that the wrapper would not take."""
+    generator = torch.Generator().manual_seed(seed)
+    alone = matrix_group(torch.eye(n)[None])
+    action_in = Linear(alone)
+    action_out = (Invariant(alone), Linear(alone), Rank2(alone))[rank]
+    base = mlp(5 * n, (n,) * max(rank, 1), generator)
+    model = Equivariant(base, action_in, action_out, RULES[rule](5 * n, generator))
+    x = torch.randn(BATCH, 5, n, generator=generator, dtype=torch.float64)
+    assert torch.equal(model(x), base(x))
+    assert torch.equal(model.weighting(model.views(x)), base(x))
+    assert torch.equal(model.explain(x).output, base(x))
 
 
 class WrongUndo(PermuteAxis):
