@@ -22,7 +22,7 @@ from experiments.frame.errors import unknown
 from experiments.frame.rows import SCALES
 from experiments.frame.terminal import run_program
 from report.artefacts.catalogue import ARTEFACTS
-from report.departures import build
+from report.artefacts.entry import build
 from report.options import SPREADS, Options, figures_folder
 from report.results import load_results
 
