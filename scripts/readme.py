@@ -78,16 +78,9 @@ def claims_table(report: Report) -> str:
 
 
 def contents(root: Path) -> dict[Path, bytes]:
-    """Make what the README shows.
+    """The content of the README of a checkout and of its picture, by path.
 
-    Args:
-        root: The checkout.
-
-    Returns:
-        Path to content of the README and of its picture.
-
-    Raises:
-        ValueError: The rows or the claims are refused, or the README lacks the marks. One line.
+    Refused rows or claims, or a README without the marks, are a ValueError of one line.
     """
     with TemporaryDirectory() as folder:
         results = Path(folder)
