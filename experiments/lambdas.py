@@ -54,6 +54,7 @@ def fit_lambda(
     seed: int,
     order: np.random.Generator,
     device: torch.device | str = "cpu",
+    relus: int | None = None,
 ) -> equitune.LambdaNet:
     """Train the network lambda by Adam, on examples drawn with repetition.
 
@@ -66,6 +67,7 @@ def fit_lambda(
         seed: Seed of initialisation and dropout.
         order: Draws the rows.
         device: Device of the training.
+        relus: Number of hidden layers that end in a ReLU; None: all.
 
     Returns:
         The network, in evaluation mode.
@@ -78,7 +80,7 @@ def fit_lambda(
     batches = (torch.from_numpy(order.integers(0, count, size)) for _ in range(steps))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = build_net(width, config).to(device)
+        net = build_net(width, config, relus).to(device)
 
         def look(step: int, value: float) -> None:
             if not (math.isfinite(value) and is_finite(net)):

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from jaxtyping import Float
 from torch import Tensor, nn
 
 import equitune
 from experiments.cnn.backbones import preprocessing
-from experiments.cnn.heads import Probe, make_rule
+from experiments.cnn.fingerprint import is_fitted, probed
+from experiments.cnn.heads import OwnHead, Probe, make_rule
 from experiments.cnn.orbit_sources import Live, correctness, make_source
 from experiments.cnn.pretrain import pretrained_backbone
-from experiments.cnn.probe import HEADS, build_probe, load_state, plan
+from experiments.cnn.probe import HEADS, build_probe, chosen_epoch, epochs, load_state, plan
+from experiments.cnn.train_lambda import frozen_head, load_fitted
 from experiments.estimates import estimate
 from experiments.frame.errors import Interrupted, UserError
-from experiments.frame.methods import Kind, find_method
+from experiments.frame.methods import Kind
 from experiments.frame.progress import progress
-from experiments.images.equivariance import Remembering, checked, equivariance_error
+from experiments.images.equivariance import Counting, checked, equivariance_error
 from experiments.images.orbit_data import Stored, TurnedImages
 from experiments.images.symmetries import make_action, members
 
@@ -26,40 +27,6 @@ if TYPE_CHECKING:
     from experiments.cnn.options import CnnConfig
     from experiments.frame.records import Run
     from experiments.images.arrays import Split
-
-
-class Classifier(nn.Module):
-    """The backbone with its own last layers, or with new ones.
-
-    Attributes:
-        features: Maps images to the backbone's features; lambda reuses those that the head has
-            read.
-    """
-
-    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
-        super().__init__()
-        self.backbone, self.head = backbone, head
-        self.features = Remembering(backbone.features)
-
-    def forward(self, x: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch classes"]:
-        """Return logits."""
-        logits: Tensor = self.head(self.features(x))
-        return logits
-
-
-class OwnHead(nn.Module):
-    """The backbone's original last layers, on features with any number of leading dims."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(
-        self, features: Float[Tensor, "*batch channels height width"]
-    ) -> Float[Tensor, "*batch classes"]:
-        """Return logits."""
-        logits = self.backbone.classify(features.flatten(0, -4))
-        return logits.reshape(*features.shape[:-3], -1)
 
 
 def evaluate(config: CnnConfig, run: Run) -> None:
@@ -75,13 +42,20 @@ def evaluate(config: CnnConfig, run: Run) -> None:
     backbone = own or pretrained_backbone(config, run)
     if config.task.training == "none":
         probe = _zero_shot(config, run, backbone, source, split)
+    elif is_fitted(config) or probed(config) is not config:
+        probe = _weighed(config, run, source, split)
     else:
         probe = _probed(config, run, source, split)
     if config.task.batch_norm == "frozen":
-        whole = Classifier(backbone, probe.head)
-        error = _equivariance_error(config, run, whole, probe, source)
-        run.row("equivariance_error", error, split=split)
+        _check_whole(config, run, backbone, probe, source)
     run.fact("device", "cpu")
+
+
+def _combined(config: CnnConfig, run: Run, head: nn.Module, images: TurnedImages) -> Probe:
+    """Return frozen last layers with what the method has learned."""
+    group, fitted = make_action(config.group.name).group, load_fitted(config, run, images)
+    rule = make_rule(config.method.name, group, config.task.loss, fitted=fitted)
+    return Probe(head, rule)
 
 
 def _zero_shot(
@@ -96,18 +70,35 @@ def _zero_shot(
             f"dataset={config.dataset.name}, model={config.model.name} has {classes}; choose "
             "a data set of these or task.training=probe"
         )
-    asked, group = plan(config), make_action(config.group.name).group
-    probe = Probe(OwnHead(backbone), make_rule(asked.method, group, asked.loss))
+    probe = _combined(config, run, OwnHead(backbone), source)
     correct = correctness(probe, source).double()
-    _write_turns(run, asked.transform, correct, split)
-    if find_method(asked.method).kind is not Kind.MEAN:
-        # Pretrained has no group: it is compared with equitune on the stored orbit.
-        wide = asked.group if asked.group != "trivial" else source.features.views
-        even = Probe(probe.head, equitune.Uniform())
-        other = correctness(even, Stored(source.features, wide, asked.transform)).double()
-        difference = estimate(correct.mean(dim=0) - other.mean(dim=0))
-        difference.write(run, "over_equitune", split=split, transform=asked.transform)
+    _write_turns(run, config.task.transform, correct, split)
+    if config.method.entry.kind is not Kind.MEAN:
+        _compare(config, run, probe.head, source, correct, split)
     return probe
+
+
+def _weighed(config: CnnConfig, run: Run, source: TurnedImages, split: str) -> Probe:
+    """Measure a weighting of last layers that another run has trained."""
+    probe = _combined(config, run, frozen_head(config, run, source), source)
+    found = estimate(correctness(probe, source).double().mean(dim=0))
+    found.write(run, "top1_accuracy", split=split, transform=config.task.transform)
+    return probe
+
+
+def _compare(
+    config: CnnConfig, run: Run, head: nn.Module, source: Stored, correct: Tensor, split: str
+) -> None:
+    """Write the gain over the mean of the same last layers, image by image.
+
+    Pretrained has no group: it is compared with the mean over the stored orbit.
+    """
+    transform = config.task.transform
+    wide = config.group.name if config.group.name != "trivial" else source.features.views
+    even = Probe(head, equitune.Uniform())
+    other = correctness(even, Stored(source.features, wide, transform)).double()
+    difference = estimate(correct.mean(dim=0) - other.mean(dim=0))
+    difference.write(run, "over_equitune", split=split, transform=transform)
 
 
 def _write_turns(run: Run, transform: str, correct: Tensor, split: str) -> None:
@@ -124,15 +115,14 @@ def _write_turns(run: Run, transform: str, correct: Tensor, split: str) -> None:
 
 def _probed(config: CnnConfig, run: Run, source: TurnedImages, split: str) -> Probe:
     """Measure the trained layers of every epoch, and record which epoch is reported."""
-    asked, recipe = plan(config), config.task.probe
-    assert recipe is not None
+    asked, total = plan(config), epochs(config)
     finished = run.need("probe")
     run.fact("images_learned", finished.record["facts"]["images"])
     tensors, _ = finished.tensors(HEADS)
     probe = build_probe(asked, source.shape, config.dataset.classes, config.seed)
     accuracies, estimates = {}, {}
-    with progress(f"epochs of {run.folder.name}", recipe.epochs) as bar:
-        for epoch in range(1, recipe.epochs + 1):
+    with progress(f"epochs of {run.folder.name}", total) as bar:
+        for epoch in range(1, total + 1):
             if run.should_checkpoint:
                 raise Interrupted(f"stopped on request; {run.folder.name} begins again")
             load_state(probe, source, tensors, epoch)
@@ -141,32 +131,30 @@ def _probed(config: CnnConfig, run: Run, source: TurnedImages, split: str) -> Pr
             columns = {"split": split, "transform": asked.transform, "step": epoch}
             run.row("top1_accuracy", accuracies[epoch], **columns)
             bar.update(epoch)
-    if config.task.selection == "validation":
-        accuracies = {
-            int(row["step"]): float(row["value"])
-            for row in finished.rows()
-            if (row["metric"], row["split"]) == ("top1_accuracy", "validation")
-        }
-    last = config.task.selection == "last"
-    chosen = recipe.epochs if last else max(accuracies, key=lambda epoch: accuracies[epoch])
+    if config.task.selection == "evaluation":
+        chosen = max(accuracies, key=lambda epoch: accuracies[epoch])
+    else:
+        chosen = chosen_epoch(config, finished.rows())
     estimates[chosen].write(run, "top1_accuracy", split=split, transform=asked.transform)
     run.row("selected_epoch", chosen, split=split, transform=asked.transform)
     load_state(probe, source, tensors, chosen)
     return probe
 
 
-def _equivariance_error(
-    config: CnnConfig, run: Run, network: Classifier, probe: Probe, source: TurnedImages
-) -> float:
-    """Return the equivariance error of the whole network's logits.
+def _check_whole(
+    config: CnnConfig, run: Run, backbone: Backbone, probe: Probe, source: TurnedImages
+) -> None:
+    """Write the whole network's equivariance error, and its passes of the backbone per image.
 
     It reads no stored features, but runs turned images through `equitune.Equivariant`.
     """
-    rule = probe.rule
-    if isinstance(rule, equitune.Learned):
-        rule = equitune.Learned(rule.net, lambda x: network.features(x).flatten(1))
     action = make_action(config.group.name)
-    model = equitune.Equivariant(network, action, equitune.Invariant(action.group), rule).eval()
+    features = Counting(backbone.features)
+    model = equitune.Equivariant(
+        features, action, equitune.Invariant(action.group), probe.rule, head=probe.head
+    ).eval()
     turned = "rot90" if config.group.name == "trivial" else config.group.name
     inputs = preprocessing(config.model)(checked(source.sample, config.task.max_images))
-    return equivariance_error(run, model, inputs, turned)
+    error = equivariance_error(run, model, inputs, turned)
+    run.row("equivariance_error", error, split=config.task.evaluate_on)
+    run.row("passes", features.per_image(model, inputs), split=config.task.evaluate_on)

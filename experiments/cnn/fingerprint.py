@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from experiments.cnn.options import is_own
 from experiments.frame.fields import given
 from experiments.frame.files import file_digest
+from experiments.frame.methods import AUGMENTED, EQUITUNE, find_method
 from experiments.frame.modules import source_digests
+from experiments.frame.options import GroupConfig, MethodConfig
 from experiments.frame.stages import built_on
 from experiments.frame.variant import deciding, variant
 from experiments.images.arrays import Split
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from experiments.cnn.options import CnnConfig
 
 #: The result version of every stage: raised whenever a change of code alters its numbers.
-VERSIONS = {"pretrain": 1, "features": 3, "probe": 2, "evaluate": 3}
+VERSIONS = {"pretrain": 1, "features": 3, "probe": 2, "lambda": 1, "evaluate": 3}
 
 
 def weights_identity(config: CnnConfig) -> dict[str, Any]:
@@ -86,6 +89,44 @@ def _features(config: CnnConfig, split: Split) -> dict[str, Any]:
     return built_on(VERSIONS["features"], identity)
 
 
+def is_fitted(config: CnnConfig) -> bool:
+    """Whether stage=lambda fits the weighting; else lambda learns with the last layers."""
+    return config.method.is_fitted and not learns_jointly(config)
+
+
+def learns_jointly(config: CnnConfig) -> bool:
+    """Whether stage=probe trains lambda too."""
+    entry = config.method.entry
+    return config.task.training != "none" and entry.needs_net and not entry.needs_pose
+
+
+def probed(config: CnnConfig) -> CnnConfig:
+    """Return the configuration whose stage=probe trains the last layers that a run reads.
+
+    A weighting that is fitted afterwards reads those of equal weights.
+    """
+    if config.method.entry.augments and config.method.entry.uses_group:
+        return of_method(config, AUGMENTED)
+    return of_method(config, EQUITUNE) if is_fitted(config) else config
+
+
+def of_method(config: CnnConfig, method: str) -> CnnConfig:
+    """Return a configuration of a method without options of its own: its mean, or one view."""
+    entry = find_method(method)
+    group = config.group.name if config.group.name != "trivial" else config.task.transform
+    unread: dict[str, Any] = {
+        item.name: None
+        for item in dataclasses.fields(config.task)
+        if (need := item.metadata.get("only_for")) and not getattr(entry, need)
+    }
+    return dataclasses.replace(
+        config,
+        method=MethodConfig(method),
+        group=GroupConfig(group if entry.uses_group else "trivial"),
+        task=dataclasses.replace(config.task, **unread),
+    )
+
+
 def probe_identity(config: CnnConfig) -> dict[str, Any]:
     """Return the options that decide the trained layers."""
     task, method = config.task, config.method
@@ -106,14 +147,39 @@ def probe_identity(config: CnnConfig) -> dict[str, Any]:
     }
 
 
+def lambda_identity(config: CnnConfig) -> dict[str, Any]:
+    """Return the options that decide what a weighting learns with the network frozen."""
+    task, net = config.task, config.method.lambda_net
+    return {
+        "features": _features(config, "train"),
+        "probe": _probed_by(config),
+        "selection": task.selection,
+        "seed": config.seed,
+        "method": config.method.name,
+        "lambda_net": net and deciding(net),
+        "options": config.method.own_options(),
+        "lambda_relus": task.lambda_relus,
+        "group": config.group.name,
+        "transform": task.transform,
+        "held_out": task.held_out,
+        "loss": task.loss,
+        "max_images": task.max_images,
+    }
+
+
+def _probed_by(config: CnnConfig) -> dict[str, Any] | None:
+    if config.task.training == "none":
+        return None
+    return built_on(VERSIONS["probe"], probe_identity(probed(config)))
+
+
 def evaluate_identity(config: CnnConfig) -> dict[str, Any]:
     """Return the options that decide an evaluation."""
     task = config.task
     return {
         "features": _features(config, cast("Split", task.evaluate_on)),
-        "probe": None
-        if task.training == "none"
-        else built_on(VERSIONS["probe"], probe_identity(config)),
+        "probe": _probed_by(config),
+        **_fitted_by(config),
         "seed": config.seed,
         "method": config.method.name,
         "group": config.group.name,
@@ -125,6 +191,13 @@ def evaluate_identity(config: CnnConfig) -> dict[str, Any]:
         "protocol": config.protocol.name,
         "scale": config.scale.name,
     }
+
+
+def _fitted_by(config: CnnConfig) -> dict[str, Any]:
+    if is_fitted(config):
+        return {"weighted_by": built_on(VERSIONS["lambda"], lambda_identity(config))}
+    own = config.method.own_options()
+    return {"options": own} if own else {}
 
 
 def pretrain_label(config: CnnConfig) -> str:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 import equitune
 from experiments.frame.methods import Parts, find_method
+from experiments.images.fits import UNFITTED, Fitted
+
+if TYPE_CHECKING:
+    from experiments.cnn.backbones import Backbone
 
 LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
     # The log-odds grow with the largest probability, and do not saturate.
@@ -45,12 +50,28 @@ class Head(nn.Module):
         return logits
 
 
+class OwnHead(nn.Module):
+    """The backbone's original last layers, on features with any number of leading dims."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(
+        self, features: Float[Tensor, "*batch channels height width"]
+    ) -> Float[Tensor, "*batch classes"]:
+        """Return logits."""
+        logits = self.backbone.classify(features.flatten(0, -4))
+        return logits.reshape(*features.shape[:-3], -1)
+
+
 def make_rule(
     method: str,
     group: equitune.FiniteGroup,
     loss: str | None = None,
     straight_through: str | None = None,
     net: nn.Module | None = None,
+    fitted: Fitted = UNFITTED,
 ) -> equitune.Weighting:
     """Return the rule that combines the views for a method.
 
@@ -60,14 +81,29 @@ def make_rule(
         loss: A key of `LOSSES`; None for a method that reads no loss.
         straight_through: Gradients of a choice in training, ``mean`` or ``identity``.
         net: The network lambda, on flattened features; None for methods without it.
+        fitted: What the method has learned in stage=lambda, instead of ``net``.
 
     Raises:
         UserError: If there is no such method.
         ValueError: If the method needs a part that is not given.
     """
     chosen = None if loss is None else LOSSES[loss]
-    parts = Parts(group, chosen, net, straight_through=straight_through)
+    parts = Parts(
+        group,
+        chosen,
+        fitted.net or net,
+        flat,
+        straight_through,
+        fitted.temperature,
+        fitted.rank,
+        reads="features",
+    )
     return find_method(method).weighting(parts)
+
+
+def flat(features: Float[Tensor, "n channels height width"]) -> Float[Tensor, "n width"]:
+    """Return what lambda reads of the features of views: all."""
+    return features.flatten(1)
 
 
 class Probe(nn.Module):
@@ -83,5 +119,5 @@ class Probe(nn.Module):
     ) -> Float[Tensor, "batch classes"]:
         """Return the logits of M_G; the group does not act on logits."""
         logits = self.head(features)
-        combined: Tensor = self.rule(equitune.Views(features, logits, logits))
+        combined: Tensor = self.rule(equitune.Views(features, logits, logits, features))
         return combined

@@ -50,6 +50,7 @@ class CnnTask:
     straight_through: str | None = only_for("needs_loss", one_of(*STRAIGHT_THROUGH), required=False)
     lambda_relus: int | None = only_for("needs_net", at_least(0), required=False)
     lambda_training: str | None = only_for("needs_net", one_of("joint", "separate"), required=False)
+    held_out: float | None = only_for("is_fitted", between(0, 1, below=True), required=False)
     probe: ProbeRecipe | None = field(default_factory=ProbeRecipe)
     pretrain: PretrainRecipe | None = field(default_factory=PretrainRecipe)
     pretrain_seed: int | None = between(0, 2**32 - 1)

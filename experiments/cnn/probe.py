@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -15,11 +16,12 @@ from experiments.cnn.heads import Head, Probe, make_rule
 from experiments.cnn.orbit_sources import correctness, make_source
 from experiments.cnn.seeds import DROPOUT, LAYERS, ORDER, SPLIT
 from experiments.frame.errors import Interrupted, UserError
+from experiments.frame.fields import given
 from experiments.frame.files import part
 from experiments.frame.progress import progress
 from experiments.frame.seeds import derive
 from experiments.images.orbit_data import TurnedImages
-from experiments.images.symmetries import make_action
+from experiments.images.symmetries import make_action, members
 from experiments.lambdas import build_net
 from experiments.training import LOOK_EVERY
 
@@ -239,10 +241,10 @@ def probe(config: CnnConfig, run: Run) -> None:
     Raises:
         Interrupted: If the process was asked to stop; the run begins again next time.
     """
-    asked, recipe, seed = plan(config), config.task.probe, config.seed
-    assert recipe is not None
+    asked, seed = plan(config), config.seed
+    recipe = dataclasses.replace(given(config.task.probe), epochs=epochs(config))
     everything = make_source(config, run, "train")
-    held_out, learned = _split(len(everything.labels), recipe.validation, seed)
+    held_out, learned = split(len(everything.labels), recipe.validation, seed)
     if config.task.selection == "validation" and not len(held_out):
         raise UserError(
             f"task.probe.validation={recipe.validation} of {len(learned)} images holds none out, "
@@ -277,6 +279,29 @@ def _write(run: Run, step: int, loss: float, layers: Probe, unseen: TurnedImages
         run.row("top1_accuracy", accuracy, split="validation", step=step)
 
 
+def chosen_epoch(config: CnnConfig, rows: Iterable[Mapping[str, str]]) -> int:
+    """Return the epoch that is reported, by the rows of this stage.
+
+    Args:
+        config: Decides between the last epoch and the best on held-out images.
+        rows: The rows.
+    """
+    if config.task.selection == "last":
+        return epochs(config)
+    accuracies = {
+        int(row["step"]): float(row["value"])
+        for row in rows
+        if (row["metric"], row["split"]) == ("top1_accuracy", "validation")
+    }
+    return max(accuracies, key=lambda epoch: accuracies[epoch])
+
+
+def epochs(config: CnnConfig) -> int:
+    """Return the number of epochs: with one view, as many as cost the passes of the whole group."""
+    repeated = len(members(config.task.transform)) if config.method.entry.augments else 1
+    return repeated * given(config.task.probe).epochs
+
+
 def _state(layers: Probe, source: TurnedImages, step: int) -> dict[str, Tensor]:
     """Return all tensors that training may change, with the epoch in their names."""
     parts = {"layers": layers, **dict(source.modules())}
@@ -293,7 +318,7 @@ def load_state(layers: Probe, source: TurnedImages, tensors: dict[str, Tensor], 
         module.load_state_dict(part(tensors, f"{step}.{name}."))
 
 
-def _split(count: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
+def split(count: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """Return held-out and remaining rows."""
     order = torch.randperm(count, generator=torch.Generator().manual_seed(derive(seed, SPLIT)))
     held_out = int(count * share)

@@ -8,6 +8,7 @@ from experiments.cnn.fingerprint import (
     VERSIONS,
     evaluate_identity,
     features_identity,
+    lambda_identity,
     pretrain_identity,
     pretrain_label,
     probe_identity,
@@ -46,6 +47,14 @@ _STAGES = (
         probe_identity,
         method_label,
         "experiments.cnn.probe:probe",
+        blank=("protocol", "scale", "variant"),
+    ),
+    Stage(
+        "lambda",
+        VERSIONS["lambda"],
+        lambda_identity,
+        method_label,
+        "experiments.cnn.train_lambda:train",
         blank=("protocol", "scale", "variant"),
     ),
     Stage(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from experiments.cnn.fingerprint import is_live
+from experiments.cnn.fingerprint import is_fitted, is_live, learns_jointly
 from experiments.external.published import settle, unpin
 from experiments.frame.errors import UserError
 from experiments.frame.fields import check_values, given
+from experiments.frame.methods import no_lambda
 from experiments.images.config import check_group, check_relus, is_ours, pretraining_data
 
 if TYPE_CHECKING:
@@ -76,7 +77,10 @@ def _check_method(config: CnnConfig) -> None:
     net = config.method.lambda_net
     assert net is not None
     check_relus(config)
-    if net.steps is not None or net.batch_size is not None:
+    if is_fitted(config):
+        net.budget()
+        config.task.lambda_training = None
+    elif net.steps is not None or net.batch_size is not None:
         raise UserError(
             "method.lambda_net.steps and batch_size are not read: lambda is trained in the batches "
             "and epochs of task.probe"
@@ -85,9 +89,14 @@ def _check_method(config: CnnConfig) -> None:
 
 def _check_training(config: CnnConfig) -> None:
     task, method = config.task, config.method.entry
+    if config.stage == "lambda" and not is_fitted(config):
+        raise no_lambda(method)
+    if is_fitted(config):
+        _check_fit(config)
     if task.training == "none":
         _check_zero_shot(config)
         return
+    task.held_out = None
     if task.probe is None:
         raise UserError(f"task.training={task.training} needs task.probe")
     if task.selection is None:
@@ -99,7 +108,7 @@ def _check_training(config: CnnConfig) -> None:
         )
     if method.needs_loss and task.straight_through is None:
         raise UserError("task.straight_through is empty; choose from: mean, identity")
-    if method.needs_net and task.lambda_training is None:
+    if learns_jointly(config) and task.lambda_training is None:
         raise UserError("task.lambda_training is empty; choose from: joint, separate")
     if is_live(config) and config.device not in ("auto", "cpu"):
         raise UserError(
@@ -108,14 +117,35 @@ def _check_training(config: CnnConfig) -> None:
         )
 
 
+def _check_fit(config: CnnConfig) -> None:
+    """Check what a weighting is fitted to: stored features of images that are held out."""
+    task, method = config.task, config.method
+    if is_live(config):
+        raise UserError(
+            f"method={method.name} is fitted to stored features, which task.training=all and "
+            "task.batch_norm=train change; choose task.training=none or probe"
+        )
+    if task.selection == "evaluation":
+        raise UserError(
+            f"method={method.name} is fitted before task.selection=evaluation can choose an epoch; "
+            "choose task.selection=validation or last"
+        )
+    share = task.held_out if task.training == "none" else given(task.probe).validation
+    if not share:
+        key = "task.held_out" if task.training == "none" else "task.probe.validation"
+        raise UserError(f"method={method.name} needs held-out images: {key} above 0")
+    if task.training == "none":
+        task.selection = None
+
+
 def _check_zero_shot(config: CnnConfig) -> None:
     task, method = config.task, config.method.entry
     if config.stage == "probe":
         raise UserError("stage=probe learns the last layers, task.training=none does not")
-    if method.needs_net:
+    if method.augments:
         raise UserError(
-            f"method={method.name} has lambda to learn; choose task.training=probe or another "
-            "method"
+            f"method={method.name} trains on transformed images, task.training=none does not; "
+            "choose task.training=probe or all"
         )
     if task.batch_norm == "train":
         raise UserError("task.training=none has no batches: choose task.batch_norm=frozen")

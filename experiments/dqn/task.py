@@ -15,6 +15,10 @@ from experiments.dqn.validate import resolve
 from experiments.frame.stages import Stage, Task
 
 TASK = Task(
+    refuses={
+        "needs_pose": "no state is upright: it and its mirror image are equally usual",
+        "needs_reference": "a state and its mirror image are equally usual in training",
+    },
     name="dqn",
     sections={"task": DqnTask, "model": DqnModel, "dataset": DqnDataset, "group": DqnGroup},
     stages={

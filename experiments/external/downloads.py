@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from filelock import FileLock, Timeout
-
+from experiments.frame import stopping
 from experiments.frame.errors import Interrupted, UserError, one_line
 from experiments.frame.progress import progress
-from experiments.frame.stopping import stop_requested
+from experiments.frame.stopping import locked, stop_requested
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +27,6 @@ ResultT = TypeVar("ResultT")
 
 #: Timeout in seconds for a server that sends nothing.
 SILENCE = 20.0
-#: Seconds between two checks for a request to stop.
-LOOK = 0.1
 #: Attempts at a file if the connection breaks or the server is busy, and the pause between them.
 ATTEMPTS, PAUSE = 4, 1.0
 #: Status codes of a busy server.
@@ -127,30 +124,6 @@ def bring(
             os.replace(part, path)
 
 
-@contextlib.contextmanager
-def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Hold the lock of a file; waiting for it can be interrupted.
-
-    Args:
-        path: Path of the lock.
-        waiting: Called regularly while waiting.
-
-    Raises:
-        Interrupted: If the process was asked to stop meanwhile.
-    """
-    lock = FileLock(path)
-    while not lock.is_locked:
-        if stop_requested():
-            raise Interrupted(f"stopped on request while another process held {path}")
-        with contextlib.suppress(Timeout):
-            lock.acquire(timeout=LOOK)
-        waiting()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def refuse_offline(what: str, folder: Path) -> None:
     """Refuse to fetch if the network is forbidden.
 
@@ -231,7 +204,7 @@ def _looks(
     """Yield regularly until a thread ends, with a progress bar of its download."""
     bar = None
     while thread.is_alive():
-        thread.join(LOOK)
+        thread.join(stopping.LOOK)
         if bar is None and transfer.total >= LARGE:
             log.info("fetching %s, %.0f MB", transfer.name, transfer.total / 1e6)
             done, total = transfer.done // 10**6, transfer.total // 10**6

@@ -66,7 +66,8 @@ _STAGES = (
 )
 
 TASK = Task(
-    serves=frozenset(Kind) - {Kind.OTHER},
+    serves=frozenset(Kind) - {Kind.OTHER, Kind.SOFT_CHOICE},
+    refuses={"augments": "the language model is not trained here"},
     name="fairness",
     sections={
         "task": FairnessTask,

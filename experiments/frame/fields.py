@@ -54,18 +54,22 @@ def of_machine(*choices: str, departs: bool = False) -> Any:
     return field(default=MISSING, metadata=rule)
 
 
-def only_for(need: str, declared: Any, *, required: bool = True) -> Any:
+def only_for(
+    need: str, declared: Any, *, required: bool = True, default: Any = dataclasses.MISSING
+) -> Any:
     """Declare an option that only some methods read; for the others it becomes None.
 
     Args:
         need: The property of those methods: an attribute of `experiments.frame.methods.Method`.
         declared: The declaration of the option by another function.
         required: Whether these methods need a value.
+        default: Its default; by default the declaration's own.
     """
     rule = {**declared.metadata, "only_for": need, "required": required}
     if declared.default_factory is not dataclasses.MISSING:
         return field(default_factory=declared.default_factory, metadata=rule)
-    return field(default=declared.default, metadata=rule)
+    own = declared.default if default is dataclasses.MISSING else default
+    return field(default=own, metadata=rule)
 
 
 def check_values(section: Any, prefix: str = "") -> None:

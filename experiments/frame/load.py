@@ -16,7 +16,7 @@ from experiments.frame.conf import CONF, groups_in, options, owners
 from experiments.frame.errors import UserError, unknown
 from experiments.frame.fields import check_values
 from experiments.frame.machine import multiplies_bfloat16
-from experiments.frame.methods import cannot_serve
+from experiments.frame.methods import refusal
 from experiments.frame.options import AnyConfig, RunConfig
 from experiments.frame.tasks import load_task
 
@@ -58,8 +58,9 @@ def load(raw: DictConfig, *, bfloat16: bool | None = None) -> AnyConfig:
         raise unknown(f"task={task.name} stage", config.stage, task.stages)
     _check_results(config.results)
     method = config.method.entry
-    if method.kind not in task.serves:
-        raise cannot_serve(task.name, method, task.serves)
+    refused = refusal(task.name, method, task.serves, task.refuses)
+    if refused is not None:
+        raise refused
     needs_net = method.needs_net
     if needs_net != (config.method.lambda_net is not None):
         raise UserError(
@@ -85,12 +86,13 @@ def _drop_unread(config: AnyConfig) -> None:
         UserError: If a required option has no value.
     """
     method = config.method.entry
-    for item in dataclasses.fields(config.task):
-        need = item.metadata.get("only_for")
-        if need and not getattr(method, need):
-            setattr(config.task, item.name, None)
-        elif need and item.metadata["required"] and getattr(config.task, item.name) is None:
-            raise UserError(f"method={method.name} needs task.{item.name}")
+    for key, section in (("task", config.task), ("method", config.method)):
+        for item in dataclasses.fields(section):
+            need = item.metadata.get("only_for")
+            if need and not getattr(method, need):
+                setattr(section, item.name, None)
+            elif need and item.metadata["required"] and getattr(section, item.name) is None:
+                raise UserError(f"method={method.name} needs {key}.{item.name}")
 
 
 def _schema(sections: Mapping[str, type]) -> type:

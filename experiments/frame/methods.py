@@ -9,7 +9,7 @@ of `METHODS` (or a call of `register` in a file of the user's own), and an optio
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
@@ -29,6 +29,7 @@ class Kind(Enum):
     OWN_VIEW = "the view of the identity"
     MEAN = "the mean of the views"
     CHOICE = "one view, by a proxy loss"
+    SOFT_CHOICE = "the mean with weights by a proxy loss"
     LEARNED_MEAN = "the mean with weights that a network gives"
     OTHER = "another weighting of a whole orbit"
 
@@ -41,8 +42,12 @@ class Parts:
         group: The group.
         loss: Proxy loss of raw outputs [G, B, ...], lower is better, [G, B]; see `equitune.losses`.
         net: The network lambda, from features [N, F] to positive weights [N].
-        features: From inputs [N, ...] to the features that ``net`` reads; None: the inputs.
+        features: From what is read [N, ...] to the features that ``net`` reads; None: as it is.
         straight_through: Gradients of a selection; see `equitune.Select`.
+        temperature: Temperature of a soft choice, in the unit of the loss.
+        rank: What a method learned to choose by, lower is better, from what is read [G, B, ...] to
+            [G, B].
+        reads: What ``features`` and ``rank`` are called with; see `equitune.Select`.
     """
 
     group: equitune.FiniteGroup
@@ -50,6 +55,9 @@ class Parts:
     net: Any = None
     features: Callable[..., Any] | None = None
     straight_through: str | None = None
+    temperature: float | None = None
+    rank: Callable[..., Any] | None = None
+    reads: Literal["inputs", "features"] = "inputs"
 
 
 class Method(ABC):
@@ -62,6 +70,11 @@ class Method(ABC):
         kind: How the views are combined.
         needs_loss: Whether it reads a proxy loss (``task.loss`` and related options).
         needs_net: Whether it trains a network, ``method.lambda_net``.
+        needs_pose: Whether that network learns, without labels, which view is upright.
+        needs_temperature: Whether it reads a temperature, ``method.temperature``.
+        needs_reference: Whether it reads the features of training data, without labels.
+        augments: Whether the model itself is trained on transformed data without a group, with as
+            many passes as a method of |G| views has.
     """
 
     name: ClassVar[str]
@@ -70,6 +83,20 @@ class Method(ABC):
     kind: ClassVar[Kind] = Kind.OTHER
     needs_loss: ClassVar[bool] = False
     needs_net: ClassVar[bool] = False
+    needs_pose: ClassVar[bool] = False
+    needs_temperature: ClassVar[bool] = False
+    needs_reference: ClassVar[bool] = False
+    augments: ClassVar[bool] = False
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether it learns from labels with the model frozen."""
+        return self.needs_temperature or (self.needs_net and not self.needs_pose)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether its weighting has anything to learn with the model frozen (stage=lambda)."""
+        return self.needs_net or self.needs_temperature or self.needs_reference
 
     @property
     def uses_group(self) -> bool:
@@ -140,14 +167,86 @@ class LambdaEquitune(Method):
         """Return the learned mean."""
         import equitune
 
-        return equitune.Learned(self.require(parts.net, "lambda"), parts.features)
+        net = self.require(parts.net, "lambda")
+        return equitune.Learned(net, parts.features, reads=parts.reads)
+
+
+class SoftEquizero(Method):
+    """Lambda is exp(-loss / temperature): equizero at 0, equitune at infinity. One number."""
+
+    name, label, colour, kind = "soft_equizero", "soft equizero", "#56B4E9", Kind.SOFT_CHOICE
+    needs_loss = needs_temperature = True
+
+    def weighting(self, parts: Parts) -> equitune.Weighting:
+        """Return the soft choice."""
+        import equitune
+
+        loss = self.require(parts.loss, "a proxy loss")
+        return equitune.SoftSelect(loss, self.require(parts.temperature, "a temperature"))
+
+
+class PriorLambda(Method):
+    """Lambda is the likelihood that gx is upright, by a network that learned without labels.
+
+    The prior of Mondal et al. (NeurIPS 2023), on the features of gx.
+    """
+
+    name, label, colour = "prior_lambda", "prior lambda", "#CC79A7"
+    needs_net = needs_pose = True
+
+    def weighting(self, parts: Parts) -> equitune.Weighting:
+        """Return the mean with the likelihoods as weights."""
+        import equitune
+
+        net = self.require(parts.net, "a network that knows upright views")
+        return equitune.Learned(net, parts.features, reads=parts.reads)
+
+
+class Canonicalizer(Method):
+    """The view that is most likely upright, by the network of `PriorLambda`."""
+
+    name, label, colour = "canonicalizer", "canonicalizer", "#882255"
+    needs_net = needs_pose = True
+
+    def weighting(self, parts: Parts) -> equitune.Weighting:
+        """Return the choice."""
+        import equitune
+
+        rank = self.require(parts.rank, "a network that knows upright views")
+        return equitune.Select(rank, reads=parts.reads)
+
+
+class Distance(Method):
+    """The view whose features are most usual among those of training data, without labels."""
+
+    name, label, colour, needs_reference = "distance", "distance", "#999933", True
+
+    def weighting(self, parts: Parts) -> equitune.Weighting:
+        """Return the choice."""
+        import equitune
+
+        rank = self.require(parts.rank, "a distance from training data")
+        return equitune.Select(rank, reads=parts.reads)
+
+
+class Augmented(Pretrained):
+    """M(x), after training on transformed data: no group, one pass."""
+
+    name, label, colour, augments = "augmented", "augmented", "#D55E00", True
+
+
+class AugmentedEquitune(Equitune):
+    """The mean over the orbit of a model that was trained on transformed data."""
+
+    name, label, colour = "augmented_equitune", "augmented, then equitune", "#661100"
+    augments = True
 
 
 #: The methods by name, in the order of tables and legends.
 METHODS: dict[str, Method] = {}
 #: Names of the paper's methods, for statements about a single one; not for dispatch.
 PRETRAINED, EQUITUNE, EQUIZERO = Pretrained.name, Equitune.name, Equizero.name
-LAMBDA_EQUITUNE = LambdaEquitune.name
+LAMBDA_EQUITUNE, AUGMENTED = LambdaEquitune.name, Augmented.name
 
 
 def register(method: Method) -> None:
@@ -155,10 +254,15 @@ def register(method: Method) -> None:
     METHODS[method.name] = method
 
 
-for _method in (Pretrained(), Equitune(), Equizero(), LambdaEquitune()):
+_PAPERS: tuple[Method, ...] = (Pretrained(), Equitune(), Equizero(), LambdaEquitune())
+_OTHERS: tuple[Method, ...] = (
+    *(SoftEquizero(), PriorLambda(), Canonicalizer(), Distance()),
+    *(Augmented(), AugmentedEquitune()),
+)
+for _method in (*_PAPERS, *_OTHERS):
     register(_method)
-#: The methods of the paper and of the presets; others are shown if they have rows.
-PAPERS = tuple(METHODS)
+#: The paper's methods; others are shown where they have rows.
+PAPERS = tuple(method.name for method in _PAPERS)
 
 
 def own_group(method: str, group: str) -> str:
@@ -182,12 +286,30 @@ def named(having: Callable[[Method], bool]) -> str:
     return ", ".join(name for name, method in METHODS.items() if having(method))
 
 
-def cannot_serve(task: str, method: Method, served: Iterable[Kind]) -> UserError:
-    """Return the error for a method whose kind a task has no code for."""
+def refusal(
+    task: str, method: Method, served: Iterable[Kind], reasons: Mapping[str, str]
+) -> UserError | None:
+    """Return the error for a method that a task does not serve, or None.
+
+    Args:
+        task: The task.
+        method: The method.
+        served: The kinds of methods that the task has code for.
+        reasons: Why methods with a property, an attribute of `Method`, make no sense there.
+    """
     kinds = set(served)
+
+    def reason(known: Method) -> str | None:
+        if known.kind not in kinds:
+            return known.kind.value
+        return next((why for need, why in reasons.items() if getattr(known, need)), None)
+
+    found = reason(method)
+    if found is None:
+        return None
     return UserError(
-        f"task={task} cannot run method={method.name} ({method.kind.value}); choose from: "
-        f"{named(lambda known: known.kind in kinds)}"
+        f"task={task} cannot run method={method.name} ({found}); choose from: "
+        f"{named(lambda known: reason(known) is None)}"
     )
 
 
@@ -199,6 +321,6 @@ def one_view(method: Method) -> UserError:
 
 
 def no_lambda(method: Method) -> UserError:
-    """Return the error for a stage of lambda with a method without lambda."""
-    learning = named(lambda known: known.needs_net)
+    """Return the error for a stage of lambda with a method that learns nothing there."""
+    learning = named(lambda known: known.is_fitted)
     return UserError(f"stage=lambda belongs to method={learning}, not to method={method.name}")

@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from omegaconf import MISSING, OmegaConf
 
 from experiments.frame.errors import UserError
-from experiments.frame.fields import at_least, between, one_of
+from experiments.frame.fields import at_least, between, one_of, only_for
 from experiments.frame.methods import Method, find_method
 
 TaskT = TypeVar("TaskT")
@@ -56,10 +56,54 @@ class LambdaNetConfig:
 
 @dataclass
 class MethodConfig:
-    """The weighting of the views of an orbit (Eq. 4)."""
+    """The weighting of the views of an orbit (Eq. 4).
+
+    Attributes:
+        name: Name of the method.
+        lambda_net: The network of a method that has one.
+        temperature: Of a soft choice; None: the likeliest on held-out training data.
+        task_weight: Weight of the task's loss beside the prior, 0: no labels are used.
+        distance: Which distance from training data.
+        neighbours: Of the distance ``neighbours``, their number.
+        gate: Views are compared only if the input is farther from training data than so many
+            percent of upright data; None: always, which is exactly equivariant.
+    """
 
     name: str = MISSING
     lambda_net: LambdaNetConfig | None = None
+    temperature: float | None = only_for(
+        "needs_temperature", at_least(0, above=True), required=False, default=None
+    )
+    task_weight: float | None = only_for("needs_pose", at_least(0), default=None)
+    distance: str | None = only_for(
+        "needs_reference", one_of("mahalanobis", "neighbours"), default=None
+    )
+    neighbours: int | None = only_for("needs_reference", at_least(1), default=None)
+    gate: float | None = only_for("needs_reference", between(0, 100), required=False, default=None)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether a run of stage=lambda fits the weighting."""
+        return self.entry.is_fitted and self.temperature is None
+
+    @property
+    def uses_labels(self) -> bool:
+        """Whether the weighting is fitted to labels."""
+        return (self.entry.needs_labels and self.temperature is None) or bool(self.task_weight)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the name and all options that are set, for run names."""
+        own = {
+            "name": self.name,
+            "lambda_net": self.lambda_net and dataclasses.asdict(self.lambda_net),
+        }
+        return own | self.own_options()
+
+    def own_options(self) -> dict[str, Any]:
+        """Return the options that are set, besides the network."""
+        names = (item.name for item in dataclasses.fields(self))
+        values = {name: getattr(self, name) for name in names if name not in ("name", "lambda_net")}
+        return {name: value for name, value in values.items() if value is not None}
 
     @property
     def entry(self) -> Method:

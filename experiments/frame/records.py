@@ -123,13 +123,13 @@ class Run:
         name: RunName,
         config: AnyConfig,
         *,
-        need: Callable[[str], FinishedRun],
+        need: Callable[[str, AnyConfig], FinishedRun],
         tracker: Tracker,
         stop_requested: Callable[[], bool],
         blank: tuple[str, ...] = (),
     ) -> None:
         self.folder = folder
-        self._need = need
+        self._need, self._config = need, config
         self.tracker = tracker
         self._stop_requested = stop_requested
         self._rows: list[dict[str, Any]] = []
@@ -175,15 +175,21 @@ class Run:
             earlier.get("cpu_seconds", 0.0),
         )
 
-    def need(self, stage: str) -> FinishedRun:
+    def need(self, stage: str, config: AnyConfig | None = None) -> FinishedRun:
         """Return the finished run of another stage of the same task; run it first if missing.
 
         The record notes that this run builds on it. Its time counts for that run, not for this one.
+
+        Args:
+            stage: The stage.
+            config: Its configuration, of the same task; None: that of this run.
         """
         wall, cpu = time.monotonic(), time.process_time()
         try:
-            finished = self._need(stage)
-            self.record["built_on"][stage] = finished.record["name"]
+            finished = self._need(stage, config or self._config)
+            name, noted = finished.record["name"], self.record["built_on"]
+            if noted.setdefault(stage, name) != name and config is not None:
+                noted[f"{stage} of {config.method.name}"] = name
             return finished
         finally:
             self._started = (

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +16,7 @@ from experiments.frame.records import FinishedRun, Run, find_finished, tidy
 from experiments.frame.rows import RESULTS
 from experiments.frame.show import describe_run
 from experiments.frame.stages import RunName, name_run
-from experiments.frame.stopping import StopSignal, catch_signals
+from experiments.frame.stopping import StopSignal, catch_signals, locked
 from experiments.frame.tasks import load_task
 from experiments.frame.tracking import open_tracker
 
@@ -80,7 +78,8 @@ def ensure(
         tidy(folder)
         return finished
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder, stop):
+    waiting = cache(partial(log.info, "another process works on %s; waiting for it", folder.name))
+    with locked(folder / LOCK, waiting):
         finished = find_finished(folder, whole=whole)
         return finished or _perform(config, name, folder, stop)
 
@@ -100,29 +99,6 @@ def is_held(folder: Path) -> bool:
         return True
 
 
-@contextmanager
-def _locked(folder: Path, stop: StopSignal) -> Iterator[None]:
-    """Hold the lock of a run folder; a dead owner's lock is released by the system.
-
-    Raises:
-        Interrupted: If the process is asked to stop while another one holds the lock.
-    """
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("another process works on %s; waiting for it", folder.name)
-        while not lock.is_locked:
-            if stop.received:
-                raise Interrupted(f"stopped while waiting for {folder.name}") from None
-            with contextlib.suppress(Timeout):
-                lock.acquire(timeout=1)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _perform(config: AnyConfig, name: RunName, folder: Path, stop: StopSignal) -> FinishedRun:
     """Do one run inside its lock and write a record in every case."""
     stage = load_task(config.task.name).stages[name.stage]
@@ -131,7 +107,7 @@ def _perform(config: AnyConfig, name: RunName, folder: Path, stop: StopSignal) -
             folder,
             name,
             config,
-            need=lambda other: ensure(config, other, stop, whole=True),
+            need=lambda other, given: ensure(given, other, stop, whole=True),
             tracker=tracker,
             stop_requested=lambda: stop.received,
             blank=stage.blank,

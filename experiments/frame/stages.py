@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,7 @@ class Task:
         fetcher: ``module:function`` that downloads the files of a configuration into the caches;
             empty if nothing is needed.
         serves: The supported kinds of methods; by default all.
+        refuses: Why methods with a property, an attribute of `Method`, make no sense here.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Task:
     resolve: Callable[[AnyConfig], None]
     fetcher: str = ""
     serves: frozenset[Kind] = frozenset(Kind)
+    refuses: Mapping[str, str] = field(default_factory=dict)
 
     def fetch(self, config: AnyConfig) -> None:
         """Download the files that a configuration needs into the caches.

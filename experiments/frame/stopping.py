@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -12,8 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from experiments.frame.errors import STOPPED, Interrupted
 
@@ -24,6 +28,8 @@ log = logging.getLogger(__name__)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 #: Seconds between two checks whether the parent process is alive.
 PARENT_INTERVAL = 1.0
+#: Seconds between two checks for a request to stop while something is awaited.
+LOOK = 0.1
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
@@ -73,6 +79,62 @@ _active: list[StopSignal] = []
 def stop_requested() -> bool:
     """Whether the process was asked to stop; for code without a run."""
     return any(stop.received for stop in _active)
+
+
+@contextmanager
+def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Hold the lock of a file; a dead owner's lock is released by the system.
+
+    Args:
+        path: Path of the lock.
+        waiting: Called regularly while another process holds it.
+
+    Raises:
+        Interrupted: If the process was asked to stop meanwhile.
+    """
+    lock = FileLock(path)
+    with contextlib.suppress(Timeout):
+        lock.acquire(timeout=0)
+    while not lock.is_locked:
+        if stop_requested():
+            raise Interrupted(f"stopped on request while another process held {path}")
+        waiting()
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=LOOK)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def output_of(words: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a program, and end it if this process is asked to stop.
+
+    Args:
+        words: The command.
+        options: Options of `subprocess.Popen`.
+
+    Returns:
+        Its exit status and what it wrote to its standard error.
+
+    Raises:
+        Interrupted: If the process was asked to stop meanwhile.
+    """
+    child = subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options
+    )
+    try:
+        error = None
+        while error is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                _, error = child.communicate(timeout=LOOK)
+            # A signal to the whole process group ends the child first.
+            if stop_requested():
+                raise Interrupted(f"stopped on request while {Path(words[0]).name} ran")
+        return subprocess.CompletedProcess(words, child.returncode, stderr=error)
+    finally:
+        child.kill()
+        child.wait()
 
 
 @cache

@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.external.downloads import Unavailable, locked, web_file
+from experiments.external.downloads import Unavailable, web_file
 from experiments.external.hub import hub_file
 from experiments.frame.errors import UserError, one_line
 from experiments.frame.files import file_digest, read_lines
+from experiments.frame.stopping import locked
 from experiments.images import parquet
 from experiments.images.arrays import (
     SPLITS,

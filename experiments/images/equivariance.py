@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 import equitune
 from experiments.images.extraction import Network, watched
@@ -64,3 +64,24 @@ class Remembering:
         if self._last is None or not torch.equal(self._last[0], inputs):
             self._last = inputs, self.network(inputs)
         return self._last[1]
+
+
+class Counting(nn.Module):
+    """A function of images that counts them."""
+
+    def __init__(self, network: Network) -> None:
+        """Start at zero."""
+        super().__init__()
+        self.network, self.images = network, 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs."""
+        self.images += len(inputs)
+        return self.network(inputs)
+
+    @torch.inference_mode()
+    def per_image(self, whole: Network, inputs: Float[Tensor, "batch 3 size size"]) -> float:
+        """Return how many images it sees when a network that it is part of sees one."""
+        before = self.images
+        whole(inputs[:1])
+        return float(self.images - before)

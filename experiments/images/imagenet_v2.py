@@ -15,6 +15,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from experiments.frame.errors import UserError, one_line
+from experiments.frame.stopping import locked
 from experiments.images.arrays import Split
 from experiments.images.folder import Listing, class_folders, existing_root, list_images
 from experiments.images.options import ImageDataset
@@ -84,11 +85,9 @@ def _numbered(config: ImageDataset) -> Path:
 
 def _unpack(root: Path) -> None:
     """Unpack the archive beside itself; of several processes one does it and the others wait."""
-    from filelock import FileLock
-
     archive, partial = root / ARCHIVE, root / f".{FOLDER}.partial"
     try:
-        with FileLock(root / ".unpack.lock"):
+        with locked(root / ".unpack.lock"):
             if (root / FOLDER).is_dir():
                 return
             log.info("unpacking %s", archive)

@@ -51,7 +51,7 @@ def lambda_identity(config: ScanConfig) -> dict[str, Any]:
     """Return the options that decide lambda: its pretrained model, recipe and space."""
     return {
         "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
-        "method": deciding(config.method),
+        "method": config.method.settings(),
         "group": group_identity(config.group),
         "space": config.task.space,
     }
@@ -66,7 +66,7 @@ def finetune_identity(config: ScanConfig) -> dict[str, Any]:
     return {
         "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
         **_weighted_by(config),
-        "method": deciding(config.method),
+        "method": config.method.settings(),
         "group": group_identity(config.group),
         "options": {name: value for name, value in options.items() if value is not None},
         "recipe": {name: value for name, value in recipe.items() if value is not None},
@@ -101,7 +101,7 @@ def evaluate_identity(config: ScanConfig) -> dict[str, Any]:
             else {}
         ),
         **_weighted_by(config),
-        "method": deciding(config.method),
+        "method": config.method.settings(),
         "group": group_identity(config.group),
         "error_group": group_identity(error_group(config)),
         "options": {name: value for name, value in options.items() if value is not None},

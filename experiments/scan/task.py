@@ -19,7 +19,8 @@ from experiments.scan.validate import resolve
 _MODEL_ONLY = ("protocol", "scale", "variant")
 
 TASK = Task(
-    serves=frozenset(Kind) - {Kind.OTHER},
+    serves=frozenset(Kind) - {Kind.OTHER, Kind.SOFT_CHOICE},
+    refuses={"augments": "not built yet"},
     name="scan",
     sections={"task": ScanTask, "model": ScanModel, "dataset": ScanDataset, "group": ScanGroup},
     stages={

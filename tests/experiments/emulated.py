@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub import constants
 
 from experiments.external import downloads, hub
+from experiments.frame import stopping
 from tests.experiments.hub_server import HubServer, Kind, Repository, commit_of
 
 
@@ -22,7 +23,7 @@ def emulated_hub(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[HubSe
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
         monkeypatch.setattr(downloads, "PAUSE", 0.0)
-        monkeypatch.setattr(downloads, "LOOK", 0.01)
+        monkeypatch.setattr(stopping, "LOOK", 0.01)
         monkeypatch.setattr(downloads, "_silent", {})
         hub._told_commit.cache_clear()
         yield server

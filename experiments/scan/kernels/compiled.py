@@ -13,7 +13,6 @@ import copy
 import logging
 import os
 import stat
-import subprocess
 import sys
 import tempfile
 from abc import ABC, abstractmethod
@@ -26,13 +25,13 @@ from typing import Any, Generic, Protocol, TypeVar
 import numba
 import numpy as np
 import torch
-from filelock import FileLock
 from jaxtyping import Float
 from llvmlite.binding import get_host_cpu_name  # type: ignore[import-untyped]
 from torch import Tensor
 
 from experiments.frame.files import digest
 from experiments.frame.machine import python_path
+from experiments.frame.stopping import locked, output_of
 from experiments.scan.kernels import cells, numerics
 from experiments.scan.nets.examples import Stream
 from experiments.scan.nets.model import EncoderDecoder
@@ -102,13 +101,16 @@ class Loop:
 
         Args:
             key: Cell, precision, and all other arguments of the example of this loop.
+
+        Raises:
+            Interrupted: If the process is asked to stop while the loop is compiled.
         """
         if key in self._ready or os.environ.get(_IN_COMPILER):
             return
         stamp = self._stamp(key)
         if not stamp.is_file():
             # Jobs of a sweep that start together: one compiles, the others wait and load.
-            with FileLock(stamp.with_suffix(".lock")):
+            with locked(stamp.with_suffix(".lock")):
                 if not stamp.is_file():
                     self._compile_elsewhere(key)
         self._ready.add(key)
@@ -119,12 +121,10 @@ class Loop:
             key[0],
             self._purpose,
         )
-        result = subprocess.run(
+        result = output_of(
             [sys.executable, "-c", _COMPILE.format(self._module, key)],
             cwd=Path(__file__).parents[3],
             env={**os.environ, _IN_COMPILER: "1", "PYTHONPATH": python_path()},
-            capture_output=True,
-            text=True,
         )
         if result.returncode != 0:
             reason = (result.stderr.strip().splitlines() or ["no message"])[-1]

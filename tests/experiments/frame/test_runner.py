@@ -277,7 +277,7 @@ def test_a_waiting_process_can_be_stopped(config: AnyConfig) -> None:
     with FileLock(path / "run.lock"):
         timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM))
         timer.start()
-        with pytest.raises(Interrupted, match="while waiting"):
+        with pytest.raises(Interrupted, match="another process held"):
             runner.execute(config)
 
 

@@ -264,7 +264,7 @@ def test_a_stored_picture_is_logged_and_other_files_are_not(
         tmp_path,
         NAME,
         config,
-        need=lambda stage: pytest.fail(stage),
+        need=lambda stage, _: pytest.fail(stage),
         tracker=pictures,
         stop_requested=lambda: False,
     )
