@@ -65,7 +65,7 @@ KINDS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Outcome(NamedTuple):
-    """What became of a cell.
+    """The result of a cell.
 
     Attributes:
         recommended: The recommended method, or None.
@@ -110,7 +110,10 @@ def outcomes(options: argparse.Namespace, network: nn.Module, name: str) -> Iter
     """Audit a network in all cells; print a line for each."""
     data = ImageDataset(kind="cifar10", root=str(options.folder / "cifar10"), classes=10, size=32)
     read = cifar.read(data, "test")
-    pixels, labels = torch.from_numpy(read.pixels).float(), torch.from_numpy(read.labels)
+    # The files may be sorted by class.
+    order = torch.randperm(len(read.labels), generator=torch.Generator().manual_seed(0))
+    pixels = torch.from_numpy(read.pixels)[order].float()
+    labels = torch.from_numpy(read.labels)[order]
     for kind in options.kinds:
         images = KINDS[kind](pixels)
         for group in options.groups:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 import equitune
 from experiments.estimates import bootstrap
@@ -79,54 +81,59 @@ def fit_lambda(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = build_net(width, config, relus).to(device)
-        optimiser = torch.optim.Adam(
-            net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-        for step, value in descend(run, optimiser, batches, lambda rows: loss(net, rows), steps):
+
+        def look(step: int, value: float) -> None:
             if not (math.isfinite(value) and is_finite(net)):
                 raise UserError(
                     f"lambda has diverged: after {step} steps its loss is {value:.3g}; choose "
                     f"method.lambda_net.learning_rate below {config.learning_rate:g}"
                 )
-    return net.eval()
+
+        adam = partial(torch.optim.Adam, lr=config.learning_rate, weight_decay=config.weight_decay)
+        descend(run, net, batches, lambda rows: loss(net, rows), steps, adam, look)
+    return net
 
 
 def descend(
     run: Run,
-    optimiser: torch.optim.Optimizer,
+    net: equitune.LambdaNet,
     batches: Iterable[BatchT],
     loss: Callable[[BatchT], Float[Tensor, ""]],
     steps: int,
-) -> Iterator[tuple[int, float]]:
-    """Take the steps of a training of lambda.
+    optimiser: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
+    look: Callable[[int, float], None],
+    every: int = LOOK_EVERY,
+) -> equitune.Fit:
+    """Train lambda by `equitune.fit`, in a run that shows its progress and can be stopped.
 
     Args:
         run: The run in progress.
-        optimiser: The optimiser of the network's parameters.
+        net: The network; it is left in evaluation mode.
         batches: One batch per step.
         loss: Maps a batch to its loss.
         steps: Number of steps.
-
-    Yields:
-        Regularly, and at the end, the number of steps done and the loss of the last one.
+        optimiser: Makes the optimiser of the parameters.
+        look: Called regularly, and at the end, with the number of steps and the loss of the last.
+        every: Steps between two looks.
 
     Raises:
         Interrupted: If the process was asked to stop; the run begins again next time.
     """
     label, shorter = f"lambda {run.folder.name}", "method.lambda_net.steps makes it shorter"
     with progress(label, steps, shorter=shorter) as bar:
-        for step, batch in enumerate(batches, start=1):
-            found = loss(batch)
-            optimiser.zero_grad()
-            found.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            if step % LOOK_EVERY and step != steps:
-                continue
+
+        def watch(step: int, value: float) -> None:
             if run.should_checkpoint:
                 raise Interrupted(f"stopped on request; {run.folder.name} begins again")
-            value = float(found.detach())
             bar.update(step, f"loss {value:.3f}")
-            yield step, value
+            look(step, value)
+
+        with warnings.catch_warnings():
+            # A task says in its own words that it has diverged.
+            warnings.filterwarnings("ignore", "the training has diverged")
+            return equitune.fit(
+                net, batches, loss, steps=steps, every=every, optimiser=optimiser, watch=watch
+            )
 
 
 class Gain(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,12 +10,22 @@ import pandas as pd
 
 from experiments.frame.methods import METHODS
 from report.aggregate import Labels, Numbers
-from report.cells import MISSING, Number, format_counts, format_summary
-from report.notes import notes
+from report.cells import (
+    DAGGER,
+    EN_DASH,
+    MISSING,
+    SPREAD_NOTES,
+    Number,
+    format_counts,
+    format_summary,
+)
 from report.options import Options
 from report.presets import command
 from report.results import select
+from report.rows import KEY_COLUMNS
 from report.tables import Block, ColumnGroup, Table
+
+UNITS = "Accuracy in percent, mean (spread) over n seeds"
 
 
 @dataclass(frozen=True)
@@ -155,7 +165,7 @@ class Spec:
                 missing.setdefault(asked, []).append(labels)
         made = [Block(self._named(key), tuple(own)) for key, own in blocks.items()]
         rows = numbers.used
-        found = notes(rows, made, options, self.units, self.with_spread)
+        found = _notes(rows, made, options, self.units, self.with_spread)
         empty = (self.empty,) if self.empty and not made else ()
         return Table(
             name=self.name,
@@ -193,3 +203,33 @@ class Spec:
         found += [(scale, command(preset, [{"scale": scale}], ["scale"])) for scale in absent]
         found.sort(key=lambda each: options.scales.index(each[0]))
         return tuple(dict.fromkeys(text for _, text in found))
+
+
+def _notes(
+    rows: pd.DataFrame, blocks: Sequence[Block], options: Options, units: str, with_spread: bool
+) -> Iterator[str]:
+    """Yield how to read a table: units, spread, single seeds, demo rows, daggers, fresh rows."""
+    cell = [column for column in KEY_COLUMNS if column != "seed"]
+    seeds = rows.groupby(cell)["seed"].count()
+    demo = seeds[seeds.index.get_level_values("scale") == "demo"]
+    yield f"{units}; {SPREAD_NOTES[options.spread]}" if with_spread else units
+    if with_spread and (seeds == 1).any():
+        yield f"({EN_DASH}): n = 1, one seed has no spread"
+    if "demo" in options.scales:
+        counts = ", ".join(f"n = {count}" for count in sorted(set(demo))) or "no rows"
+        yield (
+            f"scale = demo, {counts}: fewer seeds or iterations than the paper's, "
+            f"so none of its cells is marked"
+        )
+    if any(DAGGER in text for block in blocks for line in block.rows for text in line):
+        yield (
+            f"{DAGGER} our mean and the paper's differ by more than the paper's spread plus ours "
+            f"(zero where n = 1); a fact about the two numbers, not a verdict"
+        )
+    fresh = int((rows["origin"] != "measured").sum())
+    if fresh:
+        replaced = int((rows["origin"] == "replaced").sum())
+        yield (
+            f"{fresh} row{'s' * (fresh != 1)} from fresh runs, "
+            f"{replaced} of them in place of a different committed value"
+        )

@@ -20,12 +20,7 @@ class Display:
     """A context: inside it, `show` keeps the line of a step current."""
 
     def __init__(self, titles: Mapping[str, str], console: Console | None = None) -> None:
-        """Begin with all steps waiting.
-
-        Args:
-            titles: Name of each step to what it is.
-            console: Where to print; standard output by default.
-        """
+        """Begin with all steps waiting: `titles` says what each is; default: standard output."""
         self._titles = titles
         self._states = dict.fromkeys(titles, WAITING)
         self._notes = dict.fromkeys(titles, "")
@@ -51,13 +46,7 @@ class Display:
             self._live.stop()
 
     def show(self, name: str, state: str, note: str) -> None:
-        """Say how a step is.
-
-        Args:
-            name: The step.
-            state: One of the four.
-            note: What else there is to say.
-        """
+        """Say how a step is, in one of the four states, and what else there is to say."""
         changed = self._states[name] != state
         if state == RUNNING:
             self._begun.setdefault(name, time.monotonic())
@@ -69,11 +58,7 @@ class Display:
             self._console.print(Text(words))
 
     def say(self, text: str) -> None:
-        """Print lines above the display.
-
-        Args:
-            text: The lines.
-        """
+        """Print lines above the display."""
         self._console.print(Text(text))
 
     def _draw(self) -> None:

@@ -109,14 +109,7 @@ class Stopped(Exception):
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        arguments: Words after the program's name; those of the process by default.
-
-    Returns:
-        The choices: seed, results, only.
-    """
+    """The choices of a command line: seed, results, only."""
     parser = argparse.ArgumentParser(
         prog="demo.py", description="All five tasks at demo scale, and the report."
     )
@@ -138,16 +131,7 @@ def _seed(text: str) -> int:
 
 
 def sweeps(step: Step, seed: int, results: Path) -> Iterator[list[str]]:
-    """Write the calls of run.py.
-
-    Args:
-        step: What is run.
-        seed: The first seed.
-        results: The results folder.
-
-    Yields:
-        The words of each call after `python`.
-    """
+    """The words of each call of run.py after `python`, from the first seed on."""
     seeds = ",".join(str(seed + more) for more in range(step.seeds))
     for words in step.sweeps:
         yield [
@@ -157,15 +141,7 @@ def sweeps(step: Step, seed: int, results: Path) -> Iterator[list[str]]:
 
 
 def reports(step: Step, results: Path) -> list[str]:
-    """Write the call that builds the step's figures and tables.
-
-    Args:
-        step: What was run.
-        results: The results folder.
-
-    Returns:
-        The words after `python`.
-    """
+    """The words after `python` of the call that builds a step's figures and tables."""
     return [
         *("scripts/paper_figures.py", "--results", str(results), "--scale", "demo"),
         *("--only", *step.artefacts),
@@ -212,19 +188,10 @@ class Ended(NamedTuple):
 
 
 def call(words: Sequence[str], log: Path, wait: Callable[[], None], stop: Stop) -> Ended:
-    """Run a Python program of this checkout; its output goes to a file.
+    """Run a Python program of this checkout; its output is appended to the file `log`.
 
-    Args:
-        words: The words after `python`.
-        log: Where its output is appended.
-        wait: Called twice a second while it runs.
-        stop: Whether to stop.
-
-    Returns:
-        Its end.
-
-    Raises:
-        Stopped: If asked to; the program and all that it started have ended then.
+    `wait` is called twice a second while it runs. `Stopped` is raised if asked to stop; the program
+    and all that it started have ended then.
     """
     with log.open("a", encoding="utf-8") as stream:
         stream.write(f"$ {shlex.join(['python', *words])}\n")
@@ -327,12 +294,7 @@ def _first_file(stem: Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the steps, then claims and report.
 
-    Args:
-        arguments: As in `parse_arguments`.
-
-    Returns:
-        Exit status: 0; 1 where a part failed; 2 where the results folder is refused; 130 where it
-        was stopped.
+    The status is 1 where a part failed, 2 where the results are refused, 130 where it was stopped.
     """
     chosen = parse_arguments(arguments)
     results = chosen.results.resolve()

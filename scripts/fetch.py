@@ -27,14 +27,7 @@ from report.runs.jobs import configurations
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        arguments: Words after the program's name; those of the process by default.
-
-    Returns:
-        The choices: preset, words, config_dir.
-    """
+    """The choices of a command line: preset, words, config_dir."""
     parser = argparse.ArgumentParser(
         prog="fetch.py", description="Fetch what the jobs of a preset need from the network."
     )
@@ -47,11 +40,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def fetch(words: Sequence[str], config_dir: Path | None = None) -> None:
-    """Fetch what the jobs of a command line need.
-
-    Args:
-        words: What follows `python run.py`, with `experiment=PRESET`.
-        config_dir: run.py's `--config-dir`.
+    """Fetch what the jobs of a command line need: the words after `python run.py`.
 
     Raises:
         UserError: The words are refused, or something cannot be fetched.
@@ -63,13 +52,9 @@ def fetch(words: Sequence[str], config_dir: Path | None = None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, fetch, and say what the jobs' machines need.
+    """Fetch, and say what the jobs' machines need.
 
-    Args:
-        arguments: As in `parse_arguments`.
-
-    Returns:
-        Exit status: 0, 2 with one line where something is wrong, 143 and 130 where it was stopped.
+    The status is 2, with one line, where something is wrong, and 143 or 130 where it was stopped.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     chosen = parse_arguments(arguments)

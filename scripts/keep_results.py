@@ -57,14 +57,7 @@ class Condition(NamedTuple):
     wanted: bool
 
     def met_by(self, cells: Mapping[str, str]) -> bool:
-        """Whether a row meets it.
-
-        Args:
-            cells: Column name to text.
-
-        Returns:
-            True if it does.
-        """
+        """Whether a row meets it."""
         return (cells[self.column] in self.values) == self.wanted
 
     def __str__(self) -> str:
@@ -72,18 +65,11 @@ class Condition(NamedTuple):
 
 
 def parse_condition(text: str) -> Condition:
-    """Read a condition.
+    """The condition that a text says: `COLUMN=VALUE[,VALUE...]`, or with `!=`.
 
-    Args:
-        text: `COLUMN=VALUE[,VALUE...]` or `COLUMN!=VALUE[,VALUE...]`; a value may be empty, and may
-            hold a comma that a space follows, as in a row's `variant`.
-
-    Returns:
-        The condition.
-
-    Raises:
-        ValueError: Another form, an unknown column, or a value that the column cannot have. One
-            line, with the valid choices.
+    A value may be empty, and may hold a comma that a space follows, as in a row's `variant`.
+    Another form, an unknown column, or a value that the column cannot have is a ValueError of one
+    line.
     """
     parts = re.fullmatch(r"(\w*)(!?=)(.*)", text, re.DOTALL)
     if parts is None:
@@ -106,16 +92,8 @@ def parse_condition(text: str) -> Condition:
 def keep(results: Path, task: str, name: str, conditions: Sequence[Condition]) -> tuple[Path, int]:
     """Write ``measured/<task>/<name>.csv`` and the records of its runs as ``<name>.json``.
 
-    Where runs have written sentences, a few of each stand in ``<name>_sentences.csv``.
-
-    Args:
-        results: The results folder that holds ``runs`` and ``measured``.
-        task: The task.
-        name: Name of the files.
-        conditions: What every row of a run must meet.
-
-    Returns:
-        The CSV file and the number of its runs.
+    Where runs have written sentences, a few of each stand in ``<name>_sentences.csv``. A run is
+    kept if each of its rows meets all conditions. The file and the number of runs are returned.
 
     Raises:
         ValueError: If the name is one of sentences, no finished run has such rows, a row or a
@@ -158,17 +136,9 @@ def _matching(runs: Path, conditions: Sequence[Condition]) -> dict[str, list[Row
 
 
 def with_needed(names: Iterable[str], runs: Path) -> dict[str, Any]:
-    """Read the records of runs, of those that they were built on, and so on.
+    """The records, by name, of runs of a folder, of those that they were built on, and so on.
 
-    Args:
-        names: Names of the runs.
-        runs: The folder of all runs of their task.
-
-    Returns:
-        Name to record.
-
-    Raises:
-        ValueError: One of the runs has no readable record with status done; one line.
+    A run without a readable record with status done is a ValueError of one line.
     """
     records: dict[str, Any] = {}
     waiting = dict.fromkeys(names, "")
@@ -197,14 +167,7 @@ def _finished_record(path: Path, user: str) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line and copy.
-
-    Args:
-        arguments: Words after the program's name; those of the process by default.
-
-    Returns:
-        Exit status: 0, or 2 with one line on stderr where nothing was kept.
-    """
+    """Copy; 2 with one line on stderr where nothing was kept."""
     parser = argparse.ArgumentParser(
         prog="keep_results.py",
         description="Copy the rows and records of finished runs into results/measured.",

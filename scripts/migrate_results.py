@@ -53,17 +53,10 @@ def _value(text: str) -> Any:
 
 
 def migrate(results: Path, *, write: bool) -> Iterator[Path]:
-    """Add `departures` to the records that lack them.
+    """Add `departures` to the records that lack them; without `write`, only tell which would be.
 
-    Args:
-        results: The results folder.
-        write: Whether to change files, or only to tell which would be.
-
-    Yields:
-        Each file that is changed, or would be.
-
-    Raises:
-        ValueError: If a file cannot be read; it and the following ones stay as they are.
+    Each file that is changed, or would be, is yielded. If one cannot be read it is a ValueError; it
+    and the following ones stay as they are.
     """
     for path in sorted(results.glob(f"runs/*/*/{RECORD}")):
         metrics = path.with_name("metrics.csv")

@@ -22,7 +22,7 @@ from experiments.frame.errors import unknown
 from experiments.frame.rows import SCALES
 from experiments.frame.terminal import run_program
 from report.artefacts.catalogue import ARTEFACTS
-from report.departures import build
+from report.artefacts.entry import build
 from report.options import SPREADS, Options, figures_folder
 from report.results import load_results
 
@@ -31,14 +31,7 @@ _FILE_WIDTH = 120
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        arguments: Words after the program's name; those of the process by default.
-
-    Returns:
-        The choices: results, out (None: figures/ under results), only, scale, spread, variants.
-    """
+    """The choices of a command line; of these `out` is None for figures/ under results."""
     parser = argparse.ArgumentParser(
         prog="paper_figures.py",
         description="Tables and figures of the paper from the rows under results/.",
@@ -85,14 +78,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Show and write the chosen artefacts.
-
-    Args:
-        arguments: As in `parse_arguments`.
-
-    Returns:
-        Exit status: 0, or 2 where the rows are refused (one line on stderr says why).
-    """
+    """Show and write the chosen artefacts; 2 where the rows are refused, in one line."""
     chosen = parse_arguments(arguments)
     scales = SCALES if chosen.scale == "all" else (chosen.scale,)
     names = list(dict.fromkeys(chosen.only))

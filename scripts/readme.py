@@ -39,14 +39,7 @@ _OWN = "the paper's models"
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        arguments: Words after the program's name; those of the process by default.
-
-    Returns:
-        The choices: root, check.
-    """
+    """The choices of a command line: root, check."""
     parser = argparse.ArgumentParser(
         prog="readme.py", description="The README's table of claims and picture, from results/."
     )
@@ -56,14 +49,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def claims_table(report: Report) -> str:
-    """Write the table of claims.
-
-    Args:
-        report: The verdicts.
-
-    Returns:
-        Markdown: one line per claim.
-    """
+    """The table of claims as Markdown: one line per claim."""
     statements, verdicts, _ = report.tables
     groups = grouped(report.cells)
     stand_ins = {claim for claim, _, stands_in in groups if stands_in}
@@ -92,16 +78,9 @@ def claims_table(report: Report) -> str:
 
 
 def contents(root: Path) -> dict[Path, bytes]:
-    """Make what the README shows.
+    """The content of the README of a checkout and of its picture, by path.
 
-    Args:
-        root: The checkout.
-
-    Returns:
-        Path to content of the README and of its picture.
-
-    Raises:
-        ValueError: The rows or the claims are refused, or the README lacks the marks. One line.
+    Refused rows or claims, or a README without the marks, are a ValueError of one line.
     """
     with TemporaryDirectory() as folder:
         results = Path(folder)
@@ -123,15 +102,7 @@ def contents(root: Path) -> dict[Path, bytes]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write or compare.
-
-    Args:
-        arguments: As in `parse_arguments`.
-
-    Returns:
-        Exit status: 0; 1 where something is out of date; 2 where the rows, the claims or the README
-        are refused.
-    """
+    """Write or compare; 1 where something is out of date, 2 where rows or claims are refused."""
     chosen = parse_arguments(arguments)
     try:
         made = contents(chosen.root)

@@ -25,14 +25,7 @@ _NAMES = {"paper": "report.html", "demo": "report_demo.html"}
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        arguments: Words after the program's name; those of the process by default.
-
-    Returns:
-        The choices: results, out (None: beside the rows), scale.
-    """
+    """The choices of a command line: results, out (None: beside the rows), scale."""
     parser = argparse.ArgumentParser(
         prog="report.py",
         description="The paper, rerun: one page of HTML from the rows in results/.",
@@ -61,15 +54,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the page and print its path.
-
-    Args:
-        arguments: As in `parse_arguments`.
-
-    Returns:
-        Exit status: 0, or 2 where the rows or the claims are refused or the page cannot be written
-        (one line on stderr says why).
-    """
+    """Write the page; 2 where rows or claims are refused or it cannot be written, in one line."""
     chosen = parse_arguments(arguments)
     path = chosen.out or chosen.results / _NAMES[chosen.scale]
     try:

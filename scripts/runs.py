@@ -24,14 +24,9 @@ from report.runs.listing import STATES, count, find_all, lines
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line.
+    """The choices of a command line.
 
-    Args:
-        arguments: Words after the program's name; those of the process by default.
-
-    Returns:
-        The choices: command, and of `list` task, status and results, of `missing` preset, words
-        and config_dir.
+    They are command; of `list` task, status, results; of `missing` preset, words, config_dir.
     """
     parser = argparse.ArgumentParser(
         prog="runs.py", description="Runs that are there, and those that a preset lacks."
@@ -67,14 +62,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def show_list(chosen: argparse.Namespace) -> int:
-    """Print the run folders.
-
-    Args:
-        chosen: As `parse_arguments` returns it.
-
-    Returns:
-        Exit status: 0, or 2 with one line on stderr where there is no such results folder.
-    """
+    """Print the run folders; 2 with one line on stderr where there is no such results folder."""
     if not chosen.results.is_dir():
         print(f"error: {chosen.results}: no such folder", file=sys.stderr)
         return 2
@@ -85,11 +73,7 @@ def show_list(chosen: argparse.Namespace) -> int:
 def show_missing(chosen: argparse.Namespace) -> int:
     """Print the jobs of a preset and the command that does those which are left.
 
-    Args:
-        chosen: As `parse_arguments` returns it.
-
-    Returns:
-        Exit status: 0, or 2 with one line on stderr where run.py would refuse the words.
+    The status is 2, with one line on stderr, where run.py would refuse the words.
     """
     from experiments.frame.cli import BAD_INPUT, describe  # Hydra: not for a list
     from report.runs.jobs import COMMITTED, jobs
@@ -118,14 +102,7 @@ def show_missing(chosen: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line and show what it asks for.
-
-    Args:
-        arguments: As in `parse_arguments`.
-
-    Returns:
-        Exit status, as of `show_list` and `show_missing`.
-    """
+    """Show what the command line asks for, and return the exit status."""
     logging.basicConfig(format="%(message)s")
     chosen = parse_arguments(arguments)
     return show_list(chosen) if chosen.command == "list" else show_missing(chosen)

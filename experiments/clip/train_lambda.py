@@ -80,8 +80,8 @@ def _learn(
         torch.manual_seed(derive(config.seed, NET))
         net = build_net(images.shape[0], settings, task.lambda_relus)
         scorer = make(Fitted(net))
-        optimiser = torch.optim.SGD(
-            net.parameters(),
+        sgd = partial(
+            torch.optim.SGD,
             lr=settings.learning_rate,
             momentum=MOMENTUM,
             weight_decay=settings.weight_decay,
@@ -94,18 +94,17 @@ def _learn(
             scores = scorer(images.views(*batch))
             return learning_loss(given(task.training_loss), scores, images.labels[batch.rows])
 
-        for step, _ in descend(run, optimiser, todo, loss, steps):
-            if step % EVERY and step != steps:
-                continue
+        def look(step: int, _: float) -> None:
+            nonlocal best, kept, chosen
             value = accuracy(config, scorer, judged)
             run.row("top1_accuracy", value, split=judging_split(config), step=step)
-            if not is_finite(net):
-                # The last finite state is stored.
-                run.row("diverged_step", step, split="train")
-                break
-            if value > best or task.selection == "last":
-                best, chosen = value, step
-                kept = copy.deepcopy(net.state_dict())
+            # The last finite state is stored.
+            if is_finite(net) and (value > best or task.selection == "last"):
+                best, kept, chosen = value, copy.deepcopy(net.state_dict()), step
+
+        done = descend(run, net, todo, loss, steps, sgd, look, every=EVERY)
+    if done.diverged is not None:
+        run.row("diverged_step", done.diverged, split="train")
     run.row("selected_step", chosen, split="train")
     run.fact("images", len(split.learned))
     run.fact("device", "cpu")

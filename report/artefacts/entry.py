@@ -1,25 +1,26 @@
-"""What the list of artefacts holds: whose rows an artefact reads, and what builds it."""
+"""A line of the list of artefacts, and how it is built.
+
+A note names the rows of fresh runs that it leaves out, because they depart from the protocol.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import combinations
+from typing import NamedTuple
 
-from rich.console import Console
+import pandas as pd
 
+from experiments.frame.rows import label_of
+from report.figures import Figure
 from report.options import Options
-from report.results import Results
+from report.results import Results, select
+from report.rows import KEY_COLUMNS
+from report.tables import Table
 
-
-class Artefact(Protocol):
-    """What a builder returns: something that can be shown on a terminal and written to files."""
-
-    def show(self, console: Console) -> None:
-        """Print it."""
-
-    def write(self, folder: Path) -> list[Path]:
-        """Write its files into a folder, made if absent; return them."""
+#: Of more parts, which of them an artefact knows is not tried out.
+_TRIED = 3
 
 
 class Entry(NamedTuple):
@@ -32,5 +33,69 @@ class Entry(NamedTuple):
     """
 
     task: str
-    build: Callable[[Results, Options], Artefact]
+    build: Callable[[Results, Options], Table | Figure]
     sources: tuple[str, ...] = ()
+
+
+class LeftOut(NamedTuple):
+    """Rows that an artefact would show if it were not for their departure.
+
+    Attributes:
+        known: The options of that with which the artefact would show them.
+    """
+
+    variant: str
+    known: Mapping[str, object]
+    rows: pd.Index
+
+
+def build(entry: Entry, results: Results, options: Options) -> Table | Figure:
+    """An artefact, with a note of the rows that it leaves out or, if wished, takes in."""
+    built = entry.build(results, options)
+    found = list(left_out(entry, results, options, built.numbers))
+    if not found:
+        return built
+    named = ", ".join(f"{each.variant} ({_counted(len(each.rows))})" for each in found)
+    if not options.variants:
+        return built.noted(f"left out as departures: {named}; --variants takes them in")
+    taken = entry.build(taking(results, found), options)
+    return taken.noted(f"taken in although they depart from the protocol: {named}")
+
+
+def left_out(
+    entry: Entry, results: Results, options: Options, before: tuple[object, ...]
+) -> Iterator[LeftOut]:
+    """Find the fresh rows that an artefact would show if they did not depart.
+
+    It is built without them and with parts of their departure removed, and compared with what it
+    shows.
+    """
+    ours = results.ours
+    mine = select(ours, origin=("fresh", "replaced"), task=entry.task, scale=options.scales)
+    departing = mine[mine["variant"] != ""]
+    for variant, rows in departing.groupby("variant", sort=True).groups.items():
+        others = replace(results, ours=ours.drop(index=rows))
+        if entry.build(others, options).numbers != before:
+            continue  # it shows them
+        parts = [*ours.loc[rows[0], "departures"].items()]
+        sizes = range(len(parts) - 1, -1, -1) if len(parts) <= _TRIED else (0,)
+        for known in (dict(kept) for size in sizes for kept in combinations(parts, size)):
+            tried = LeftOut(str(variant), known, rows)
+            if entry.build(taking(results, [tried]), options).numbers != before:
+                yield tried
+                break
+
+
+def taking(results: Results, chosen: list[LeftOut]) -> Results:
+    """Return the results with rows as if they did not depart, instead of others for the same."""
+    ours = results.ours.copy()
+    for each in chosen:
+        ours.loc[each.rows, "variant"] = label_of(each.known)
+        ours.loc[each.rows, "departures"] = pd.Series([each.known] * len(each.rows), each.rows)
+    taken = ours.index.isin([row for each in chosen for row in each.rows])
+    twice = ours.duplicated(list(KEY_COLUMNS), keep=False)
+    return replace(results, ours=ours[taken | ~twice])
+
+
+def _counted(rows: int) -> str:
+    return f"{rows} row" if rows == 1 else f"{rows} rows"

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from experiments.frame.rows import SCALES
 from report.artefacts.catalogue import ARTEFACTS, TITLES
+from report.artefacts.entry import build
 from report.cells import EN_DASH, MISSING, NOT_REPORTED
 from report.claims.statistics import (
     CONTRARY,
@@ -25,7 +26,6 @@ from report.claims.statistics import (
 )
 from report.claims.tables import COUNTED, grouped
 from report.claims.verdicts import Report, make_report
-from report.departures import build
 from report.faces import render
 from report.figures import Figure
 from report.options import Options

@@ -31,7 +31,6 @@ from report.artefacts.cnn.tables import (
 )
 from report.cells import EN_DASH, MISSING, format_papers, span
 from report.figures import Figure
-from report.notes import UNITS
 from report.options import Options
 from report.plots.curves import (
     DASHED,
@@ -47,7 +46,7 @@ from report.plots.curves import (
 from report.plots.panels import PURPLE, VERMILION
 from report.presets import axes
 from report.results import Results, select, step_numbers
-from report.spec import Column, Line, Spec, shown
+from report.spec import UNITS, Column, Line, Spec, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing

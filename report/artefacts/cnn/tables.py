@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import pandas as pd
@@ -178,6 +177,8 @@ def studies_table(results: Results, options: Options) -> Table:
     """Table of rows that no figure of the paper asks for: larger groups, and short runs."""
     ours = select(results.ours, task="cnn", scale=options.scales, step="", view="")
     reduced, larger = option(ours, "max_images").notna(), ~ours["group"].isin(_GROUPS)
+    there = {"groups": larger.any(), "reduced": reduced.any()}
+    absent = [text for name, text in _COMMANDS.items() if not there[name]]
     spec = Spec(
         name="cnn_studies",
         title="Pretrained image classifiers: larger groups, and short runs with one choice changed",
@@ -198,9 +199,7 @@ def studies_table(results: Results, options: Options) -> Table:
             "another such run alone",
             f"n: seeds, least{EN_DASH}most where the columns differ",
         ),
+        commands=lambda missing: absent if "paper" in options.scales else (),
     )
     by = (*spec.block, *spec.stub, "metric", "transform", "view")
-    table = spec.build(Numbers(ours[reduced | larger], by, options.spread), options)
-    there = {"groups": larger.any(), "reduced": reduced.any()}
-    absent = [text for name, text in _COMMANDS.items() if not there[name]]
-    return replace(table, commands=tuple(absent if "paper" in options.scales else ()))
+    return spec.build(Numbers(ours[reduced | larger], by, options.spread), options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import product
 
 import pandas as pd
@@ -71,6 +71,7 @@ HELD_OUT = "dev+test"
 BETWEEN, EACH = " - ", "each"
 # What methods are compared on, and what tells their numbers apart.
 PLACE = ("scale", "protocol", "dataset", "model", "group")
+_WORDS = (*PLACE[:2], "model", "task.regard_data", "model.source", "group", "arm")
 _BY = (*PLACE, "method", "option", "split", "view", "metric")
 UNITS = "Percent of the sentences about a demographic group, mean (spread) [interval] over n seeds"
 FILES = {"file": "FILE", "regard_data": "FOLDER"}
@@ -167,21 +168,12 @@ def commands(missing: Iterable[Labels]) -> list[str]:
             arms.setdefault(tuple(line[name] for name in PLACE), {})[WAYS[way][1]] = None
     together: dict[tuple[str, ...], list[Labels]] = {}
     for place, own in arms.items():
-        found = {**dict(zip(PLACE, place, strict=True)), **FILES}
+        found = dict(zip(PLACE, place, strict=True))
         found["model"], _, found["source"] = found["model"].partition(" ")
+        found |= FILES if found["model"] in _WITH_DATA else {}
         lines = together.setdefault((*place[:-1], *own), [])
         lines += [found | {"arm": arm} for arm in own]
-    return [_command(lines[0], lines) for lines in together.values()]
-
-
-def _command(first: Labels, lines: Sequence[Labels]) -> str:
-    words = (
-        *("scale", *["protocol"] * (first["protocol"] != PROTOCOL), "model"),
-        *["task.regard_data"] * (first["model"] in _WITH_DATA),
-        *["model.source"] * bool(first["source"]),
-        *("group", "arm"),
-    )
-    return command(EXPERIMENTS[first["dataset"]], lines, words)
+    return [command(EXPERIMENTS[own[0]["dataset"]], own, _WORDS) for own in together.values()]
 
 
 def qualities(numbers: Numbers, **wanted: str) -> dict[tuple[str, str], dict[str, str]]:

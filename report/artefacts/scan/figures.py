@@ -11,7 +11,6 @@ from report.aggregate import Labels, Numbers
 from report.artefacts.scan.common import GROUPS, MODELS, ZERO_SHOT, result_rows
 from report.cells import EN_DASH, span
 from report.figures import Figure
-from report.notes import UNITS
 from report.options import Options
 from report.plots.curves import (
     DASHED,
@@ -26,7 +25,7 @@ from report.plots.curves import (
 )
 from report.plots.panels import BLUE, GREEN, ORANGE
 from report.results import Results, step_numbers
-from report.spec import Column, Line, Spec, shown
+from report.spec import UNITS, Column, Line, Spec, shown
 from report.tables import Table
 
 LAST_STEP = 3000

@@ -19,10 +19,9 @@ from report.artefacts.scan.common import (
 )
 from report.artefacts.scan.tables import FINETUNED_MODELS
 from report.cells import Number, format_counts, format_summary
-from report.notes import UNITS
 from report.options import Options
 from report.results import Results, select
-from report.spec import Column, Line, Spec, seeds, shown
+from report.spec import UNITS, Column, Line, Spec, seeds, shown
 from report.statistics import paired_differences
 from report.tables import Table
 

@@ -16,10 +16,9 @@ from report.artefacts.scan.common import (
     finetuned_note,
     result_numbers,
 )
-from report.notes import UNITS
 from report.options import Options
 from report.results import Results, select
-from report.spec import Column, Line, Spec
+from report.spec import UNITS, Column, Line, Spec
 from report.tables import Table
 
 ZERO_SHOT_MODELS = {"table2": "LSTM", "table8": "GRU", "table9": "RNN"}
