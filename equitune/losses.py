@@ -112,6 +112,33 @@ def max_score(
     return _mean_over_steps(-scores.amax(dim=-1), mask)
 
 
+def energy(
+    logits: Float[Tensor, "group batch ..."],
+    mask: Bool[Tensor, "group batch ..."] | None = None,
+    dim: int = -1,
+) -> Float[Tensor, "group batch"]:
+    """Return the free energy, minus the log of the sum of exp(logits) (Liu et al., NeurIPS 2020).
+
+    Like `max_score` it compares views on one absolute scale. It needs logits: log-probabilities
+    all have energy 0.
+
+    Args:
+        logits: Logits, [G, B, ..., C].
+        mask: True at the steps that count, [G, B, ...]. Default: all.
+        dim: The dim of the classes, negative. Default -1.
+
+    Returns:
+        The loss, averaged over steps, [G, B]; NaN for a view whose mask is empty. Float32 for half
+        precision.
+
+    Raises:
+        ValueError: If logits lack a class dim, the mask's shape is not that of the steps, or dim is
+            not negative.
+    """
+    logits = _classes_last(logits, mask, dim, least=1)
+    return _mean_over_steps(-logits.logsumexp(dim=-1), mask)
+
+
 def _classes_last(logits: Tensor, mask: Tensor | None, dim: int, least: int) -> Tensor:
     """Return logits as [G, B, ..., C], at least in float32, once they and the mask are checked."""
     check_dim(dim)

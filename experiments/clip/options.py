@@ -24,6 +24,7 @@ from experiments.images.symmetries import TRANSFORMS
 #: Kinds of data sets whose images have any shape and are decoded to the requested size.
 FILES = ("folder", "imagenet_v2")
 RESIZE_MODES = ("shortest", "longest", "squash")
+LOSSES = ("similarity", "max_probability", "entropy", "energy")
 SPACES = ("features", "logits", "probabilities")
 
 
@@ -51,7 +52,7 @@ class ClipTask:
     draw_batch: int | None = at_least(1)
     space: str = one_of(*SPACES)
     scale: float | None = at_least(0, above=True)
-    loss: str | None = only_for("needs_loss", one_of("similarity", "max_probability", "entropy"))
+    loss: str | None = only_for("needs_loss", one_of(*LOSSES))
     maximum: str | None = only_for("needs_loss", one_of("one_view", "elementwise"))
     straight_through: str | None = only_for("needs_loss", one_of("mean", "identity"))
     lambda_as: str | None = only_for("needs_net", one_of("weight", "temperature"))

@@ -24,6 +24,7 @@ LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
     # The log-odds grow with the largest probability, and do not saturate.
     "max_probability": partial(equitune.losses.max_probability, log_odds=True),
     "entropy": equitune.losses.entropy,
+    "energy": equitune.losses.energy,
 }
 
 

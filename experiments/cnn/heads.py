@@ -20,6 +20,7 @@ LOSSES: dict[str, Callable[[Tensor], Tensor]] = {
     # The log-odds grow with the largest probability, and do not saturate.
     "max_probability": partial(equitune.losses.max_probability, log_odds=True),
     "entropy": equitune.losses.entropy,
+    "energy": equitune.losses.energy,
     "reversed_max_probability": lambda y: -equitune.losses.max_probability(y, log_odds=True),
 }
 

@@ -12,7 +12,7 @@ from experiments.images.options import ImageDataset, TrainingRecipe
 from experiments.images.symmetries import TRANSFORMS
 
 TRAININGS = ("none", "probe", "all")
-LOSSES = ("max_probability", "entropy", "reversed_max_probability")
+LOSSES = ("max_probability", "entropy", "energy", "reversed_max_probability")
 STRAIGHT_THROUGH = ("mean", "identity")
 
 

@@ -81,6 +81,7 @@ def test_layers_do_not_depend_on_the_images_that_they_are_measured_on(configure:
         "pretrain",
         "features_train",
         "probe",
+        "lambda",
     ]
     options = {
         ("dataset.size=40",): "dataset.size=40",
