@@ -165,6 +165,7 @@ def evaluate_identity(config: CnnConfig) -> dict[str, Any]:
         "features": _features(config, cast("Split", task.evaluate_on)),
         "probe": _probed_by(config),
         **_fitted_by(config),
+        **({"over_equitune": True} if task.over_equitune else {}),
         "seed": config.seed,
         "method": config.method.name,
         "group": config.group.name,
