@@ -51,8 +51,9 @@ def test_a_trial_sends_few_images_through_the_network(
 ) -> None:
     trial = configure(*own, "method=lambda_equitune", "task.max_images=40")
     execute(trial)
-    # Both splits, then the check: lambda reads the features that the head has read.
-    assert seen["views"] == 2 * 4 * 40 + 4 * 4 * 5
+    # Both splits, then the check (lambda reads the features that the head has read), and the orbit
+    # of one image to count passes.
+    assert seen["views"] == 2 * 4 * 40 + 4 * 4 * 5 + 4
     assert ensure(trial, "probe", StopSignal()).record["facts"]["images"] == 36
 
 
@@ -70,6 +71,10 @@ class Recorded:
 
     def __init__(self, folder: Path, looks: int = 10**9) -> None:
         self.folder, self.looks = folder, looks
+        self.rows: dict[str, float] = {}
+
+    def row(self, metric: str, value: float, **_: Any) -> None:
+        self.rows[metric] = value
 
     @property
     def should_checkpoint(self) -> bool:
@@ -94,8 +99,7 @@ def test_the_check_gives_what_the_whole_network_gives(
     rule: Any = probe.rule
     if method == "lambda_equitune":
         rule = equitune.Learned(rule.net, lambda x: backbone.features(x).flatten(1))
-    plain = torch.nn.Sequential(evaluate.Classifier(backbone, probe.head))
-    plain[0].features = backbone.features  # type: ignore[union-attr, assignment]
+    plain = Plain(backbone, probe.head)
     action, turned = make_action(used), make_action("rot90" if used == "trivial" else used)
     model = equitune.Equivariant(plain, action, equitune.Invariant(action.group), rule).eval()
     with torch.inference_mode():
@@ -104,13 +108,26 @@ def test_the_check_gives_what_the_whole_network_gives(
         )
 
     seen["views"] = 0
-    whole, run = evaluate.Classifier(backbone, probe.head), Recorded(tmp_path)
-    found = evaluate._equivariance_error(config, run, whole, probe, source)  # type: ignore[arg-type]
-    assert found == expected
-    assert seen["views"] == 6 * action.group.order * turned.group.order
+    run: Any = Recorded(tmp_path)
+    evaluate._check_whole(config, run, backbone, probe, source)
+    assert run.rows["equivariance_error"] == expected
+    assert run.rows["passes"] == action.group.order
+    once = action.group.order if action.group.order > 1 else 0
+    assert seen["views"] == 6 * action.group.order * turned.group.order + once
     with pytest.raises(Interrupted, match="begins again"):
         run = Recorded(tmp_path, 1)
-        evaluate._equivariance_error(config, run, whole, probe, source)  # type: ignore[arg-type]
+        evaluate._check_whole(config, run, backbone, probe, source)
+
+
+class Plain(torch.nn.Module):
+    """The backbone with other last layers."""
+
+    def __init__(self, backbone: Backbone, head: torch.nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.backbone.features(x))
 
 
 def test_an_evaluation_stops_between_two_epochs(configure: Configure, own: tuple[str, ...]) -> None:
