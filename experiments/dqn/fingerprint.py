@@ -101,7 +101,8 @@ def _simulator(config: DqnConfig) -> dict[str, Any]:
 
 
 def lambda_identity(config: DqnConfig) -> dict[str, Any]:
-    """Return the options that decide lambda: its Q-networks, recipe and objective."""
+    """Return the options that decide learned weights: Q-networks, recipe and objective."""
+    net = config.method.lambda_net
     return {
         "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
         # Given weights have no seed and no recipe in their identity.
@@ -109,7 +110,7 @@ def lambda_identity(config: DqnConfig) -> dict[str, Any]:
         "gamma": recipe(config).gamma,
         **_simulator(config),
         **_acting(config),
-        "lambda_net": deciding(config.method.lambda_net),
+        **({"lambda_net": deciding(net)} if net else {"score": config.task.score}),
         "objective": config.task.weighting,
         "data": deciding(config.task.weighting_data),
     }
@@ -143,9 +144,10 @@ def _acting(config: DqnConfig) -> dict[str, Any]:
 
 
 def _weighted_by(config: DqnConfig) -> dict[str, Any]:
-    if not config.method.entry.needs_net:
-        return {}
-    return {"weighted_by": built_on(VERSIONS["lambda"], lambda_identity(config))}
+    if config.method.is_fitted:
+        return {"weighted_by": built_on(VERSIONS["lambda"], lambda_identity(config))}
+    own = config.method.own_options()
+    return {"options": own} if own else {}
 
 
 def pretrain_label(config: DqnConfig) -> str:

@@ -97,9 +97,9 @@ class DqnTask:
     name: str = MISSING
     regime: str = MISSING
     score: str | None = only_for("needs_loss", one_of(*SCORES))
-    weighting: str | None = only_for("needs_net", one_of(*OBJECTIVES))
+    weighting: str | None = only_for("is_fitted", one_of(*OBJECTIVES))
     weighting_data: WeightingData | None = field(
-        default=None, metadata={"only_for": "needs_net", "required": True}
+        default=None, metadata={"only_for": "is_fitted", "required": True}
     )
     recipe: Recipe = field(default_factory=Recipe)
     regimes: dict[str, Recipe] = field(default_factory=dict)

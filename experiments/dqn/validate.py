@@ -45,16 +45,17 @@ def resolve(config: DqnConfig) -> None:
 
 
 def _check_weighting(config: DqnConfig) -> None:
-    """Check and complete the settings of lambda-equitune; None for other methods."""
+    """Check and complete the settings of learned weights; None if nothing is learned."""
     task, method = config.task, config.method.entry
-    if not method.needs_net:
+    if not config.method.is_fitted:
+        task.weighting = task.weighting_data = None
         if config.stage == "lambda":
             raise no_lambda(method)
         return
     if config.group.name == "trivial":
         raise one_view(method)
-    assert config.method.lambda_net is not None
-    config.method.lambda_net.budget()
+    if config.method.lambda_net is not None:
+        config.method.lambda_net.budget()
     data = given(task.weighting_data)
     if task.weighting != "advantage":
         data.horizon = None
