@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from experiments.dqn.options import DqnConfig
     from experiments.frame.records import Run
 
-log = logging.getLogger(__name__)
-
 
 class Evaluation:
     """One method on one environment."""
@@ -49,13 +46,6 @@ class Evaluation:
         self.shape, self.actions, self.symmetry, self.simulator = make_problem(config)
         self.table = None if self.simulator is None else tabulate(self.simulator)
         run.fact("symmetry_checked", self.simulator is not None)
-        if self.simulator is None and config.group.name != "trivial":
-            log.warning(
-                "group=%s is taken on trust: dataset.simulator names no simulator of %s, so "
-                "whether it commutes with the dynamics cannot be checked",
-                config.group.name,
-                self.dataset.environment,
-            )
 
     def values(self, network: nn.Sequential, net: nn.Module | None) -> nn.Module:
         """Return the Q-values of the method with a network, or with joined ones."""

@@ -127,7 +127,7 @@ class DqnDataset:
         simulator: ``module:function`` that returns a `Simulator`, None: the suite's simulator.
         steps: Training steps.
         groups: The groups that act.
-        symmetry: The paper's group.
+        symmetry: The paper's group; ``method=augmented`` transforms by it.
         representations: The representation of each group.
         tuned: Changes by the regime ``tuned``; None if there is no such recipe.
     """
@@ -139,7 +139,7 @@ class DqnDataset:
     simulator: str | None = None
     steps: int = at_least(1)
     groups: list[str] = field(default=MISSING, metadata={"how": True})
-    symmetry: str = how(MISSING)
+    symmetry: str = MISSING
     representations: dict[str, Representation] = field(default_factory=dict)
     tuned: Recipe | None = None
 
