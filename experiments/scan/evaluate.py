@@ -12,7 +12,7 @@ from experiments.frame.machine import choose_device
 from experiments.lambdas import copy_rows
 from experiments.scan.data import Corpus, ScanData, load_data, word_actions
 from experiments.scan.finetune import load_snapshot, snapshots
-from experiments.scan.fingerprint import error_group
+from experiments.scan.fingerprint import nontrivial_group
 from experiments.scan.options import ScanGroup
 from experiments.scan.pretrain import load_model
 from experiments.scan.train_lambda import load_weights
@@ -94,7 +94,7 @@ def _measure(
         run.row("commands", len(corpus), split=split, **columns)
         outcomes[split if step is None else f"{split}.{step}"] = right.to(torch.uint8)
     if step is None or step == given(config.task.finetune).iterations:
-        actions = word_actions(error_group(config))
+        actions = word_actions(nontrivial_group(config))
         error = equivariance_error(equivariant, actions, _sample(data.test))
         run.row("equivariance_error", error, split="test", **columns)
     return outcomes

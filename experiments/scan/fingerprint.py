@@ -32,6 +32,8 @@ def pretrain_identity(config: ScanConfig) -> dict[str, Any]:
         made = {"checkpoint": sha256(Path(config.model.checkpoint))}
     if config.model.equivariant:
         made |= {"group": group_identity(config.group), "word_bias": config.task.word_bias}
+    if config.method.entry.augments:
+        made |= {"augmented": group_identity(nontrivial_group(config))}
     return {
         "dataset": config.dataset.name,
         "seed": config.seed,
@@ -82,8 +84,12 @@ def learning_rate(config: ScanConfig) -> float:
     return float(settings.rates[given(settings.rate)][config.dataset.name])
 
 
-def error_group(config: ScanConfig) -> ScanGroup:
-    """Return the group of the equivariance error: the run's; the data set's if that is trivial."""
+def nontrivial_group(config: ScanConfig) -> ScanGroup:
+    """Return the run's group; the data set's if that is trivial.
+
+    It is that of the equivariance error, and that which transforms the pairs of an augmented
+    training.
+    """
     trivial = config.group.name == "trivial"
     group: ScanGroup = load_group(config.dataset.symmetry) if trivial else config.group
     return group
@@ -103,7 +109,7 @@ def evaluate_identity(config: ScanConfig) -> dict[str, Any]:
         **_weighted_by(config),
         "method": config.method.settings(),
         "group": group_identity(config.group),
-        "error_group": group_identity(error_group(config)),
+        "error_group": group_identity(nontrivial_group(config)),
         "options": {name: value for name, value in options.items() if value is not None},
         "variant": variant(config),
         "protocol": config.protocol.name,
@@ -119,7 +125,8 @@ def _weighted_by(config: ScanConfig) -> dict[str, Any]:
 
 def pretrain_label(config: ScanConfig) -> str:
     """Return the readable part of the name of a model's run."""
-    return f"{config.dataset.name}-{config.model.name}-seed{config.seed}"
+    augmented = "-augmented" if config.method.entry.augments else ""
+    return f"{config.dataset.name}-{config.model.name}{augmented}-seed{config.seed}"
 
 
 def evaluate_label(config: ScanConfig) -> str:

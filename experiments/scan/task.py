@@ -20,7 +20,6 @@ _MODEL_ONLY = ("protocol", "scale", "variant")
 
 TASK = Task(
     serves=frozenset(Kind) - {Kind.OTHER, Kind.SOFT_CHOICE},
-    refuses={"augments": "not built yet"},
     name="scan",
     sections={"task": ScanTask, "model": ScanModel, "dataset": ScanDataset, "group": ScanGroup},
     stages={

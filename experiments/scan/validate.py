@@ -30,6 +30,8 @@ def resolve(config: ScanConfig) -> None:
     """
     _check_options(config.task)
     _check_pretraining(config)
+    if config.method.entry.augments:
+        _check_augmented(config)
     if config.model.equivariant:
         config.group = _built_in_group(config)
     elif not config.method.entry.uses_group:
@@ -37,6 +39,24 @@ def resolve(config: ScanConfig) -> None:
     _check_group(config.group)
     _check_finetuning(config)
     _drop_unread(config)
+
+
+def _check_augmented(config: ScanConfig) -> None:
+    """Check the model and the group of a training on transformed pairs."""
+    name, model, group = config.method.name, config.model, config.group.name
+    if model.equivariant:
+        raise UserError(
+            f"model={model.name} is equivariant by itself: transformed pairs teach it nothing; "
+            f"choose method={PRETRAINED}"
+        )
+    if model.checkpoint is not None:
+        raise UserError(f"method={name} trains the model itself: it takes no model.checkpoint")
+    symmetry = config.dataset.symmetry
+    if not config.method.entry.uses_group and group not in ("trivial", symmetry):
+        raise UserError(
+            f"method={name} is trained on transforms by dataset.symmetry={symmetry}, not by "
+            f"group={group}; give dataset.symmetry={group}"
+        )
 
 
 def _check_finetuning(config: ScanConfig) -> None:
