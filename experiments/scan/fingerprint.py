@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.frame.fields import given
 from experiments.frame.files import sha256
+from experiments.frame.methods import Kind
 from experiments.frame.stages import built_on
 from experiments.frame.variant import deciding, variant
 from experiments.scan.options import ScanGroup, load_group
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 #: The result version of every stage: raised whenever a change of code alters its numbers. A stage's
 #: identity includes those of the stages that it builds on, so all rows after a change are new.
 VERSIONS = {"pretrain": 1, "lambda": 1, "finetune": 2, "evaluate": 2}
+#: The kinds of methods through which a model is fine-tuned.
+TUNED = (Kind.MEAN, Kind.CHOICE, Kind.LEARNED_MEAN)
 #: The options in which the text and the authors' code differ.
 OPTIONS = ("coupling", "selection", "score", "space", "validation", "word_bias")
 
@@ -50,12 +53,14 @@ def group_identity(group: ScanGroup) -> dict[str, Any]:
 
 
 def lambda_identity(config: ScanConfig) -> dict[str, Any]:
-    """Return the options that decide lambda: its pretrained model, recipe and space."""
+    """Return the options that decide learned weights: pretrained model, recipe, space, score."""
+    soft = config.method.entry.needs_temperature
     return {
         "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
         "method": config.method.settings(),
         "group": group_identity(config.group),
         "space": config.task.space,
+        **({"score": config.task.score} if soft else {}),
     }
 
 
@@ -118,7 +123,7 @@ def evaluate_identity(config: ScanConfig) -> dict[str, Any]:
 
 
 def _weighted_by(config: ScanConfig) -> dict[str, Any]:
-    if not config.method.entry.needs_net:
+    if not config.method.is_fitted:
         return {}
     return {"weighted_by": built_on(VERSIONS["lambda"], lambda_identity(config))}
 

@@ -19,7 +19,7 @@ from experiments.scan.validate import resolve
 _MODEL_ONLY = ("protocol", "scale", "variant")
 
 TASK = Task(
-    serves=frozenset(Kind) - {Kind.OTHER, Kind.SOFT_CHOICE},
+    serves=frozenset(Kind) - {Kind.OTHER},
     name="scan",
     sections={"task": ScanTask, "model": ScanModel, "dataset": ScanDataset, "group": ScanGroup},
     stages={

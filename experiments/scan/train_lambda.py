@@ -1,9 +1,15 @@
-"""Stage ``lambda``: weights of a command's views, by a network (ours; the paper has none for SCAN).
+"""Stage ``lambda``: weights of a command's views (ours; the paper has none for SCAN).
 
-The network reads the encoder's last state of gx and is trained on the training pairs with the
-sequence-to-sequence model frozen: it maximises the likelihood of the targets under Eq. 4, with the
-branches teacher forced. Test commands are not used, but their orbits are, because the swap of "run
-twice" is "jump twice": the network can learn which of the two the model translates better.
+The network of lambda-equitune reads the encoder's last state of gx and is trained on the training
+pairs with the sequence-to-sequence model frozen: it maximises the likelihood of the targets under
+Eq. 4, with the branches teacher forced. Test commands are not used, but their orbits are, because
+the swap of "run twice" is "jump twice": the network can learn which of the two the model translates
+better.
+
+The temperature of a soft choice maximises the same likelihood on held-out pairs: of training pairs
+the model is equally sure. The weights are those of decoding, from the sequences that the branches
+write by themselves, as weights from teacher-forced branches would depend on the target. Half of the
+held-out pairs choose the temperature, the other half tells its gain.
 """
 
 from __future__ import annotations
@@ -19,7 +25,7 @@ from torch import Tensor
 
 import equitune
 from experiments.frame.fields import given
-from experiments.lambdas import Gain, build_net, compare, fit_lambda
+from experiments.lambdas import Gain, build_net, compare, fit_lambda, fit_temperature
 from experiments.scan.data import (
     EOS,
     Corpus,
@@ -30,6 +36,7 @@ from experiments.scan.data import (
 )
 from experiments.scan.nets.model import EncoderDecoder
 from experiments.scan.pretrain import load_model
+from experiments.scan.translate import branch_losses
 
 if TYPE_CHECKING:
     from experiments.frame.options import LambdaNetConfig
@@ -37,8 +44,13 @@ if TYPE_CHECKING:
     from experiments.scan.options import ScanConfig
 
 NET = "lambda.safetensors"
+#: The name of a stored temperature.
+TEMPERATURE = "temperature"
+#: Exponents of ten of the lowest and the highest temperature; losses differ by less than one.
+_EXPONENTS = (-6, 2)
 _ORDER = 10
 _BOOTSTRAP = 11
+_HALVES = 12
 #: Resamples of the bootstrap interval.
 RESAMPLES = 2000
 
@@ -162,9 +174,18 @@ class CommandWeights:
     net: equitune.LambdaNet
 
     @torch.no_grad()
-    def __call__(self, commands: Int[Tensor, "rows length"]) -> Float[Tensor, " rows"]:
-        """Return the weights of commands of equal length."""
-        weights: Tensor = self.net(self.model.encode(commands).hidden)
+    def __call__(
+        self,
+        commands: Int[Tensor, "rows length"],
+        hidden: Float[Tensor, "rows width"] | None = None,
+    ) -> Float[Tensor, " rows"]:
+        """Return the weights of commands of equal length.
+
+        Args:
+            commands: Word indices with EOS.
+            hidden: The last state of this model's encoder for them; None: they are encoded.
+        """
+        weights: Tensor = self.net(self.model.encode(commands).hidden if hidden is None else hidden)
         return weights
 
     def to(self, device: torch.device) -> CommandWeights:
@@ -182,33 +203,73 @@ class CommandWeights:
 
 
 def weigh(config: ScanConfig, run: Run) -> None:
-    """Train lambda on the training pairs and compare it with uniform weights on held-out pairs."""
+    """Fit the weights, and compare them with uniform ones on held-out pairs."""
     model = load_model(config, run)
     data = load_data(config.dataset.name, config.seed, config.task.max_commands)
-    actions = word_actions(config.group)
-    settings, space = config.method.lambda_net, given(config.task.space)
-    assert settings is not None
-    learned = collect_views(model, data.train, actions)
-    net = train_lambda(run, learned, settings, space, config.seed)
-    held_out = collect_views(model, data.validation.without(data.train), actions)
-    gain = held_out_gain(held_out, net, space, config.seed)
+    actions, space = word_actions(config.group), given(config.task.space)
+    unseen = data.validation.without(data.train)
+    held_out = collect_views(model, unseen, actions)
+    settings = config.method.lambda_net
+    if settings is None:
+        losses = branch_losses(model, config.group, config.task, unseen)
+        temperature, gain = fit_soft_choice(held_out, losses, space, config.seed)
+        run.row("temperature", temperature, split="validation")
+        state = {TEMPERATURE: torch.tensor(temperature, dtype=torch.float64)}
+    else:
+        learned = collect_views(model, data.train, actions)
+        net = train_lambda(run, learned, settings, space, config.seed)
+        gain, state = held_out_gain(held_out, net, space, config.seed), net.state_dict()
     gain.write(run, "nll")
     run.fact("device", "cpu")
-    run.save(NET, net.state_dict(), dataclasses.asdict(settings))
+    run.save(NET, state, {} if settings is None else dataclasses.asdict(settings))
 
 
-def load_weights(config: ScanConfig, run: Run, model: EncoderDecoder) -> CommandWeights:
-    """Return lambda from the run that trained it, on the features of the pretrained model.
+@torch.no_grad()
+def fit_soft_choice(
+    views: Views, losses: Float[Tensor, "group pairs"], space: str, seed: int
+) -> tuple[float, Gain]:
+    """Return the likeliest temperature of a soft choice, and its gain over uniform weights.
+
+    Args:
+        views: From :func:`collect_views` on held-out pairs; every other one is used for each.
+        losses: Proxy losses of their views.
+        space: The space of the average.
+        seed: Seed of the bootstrap.
+    """
+
+    def nll(rows: Tensor, temperature: float | None) -> Tensor:
+        soft = equitune.soft_select_weights
+        weights = None if temperature is None else soft(losses[:, rows], temperature)
+        return negative_log_likelihood(views.take(rows), weights, space)
+
+    order = generator(seed, _HALVES).permutation(len(views.targets))
+    chosen, judged = (torch.from_numpy(order[start::2]) for start in (0, 1))
+    best = fit_temperature(lambda value: float(nll(chosen, value).mean()), *_EXPONENTS)
+    learned, uniform = (nll(judged, value).numpy() for value in (best, None))
+    return best, compare(learned, uniform, generator(seed, _BOOTSTRAP), RESAMPLES)
+
+
+def load_temperature(config: ScanConfig, run: Run) -> float | None:
+    """Return the temperature of a soft choice, given or fitted; None for other methods."""
+    if not (config.method.entry.needs_temperature and config.method.is_fitted):
+        return config.method.temperature
+    tensors, _ = run.need("lambda").tensors(NET)
+    return float(tensors[TEMPERATURE])
+
+
+def load_weights(config: ScanConfig, run: Run, model: EncoderDecoder) -> CommandWeights | None:
+    """Return lambda from the run that trained it; None for methods without a network.
 
     Args:
         config: The configuration.
         run: The run in progress, which needs lambda.
-        model: The pretrained model; it is copied.
+        model: The pretrained model, which gives the features; if it is to be fine-tuned, a copy.
     """
-    finished = run.need("lambda")
-    tensors, _ = finished.tensors(NET)
     settings = config.method.lambda_net
-    assert settings is not None
+    if settings is None:
+        return None
+    tensors, _ = run.need("lambda").tensors(NET)
     net = build_net(2 * model.hidden, settings)
     net.load_state_dict(tensors)
-    return CommandWeights(copy.deepcopy(model).eval(), net.eval())
+    frozen = model if config.task.finetune is None else copy.deepcopy(model)
+    return CommandWeights(frozen.eval(), net.eval())
