@@ -20,6 +20,7 @@ _MODEL_ONLY = ("protocol", "scale", "variant")
 
 TASK = Task(
     serves=frozenset(Kind) - {Kind.OTHER},
+    refuses={"needs_reference": "no distance of a sequence's features is defined here"},
     name="scan",
     sections={"task": ScanTask, "model": ScanModel, "dataset": ScanDataset, "group": ScanGroup},
     stages={

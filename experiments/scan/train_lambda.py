@@ -6,6 +6,10 @@ Eq. 4, with the branches teacher forced. Test commands are not used, but their o
 the swap of "run twice" is "jump twice": the network can learn which of the two the model translates
 better.
 
+That of the prior lambda learns, without targets, which view was met in training: "run twice" was,
+its swap "jump twice" was not. So the commands of training are upright here, and those of its orbit
+are turned. Commands that the group does not change teach it nothing.
+
 The temperature of a soft choice maximises the same likelihood on held-out pairs: of training pairs
 the model is equally sure. The weights are those of decoding, from the sequences that the branches
 write by themselves, as weights from teacher-forced branches would depend on the target. Half of the
@@ -129,7 +133,13 @@ def negative_log_likelihood(
 
 
 def train_lambda(
-    run: Run, views: Views, config: LambdaNetConfig, space: str, seed: int
+    run: Run,
+    views: Views,
+    config: LambdaNetConfig,
+    space: str,
+    seed: int,
+    prior: equitune.FiniteGroup | None = None,
+    task_weight: float = 1.0,
 ) -> equitune.LambdaNet:
     """Train the network lambda on the views of the training pairs; see `fit_lambda`.
 
@@ -139,14 +149,22 @@ def train_lambda(
         config: Network, optimiser (Adam), steps and batch size.
         space: The space of the average.
         seed: Seed of initialisation, dropout and the order of pairs.
+        prior: The group, to learn which view is the identity's; None: no such prior.
+        task_weight: Weight of the likelihood; 0: targets are not read.
 
     Returns:
         The network, in evaluation mode.
     """
 
     def loss(net: equitune.LambdaNet, rows: Tensor) -> Tensor:
-        batch = views.take(rows)
-        return negative_log_likelihood(batch, net(batch.features), space).mean()
+        batch, total = views.take(rows), torch.zeros(())
+        weights = net(batch.features)
+        if prior is not None:
+            total = total + equitune.prior_loss(weights, prior)
+        if task_weight:
+            nll = negative_log_likelihood(batch, weights, space).mean()
+            total = total + task_weight * nll
+        return total
 
     width, count = views.features.shape[-1], len(views.targets)
     order = generator(seed, _ORDER)
@@ -217,11 +235,28 @@ def weigh(config: ScanConfig, run: Run) -> None:
         state = {TEMPERATURE: torch.tensor(temperature, dtype=torch.float64)}
     else:
         learned = collect_views(model, data.train, actions)
-        net = train_lambda(run, learned, settings, space, config.seed)
+        prior = actions.commands.group if config.method.entry.needs_pose else None
+        task_weight = 1.0 if config.method.task_weight is None else config.method.task_weight
+        net = train_lambda(run, learned, settings, space, config.seed, prior, task_weight)
+        if prior is not None:
+            _write_upright(run, held_out, net, prior.identity)
         gain, state = held_out_gain(held_out, net, space, config.seed), net.state_dict()
     gain.write(run, "nll")
     run.fact("device", "cpu")
     run.save(NET, state, {} if settings is None else dataclasses.asdict(settings))
+
+
+@torch.no_grad()
+def _write_upright(run: Run, held_out: Views, net: equitune.LambdaNet, identity: int) -> None:
+    """Write in how many percent of held-out commands the identity has the largest weight.
+
+    Commands that the group does not change have equal weights and do not count.
+    """
+    weights = net(held_out.features)
+    moved = (held_out.features != held_out.features[:1]).any(dim=-1).any(dim=0)
+    found = (weights.argmax(dim=0) == identity)[moved].double()
+    if len(found):
+        run.row("upright_found", 100 * float(found.mean()), split="validation")
 
 
 @torch.no_grad()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
+from experiments.frame.methods import Kind, PriorLambda
 from experiments.frame.options import AnyConfig
 from experiments.frame.runner import execute
 from experiments.scan.nets.model import Seq2Seq
@@ -23,12 +26,14 @@ COSTS = {
     "method=lambda_equitune method.lambda_net.steps=2": (2, NET),
     "method=soft_equizero": (2, 1),
     "method=soft_equizero method.temperature=0.1": (2, 0),
+    "method=prior_lambda method.lambda_net.steps=2": (2, NET),
     "method=equitune task.finetune.iterations=2": (2, WHOLE),
     "method=lambda_equitune method.lambda_net.steps=2 task.finetune.iterations=2": (4, WHOLE + NET),
 }
 
 
-def test_what_a_method_costs(configure: Configure) -> None:
+def test_what_a_method_costs(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PriorLambda, "kind", Kind.LEARNED_MEAN)
     for words, (passes, trained) in COSTS.items():
         finished = execute(configure(*SMALL, *words.split()))
         rows = {row["metric"]: row for row in finished.rows()}
@@ -37,6 +42,7 @@ def test_what_a_method_costs(configure: Configure) -> None:
         assert rows["passes"]["split"] == rows["trained_parameters"]["split"] == "test"
         fitted = words == "method=soft_equizero"
         assert ("temperature" in rows) == fitted
+        assert ("upright_found" in rows) == words.startswith("method=prior")
         if fitted:
             assert 1e-6 <= float(rows["temperature"]["value"]) <= 100
             gain = [float(rows[f"nll_gain{end}"]["value"]) for end in ("_low", "", "_high")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -260,8 +261,6 @@ def test_exact_match_needs_every_word_and_the_end(model: Seq2Seq) -> None:
 
 @torch.no_grad()
 def test_translating_alone_or_in_a_batch_is_the_same(model: Seq2Seq, corpus: Corpus) -> None:
-    import numpy as np
-
     together = translate_plain(model, corpus)
     for row in range(0, len(corpus), 13):
         alone = translate_plain(model, corpus.take(np.array([row])))
@@ -317,6 +316,22 @@ def test_lambda_learns_which_view_the_model_understands(model: Seq2Seq, space: s
     assert (weights.argmax(dim=0) == torch.where(good[300:], 0, 1)).double().mean() > 0.95
     again = train_lambda(RUN, train, settings(), space, seed=0)
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
+
+
+def test_the_prior_knows_what_training_has_seen_and_reads_no_target(model: Seq2Seq) -> None:
+    """Commands with jump are only tested, so their swap is upright, unless it has jump as well."""
+    data, actions = load_data("add_jump", 0, max_commands=300), word_actions(VERB)
+    learned = collect_views(model, data.train.take(np.arange(500)), actions)
+    group = actions.commands.group
+    net = train_lambda(RUN, learned, settings(), "probabilities", 0, group, 0.0)
+    weights = net(collect_views(model, data.test, actions).features)
+    assert (weights.argmax(dim=0) == 1).double().mean() > 0.8
+    blind = learned._replace(log_probs=torch.zeros_like(learned.log_probs))
+    again = train_lambda(RUN, blind, settings(), "probabilities", 0, group, 0.0)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
+    with_labels = train_lambda(RUN, learned, settings(), "probabilities", 0, group, 1.0)
+    pairs = zip(net.parameters(), with_labels.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in pairs)
 
 
 @torch.no_grad()
