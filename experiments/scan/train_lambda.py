@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -40,7 +39,7 @@ from experiments.scan.data import (
 )
 from experiments.scan.nets.model import EncoderDecoder
 from experiments.scan.pretrain import load_model
-from experiments.scan.translate import branch_losses
+from experiments.scan.translate import CommandWeights, branch_losses
 
 if TYPE_CHECKING:
     from experiments.frame.options import LambdaNetConfig
@@ -177,47 +176,6 @@ def held_out_gain(views: Views, net: equitune.LambdaNet, space: str, seed: int) 
     learned = negative_log_likelihood(views, net(views.features), space).numpy()
     uniform = negative_log_likelihood(views, None, space).numpy()
     return compare(learned, uniform, generator(seed, _BOOTSTRAP), RESAMPLES)
-
-
-@dataclass(frozen=True)
-class CommandWeights:
-    """lambda(gx) of transformed commands.
-
-    Attributes:
-        model: The pretrained model, frozen, whose encoder gives the features.
-        net: The network.
-    """
-
-    model: EncoderDecoder
-    net: equitune.LambdaNet
-
-    @torch.no_grad()
-    def __call__(
-        self,
-        commands: Int[Tensor, "rows length"],
-        hidden: Float[Tensor, "rows width"] | None = None,
-    ) -> Float[Tensor, " rows"]:
-        """Return the weights of commands of equal length.
-
-        Args:
-            commands: Word indices with EOS.
-            hidden: The last state of this model's encoder for them; None: they are encoded.
-        """
-        weights: Tensor = self.net(self.model.encode(commands).hidden if hidden is None else hidden)
-        return weights
-
-    def to(self, device: torch.device) -> CommandWeights:
-        """Move both networks to a device."""
-        return CommandWeights(self.model.to(device), self.net.to(device))
-
-    def of_corpus(self, corpus: Corpus, actions: WordActions) -> Float[Tensor, "group commands"]:
-        """Return the weights for the orbits of a corpus, in its order."""
-        order = actions.commands.group.order
-        weights = torch.zeros(order, len(corpus))
-        for batch in corpus.batches():
-            orbit = actions.commands.orbit(batch.commands)
-            weights[:, batch.rows] = self(orbit.flatten(0, 1)).reshape(order, -1)
-        return weights
 
 
 def weigh(config: ScanConfig, run: Run) -> None:

@@ -20,7 +20,47 @@ from experiments.scan.options import ScanGroup
 
 if TYPE_CHECKING:
     from experiments.scan.options import ScanTask
-    from experiments.scan.train_lambda import CommandWeights
+
+
+@dataclass(frozen=True)
+class CommandWeights:
+    """lambda(gx) of transformed commands.
+
+    Attributes:
+        model: The pretrained model, frozen, whose encoder gives the features.
+        net: The network.
+    """
+
+    model: EncoderDecoder
+    net: equitune.LambdaNet
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        commands: Int[Tensor, "rows length"],
+        hidden: Float[Tensor, "rows width"] | None = None,
+    ) -> Float[Tensor, " rows"]:
+        """Return the weights of commands of equal length.
+
+        Args:
+            commands: Word indices with EOS.
+            hidden: The last state of this model's encoder for them; None: they are encoded.
+        """
+        weights: Tensor = self.net(self.model.encode(commands).hidden if hidden is None else hidden)
+        return weights
+
+    def to(self, device: torch.device) -> CommandWeights:
+        """Move both networks to a device."""
+        return CommandWeights(self.model.to(device), self.net.to(device))
+
+    def of_corpus(self, corpus: Corpus, actions: WordActions) -> Float[Tensor, "group commands"]:
+        """Return the weights for the orbits of a corpus, in its order."""
+        order = actions.commands.group.order
+        weights = torch.zeros(order, len(corpus))
+        for batch in corpus.batches():
+            orbit = actions.commands.orbit(batch.commands)
+            weights[:, batch.rows] = self(orbit.flatten(0, 1)).reshape(order, -1)
+        return weights
 
 
 @dataclass(frozen=True)

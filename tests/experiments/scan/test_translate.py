@@ -17,7 +17,6 @@ from experiments.scan.data import EOS, SOS, Corpus, load_data, word_actions
 from experiments.scan.nets.model import Seq2Seq
 from experiments.scan.options import ScanGroup, load_group
 from experiments.scan.train_lambda import (
-    CommandWeights,
     collect_views,
     fit_soft_choice,
     held_out_gain,
@@ -25,6 +24,7 @@ from experiments.scan.train_lambda import (
     train_lambda,
 )
 from experiments.scan.translate import (
+    CommandWeights,
     accuracy,
     branch_losses,
     correct,
