@@ -67,7 +67,10 @@ _STAGES = (
 
 TASK = Task(
     serves=frozenset(Kind) - {Kind.OTHER, Kind.SOFT_CHOICE},
-    refuses={"augments": "the language model is not trained here"},
+    refuses={
+        "augments": "the language model is not trained here",
+        "needs_pose": "no group of people is upright",
+    },
     name="fairness",
     sections={
         "task": FairnessTask,

@@ -192,7 +192,7 @@ class PriorLambda(Method):
     """
 
     name, label, colour = "prior_lambda", "prior lambda", "#CC79A7"
-    needs_net = needs_pose = True
+    kind, needs_net, needs_pose = Kind.LEARNED_MEAN, True, True
 
     def weighting(self, parts: Parts) -> equitune.Weighting:
         """Return the mean with the likelihoods as weights."""

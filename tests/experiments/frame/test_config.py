@@ -21,7 +21,7 @@ from experiments.frame.cli import _is_readable
 from experiments.frame.conf import CONF
 from experiments.frame.errors import UserError, unknown
 from experiments.frame.load import load
-from experiments.frame.methods import METHODS
+from experiments.frame.methods import METHODS, refusal
 from experiments.frame.options import AnyConfig
 from experiments.frame.stages import name_run
 from experiments.frame.tasks import TASKS, load_task
@@ -40,10 +40,16 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
+def serves(task: str, method: str) -> bool:
+    """Whether a task has code for a method."""
+    found = load_task(task)
+    return refusal(task, METHODS[method], found.serves, found.refuses) is None
+
+
 @pytest.mark.parametrize("dataset", ["add_jump", "around_right"])
 @pytest.mark.parametrize("scale", options("scale"))
 @pytest.mark.parametrize("protocol", options("protocol"))
-@pytest.mark.parametrize("method", options("method"))
+@pytest.mark.parametrize("method", [name for name in options("method") if serves("scan", name)])
 @pytest.mark.parametrize("model", ["LSTM", "GRU", "RNN"])
 def test_every_combination_of_options_composes(
     configure: Configure, dataset: str, scale: str, protocol: str, method: str, model: str
@@ -59,10 +65,11 @@ def test_every_combination_of_options_composes(
     assert (config.dataset.name, config.model.name, config.method.name) == (dataset, model, method)
     assert variant(config) == ""
     task = load_task("scan")
-    for stage in ("pretrain", "evaluate", *(["lambda"] if method == "lambda_equitune" else [])):
+    for stage in ("pretrain", "evaluate", *(["lambda"] if config.method.is_fitted else [])):
         assert name_run(task, task.stages[stage], config).task == "scan"
 
 
+AUGMENTING = [name for name, method in METHODS.items() if method.augments]
 #: What an option cannot be without.
 NEEDS = {
     "causal_lm": "model.source=a/b task.judges=[words] task.scorer=words",
@@ -98,8 +105,11 @@ def test_pairs_of_options_compose_or_are_refused_in_one_line(
         assert needed or variant(config) == ""
         composed |= set(chosen.items())
     left = {(group, value) for group, values in axes.items() for value in values} - composed
-    # The authors have no code for DQN.
-    assert left == ({("protocol", "reference")} if task == "dqn" else set())
+    expected = {("method", name) for name in axes["method"] if not serves(task, name)}
+    # The authors have no code for DQN; CLIP is augmented where its encoder is trained.
+    expected |= {("protocol", "reference")} if task == "dqn" else set()
+    expected |= {("method", name) for name in AUGMENTING} if task == "clip" else set()
+    assert left == expected
 
 
 @pytest.mark.parametrize("dataset", ["add_jump", "around_right"])

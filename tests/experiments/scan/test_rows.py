@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
-from experiments.frame.methods import Kind, PriorLambda
 from experiments.frame.options import AnyConfig
 from experiments.frame.runner import execute
 from experiments.scan.nets.model import Seq2Seq
@@ -32,8 +29,7 @@ COSTS = {
 }
 
 
-def test_what_a_method_costs(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PriorLambda, "kind", Kind.LEARNED_MEAN)
+def test_what_a_method_costs(configure: Configure) -> None:
     for words, (passes, trained) in COSTS.items():
         finished = execute(configure(*SMALL, *words.split()))
         rows = {row["metric"]: row for row in finished.rows()}
