@@ -25,8 +25,12 @@ def axes(preset: str) -> Mapping[str, tuple[str, ...]]:
     content = _read("experiment", preset)
     chosen = _chosen(content)
     chosen = _chosen(_read("task", *chosen["task"])) | chosen
-    swept = content["hydra"]["sweeper"]["params"]
-    return chosen | {name: tuple(str(text).split(",")) for name, text in swept.items()}
+    return chosen | {name: tuple(str(text).split(",")) for name, text in _swept(preset).items()}
+
+
+def _swept(preset: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = _read("experiment", preset)["hydra"]["sweeper"]["params"]
+    return found
 
 
 @cache
@@ -45,6 +49,12 @@ def arms(preset: str) -> tuple[Labels, ...]:
 
 
 @cache
+def fixed(preset: str) -> Labels:
+    """The options of the task that a preset sets for all of its runs."""
+    return _flat(_read("experiment", preset).get("task", {}))
+
+
+@cache
 def default(task: str, protocol: str, method: str, name: str) -> str:
     """The value of an option of a task or of a method where nothing chooses it; empty for none."""
     own = _read("method", method)
@@ -60,7 +70,7 @@ def default(task: str, protocol: str, method: str, name: str) -> str:
 def groups(preset: str, dataset: str) -> tuple[str, ...]:
     """The groups of a preset on a data set: those of its sweep, or the data set's own."""
     own = _chosen(_read("dataset", dataset)).get("group", ())
-    return own or axes(preset)["group"]
+    return axes(preset)["group"] if "group" in _swept(preset) or not own else own
 
 
 def exists(preset: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from report.artefacts.entry import Entry
 
 #: In the order of the paper's sections; what is over all of them comes first.
-_TASKS = ("methods", "scan", "dqn", "cnn", "clip", "fairness")
+_TASKS = ("comparison", "scan", "dqn", "cnn", "clip", "fairness")
 
 
 def _folders() -> list[str]:

@@ -14,6 +14,7 @@ from experiments.frame.rows import SCALES
 from report.artefacts.catalogue import ARTEFACTS, TITLES
 from report.artefacts.entry import build
 from report.cells import EN_DASH, MISSING, NOT_REPORTED
+from report.claims.model import OURS, PAPER
 from report.claims.statistics import (
     CONTRARY,
     FAILS,
@@ -129,7 +130,7 @@ def write_page(folder: Path, scale: str, root: Path) -> str:
     results = load_results(folder, read, (scale,))
     claims = make_report(folder, scale, root, results)
     sources = find_sources(folder, results, scale)
-    groups = grouped(claims.cells)
+    groups = grouped([cell for cell in claims.cells if cell.claim.of == PAPER])
     counts = Counter(overall([cell.verdict for cell in inside]) for inside in groups.values())
     return render(
         "page.html",
@@ -157,7 +158,8 @@ def _claims(report: Report) -> dict[str, list[Listed]]:
     claims: dict[str, list[Listed]] = {}
     for block in verdicts.blocks:
         task = block.labels["task"]
-        listed = claims.setdefault("All tasks" if ", " in task else _TITLES.get(task, task), [])
+        title = "All tasks" if ", " in task else _TITLES.get(task, task)
+        listed = claims.setdefault("Our own" if task.endswith(f"({OURS})") else title, [])
         for name in dict.fromkeys(row[0] for row in block.rows):
             lines = [row[1:] for row in block.rows if row[0] == name]
             blocks = tuple(each for each in cells.blocks if each.labels["claim"] == name)

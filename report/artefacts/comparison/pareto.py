@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from experiments.frame.methods import METHODS
-from report.artefacts.methods.tables import PASSES_NOTE, passes_of
-from report.artefacts.methods.views import PLACE, WAY, View, hows, label, lines, view_numbers
+from report.artefacts.comparison.tables import PASSES_NOTE, passes_of
+from report.artefacts.comparison.views import PLACE, WAY, View, label, lines, orders, view_numbers
 from report.cells import EN_DASH, MISSING, NUMBER_HEADERS, Number, format_measure, number_cells
 from report.figures import Figure
 from report.options import Options
@@ -76,7 +76,7 @@ def _spec(view: View, options: Options, panels: Panels) -> Spec:
             )
         },
         units=f"{view.unit}, mean (spread) [interval] over n seeds",
-        orders={"scale": options.scales, "how": hows(view)},
+        orders=orders(view, options),
         titles={"departure": "variant"},
         notes=(
             PASSES_NOTE,
@@ -96,8 +96,8 @@ def _point(passes: Number, score: Number) -> Point:
 
 def _draw(view: View, panels: Panels, ways: Sequence[Key], options: Options) -> Drawing:
     names = {way: label(dict(zip(WAY, way, strict=True))) for way in ways}
-    known = {
-        place: PointPanel(
+    known: dict[Key, PointPanel | None] = {
+        _in_grid(view, place): PointPanel(
             _title(view, place, options), {names[way]: _point(*pair) for way, pair in own.items()}
         )
         for place, own in panels.items()
@@ -111,8 +111,15 @@ def _draw(view: View, panels: Panels, ways: Sequence[Key], options: Options) -> 
         )
         for place, way in sorted(enumerate(ways), key=lambda each: order.index(each[1][0]))
     }
-    grid = arrange(known, view.place.index(view.column))
+    grid = arrange(known, column=0)
     return draw_points(grid, styles, "passes per prediction", view.unit)
+
+
+def _in_grid(view: View, place: Key) -> Key:
+    """The key of a panel: first what its column is of, then the other labels."""
+    own = dict(zip(view.place, place, strict=True))
+    column = ", ".join(own.pop(name) for name in view.columns)
+    return (column, *own.values())
 
 
 def _title(view: View, place: Key, options: Options) -> str:

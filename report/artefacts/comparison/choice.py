@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from experiments.frame.methods import EQUITUNE, METHODS
 from report.aggregate import Labels, Numbers
-from report.artefacts.methods.tables import (
+from report.artefacts.comparison.tables import (
     GAIN_NOTE,
     PASSES_NOTE,
     cost,
@@ -17,7 +17,7 @@ from report.artefacts.methods.tables import (
     places,
     unrun,
 )
-from report.artefacts.methods.views import (
+from report.artefacts.comparison.views import (
     VIEWS,
     WAY,
     View,
@@ -32,6 +32,7 @@ from report.options import Options
 from report.results import Results
 from report.tables import Block, ColumnGroup, Table
 
+Place = dict[str, str]
 NOT_YET = "not run yet"
 _HEADERS = ("use", "gain over equitune", "passes", "best of")
 
@@ -73,7 +74,7 @@ def choice_table(results: Results, options: Options) -> Table:
     found = {view: view_numbers(view, results, options) for view in VIEWS.values()}
     return Table(
         name="which_method",
-        title="Which method?",
+        title="Which method to use, by what you have",
         stub=("you have", "measured on"),
         groups=(ColumnGroup("", _HEADERS),),
         blocks=tuple(
@@ -94,27 +95,38 @@ def choice_table(results: Results, options: Options) -> Table:
 def _lines(found: dict[View, Numbers], options: Options) -> Iterator[tuple[str, ...]]:
     for situation in SITUATIONS:
         known = [
-            (situation.name, view.title, *_best(situation, view, numbers, options))
+            (situation.name, title, *_best(situation, view, numbers, own))
             for view, numbers in found.items()
             if situation.serves(view)
+            for title, own in _parts(view, places(view, numbers, options))
         ]
         run = [line for line in known if line[2] != NOT_YET]
         # A task whose views are never alike lacks nothing.
         yield from run if situation.even and run else known
 
 
+def _parts(view: View, own: list[Place]) -> Iterator[tuple[str, list[Place]]]:
+    """Places whose gains have one unit: returns of two environments have not."""
+    if not view.steps:
+        yield view.title, own
+        return
+    for dataset in dict.fromkeys(place["dataset"] for place in own):
+        inside = [place for place in own if place["dataset"] == dataset]
+        yield f"{view.title}, {dataset}", inside
+
+
 def _best(
-    situation: Situation, view: View, numbers: Numbers, options: Options
+    situation: Situation, view: View, numbers: Numbers, inside: list[Place]
 ) -> tuple[str, str, str, str]:
     """The cells of one situation in one view."""
-    everywhere = [
+    run = [
         place
-        for place in places(view, numbers, options)
+        for place in inside
         if numbers.find(**place, method=EQUITUNE, how="", metric="accuracy")
     ]
     own = [
         place
-        for place in everywhere
+        for place in run
         if situation.trains or is_even(view, numbers, place) == situation.even
     ]
     gains = {
@@ -132,12 +144,12 @@ def _best(
     passes = {
         number.mean for place in own if (number := numbers.find(**place, **way, metric="passes"))
     }
-    titles = (named(place, everywhere) for place in own)
+    titles = (named(place, run) for place in own)
     told = "; ".join(": ".join(pair) for pair in zip(titles, texts, strict=True))
     return label(way), told, cost(passes), str(len(gains))
 
 
-def _gains(numbers: Numbers, own: list[dict[str, str]], way: Labels) -> list[Number]:
+def _gains(numbers: Numbers, own: list[Place], way: Labels) -> list[Number]:
     """The gains of a way at all places; none where it was not run at each, zeros of equitune."""
     if way["method"] == EQUITUNE:
         return [Number(0.0, None, 0)] * len(own)

@@ -6,7 +6,7 @@ options in which the arms of its preset differ, such as a loss.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
@@ -18,7 +18,7 @@ from report.aggregate import Labels, Numbers
 from report.artefacts.dqn.tables import DATASETS, REGIMES
 from report.cells import Number
 from report.options import Options
-from report.presets import arms, axes, default, exists, groups
+from report.presets import arms, axes, default, exists, fixed, groups
 from report.results import Results, option, select
 from report.statistics import bootstrap_interval, paired_differences
 
@@ -30,7 +30,10 @@ _SPLITS = ("test", "train", "")
 _EVEN = 1.0
 # What names an evaluation, but for its step: `passes` is not said for each.
 _EVALUATION = ("scale", "protocol", "dataset", "model", "group", "method", "seed", "variant")
-_SHORT = {"over_equitune": "gain", "equivariance_error": "error"}
+_SHORT = {
+    **{"over_equitune": "gain", "equivariance_error": "error", "passes": "passes", "jump": "jump"},
+    "trained_parameters": "trained",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +45,9 @@ class View:
         title: What is compared, in a caption.
         files: The committed files with its rows.
         demo: The data set of a demo.
-        training: The option `training` of its rows; empty for the protocol's.
         score: The metric of accuracy, by data set; "" for all others.
         steps: The step that counts, by data set; none: rows without a step.
-        column: The label of a place that stands in columns of the figure.
+        columns: The labels of a place that the columns of the figure are of.
         unit: Of the score.
         same_views: Whether no view is better than the others by what the task is.
     """
@@ -55,10 +57,9 @@ class View:
     title: str
     files: tuple[str, ...]
     demo: str
-    training: str = ""
     score: Mapping[str, str] = field(default_factory=lambda: {"": "top1_accuracy"})
     steps: Mapping[str, int] = field(default_factory=dict)
-    column: str = "model"
+    columns: tuple[str, ...] = ("model",)
     unit: str = "accuracy (%)"
     same_views: bool = False
 
@@ -71,7 +72,7 @@ class View:
     def options(self) -> frozenset[str]:
         """The options by which its rows may depart."""
         own = {name for arm in arms(self.preset) for name in arm} - {"method"}
-        return frozenset(own | {"training", "regime", "checkpoint"})
+        return frozenset(own | {*fixed(self.preset), "regime", "checkpoint"})
 
     @property
     def upright(self) -> bool:
@@ -85,24 +86,38 @@ class View:
 
 
 _ALL = (
-    View("cnn", "cnn", "CNNs as they are", ("methods",), "letters", "none"),
+    View("cnn", "cnn", "CNNs as they are", ("methods",), "letters"),
     View("cnn_probe", "cnn", "CNNs with the last layers trained", ("methods_probe",), "symbols"),
-    View("clip", "clip", "Zero-shot CLIP", ("methods",), "symbols", column="group"),
+    View("clip", "clip", "Zero-shot CLIP", ("methods",), "symbols", columns=("group",)),
     View(
         *("scan", "scan", "SCAN, zero-shot", ("methods",), "add_jump"),
         score={"": "accuracy"},
-        column="dataset",
+        columns=("dataset", "group"),
     ),
     View(
         *("dqn", "dqn", "Deep Q-learning", ("methods",), "gridworld"),
         score={name: data.metric for name, data in DATASETS.items()},
         steps={name: data.steps for name, data in DATASETS.items()},
-        column="dataset",
+        columns=("dataset", "group"),
         unit="return",
         same_views=True,
     ),
 )
 VIEWS: dict[str, View] = {view.name: view for view in _ALL if exists(view.preset)}
+
+
+def orders(view: View, options: Options) -> dict[str, Sequence[str]]:
+    """The texts of labels in the order of lines: those of the preset."""
+    preset = axes(view.preset)
+    known = (groups(view.preset, dataset) for dataset in preset["dataset"])
+    return {
+        "scale": options.scales,
+        "dataset": preset["dataset"],
+        "model": preset["model"],
+        "group": [*dict.fromkeys(name for own in known for name in own)],
+        "regime": [name for own in REGIMES.values() for name in own],
+        "how": _hows(view),
+    }
 
 
 @cache
@@ -122,7 +137,7 @@ def describe(view: View, protocol: str, method: str, chosen: Mapping[str, object
     return ", ".join(texts)
 
 
-def hows(view: View) -> tuple[str, ...]:
+def _hows(view: View) -> tuple[str, ...]:
     """The texts of the arms of a preset, in its order."""
     found = (describe(view, "paper", arm["method"], arm) for arm in arms(view.preset))
     return tuple(dict.fromkeys(found))
@@ -165,13 +180,14 @@ def lines(view: View, numbers: Numbers, options: Options) -> Iterator[dict[str, 
 
 
 def view_numbers(view: View, results: Results, options: Options) -> Numbers:
-    """The numbers of a view: accuracy, upright, gain, error, passes, jump.
+    """The numbers of a view: accuracy, upright, gain, error, passes, jump, trained.
 
     Rows count if their evaluation says how many passes a prediction takes.
     """
     rows = select(results.ours, task=view.task, scale=options.scales, view="", split=_SPLITS)
     chosen = option(rows, "training")
-    rows = rows[chosen == view.training if view.training else chosen.isna()]
+    training = fixed(view.preset).get("training")
+    rows = rows[chosen == training if training else chosen.isna()]
     rows = _placed(_at_step(view, _counted(rows)))
     found = [
         _way(view, *each)
@@ -220,11 +236,12 @@ def _way(
     """How a method is used, and by what else the run departs."""
     known = _arms(view, method)
     shown = {name for arm in known for name in arm if "." not in name}
-    made = {(name, _number(text)) for arm in known for name, text in arm.items()}
+    all_of_it = [fixed(view.preset), *known]
+    made = {(name, _number(text)) for each in all_of_it for name, text in each.items()}
     rest = {
         name: value
         for name, value in departures.items()
-        if name not in {"training", "regime"} | shown and (name, _number(str(value))) not in made
+        if name not in {"regime"} | shown and (name, _number(str(value))) not in made
     }
     text = ", ".join(f"{name}={value}" for name, value in rest.items())
     return describe(view, protocol, method, departures), text
@@ -249,7 +266,7 @@ def _names(view: View, rows: pd.DataFrame) -> pd.Series[str]:
     parts = rows["metric"].str.extract(r"^(?P<name>.*?)(?P<end>_low|_high)?$")
     name, end = parts["name"], parts["end"].fillna("")
     scores = rows["dataset"].map(lambda dataset: view.score.get(dataset, view.score.get("")))
-    short = name.map({**_SHORT, "passes": "passes", "jump": "jump"}).fillna("")
+    short = name.map(_SHORT).fillna("")
     upright = view.upright & (rows["transform"] == "none")
     short = short.mask(name == scores, upright.map({True: "upright", False: "accuracy"}))
     own = (rows["transform"] == "none") | (rows["transform"] == rows["group"])
@@ -259,13 +276,11 @@ def _names(view: View, rows: pd.DataFrame) -> pd.Series[str]:
 def gain(numbers: Numbers, labels: Labels) -> Number | None:
     """What a way gains over equitune on the same inputs; None without rows, and for equitune.
 
-    Without such rows, and for a model that was trained for its method, it is the difference seed by
-    seed, with its interval over seeds.
+    Without such rows it is the difference seed by seed, with its interval over seeds.
     """
-    method = METHODS[labels["method"]]
     if labels["method"] == EQUITUNE:
         return None
-    if not method.augments and (found := numbers.find(**{**labels, "metric": "gain"})):
+    if found := numbers.find(**{**labels, "metric": "gain"}):
         return found
     base = {**labels, "method": EQUITUNE, "how": "", "metric": "accuracy"}
     pair = numbers.values(**{**labels, "metric": "accuracy"}), numbers.values(**base)

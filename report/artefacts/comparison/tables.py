@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from experiments.frame.methods import EQUITUNE, METHODS
 from report.aggregate import Labels, Numbers
-from report.artefacts.methods.views import (
+from report.artefacts.comparison.views import (
     PLACE,
     VIEWS,
     WAY,
     View,
     gain,
-    hows,
     lines,
     needs,
+    orders,
     view_numbers,
 )
 from report.cells import (
@@ -23,6 +24,7 @@ from report.cells import (
     Number,
     format_digits,
     format_interval,
+    format_mean,
     format_measure,
     format_number,
 )
@@ -62,6 +64,7 @@ def _spec(view: View, options: Options) -> Spec:
         columns={
             "": (
                 Column("labels", lambda line: needs(line.labels)),
+                _column("trained", "trained", partial(format_mean, decimals=0)),
                 _column("passes", "passes", passes_of),
                 *upright,
                 _column(score, "accuracy", format_measure),
@@ -72,10 +75,11 @@ def _spec(view: View, options: Options) -> Spec:
             )
         },
         units=f"{view.unit}, mean (spread) [interval] over n seeds",
-        orders={"scale": options.scales, "how": hows(view)},
+        orders=orders(view, options),
         titles={"departure": "variant"},
         notes=(
             *(LABELS_NOTE, PASSES_NOTE, GAIN_NOTE),
+            "trained: how many numbers were trained, the pretraining not counted",
             "jump: largest change of the output under a tiny step of the input",
             "how: the options in which the arms of the preset differ",
             "rows count if their evaluation says how many passes a prediction takes",
@@ -125,11 +129,17 @@ def _counts(departure: str) -> bool:
 
 
 def named(place: Labels, others: list[dict[str, str]]) -> str:
-    """A place by what tells it from the others; by its model where there are none."""
-    differ = [
-        name for name in PLACE[2:] if len({each[name] for each in others}) > 1 and place[name]
-    ]
-    return ", ".join(place[name] for name in differ or ["model"])
+    """A place by the labels that tell it from the others, or else by its model."""
+    chosen: list[str] = []
+    for name in PLACE[2:]:
+        if _kinds(others, [*chosen, name]) > max(_kinds(others, chosen), 1):
+            chosen.append(name)
+    return ", ".join(place[name] for name in chosen or ["model"] if place[name])
+
+
+def _kinds(places: list[dict[str, str]], names: list[str]) -> int:
+    """How many of some places differ in some labels."""
+    return len({tuple(place[name] for name in names) for place in places})
 
 
 def overview_table(results: Results, options: Options) -> Table:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from report.artefacts.comparison.choice import choice_table
+from report.artefacts.comparison.pareto import pareto_figure
+from report.artefacts.comparison.tables import methods_table, overview_table
+from report.artefacts.comparison.views import VIEWS
 from report.artefacts.entry import Entry
-from report.artefacts.methods.choice import choice_table
-from report.artefacts.methods.pareto import pareto_figure
-from report.artefacts.methods.tables import methods_table, overview_table
-from report.artefacts.methods.views import VIEWS
 
 _TASKS = tuple(dict.fromkeys(view.task for view in VIEWS.values()))
 _OPTIONS = frozenset[str]().union(*(view.options for view in VIEWS.values()))
@@ -16,8 +16,8 @@ _FILES = tuple(sorted({name for view in VIEWS.values() for name in view.files}))
 
 TITLE = "Which method?"
 ARTEFACTS: dict[str, Entry] = {
-    "which_method": Entry("methods", choice_table, _FILES, _TASKS, _OPTIONS),
-    "methods": Entry("methods", overview_table, _FILES, _TASKS, _OPTIONS),
+    "which_method": Entry("comparison", choice_table, _FILES, _TASKS, _OPTIONS),
+    "methods": Entry("comparison", overview_table, _FILES, _TASKS, _OPTIONS),
     **{
         name: Entry(view.task, partial(build, view), view.files, knows=view.options)
         for view in VIEWS.values()
