@@ -25,15 +25,68 @@ def axes(preset: str) -> Mapping[str, tuple[str, ...]]:
     content = _read("experiment", preset)
     chosen = _chosen(content)
     chosen = _chosen(_read("task", *chosen["task"])) | chosen
-    swept = content["hydra"]["sweeper"]["params"]
-    return chosen | {name: tuple(str(text).split(",")) for name, text in swept.items()}
+    return chosen | {name: tuple(str(text).split(",")) for name, text in _swept(preset).items()}
+
+
+def _swept(preset: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = _read("experiment", preset)["hydra"]["sweeper"]["params"]
+    return found
 
 
 @cache
 def arms(preset: str) -> tuple[Labels, ...]:
-    """The method of each arm that a preset sweeps over, with the options of its task."""
+    """The method of each arm that a preset sweeps over, with the options of its task and its own.
+
+    Options of options have a dot in their names. A preset without arms sweeps over methods.
+    """
+    if "arm" not in axes(preset):
+        return tuple({"method": method} for method in axes(preset)["method"])
     read = [_read("arm", name) for name in axes(preset)["arm"]]
-    return tuple({"method": _chosen(arm)["method"][0], **arm.get("task", {})} for arm in read)
+    return tuple(
+        {"method": _chosen(arm)["method"][0], **arm.get("task", {}), **_flat(arm.get("method", {}))}
+        for arm in read
+    )
+
+
+@cache
+def fixed(preset: str) -> Labels:
+    """The options of the task that a preset sets for all of its runs."""
+    return _flat(_read("experiment", preset).get("task", {}))
+
+
+@cache
+def default(task: str, protocol: str, method: str, name: str) -> str:
+    """The value of an option of a task or of a method where nothing chooses it; empty for none."""
+    own = _read("method", method)
+    for group, file in (("task_protocol", f"{task}_{protocol}"), ("task", task)):
+        if (_CONF / group / f"{file}.yaml").is_file():
+            content = _read(group, file)
+            own = {**content, **content.get("task", {}), **own}
+    value = own.get(name)
+    return "" if value in (None, "???") else str(value)
+
+
+@cache
+def groups(preset: str, dataset: str) -> tuple[str, ...]:
+    """The groups of a preset on a data set: those of its sweep, or the data set's own."""
+    own = _chosen(_read("dataset", dataset)).get("group", ())
+    return axes(preset)["group"] if "group" in _swept(preset) or not own else own
+
+
+def exists(preset: str) -> bool:
+    """Whether there is a preset of this name."""
+    return (_CONF / "experiment" / f"{preset}.yaml").is_file()
+
+
+def _flat(section: Mapping[str, Any]) -> dict[str, str]:
+    """The options of a section as texts, by their names: `lambda_net.steps`."""
+    found: dict[str, str] = {}
+    for name, value in section.items():
+        if isinstance(value, dict):
+            found |= {f"{name}.{key}": text for key, text in _flat(value).items()}
+        else:
+            found[name] = str(value)
+    return found
 
 
 def _read(group: str, name: str) -> dict[str, Any]:
@@ -46,7 +99,7 @@ def _chosen(content: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """The options of the list `defaults`, such as `override /dataset@_global_.dataset: symbols`."""
     return {
         str(name).removeprefix(_OVERRIDE).partition("@")[0]: (str(value),)
-        for entry in content["defaults"]
+        for entry in content.get("defaults", ())
         for name, value in entry.items()
     }
 

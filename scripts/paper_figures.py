@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = list(dict.fromkeys(chosen.only))
     console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
     try:
-        tasks = tuple(dict.fromkeys(ARTEFACTS[name].task for name in names))
+        tasks = tuple(dict.fromkeys(task for name in names for task in ARTEFACTS[name].tasks))
         results = load_results(chosen.results, tasks, scales)
         options = Options(scales, chosen.spread, chosen.variants)
         artefacts = [build(ARTEFACTS[name], results, options) for name in names]

@@ -1,4 +1,4 @@
-"""Write what the README shows of the committed rows: the table of claims, and a picture.
+"""Write what README and docs show of the committed rows: claims, a picture, which method to use.
 
     python scripts/readme.py
 
@@ -21,27 +21,31 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments.frame.terminal import run_program
 from report.artefacts.catalogue import ARTEFACTS
 from report.cells import EN_DASH, NOT_REPORTED
+from report.claims.model import OURS, PAPER
 from report.claims.statistics import NOT_RUN, REPRODUCED, TESTED, overall
 from report.claims.tables import grouped
 from report.claims.verdicts import Report, make_report
+from report.faces import escape_markdown
 from report.figures import Figure
 from report.options import Options
 from report.results import load_results
+from report.tables import Table
 
 ROOT = Path(__file__).resolve().parents[1]
-PICTURE = "figure10"
-_MARKS = ("<!-- claims: written by scripts/readme.py -->\n", "<!-- end of claims -->\n")
+PICTURE, CHOICE = "figure10", "which_method"
+PAGE = Path("docs") / "which-method.md"
 _HEAD = (
     "| claim | where | our runs (protocol: cells reproduced) | the paper's own numbers |\n"
     "|---|---|---|---|\n"
 )
 _OWN = "the paper's models"
+_OURS = "\nClaims of our own, judged in the same way:\n\n"
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The choices of a command line: root, check."""
     parser = argparse.ArgumentParser(
-        prog="readme.py", description="The README's table of claims and picture, from results/."
+        prog="readme.py", description="What README and docs show of the rows under results/."
     )
     parser.add_argument("--root", type=Path, default=ROOT, help="the checkout (default: this one)")
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
@@ -49,7 +53,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def claims_table(report: Report) -> str:
-    """The table of claims as Markdown: one line per claim."""
+    """The tables of claims as Markdown, the paper's and ours: one line per claim."""
     statements, verdicts, _ = report.tables
     groups = grouped(report.cells)
     stand_ins = {claim for claim, _, stands_in in groups if stands_in}
@@ -62,7 +66,8 @@ def claims_table(report: Report) -> str:
         share = "" if verdict == NOT_RUN else f" {found.count(REPRODUCED)} of {len(found)}"
         ours[claim][f"**{verdict}**{models}"] += [f"{protocol}{share}"] * bool(protocol)
     papers = {row[0]: row[-1] for block in verdicts.blocks for row in block.rows}
-    lines = []
+    claimant = {cell.claim.id: cell.claim.of for cell in report.cells}
+    lines: dict[str, list[str]] = {PAPER: [], OURS: []}
     for block in statements.blocks:
         for claim, statement, place, note in block.rows:
             # Of theory there is no number: what was found is in words.
@@ -73,32 +78,54 @@ def claims_table(report: Report) -> str:
             )
             paper = EN_DASH if papers[claim] == NOT_REPORTED else papers[claim]
             row = (statement, place, f"{'<br>'.join(parts)}{said}", paper)
-            lines.append(f"| {' | '.join(row)} |\n")
-    return _HEAD + "".join(lines)
+            lines[claimant[claim]].append(f"| {' | '.join(row)} |\n")
+    own = [_OURS, _HEAD, *lines[OURS]] if lines[OURS] else []
+    return "".join([_HEAD, *lines[PAPER], *own])
+
+
+def markdown(table: Table) -> str:
+    """The lines of a table as Markdown, without its notes."""
+    head = (table.names, ("---",) * len(table.names))
+    lines = [*head, *(map(escape_markdown, row) for block in table.blocks for row in block.rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def filled(path: Path, name: str, text: str) -> bytes:
+    """The content of a file with a text between the marks of a name.
+
+    A file without the marks is a ValueError of one line.
+    """
+    marks = f"<!-- {name}: written by scripts/readme.py -->\n", f"<!-- end of {name} -->\n"
+    before, start, rest = path.read_text(encoding="utf-8").partition(marks[0])
+    _, end, after = rest.partition(marks[1])
+    if not (start and end):
+        raise ValueError(f"{path}: no lines {marks[0].strip()!r} and {marks[1].strip()!r}")
+    return f"{before}{start}\n{text}\n{end}{after}".encode()
 
 
 def contents(root: Path) -> dict[Path, bytes]:
-    """The content of the README of a checkout and of its picture, by path.
+    """The content of what is written, by path in a checkout.
 
-    Refused rows or claims, or a README without the marks, are a ValueError of one line.
+    Refused rows or claims, or a file without the marks, are a ValueError of one line.
     """
     with TemporaryDirectory() as folder:
         results = Path(folder)
         for name in ("paper", "measured"):
             (results / name).symlink_to(root / "results" / name)
-        table = claims_table(make_report(results, "paper", root))
-        entry = ARTEFACTS[PICTURE]
-        built = entry.build(load_results(results, (entry.task,), ("paper",)), Options())
-    assert isinstance(built, Figure)
-    readme = root / "README.md"
-    before, start, rest = readme.read_text(encoding="utf-8").partition(_MARKS[0])
-    _, end, after = rest.partition(_MARKS[1])
-    if not (start and end):
-        raise ValueError(f"{readme}: no lines {_MARKS[0].strip()!r} and {_MARKS[1].strip()!r}")
+        claims = claims_table(make_report(results, "paper", root))
+        picture, choice = (_built(results, name) for name in (PICTURE, CHOICE))
+    assert isinstance(picture, Figure) and isinstance(choice, Table)
+    readme, page = root / "README.md", root / PAGE
     return {
-        readme: f"{before}{start}\n{table}\n{end}{after}".encode(),
-        root / "docs" / "images" / f"{PICTURE}.svg": built.pictures("svg")["svg"],
+        readme: filled(readme, "claims", claims),
+        page: filled(page, "methods", markdown(choice)),
+        root / "docs" / "images" / f"{PICTURE}.svg": picture.pictures("svg")["svg"],
     }
+
+
+def _built(results: Path, name: str) -> Figure | Table:
+    entry = ARTEFACTS[name]
+    return entry.build(load_results(results, entry.tasks, ("paper",)), Options())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

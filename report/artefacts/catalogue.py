@@ -1,4 +1,4 @@
-"""The list of artefacts, by name: what the folder of each task adds to it as `ARTEFACTS`.
+"""The list of artefacts, by name: what the folder of each task or topic adds as `ARTEFACTS`.
 
 A new table or figure is a module in the folder of its task and a line in its ``__init__.py``.
 """
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from report.artefacts.entry import Entry
 
-#: In the order of the paper's sections.
-_TASKS = ("scan", "dqn", "cnn", "clip", "fairness")
+#: In the order of the paper's sections; what is over all of them comes first.
+_TASKS = ("comparison", "scan", "dqn", "cnn", "clip", "fairness")
 
 
 def _folders() -> list[str]:
@@ -20,7 +20,7 @@ def _folders() -> list[str]:
 
 
 _MODULES = {task: import_module(f"report.artefacts.{task}") for task in _folders()}
-#: Of each task, on the page.
+#: Of each task or topic, on the page.
 TITLES: dict[str, str] = {task: module.TITLE for task, module in _MODULES.items()}
 ARTEFACTS: dict[str, Entry] = {
     name: entry for module in _MODULES.values() for name, entry in module.ARTEFACTS.items()

@@ -5,7 +5,7 @@ A note names the rows of fresh runs that it leaves out, because they depart from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
@@ -27,14 +27,23 @@ class Entry(NamedTuple):
     """One line of the list.
 
     Attributes:
-        task: The task whose rows are loaded.
+        task: The task whose rows are loaded, or a topic over several.
         sources: The committed files under `results/measured/<task>` that it shows rows of, or would
             if they had any.
+        over: The tasks of a topic.
+        knows: The options by which rows that it shows may depart; none: it is tried out.
     """
 
     task: str
     build: Callable[[Results, Options], Table | Figure]
     sources: tuple[str, ...] = ()
+    over: tuple[str, ...] = ()
+    knows: frozenset[str] = frozenset()
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """All tasks whose rows are loaded."""
+        return self.over or (self.task,)
 
 
 class LeftOut(NamedTuple):
@@ -71,7 +80,7 @@ def left_out(
     shows.
     """
     ours = results.ours
-    mine = select(ours, origin=("fresh", "replaced"), task=entry.task, scale=options.scales)
+    mine = select(ours, origin=("fresh", "replaced"), task=entry.tasks, scale=options.scales)
     departing = mine[mine["variant"] != ""]
     for variant, rows in departing.groupby("variant", sort=True).groups.items():
         others = replace(results, ours=ours.drop(index=rows))
@@ -79,8 +88,12 @@ def left_out(
             continue  # it shows them
         parts = [*ours.loc[rows[0], "departures"].items()]
         sizes = range(len(parts) - 1, -1, -1) if len(parts) <= _TRIED else (0,)
-        for known in (dict(kept) for size in sizes for kept in combinations(parts, size)):
-            tried = LeftOut(str(variant), known, rows)
+        choices: Iterable[Iterable[tuple[str, object]]]
+        choices = (kept for size in sizes for kept in combinations(parts, size))
+        if entry.knows:
+            choices = [[part for part in parts if part[0] in entry.knows]]
+        for kept in choices:
+            tried = LeftOut(str(variant), dict(kept), rows)
             if entry.build(taking(results, [tried]), options).numbers != before:
                 yield tried
                 break

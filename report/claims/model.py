@@ -14,6 +14,8 @@ from report.rows import KEY_COLUMNS
 
 ValueT = TypeVar("ValueT")
 KINDS = (*SIDES, "bound", "test")
+#: Whose claim it may be.
+CLAIMANTS = PAPER, OURS = ("paper", "ours")
 # Marks of keys that claims of some kinds alone have.
 _SIDED = {"kinds": SIDES}
 _ROWS = {"kinds": (*SIDES, "bound")}
@@ -97,9 +99,10 @@ class Paper:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A claim of the paper.
+    """A claim of the paper, or of our own.
 
     Attributes:
+        of: Whose it is.
         task: Tasks whose rows decide.
         kind: A side of `Aim`, or `test`, for what no number shows.
         methods: The best first: each is compared with the next.
@@ -142,6 +145,7 @@ class Claim:
     tests: Texts = field(default=(), metadata=_TEST)
     command: Choice[str] = Choice("", {})
     note: str = ""
+    of: Annotated[str, "claimant", CLAIMANTS] = PAPER
     scales: tuple[Annotated[str, "scale", SCALES], ...] = SCALES
     demo: Mapping[str, Any] = field(default_factory=dict)
 
@@ -170,6 +174,11 @@ class Claim:
     def aim(self, comparison: Comparison, labels: Mapping[str, str]) -> Aim:
         """What is claimed of a cell."""
         return Aim(self.kind, comparison.level, self.margin.of(labels) or 0.0)
+
+    @property
+    def topic(self) -> str:
+        """Its tasks, and whether it is ours: what it stands under in tables."""
+        return ", ".join(self.task) + f" ({OURS})" * (self.of == OURS)
 
     @property
     def models(self) -> Texts:

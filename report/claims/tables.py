@@ -75,7 +75,7 @@ def statements_table(claims: Sequence[Claim]) -> Table:
         stub=("claim", "what it says", "where"),
         groups=(ColumnGroup("", ("how it is decided",)),),
         blocks=_blocks(
-            ({"task": ", ".join(each.task)}, (each.id, each.statement, each.where, each.note))
+            ({"task": each.topic}, (each.id, each.statement, each.where, each.note))
             for each in claims
         ),
         latex_columns="p{2.6cm}p{4.8cm}p{2.4cm}p{5.2cm}",
@@ -137,7 +137,7 @@ def _verdict(cells: Sequence[Cell], papers: Sequence[Reported], scale: str) -> L
         " / ".join(str(theirs.count(verdict)) for verdict in (HOLDS, FAILS)) if theirs else "",
         (FAILS if FAILS in theirs else HOLDS) if theirs else NOT_REPORTED,
     )
-    return {"task": ", ".join(claim.task), "scale": scale}, row
+    return {"task": claim.topic, "scale": scale}, row
 
 
 def _line(cell: Cell, scale: str) -> Line:

@@ -14,6 +14,7 @@ from experiments.frame.rows import SCALES
 from report.artefacts.catalogue import ARTEFACTS, TITLES
 from report.artefacts.entry import build
 from report.cells import EN_DASH, MISSING, NOT_REPORTED
+from report.claims.model import OURS, PAPER
 from report.claims.statistics import (
     CONTRARY,
     FAILS,
@@ -83,7 +84,7 @@ class Shown(NamedTuple):
 
 
 class Task(NamedTuple):
-    """The tables and figures of a task: those with rows of ours, and those without."""
+    """The tables and figures of a task or topic: those with rows of ours, and those without."""
 
     name: str
     title: str
@@ -125,11 +126,11 @@ def write_page(folder: Path, scale: str, root: Path) -> str:
 
     Names of tests begin in `root`. Refused claims or rows are a ValueError of one line.
     """
-    tasks = tuple(dict.fromkeys(entry.task for entry in ARTEFACTS.values()))
-    results = load_results(folder, tasks, (scale,))
+    read = tuple(dict.fromkeys(task for entry in ARTEFACTS.values() for task in entry.tasks))
+    results = load_results(folder, read, (scale,))
     claims = make_report(folder, scale, root, results)
     sources = find_sources(folder, results, scale)
-    groups = grouped(claims.cells)
+    groups = grouped([cell for cell in claims.cells if cell.claim.of == PAPER])
     counts = Counter(overall([cell.verdict for cell in inside]) for inside in groups.values())
     return render(
         "page.html",
@@ -140,7 +141,8 @@ def write_page(folder: Path, scale: str, root: Path) -> str:
         counts=sorted(counts.items()),
         claims=_claims(claims),
         verdicts=claims.tables[1],
-        tasks=[_task(task, results, sources, scale) for task in tasks],
+        first=[_task(name, results, sources, scale) for name in TITLES if name not in read],
+        tasks=[_task(name, results, sources, scale) for name in TITLES if name in read],
         sources=[_origin(source) for source in sources],
         skips=results.skips,
         badges=_BADGES,
@@ -156,7 +158,8 @@ def _claims(report: Report) -> dict[str, list[Listed]]:
     claims: dict[str, list[Listed]] = {}
     for block in verdicts.blocks:
         task = block.labels["task"]
-        listed = claims.setdefault("All tasks" if ", " in task else _TITLES.get(task, task), [])
+        title = "All tasks" if ", " in task else _TITLES.get(task, task)
+        listed = claims.setdefault("Our own" if task.endswith(f"({OURS})") else title, [])
         for name in dict.fromkeys(row[0] for row in block.rows):
             lines = [row[1:] for row in block.rows if row[0] == name]
             blocks = tuple(each for each in cells.blocks if each.labels["claim"] == name)
@@ -193,7 +196,12 @@ def _task(task: str, results: Results, sources: Sequence[Source], scale: str) ->
     blank = replace(results, ours=results.ours.head(0))
     options = Options((scale,))
     # The rows of a file that no entry names, and those of fresh runs, may be in any.
-    named = {name for entry in ARTEFACTS.values() if entry.task == task for name in entry.sources}
+    named = {
+        (each, name)
+        for entry in ARTEFACTS.values()
+        for each in entry.tasks
+        for name in entry.sources
+    }
     found = Task(task, _TITLES[task], [], [])
     for name, entry in ARTEFACTS.items():
         if entry.task != task:
@@ -203,7 +211,8 @@ def _task(task: str, results: Results, sources: Sequence[Source], scale: str) ->
         rows = {
             _anchor(source): source.path
             for source in sources
-            if source.task == task and (source.name in entry.sources or source.name not in named)
+            if source.task in entry.tasks
+            and (source.name in entry.sources or (source.task, source.name) not in named)
         }
         command = f"python scripts/paper_figures.py --only {name} --scale {scale}"
         (found.shown if ours else found.empty).append(_shown(built, rows if ours else {}, command))

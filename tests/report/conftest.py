@@ -199,7 +199,7 @@ def build_table(tree: ResultsTree, name: str, **options: Any) -> Table:
 
 def _build(tree: ResultsTree, name: str, options: Mapping[str, Any]) -> object:
     chosen, entry = Options(**options), ARTEFACTS[name]
-    return entry.build(load_results(tree.path, (entry.task,), chosen.scales), chosen)
+    return entry.build(load_results(tree.path, entry.tasks, chosen.scales), chosen)
 
 
 def lines_of(table: Table, title: str, stub: int) -> dict[tuple[str, ...], tuple[str, ...]]:

@@ -54,6 +54,7 @@ def test_a_claim_is_read(tmp_path: Path) -> None:
     [
         ("kind: above", "kind: abov", "unknown kind 'abov'; choose from above, below, equal"),
         ("methods:", "methds:", "unknown key 'methds'; choose from id, statement"),
+        (PER, "of: us", "of: unknown claimant 'us'; choose from paper, ours"),
         (PER, "tests: []", "unknown key 'tests'; choose from id, statement"),
         ("kind: above", "kind: bound", "unknown key 'methods'; choose from id, statement"),
         (PER, "per: [datset]", "per: unknown column 'datset'; choose from task, dataset"),

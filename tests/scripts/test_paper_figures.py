@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from report.artefacts.comparison.views import VIEWS
 from scripts.paper_figures import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +23,8 @@ def test_it_prints_and_writes_every_artefact(tree: Any, capsys: Any) -> None:
     assert "77.0 (2.0)" in printed and "75.2 (1.5)" in printed
     assert "python run.py experiment=table8 protocol=reference scale=paper" in printed
     names = (
+        *("which_method", "methods"),
+        *(f"{kind}_{name}" for name in VIEWS for kind in ("methods", "pareto")),
         *("table2", "table8", "table9", "table10", "table11", "table12", "figure10"),
         *("scan_variants", "scan_groups", "scan_lengths", "scan_rates"),
         *("figure2", "figure2_training", "dqn_scores"),

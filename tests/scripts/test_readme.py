@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """What the program reads and writes, to be changed."""
-    for name in ("README.md", "docs/images/figure10.svg"):
+    for name in ("README.md", "docs/which-method.md", "docs/images/figure10.svg"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes((ROOT / name).read_bytes())

@@ -1,0 +1,116 @@
+"""Draw points of cost and benefit: panels in a grid, and the staircase of the best so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from report.plots.panels import Mark, draw_grid
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Drawing
+
+# Points of equal cost stand side by side, each by this factor beside the one before.
+_BESIDE, _EDGE = 1.045, 1.04
+# Room at both ends of the axis, as a factor.
+_ROOM = 1.25
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "<", ">", "*")
+_FILLS = ("full", "none", "left", "right", "top", "bottom")
+
+
+class Point(NamedTuple):
+    """One point: its cost, and its benefit with the ends of its error bar."""
+
+    cost: float
+    mark: Mark
+
+
+class PointPanel(NamedTuple):
+    """One pair of axes: points by their labels."""
+
+    title: str
+    points: Mapping[str, Point]
+
+
+class Style(NamedTuple):
+    """How a point looks: colour, number of its marker, and of how that is filled."""
+
+    colour: str
+    marker: int = 0
+    fill: int = 0
+
+
+def staircase(points: Sequence[Point]) -> list[tuple[float, float]]:
+    """The best benefit so far, by cost: only points that are better than all cheaper ones."""
+    steps: list[tuple[float, float]] = []
+    for cost, mark in sorted(points, key=lambda point: (point.cost, -point.mark.value)):
+        if not steps or mark.value > steps[-1][1]:
+            steps.append((cost, mark.value))
+    return steps
+
+
+def draw_points(
+    grid: Sequence[Sequence[PointPanel | None]],
+    styles: Mapping[str, Style],
+    x_label: str,
+    y_label: str,
+) -> Drawing:
+    """Panels in rows, with one legend below them; `styles` are in its order."""
+    drawing = draw_grid(
+        grid, lambda axes, panel: _draw_panel(axes, panel, styles, x_label), y_label, (3.8, 3.0)
+    )
+    used = {name for row in grid for panel in row if panel for name in panel.points}
+    handles = [_handle(name, style) for name, style in styles.items() if name in used]
+    width = max(len(row) for row in grid)
+    drawing.legend(handles=handles, loc="outside lower center", ncols=max(2, width + width // 3))
+    return drawing
+
+
+def _draw_panel(axes: Axes, panel: PointPanel, styles: Mapping[str, Style], x_label: str) -> None:
+    costs = sorted({point.cost for point in panel.points.values()})
+    least, most = costs[0] / _ROOM, costs[-1] * _ROOM
+    starts: dict[float, float] = {}
+    for cost in costs:
+        own = [name for name in styles if name in panel.points and panel.points[name].cost == cost]
+        for rank, name in enumerate(own):
+            place = cost * _BESIDE ** (rank - (len(own) - 1) / 2)
+            _draw_point(axes, place, panel.points[name].mark, styles[name])
+            least, most = min(least, place / _EDGE), max(most, place * _EDGE)
+            starts.setdefault(cost, place / _EDGE)
+    # A step begins before the first of the points that stand side by side.
+    steps = [(starts[cost], best) for cost, best in staircase([*panel.points.values()])]
+    corners = [*steps, (most, steps[-1][1])]
+    axes.plot(*zip(*corners, strict=True), drawstyle="steps-post", color="0.6", zorder=1)
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(least, most)
+    axes.set_xticks(costs, [f"{cost:.3g}" for cost in costs])
+    axes.minorticks_off()
+    axes.set_xlabel(x_label)
+    axes.set_title(panel.title)
+
+
+def _draw_point(axes: Axes, place: float, mark: Mark, style: Style) -> None:
+    # Rounding may put the mean of equal values a little beside them.
+    ends = [[max(mark.value - mark.low, 0.0)], [max(mark.high - mark.value, 0.0)]]
+    look = _look(style)
+    axes.errorbar(place, mark.value, yerr=ends, elinewidth=0.9, capsize=1.5, zorder=3, **look)
+
+
+def _look(style: Style) -> dict[str, Any]:
+    return {
+        "color": style.colour,
+        "marker": _MARKERS[style.marker % len(_MARKERS)],
+        "fillstyle": _FILLS[style.fill % len(_FILLS)],
+        "markerfacecoloralt": "white",
+        "markersize": 5,
+        "markeredgewidth": 1,
+        "linestyle": "none",
+    }
+
+
+def _handle(name: str, style: Style) -> Artist:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=name, **_look(style))
