@@ -12,6 +12,7 @@ import torch
 import equitune
 from experiments.cnn import evaluate
 from experiments.cnn.backbones import Backbone, build_backbone, preprocessing
+from experiments.cnn.heads import Features
 from experiments.cnn.orbit_sources import Live
 from experiments.cnn.probe import build_probe, plan
 from experiments.frame.errors import Interrupted
@@ -51,8 +52,8 @@ def test_a_trial_sends_few_images_through_the_network(
 ) -> None:
     trial = configure(*own, "method=lambda_equitune", "task.max_images=40")
     execute(trial)
-    # Both splits, then the check: lambda reads the features that the head has read.
-    assert seen["views"] == 2 * 4 * 40 + 4 * 4 * 5
+    # Both splits, then the check, and the count of passes: lambda reads what the head has read.
+    assert seen["views"] == 2 * 4 * 40 + 4 * 4 * 5 + 4
     assert ensure(trial, "probe", StopSignal()).record["facts"]["images"] == 36
 
 
@@ -70,6 +71,10 @@ class Recorded:
 
     def __init__(self, folder: Path, looks: int = 10**9) -> None:
         self.folder, self.looks = folder, looks
+        self.values: dict[str, float] = {}
+
+    def row(self, metric: str, value: float, **columns: str) -> None:
+        self.values[metric] = value
 
     @property
     def should_checkpoint(self) -> bool:
@@ -94,8 +99,7 @@ def test_the_check_gives_what_the_whole_network_gives(
     rule: Any = probe.rule
     if method == "lambda_equitune":
         rule = equitune.Learned(rule.net, lambda x: backbone.features(x).flatten(1))
-    plain = torch.nn.Sequential(evaluate.Classifier(backbone, probe.head))
-    plain[0].features = backbone.features  # type: ignore[union-attr, assignment]
+    plain = torch.nn.Sequential(Features(backbone), probe.head)
     action, turned = make_action(used), make_action("rot90" if used == "trivial" else used)
     model = equitune.Equivariant(plain, action, equitune.Invariant(action.group), rule).eval()
     with torch.inference_mode():
@@ -104,13 +108,16 @@ def test_the_check_gives_what_the_whole_network_gives(
         )
 
     seen["views"] = 0
-    whole, run = evaluate.Classifier(backbone, probe.head), Recorded(tmp_path)
-    found = evaluate._equivariance_error(config, run, whole, probe, source)  # type: ignore[arg-type]
-    assert found == expected
-    assert seen["views"] == 6 * action.group.order * turned.group.order
+    run: Any = Recorded(tmp_path)
+    evaluate._check_whole(config, run, backbone, probe, source)
+    assert run.values["equivariance_error"] == expected
+    order = action.group.order
+    assert run.values["passes"] == pytest.approx(order, rel=1e-3)
+    # The passes of one image are counted, too; of one view alone by nobody.
+    assert seen["views"] == 6 * order * turned.group.order + (order if order > 1 else 0)
     with pytest.raises(Interrupted, match="begins again"):
-        run = Recorded(tmp_path, 1)
-        evaluate._equivariance_error(config, run, whole, probe, source)  # type: ignore[arg-type]
+        stopped: Any = Recorded(tmp_path, 1)
+        evaluate._check_whole(config, stopped, backbone, probe, source)
 
 
 def test_an_evaluation_stops_between_two_epochs(configure: Configure, own: tuple[str, ...]) -> None:
