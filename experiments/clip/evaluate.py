@@ -23,6 +23,7 @@ from experiments.images.arrays import encode_png
 from experiments.images.config import is_ours
 from experiments.images.equivariance import Counting, checked, equivariance_error
 from experiments.images.extraction import Orbits, shuffled
+from experiments.images.fits import count
 from experiments.images.orbit_data import Stored, over_turns
 from experiments.images.symmetries import make_action, members
 
@@ -73,6 +74,11 @@ def evaluate(config: ClipConfig, run: Run) -> None:
     device = choose_device(config.device)
     whole = _Whole(after, before, make_action(config.group.name), scorer).to(device)
     _check_whole(config, run, whole, features.sample.to(device))
+    columns = {"split": "test", "transform": config.task.transform}
+    run.row("training_seconds", run.spent_on("lambda", "finetune"), **columns)
+    trained = count(scorer.net, fitted.rank, None if after is before else after)
+    temperature = fitted.temperature is not None and config.method.is_fitted
+    run.row("trained_parameters", trained + temperature, **columns)
     run.fact("device", str(device))
 
 

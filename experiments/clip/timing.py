@@ -20,9 +20,8 @@ from experiments.clip.scoring import LOSSES, Scorer
 from experiments.frame.errors import Interrupted
 from experiments.frame.fields import given
 from experiments.frame.machine import choose_device, ieee_float32
-from experiments.frame.methods import LAMBDA_EQUITUNE, METHODS, Parts
+from experiments.frame.methods import LAMBDA_EQUITUNE, METHODS, PAPERS, Parts
 from experiments.frame.progress import progress
-from experiments.images.fits import Unlikeliness
 from experiments.images.symmetries import make_action
 from experiments.images.training import precision
 
@@ -79,12 +78,11 @@ def contenders(config: ClipConfig, device: torch.device) -> list[Contender]:
 
         return classify
 
-    rank = Unlikeliness(net, lambda features: features)
-    parts = Parts(action.group, LOSSES["similarity"], net, temperature=1.0, rank=rank)
+    parts = Parts(action.group, LOSSES["similarity"], net)
     once = [
         Contender(name, "", partial(through, method.weighting(parts)))
         for name, method in METHODS.items()
-        if method.uses_group and not method.augments
+        if method.uses_group and (name in PAPERS or not (method.is_fitted or method.augments))
     ]
     learned = METHODS[LAMBDA_EQUITUNE].weighting(parts)
     return [*once, Contender(LAMBDA_EQUITUNE, SECOND, partial(through, learned, second=True))]

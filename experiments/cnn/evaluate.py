@@ -18,10 +18,12 @@ from experiments.cnn.stems import EarlyExit
 from experiments.cnn.train_lambda import frozen_head, load_fitted
 from experiments.estimates import estimate
 from experiments.frame.errors import Interrupted, UserError
-from experiments.frame.methods import Kind
+from experiments.frame.methods import EQUITUNE, Kind
 from experiments.frame.progress import progress
+from experiments.images.config import of_method
 from experiments.images.continuity import largest_jump
 from experiments.images.equivariance import checked, equivariance_error, multiply_adds
+from experiments.images.fits import count
 from experiments.images.orbit_data import Stored, TurnedImages
 from experiments.images.symmetries import make_action, members
 
@@ -48,8 +50,16 @@ def evaluate(config: CnnConfig, run: Run) -> None:
         probe = _weighed(config, run, source, split)
     else:
         probe = _probed(config, run, source, split)
+    if config.task.over_equitune:
+        assert isinstance(source, Stored)
+        head = frozen_head(of_method(config, EQUITUNE), run, source)
+        correct = _correct(weighable(config, run, split, source, probe.head), probe.rule)
+        _compare(config, run, head, source, correct, split)
     if config.task.batch_norm == "frozen":
         _check_whole(config, run, backbone, probe, source)
+    spent, trained = run.spent_on("probe", "lambda"), _trained(config, backbone, probe)
+    run.row("training_seconds", spent, split=split)
+    run.row("trained_parameters", trained, split=split)
     run.fact("device", "cpu")
 
 
@@ -74,6 +84,17 @@ def measure_jump(config: CnnConfig, run: Run) -> None:
     action, inputs = make_action(_turned(config)), _inputs(config, source)
     run.row("jump", largest_jump(run, whole, inputs, action, config.seed), split=split)
     run.fact("device", "cpu")
+
+
+def _trained(config: CnnConfig, backbone: Backbone, probe: Probe) -> int:
+    """Return how many numbers were trained, the pretraining not counted."""
+    training, rule = config.task.training, probe.rule
+    parts: list[nn.Module | None] = [rule, getattr(rule, "loss_fn", None)]
+    parts = [part for part in parts if isinstance(part, nn.Module)]
+    parts += [probe.head] if training != "none" else []
+    parts += [backbone] if training == "all" else []
+    temperature = isinstance(rule, equitune.SoftSelect) and config.method.is_fitted
+    return count(*parts) + temperature
 
 
 def _backbone(config: CnnConfig, run: Run, source: TurnedImages) -> Backbone:
@@ -131,7 +152,7 @@ def _weighed(config: CnnConfig, run: Run, source: TurnedImages, split: Split) ->
 def _compare(
     config: CnnConfig, run: Run, head: nn.Module, source: Stored, correct: Tensor, split: str
 ) -> None:
-    """Write the gain over the mean of the same last layers, image by image.
+    """Write the gain over the mean of given last layers, image by image.
 
     Pretrained has no group: it is compared with the mean over the stored orbit.
     """

@@ -193,6 +193,7 @@ def evaluate_identity(config: CnnConfig) -> dict[str, Any]:
         **_stem(config, split),
         "probe": _probed_by(config),
         **_fitted_by(config),
+        **({"over_equitune": True} if task.over_equitune else {}),
         "seed": config.seed,
         "method": config.method.name,
         "group": config.group.name,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from experiments.frame.fields import at_least, between, how, one_of, only_for
+from experiments.frame.fields import at_least, between, how, in_rows, one_of, only_for
 from experiments.frame.options import GroupConfig, RunConfig
 from experiments.images.options import ImageDataset, TrainingRecipe
 from experiments.images.symmetries import TRANSFORMS
@@ -50,6 +50,7 @@ class CnnTask:
     straight_through: str | None = only_for("needs_loss", one_of(*STRAIGHT_THROUGH), required=False)
     lambda_relus: int | None = only_for("needs_net", at_least(0), required=False)
     lambda_training: str | None = only_for("needs_net", one_of("joint", "separate"), required=False)
+    over_equitune: bool = in_rows()
     held_out: float | None = only_for("is_fitted", between(0, 1, below=True), required=False)
     probe: ProbeRecipe | None = field(default_factory=ProbeRecipe)
     pretrain: PretrainRecipe | None = field(default_factory=PretrainRecipe)

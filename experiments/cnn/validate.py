@@ -105,6 +105,13 @@ def _check_stem(config: CnnConfig) -> None:
 
 def _check_training(config: CnnConfig) -> None:
     task, method = config.task, config.method.entry
+    if task.over_equitune and (
+        task.training != "probe" or task.selection == "evaluation" or is_live(config)
+    ):
+        raise UserError(
+            "task.over_equitune=true compares last layers on stored features, chosen before: needs "
+            "task.training=probe, task.batch_norm=frozen, task.selection=validation or last"
+        )
     if config.stage == "lambda" and not is_fitted(config):
         raise no_lambda(method)
     if config.stage == "continuity" and task.batch_norm == "train":

@@ -130,6 +130,7 @@ class Run:
     ) -> None:
         self.folder = folder
         self._need, self._config = need, config
+        self._needed: dict[tuple[str, str], float] = {}
         self.tracker = tracker
         self._stop_requested = stop_requested
         self._rows: list[dict[str, Any]] = []
@@ -188,6 +189,7 @@ class Run:
         try:
             finished = self._need(stage, config or self._config)
             name, noted = finished.record["name"], self.record["built_on"]
+            self._needed[stage, name] = float(finished.record["cpu_seconds"])
             if noted.setdefault(stage, name) != name and config is not None:
                 noted[f"{stage} of {config.method.name}"] = name
             return finished
@@ -196,6 +198,10 @@ class Run:
                 self._started[0] + time.monotonic() - wall,
                 self._started[1] + time.process_time() - cpu,
             )
+
+    def spent_on(self, *stages: str) -> float:
+        """Return the CPU seconds of the runs of some stages that this run has needed so far."""
+        return sum(spent for (stage, _), spent in self._needed.items() if stage in stages)
 
     def row(self, metric: str, value: float, **columns: Any) -> None:
         """Add one number to the run's metrics.

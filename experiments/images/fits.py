@@ -89,6 +89,12 @@ class Fitted(NamedTuple):
 UNFITTED = Fitted()
 
 
+def count(*modules: nn.Module | None) -> int:
+    """Return the number of parameters of some modules, each counted once."""
+    found = {id(p): p.numel() for m in modules if m is not None for p in m.parameters()}
+    return sum(found.values())
+
+
 class Unlikeliness(nn.Module):
     """Minus the output of a network, per view: a loss for `equitune.Select`."""
 

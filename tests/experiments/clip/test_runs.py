@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +16,9 @@ from experiments.clip import finetune, pretrain
 from experiments.clip.evaluate import SHOWN
 from experiments.clip.measures import calibration_error, drawn
 from experiments.clip.models import WEIGHTS
-from experiments.frame.errors import Interrupted
+from experiments.frame.errors import Interrupted, UserError
 from experiments.frame.files import load_tensors
+from experiments.frame.methods import METHODS, PAPERS
 from experiments.frame.options import AnyConfig
 from experiments.frame.runner import StopSignal, ensure, execute
 from experiments.frame.stages import name_run
@@ -39,7 +41,6 @@ SHORT = (
 )
 LAMBDA = ("method=lambda_equitune", "method.lambda_net.steps=20")
 TUNED = ("task.training=image_encoder", "task.finetune.steps=6", "task.finetune.every=2")
-METHODS = ("pretrained", "equitune", "equizero", "lambda_equitune")
 
 
 def names(config: AnyConfig) -> dict[str, str]:
@@ -50,7 +51,7 @@ def names(config: AnyConfig) -> dict[str, str]:
 
 @pytest.mark.parametrize("scale", ["demo", "paper"])
 @pytest.mark.parametrize("protocol", ["paper", "reference"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", PAPERS)
 @pytest.mark.parametrize("training", ["none", "image_encoder"])
 def test_the_defaults_are_those_of_the_protocol(
     configure: Configure, scale: str, protocol: str, method: str, training: str
@@ -117,7 +118,7 @@ def test_the_figures_of_an_encoder_need_four_passes_per_image(
     monkeypatch.setattr(extraction, "orbit_outputs", count)
     folders = {}
     for group in ("rot90", "rot180"):
-        for method in METHODS[:3]:
+        for method in PAPERS[:3]:
             config = configure(*SHORT, f"group={group}", f"method={method}")
             folders[group, method] = execute(config).folder
     test_images = 12 * 10
@@ -200,6 +201,39 @@ def test_lambda_learns_its_weights(configure: Configure) -> None:
 
 
 @pytest.mark.parametrize("method", ["equitune", "equizero", "lambda_equitune"])
+@pytest.mark.parametrize("method", ["soft_equizero", "prior_lambda", "canonicalizer", "distance"])
+def test_one_run_of_every_further_method(configure: Configure, method: str) -> None:
+    entry, known = METHODS[method], ("dataset.per_class_train=40", "task.validation=0.2")
+    steps = ("method.lambda_net.steps=20",) if entry.needs_net else ()
+    run = execute(configure(*SHORT, *known, f"method={method}", *steps))
+    columns = {"transform": "rot90", "view": "", "step": ""}
+    assert 0 < value(run.folder, metric="top1_accuracy", **columns) < 100
+    assert value(run.folder, metric="passes", **columns) == 4
+    assert value(run.folder, metric="equivariance_error", **columns) < 1e-4
+    trained = (32 + 1) * 100 + 101 if entry.needs_net else int(entry.needs_temperature)
+    assert value(run.folder, metric="trained_parameters", **columns) == trained
+    upright = value(run.folder, metric="top1_accuracy", transform="none")
+    assert upright == value(run.folder, metric="top1_accuracy", **columns)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("method=augmented", "choose task.training=image_encoder"),
+        ("method=distance task.training=image_encoder", "choose task.training=none"),
+        ("method=distance task.validation=0", "task.validation above 0"),
+        ("method=soft_equizero protocol=reference", "choose task.maximum=one_view"),
+        ("method=prior_lambda protocol=reference", "choose task.lambda_as=weight"),
+        ("method=equitune stage=lambda", "stage=lambda belongs to method=lambda_equitune, soft_e"),
+        ("method=soft_equizero method.temperature=0", "must be above 0"),
+        ("method=distance method.distance=far", "choose from: mahalanobis, neighbours"),
+    ],
+)
+def test_what_further_methods_refuse(configure: Configure, given: str, line: str) -> None:
+    with pytest.raises(UserError, match=re.escape(line)):
+        configure(*SHORT, *given.split())
+
+
 def test_a_stopped_fine_tuning_ends_as_it_would_have(
     configure: Configure, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
@@ -269,7 +303,7 @@ def test_a_training_that_diverges_is_a_result(configure: Configure) -> None:
 
 
 def test_the_reference_protocol_runs_whole(configure: Configure) -> None:
-    for method in METHODS[1:]:
+    for method in PAPERS[1:]:
         extra = LAMBDA if method == "lambda_equitune" else (f"method={method}",)
         folder = execute(configure(*SHORT, *TUNED, *extra, "protocol=reference")).folder
         assert value(folder, metric="equivariance_error") < 1e-4

@@ -88,7 +88,7 @@ def shares_of(config: AnyConfig, embeddings: Tensor) -> list[float]:
             pass
 
     run: Any = Fake()
-    net = load_lambda(config, run, embeddings.shape[-1])
+    net = load_lambda(config, run, embeddings.shape[-1]).net
     assert net is not None
     weights: Tensor = net(functional.normalize(embeddings, dim=-1))[:, 0]
     return (100 * weights / weights.sum()).tolist()  # type: ignore[no-any-return]

@@ -51,10 +51,10 @@ def test_a_step_does_not_depend_on_its_passes(
 
     def load_steep(*arguments: Any) -> Any:
         # So few steps of learning tell views hardly apart.
-        net = load(*arguments)
-        for parameter in net.parameters() if net is not None else ():
+        fitted = load(*arguments)
+        for parameter in fitted.net.parameters() if fitted.net is not None else ():
             parameter.mul_(20)
-        return net
+        return fitted
 
     monkeypatch.setattr(finetune, "load_lambda", load_steep)
     whole, losses = tuned(configure, *chosen, "task.scale=100")

@@ -11,15 +11,17 @@ import pytest
 import torch
 
 from experiments.cnn.backbones import build_backbone
+from experiments.cnn.probe import epochs
 from experiments.frame.errors import UserError
 from experiments.frame.files import load_tensors, save_tensors
+from experiments.frame.methods import METHODS, PAPERS
 from experiments.frame.options import AnyConfig
 from experiments.frame.runner import execute
 from experiments.frame.stages import name_run
 from experiments.frame.tasks import load_task
 from experiments.frame.variant import variant
 from experiments.images.config import pretraining_data
-from tests.experiments.metrics import rows
+from tests.experiments.metrics import rows, value
 
 Configure = Callable[..., AnyConfig]
 RunPy = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -30,7 +32,7 @@ SHORT = (
     "dataset.per_class_train=20",
     "dataset.per_class_test=10",
 )
-METHODS = ("pretrained", "equitune", "equizero", "lambda_equitune")
+OWN = ("task.training=none", "task.pretrain.dataset=symbols")
 
 
 def names(config: AnyConfig) -> dict[str, str]:
@@ -104,7 +106,7 @@ def test_images_that_are_left_are_of_all_classes(configure: Configure) -> None:
 
 def test_one_run_of_every_method(configure: Configure, tmp_path: Path) -> None:
     found = {}
-    for method in METHODS:
+    for method in PAPERS:
         run = execute(configure(*SHORT, f"method={method}"))
         found[method] = {(r["metric"], r["step"]): float(r["value"]) for r in rows(run.folder)}
         for epoch in ("1", "2", ""):
@@ -117,6 +119,44 @@ def test_one_run_of_every_method(configure: Configure, tmp_path: Path) -> None:
     assert sorted(runs) == sorted(
         ["pretrain", "features_train", "features_test", *["probe"] * 4, *["evaluate"] * 4]
     )
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in PAPERS])
+@pytest.mark.parametrize("training", ["none", "probe"])
+def test_one_run_of_every_further_method(
+    configure: Configure, tmp_path: Path, method: str, training: str
+) -> None:
+    entry, steps = METHODS[method], "method.lambda_net.steps=20"
+    how = OWN if training == "none" else (f"task.training={training}",)
+    asked = (*SHORT, *how, f"method={method}")
+    if entry.augments and training == "none":
+        with pytest.raises(UserError, match="probe or all"):
+            configure(*asked)
+        return
+    run = execute(configure(*asked, *([steps] if entry.needs_net else [])))
+    assert 0 < value(run.folder, metric="top1_accuracy", transform="rot90", view="", step="") < 100
+    assert value(run.folder, metric="passes") == (4 if entry.uses_group else 1)
+    error = value(run.folder, metric="equivariance_error")
+    assert error < 1e-4 if entry.uses_group else error > 0.01
+    trained = value(run.folder, metric="trained_parameters")
+    head = 782 if training == "probe" else 0
+    net = (64 + 1) * 100 + 101 if entry.needs_net else int(entry.needs_temperature)
+    assert trained == head + net
+    stages = {path.name.split("-")[0] for path in (tmp_path / "results/runs/cnn").iterdir()}
+    assert ("lambda" in stages) == entry.is_fitted
+
+
+def test_one_view_that_is_trained_on_turned_images_costs_the_passes_of_four(
+    configure: Configure,
+) -> None:
+    config = configure(*SHORT, "method=augmented")
+    assert config.group.name == "trivial" and epochs(config) == 4 * config.task.probe.epochs
+    both = execute(configure(*SHORT, "method=augmented_equitune"))
+    alone = execute(config)
+    noted = [
+        json.loads((run.folder / "record.json").read_text())["built_on"] for run in (both, alone)
+    ]
+    assert noted[0]["probe"] == noted[1]["probe"]
 
 
 def test_the_same_seed_twice_gives_identical_rows(configure: Configure, tmp_path: Path) -> None:

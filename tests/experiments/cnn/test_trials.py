@@ -12,7 +12,6 @@ import torch
 import equitune
 from experiments.cnn import evaluate
 from experiments.cnn.backbones import Backbone, build_backbone, preprocessing
-from experiments.cnn.heads import Features
 from experiments.cnn.orbit_sources import Live
 from experiments.cnn.probe import build_probe, plan
 from experiments.frame.errors import Interrupted
@@ -52,7 +51,8 @@ def test_a_trial_sends_few_images_through_the_network(
 ) -> None:
     trial = configure(*own, "method=lambda_equitune", "task.max_images=40")
     execute(trial)
-    # Both splits, then the check, and the count of passes: lambda reads what the head has read.
+    # Both splits, then the check (lambda reads the features that the head has read), and the orbit
+    # of one image to count passes.
     assert seen["views"] == 2 * 4 * 40 + 4 * 4 * 5 + 4
     assert ensure(trial, "probe", StopSignal()).record["facts"]["images"] == 36
 
@@ -71,10 +71,10 @@ class Recorded:
 
     def __init__(self, folder: Path, looks: int = 10**9) -> None:
         self.folder, self.looks = folder, looks
-        self.values: dict[str, float] = {}
+        self.rows: dict[str, float] = {}
 
-    def row(self, metric: str, value: float, **columns: str) -> None:
-        self.values[metric] = value
+    def row(self, metric: str, value: float, **_: Any) -> None:
+        self.rows[metric] = value
 
     @property
     def should_checkpoint(self) -> bool:
@@ -99,7 +99,7 @@ def test_the_check_gives_what_the_whole_network_gives(
     rule: Any = probe.rule
     if method == "lambda_equitune":
         rule = equitune.Learned(rule.net, lambda x: backbone.features(x).flatten(1))
-    plain = torch.nn.Sequential(Features(backbone), probe.head)
+    plain = Plain(backbone, probe.head)
     action, turned = make_action(used), make_action("rot90" if used == "trivial" else used)
     model = equitune.Equivariant(plain, action, equitune.Invariant(action.group), rule).eval()
     with torch.inference_mode():
@@ -110,14 +110,25 @@ def test_the_check_gives_what_the_whole_network_gives(
     seen["views"] = 0
     run: Any = Recorded(tmp_path)
     evaluate._check_whole(config, run, backbone, probe, source)
-    assert run.values["equivariance_error"] == expected
-    order = action.group.order
-    assert run.values["passes"] == pytest.approx(order, rel=1e-3)
-    # The passes of one image are counted, too; of one view alone by nobody.
-    assert seen["views"] == 6 * order * turned.group.order + (order if order > 1 else 0)
+    assert run.rows["equivariance_error"] == expected
+    # Lambda's own work counts, too.
+    assert run.rows["passes"] == pytest.approx(action.group.order, rel=1e-3)
+    once = action.group.order if action.group.order > 1 else 0
+    assert seen["views"] == 6 * action.group.order * turned.group.order + once
     with pytest.raises(Interrupted, match="begins again"):
-        stopped: Any = Recorded(tmp_path, 1)
-        evaluate._check_whole(config, stopped, backbone, probe, source)
+        run = Recorded(tmp_path, 1)
+        evaluate._check_whole(config, run, backbone, probe, source)
+
+
+class Plain(torch.nn.Module):
+    """The backbone with other last layers."""
+
+    def __init__(self, backbone: Backbone, head: torch.nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.backbone.features(x))
 
 
 def test_an_evaluation_stops_between_two_epochs(configure: Configure, own: tuple[str, ...]) -> None:
