@@ -46,7 +46,7 @@ def names(config: AnyConfig) -> dict[str, str]:
 
 @pytest.mark.parametrize("scale", ["demo", "paper"])
 @pytest.mark.parametrize("protocol", ["paper", "reference"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", PAPERS)
 def test_the_defaults_are_those_of_the_protocol(
     configure: Configure, scale: str, protocol: str, method: str
 ) -> None:
