@@ -1,4 +1,4 @@
-"""Shared code for lambda-equitune: the network, its training, and its gain."""
+"""Shared code for learned weights: the network lambda, a temperature, and their gain."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
 import equitune
@@ -142,6 +143,26 @@ def descend(
             return equitune.fit(
                 net, batches, loss, steps=steps, every=every, optimiser=optimiser, watch=watch
             )
+
+
+def fit_temperature(cost: Callable[[float], float], lowest: float, highest: float) -> float:
+    """Return the temperature of least cost: the best of a grid, then a search around it.
+
+    Args:
+        cost: The cost at a temperature, without random parts.
+        lowest: Exponent of ten of the lowest temperature.
+        highest: Exponent of ten of the highest temperature.
+    """
+
+    def at(exponent: float) -> float:
+        return cost(10**exponent)
+
+    grid = np.linspace(lowest, highest, round(8 * (highest - lowest)) + 1)
+    tried = [at(float(exponent)) for exponent in grid]
+    best = int(np.argmin(tried))
+    around = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+    found = minimize_scalar(at, bounds=around, method="bounded", options={"xatol": 1e-3})
+    return float(10 ** (found.x if found.fun < tried[best] else grid[best]))
 
 
 class Gain(NamedTuple):

@@ -81,7 +81,7 @@ class SideBySide(Policies):
 
         Args:
             networks: From `network.build_network`, of one shape.
-            nets: The network lambda of each, or empty.
+            nets: What the weights of each are from, see `policy.make_values`; or empty.
             values: Makes the Q-values from a network and lambda.
         """
         self.networks, self.nets, self.values = networks, nets, values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from experiments.dqn.options import DqnConfig, DqnDataset
 
 
+log = logging.getLogger(__name__)
+
+
 class Problem(NamedTuple):
     """An environment and the action of the run's group on it.
 
@@ -36,22 +40,34 @@ class Problem(NamedTuple):
     simulator: Simulator | None
 
 
-def make_problem(config: DqnConfig) -> Problem:
+def make_problem(config: DqnConfig, group: str | None = None) -> Problem:
     """Make the environment of a run and its symmetry.
+
+    Args:
+        config: The configuration.
+        group: The group; None: the run's.
 
     Raises:
         UserError: If the environment or the simulator cannot be made, the declared representation
             does not fit, or the simulator shows that the group is not a symmetry.
     """
+    group = config.group.name if group is None else group
     env = make_environment(config.dataset)
     assert isinstance(env.action_space, Discrete) and env.observation_space.shape is not None
     shape, actions = env.observation_space.shape, int(env.action_space.n)
-    symmetry, simulator = make_symmetry(config, env), make_simulator(config.dataset)
+    symmetry, simulator = make_symmetry(config, env, group), make_simulator(config.dataset)
     env.close()
     problem = Problem(shape, actions, symmetry, simulator)
     if simulator is not None:
         _check_copy(config.dataset, simulator, problem)
-        check_symmetry(simulator, symmetry, config.group.name, config.dataset.environment)
+        check_symmetry(simulator, symmetry, group, config.dataset.environment)
+    elif group != "trivial":
+        log.warning(
+            "group=%s is taken on trust: dataset.simulator names no simulator of %s, so whether "
+            "it commutes with the dynamics cannot be checked",
+            group,
+            config.dataset.environment,
+        )
     return problem
 
 
@@ -203,16 +219,16 @@ def _check_copy(dataset: DqnDataset, simulator: Simulator, problem: Problem) -> 
         )
 
 
-def make_symmetry(config: DqnConfig, env: gymnasium.Env[Any, Any]) -> Symmetry:
-    """Build the actions of the run's group on its environment.
+def make_symmetry(config: DqnConfig, env: gymnasium.Env[Any, Any], group: str) -> Symmetry:
+    """Build the actions of a group on the environment of a run.
 
     Raises:
         UserError: If the declared representation does not fit.
     """
     assert isinstance(env.action_space, Discrete) and env.observation_space.shape is not None
     return build_symmetry(
-        config.dataset.representations.get(config.group.name),
+        config.dataset.representations.get(group),
         env.observation_space.shape,
         int(env.action_space.n),
-        config.group.name,
+        group,
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,20 +14,26 @@ from experiments.dqn.ensemble import SideBySide
 from experiments.dqn.environment import make_environment, make_problem
 from experiments.dqn.exact import expected_return, tabulate
 from experiments.dqn.fingerprint import recipe
-from experiments.dqn.policy import equivariance_error, greedy, load_network, make_values
+from experiments.dqn.orbits import SoftChoice
+from experiments.dqn.policy import (
+    LOSSES,
+    equivariance_error,
+    greedy,
+    load_network,
+    make_values,
+    passes,
+)
 from experiments.dqn.pretrain import networks
 from experiments.dqn.rollouts import Episodes, play, play_gymnasium
-from experiments.dqn.train_lambda import load_nets
+from experiments.dqn.train_lambda import load_learned
+from experiments.frame.fields import given
 from experiments.lambdas import copy_rows
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    import equitune
     from experiments.dqn.options import DqnConfig
     from experiments.frame.records import Run
-
-log = logging.getLogger(__name__)
 
 
 class Evaluation:
@@ -40,13 +46,6 @@ class Evaluation:
         self.shape, self.actions, self.symmetry, self.simulator = make_problem(config)
         self.table = None if self.simulator is None else tabulate(self.simulator)
         run.fact("symmetry_checked", self.simulator is not None)
-        if self.simulator is None and config.group.name != "trivial":
-            log.warning(
-                "group=%s is taken on trust: dataset.simulator names no simulator of %s, so "
-                "whether it commutes with the dynamics cannot be checked",
-                config.group.name,
-                self.dataset.environment,
-            )
 
     def values(self, network: nn.Sequential, net: nn.Module | None) -> nn.Module:
         """Return the Q-values of the method with a network, or with joined ones."""
@@ -62,14 +61,18 @@ class Evaluation:
         count, seed = self.config.task.episodes, self.config.seed
         if self.simulator is not None:
             return play(self.simulator, SideBySide(networks, nets, self.values), count, seed)
-        # Without a simulator there is no lambda.
         make = partial(make_environment, self.dataset)
-        policies = [greedy(self.values(network, None)) for network in networks]
+        # Without a simulator nothing is learned, but a temperature may be given.
+        pairs = zip_longest(networks, nets)
+        policies = [greedy(self.values(network, net)) for network, net in pairs]
         return [play_gymnasium(make, policy, count, seed) for policy in policies]
 
-    def write(self, values: nn.Module, episodes: Episodes, columns: dict[str, int]) -> None:
+    def write(
+        self, network: nn.Sequential, net: nn.Module | None, episodes: Episodes, step: int | None
+    ) -> None:
         """Write the rows of one network."""
-        row = self.run.row
+        row, values = self.run.row, self.values(network, net)
+        columns = {} if step is None else {"step": step}
         row("return", float(episodes.returns.mean()), split="test", **columns)
         row("episode_length", float(episodes.lengths.mean()), split="test", **columns)
         row("episodes", len(episodes.returns), split="test", **columns)
@@ -77,8 +80,11 @@ class Evaluation:
             actions = greedy(values)(self.table.observations)
             exact = expected_return(actions, self.table, self.simulator.max_steps)
             row("expected_return", exact, split="test", **columns)
+        met = torch.from_numpy(episodes.observations)
+        row("passes", passes(network, values, met[:1]), split="test", **columns)
+        trained = _trained(self.config, network, net)
+        row("trained_parameters", trained, split="test", **columns)
         if self.config.method.entry.uses_group:
-            met = torch.from_numpy(episodes.observations)
             error = equivariance_error(values, self.symmetry, met)
             # NaN: some element fixes each observation, so none counts.
             if math.isfinite(error):
@@ -88,18 +94,29 @@ class Evaluation:
 def evaluate(config: DqnConfig, run: Run) -> None:
     """Measure the return of a method with every stored network."""
     evaluation = Evaluation(config, run)
-    nets: dict[int, equitune.LambdaNet] = {}
-    if config.method.entry.needs_net:
-        nets = load_nets(config, run)
+    nets: dict[int, nn.Module] = {}
+    if config.method.is_fitted:
+        nets = load_learned(config, run)
         copy_rows(run, "lambda")
     loaded = {step: evaluation.load(weights) for step, weights in networks(config, run).items()}
+    if config.method.temperature is not None:
+        chosen = SoftChoice(LOSSES[given(config.task.score)], config.method.temperature)
+        nets = {step or 0: chosen for step in loaded}
     ordered = [nets[step or 0] for step in loaded] if nets else []
     played = evaluation.play(list(loaded.values()), ordered)
     outcomes: dict[str, Tensor] = {}
     for (step, network), episodes in zip(loaded.items(), played, strict=True):
-        values = evaluation.values(network, nets.get(step or 0))
-        evaluation.write(values, episodes, {} if step is None else {"step": step})
+        evaluation.write(network, nets.get(step or 0), episodes, step)
         outcomes[f"{step or 0}.returns"] = torch.from_numpy(episodes.returns).contiguous()
         outcomes[f"{step or 0}.lengths"] = torch.from_numpy(episodes.lengths).contiguous()
     run.save("episodes.safetensors", outcomes)
     run.fact("device", "cpu")
+
+
+def _trained(config: DqnConfig, network: nn.Module, net: nn.Module | None) -> int:
+    """Return how many numbers are trained for the method, besides those of the pretrained model."""
+    if config.method.entry.augments:
+        return sum(value.numel() for value in network.parameters())
+    if config.method.entry.needs_temperature:
+        return int(config.method.is_fitted)
+    return 0 if net is None else sum(value.numel() for value in net.parameters())

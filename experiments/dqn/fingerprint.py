@@ -54,7 +54,14 @@ def training(config: DqnConfig) -> str:
     """Return the label of a network's training for its rows: regime and user's values."""
     own = dataclasses.asdict(config.task.recipe).items()
     parts = [f"recipe.{key}={value}" for key, value in own if value is not None]
-    return ", ".join((f"regime={config.task.regime}", *parts))
+    augmented = [f"augmented={augmenting(config)}"] if config.method.entry.augments else []
+    return ", ".join((f"regime={config.task.regime}", *parts, *augmented))
+
+
+def augmenting(config: DqnConfig) -> str:
+    """Return the group by which training transitions are transformed: the run's, or the paper's."""
+    own: str = config.group.name
+    return config.dataset.symmetry if own == "trivial" else own
 
 
 def pretrain_identity(config: DqnConfig) -> dict[str, Any]:
@@ -68,10 +75,12 @@ def pretrain_identity(config: DqnConfig) -> dict[str, Any]:
     if config.model.checkpoint is not None:
         given = sha256(Path(config.model.checkpoint))
         return {"environment": environment, "checkpoint": given, "hidden": recipe(config).hidden}
+    augmented = {"augmented": _acting(config, augmenting(config))}
     return {
         "environment": environment,
         "seed": config.seed,
         "recipe": dataclasses.asdict(recipe(config)),
+        **(augmented if config.method.entry.augments else {}),
     }
 
 
@@ -101,15 +110,16 @@ def _simulator(config: DqnConfig) -> dict[str, Any]:
 
 
 def lambda_identity(config: DqnConfig) -> dict[str, Any]:
-    """Return the options that decide lambda: its Q-networks, recipe and objective."""
+    """Return the options that decide learned weights: Q-networks, recipe and objective."""
+    net = config.method.lambda_net
     return {
         "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
         # Given weights have no seed and no recipe in their identity.
         "seed": config.seed,
         "gamma": recipe(config).gamma,
         **_simulator(config),
-        **_acting(config),
-        "lambda_net": deciding(config.method.lambda_net),
+        **_acting(config, config.group.name),
+        **({"lambda_net": deciding(net)} if net else {"score": config.task.score}),
         "objective": config.task.weighting,
         "data": deciding(config.task.weighting_data),
     }
@@ -124,7 +134,7 @@ def evaluate_identity(config: DqnConfig) -> dict[str, Any]:
         "dataset": config.dataset.name,
         **_simulator(config),
         "method": config.method.name,
-        **_acting(config),
+        **_acting(config, config.group.name),
         "score": config.task.score,
         "episodes": config.task.episodes,
         "variant": variant(config),
@@ -133,24 +143,26 @@ def evaluate_identity(config: DqnConfig) -> dict[str, Any]:
     }
 
 
-def _acting(config: DqnConfig) -> dict[str, Any]:
-    """Return the options that decide the group's action."""
-    acting = config.dataset.representations.get(config.group.name)
+def _acting(config: DqnConfig, group: str) -> dict[str, Any]:
+    """Return the options that decide a group's action."""
+    acting = config.dataset.representations.get(group)
     return {
-        "group": config.group.name,
+        "group": group,
         "representation": acting and dataclasses.asdict(acting),
     }
 
 
 def _weighted_by(config: DqnConfig) -> dict[str, Any]:
-    if not config.method.entry.needs_net:
-        return {}
-    return {"weighted_by": built_on(VERSIONS["lambda"], lambda_identity(config))}
+    if config.method.is_fitted:
+        return {"weighted_by": built_on(VERSIONS["lambda"], lambda_identity(config))}
+    own = config.method.own_options()
+    return {"options": own} if own else {}
 
 
 def pretrain_label(config: DqnConfig) -> str:
     """Return the readable part of the name of a network's run."""
-    return f"{config.dataset.name}-{config.task.regime}-seed{config.seed}"
+    augmented = "-augmented" if config.method.entry.augments else ""
+    return f"{config.dataset.name}-{config.task.regime}{augmented}-seed{config.seed}"
 
 
 def evaluate_label(config: DqnConfig) -> str:

@@ -19,9 +19,8 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-import equitune
 from experiments.dqn.envs.simulator import Simulator
-from experiments.dqn.orbits import Orbits, Rows, look, spread
+from experiments.dqn.orbits import Orbits, Rows, Weigh, look, spread
 from experiments.dqn.policy import make_values
 from experiments.dqn.symmetry import Symmetry
 from experiments.dqn.transitions import Visits, action_returns, numpy_values, visit
@@ -51,13 +50,11 @@ class Objective(ABC):
     episodes: Int[np.ndarray, " states"]
 
     @abstractmethod
-    def per_state(
-        self, net: equitune.LambdaNet | None, rows: Rows = slice(None)
-    ) -> Float[Tensor, " rows"]:
+    def per_state(self, weigh: Weigh | None, rows: Rows = slice(None)) -> Float[Tensor, " rows"]:
         """Return the objective at some states.
 
         Args:
-            net: The network lambda; None: uniform weights.
+            weigh: Gives lambda; None: uniform weights.
             rows: Indices of the states; default all.
         """
 
@@ -80,11 +77,9 @@ class Advantage(Objective):
     advantages: Float[Tensor, "states actions"]
     temperature: float
 
-    def per_state(
-        self, net: equitune.LambdaNet | None, rows: Rows = slice(None)
-    ) -> Float[Tensor, " rows"]:
+    def per_state(self, weigh: Weigh | None, rows: Rows = slice(None)) -> Float[Tensor, " rows"]:
         """Return the expected advantage of the softmax policy."""
-        values, advantages = self.orbits.take(rows).mean(net), self.advantages[rows]
+        values, advantages = self.orbits.take(rows).mean(weigh), self.advantages[rows]
         if self.temperature == 0:
             return advantages.gather(-1, values.argmax(dim=-1, keepdim=True)).squeeze(-1)
         policy = (values / self.temperature).softmax(dim=-1)
@@ -118,14 +113,12 @@ class TemporalDifference(Objective):
     terminated: Bool[Tensor, " states"]
     gamma: float
 
-    def per_state(
-        self, net: equitune.LambdaNet | None, rows: Rows = slice(None)
-    ) -> Float[Tensor, " rows"]:
+    def per_state(self, weigh: Weigh | None, rows: Rows = slice(None)) -> Float[Tensor, " rows"]:
         """Return the loss; its target uses the same lambda, without gradient."""
-        values = self.orbits.take(rows).mean(net)
+        values = self.orbits.take(rows).mean(weigh)
         chosen = values.gather(-1, self.actions[rows, None]).squeeze(-1)
         with torch.no_grad():
-            future = self.following.take(rows).mean(net).amax(dim=-1)
+            future = self.following.take(rows).mean(weigh).amax(dim=-1)
             future = future.masked_fill(self.terminated[rows], 0.0)
             target = self.rewards[rows] + self.gamma * future
         return functional.smooth_l1_loss(chosen, target, reduction="none")

@@ -97,9 +97,9 @@ class DqnTask:
     name: str = MISSING
     regime: str = MISSING
     score: str | None = only_for("needs_loss", one_of(*SCORES))
-    weighting: str | None = only_for("needs_net", one_of(*OBJECTIVES))
+    weighting: str | None = only_for("is_fitted", one_of(*OBJECTIVES))
     weighting_data: WeightingData | None = field(
-        default=None, metadata={"only_for": "needs_net", "required": True}
+        default=None, metadata={"only_for": "is_fitted", "required": True}
     )
     recipe: Recipe = field(default_factory=Recipe)
     regimes: dict[str, Recipe] = field(default_factory=dict)
@@ -127,7 +127,7 @@ class DqnDataset:
         simulator: ``module:function`` that returns a `Simulator`, None: the suite's simulator.
         steps: Training steps.
         groups: The groups that act.
-        symmetry: The paper's group.
+        symmetry: The paper's group; ``method=augmented`` transforms by it.
         representations: The representation of each group.
         tuned: Changes by the regime ``tuned``; None if there is no such recipe.
     """
@@ -139,7 +139,7 @@ class DqnDataset:
     simulator: str | None = None
     steps: int = at_least(1)
     groups: list[str] = field(default=MISSING, metadata={"how": True})
-    symmetry: str = how(MISSING)
+    symmetry: str = MISSING
     representations: dict[str, Representation] = field(default_factory=dict)
     tuned: Recipe | None = None
 

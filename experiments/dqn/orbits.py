@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -31,13 +32,52 @@ class Orbits(NamedTuple):
         """Return the views of some observations."""
         return Orbits(self.features[:, rows], self.values[:, rows])
 
-    def mean(self, net: nn.Module | None) -> Float[Tensor, "states actions"]:
+    def mean(self, weigh: Weigh | None) -> Float[Tensor, "states actions"]:
         """Return Q_lambda(s, .) = sum_g w_g(s) g^-1 Q(gs, .), [N, A] (Eq. 4).
 
         Args:
-            net: The network lambda; None: uniform weights, equitune.
+            weigh: Gives lambda; None: uniform weights, equitune.
         """
-        return equitune.average(self.values, None if net is None else net(self.features))
+        return equitune.average(self.values, None if weigh is None else weigh(self))
+
+
+#: From the views of observations to lambda(gs), [G, N].
+Weigh = Callable[[Orbits], Tensor]
+
+
+def by_features(net: nn.Module) -> Weigh:
+    """Return lambda of lambda-equitune: a network on features, [G, N, F] to [G, N]."""
+
+    def weigh(views: Orbits) -> Tensor:
+        weights: Tensor = net(views.features)
+        return weights
+
+    return weigh
+
+
+def by_values(net: nn.Module) -> Weigh:
+    """Return lambda of soft equizero: a `SoftChoice`, or several joined, [G, N, A] to [G, N]."""
+
+    def weigh(views: Orbits) -> Tensor:
+        weights: Tensor = net(views.values)
+        return weights
+
+    return weigh
+
+
+class SoftChoice(nn.Module):
+    """Weights exp(-loss / temperature), normalised over the group."""
+
+    def __init__(self, loss: Callable[[Tensor], Tensor], temperature: float) -> None:
+        """Keep the proxy loss, which ignores the order of actions, and its temperature."""
+        super().__init__()
+        self.loss, self.temperature = loss, temperature
+
+    def forward(
+        self, values: Float[Tensor, "group states actions"]
+    ) -> Float[Tensor, "group states"]:
+        """Return the weights of the views of states."""
+        return equitune.soft_select_weights(self.loss(values), self.temperature)
 
 
 def look(
@@ -62,21 +102,21 @@ def last_hidden(network: nn.Sequential, observations: Float[Tensor, "batch ..."]
 
 
 class LearnedValues(nn.Module):
-    """Q-values by lambda-equitune, [B, ...] to [B, A].
+    """Q-values with weights of the views, [B, ...] to [B, A].
 
     `equitune.Equivariant` with the rule `Learned` is the same function, but its features are
     computed from the inputs gx, so it would run the hidden layers twice.
     """
 
-    def __init__(self, network: nn.Sequential, symmetry: Symmetry, net: nn.Module) -> None:
+    def __init__(self, network: nn.Sequential, symmetry: Symmetry, weigh: Weigh) -> None:
         """Combine a Q-network, the group's actions and lambda."""
         super().__init__()
-        self.network, self.net = network, net
+        self.network, self.weigh = network, weigh
         self._symmetry = symmetry
 
     def forward(self, observations: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch actions"]:
         """Return Q_lambda(s, .)."""
-        return look(self.network, self._symmetry, observations).mean(self.net)
+        return look(self.network, self._symmetry, observations).mean(self.weigh)
 
 
 @torch.no_grad()

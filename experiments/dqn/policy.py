@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import equitune
 from experiments.dqn.network import build_network
-from experiments.dqn.orbits import LearnedValues, last_hidden
+from experiments.dqn.orbits import LearnedValues, by_features, by_values, last_hidden
 from experiments.dqn.symmetry import Symmetry
 from experiments.external.weight_files import listed, name_faults, under_prefix, wrong_shapes
 from experiments.frame.errors import UserError
@@ -44,8 +44,8 @@ def make_values(
         symmetry: The group's actions.
         method: Name of the method.
         score: A key of `LOSSES`; None for a method that reads no loss.
-        net: Lambda, or `ensemble.Joined` of several; M is then from
-            `network.build_network` or `ensemble.join`.
+        net: What the weights are from: the network lambda, or `orbits.SoftChoice`; or
+            `ensemble.Joined` of several. M is then from `network.build_network` or `ensemble.join`.
 
     Returns:
         A module of the same kind.
@@ -55,9 +55,10 @@ def make_values(
         ValueError: If the method needs a part that is not given.
     """
     entry = find_method(method)
-    if entry.kind is Kind.LEARNED_MEAN:
+    if entry.kind in (Kind.LEARNED_MEAN, Kind.SOFT_CHOICE):
         assert isinstance(network, nn.Sequential) and net is not None
-        return LearnedValues(network, symmetry, net).eval()
+        weigh = (by_features if entry.needs_net else by_values)(net.eval())
+        return LearnedValues(network, symmetry, weigh).eval()
     features = None
     if entry.needs_net:
         assert isinstance(network, nn.Sequential)
@@ -131,3 +132,22 @@ def equivariance_error(
         expected = symmetry.values.forward_table[g][chosen]
         shares.append(float((moved != expected).double().mean()))
     return max(shares)
+
+
+@torch.no_grad()
+def passes(network: nn.Sequential, values: nn.Module, observation: Float[Tensor, "1 ..."]) -> int:
+    """Return how often the Q-network runs for the Q-values of one observation, by counting.
+
+    Args:
+        network: The Q-network.
+        values: Q-values that are made from it.
+        observation: The observation, [1, ...].
+    """
+    rows: list[int] = []
+    # Not of the network as a whole: its last hidden layer may be read on the way.
+    hook = network[0].register_forward_pre_hook(lambda layer, given: rows.append(len(given[0])))
+    try:
+        values(observation)
+    finally:
+        hook.remove()
+    return sum(rows)

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.dqn.environment import make_environment
-from experiments.dqn.fingerprint import kept_steps, recipe, training
+from experiments.dqn.environment import make_environment, make_problem
+from experiments.dqn.fingerprint import augmenting, kept_steps, recipe, training
 from experiments.dqn.network import own_names
 from experiments.dqn.training import make_learner, train
 from experiments.external.weight_files import load_weights
@@ -35,8 +35,11 @@ def pretrain(config: DqnConfig, run: Run) -> None:
     """
     settings = recipe(config)
     assert settings.steps is not None
+    symmetry = None
+    if config.method.entry.augments:
+        symmetry = make_problem(config, augmenting(config)).symmetry
     env = make_environment(config.dataset)
-    learner = make_learner(env, settings, config.seed)
+    learner = make_learner(env, settings, config.seed, symmetry)
     label = f"train {config.dataset.name} {config.task.regime} seed {config.seed}"
     with progress(label, settings.steps, shorter="task.recipe.steps makes it shorter") as bar:
 

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from gymnasium import Env
 from stable_baselines3 import DQN
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
+from stable_baselines3.common.type_aliases import ReplayBufferSamples
+from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 from experiments.dqn.fingerprint import kept_steps
 from experiments.dqn.network import weights_of
+from experiments.dqn.symmetry import Symmetry
 
 if TYPE_CHECKING:
     from experiments.dqn.options import Recipe
@@ -21,13 +25,42 @@ if TYPE_CHECKING:
 LOOK_EVERY = 500
 
 
-def make_learner(env: Env[Any, Any], recipe: Recipe, seed: int) -> DQN:
+class OrbitBuffer(ReplayBuffer):
+    """A replay buffer whose samples hold every drawn transition in all transforms of a group.
+
+    A gradient step then has |G| times the passes: those of a network that is trained through the
+    mean of |G| views.
+    """
+
+    def __init__(self, *sizes: Any, symmetry: Symmetry, **options: Any) -> None:
+        """Keep the group's actions; the rest is stable-baselines3's."""
+        super().__init__(*sizes, **options)
+        self.symmetry = symmetry
+
+    def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
+        """Draw transitions (s, a, r, s') and return (gs, ga, r, gs') for all g, group-major."""
+        drawn = super().sample(batch_size, env)
+        views, order = self.symmetry.observations.orbit, self.symmetry.group.order
+        moved = self.symmetry.values.forward_table[:, drawn.actions.long()]
+        return drawn._replace(
+            observations=views(drawn.observations).flatten(0, 1),
+            actions=moved.flatten(0, 1),
+            next_observations=views(drawn.next_observations).flatten(0, 1),
+            dones=drawn.dones.repeat(order, 1),
+            rewards=drawn.rewards.repeat(order, 1),
+        )
+
+
+def make_learner(
+    env: Env[Any, Any], recipe: Recipe, seed: int, symmetry: Symmetry | None = None
+) -> DQN:
     """Set up stable-baselines3's DQN; options that are not in the recipe have its defaults.
 
     Args:
         env: The environment.
         recipe: A complete recipe.
         seed: Seed of all random numbers.
+        symmetry: The actions by which transitions are transformed; None: they are not.
     """
     assert recipe.steps is not None and recipe.buffer_size is not None
     assert recipe.hidden is not None and recipe.learning_rate is not None
@@ -44,6 +77,11 @@ def make_learner(env: Env[Any, Any], recipe: Recipe, seed: int) -> DQN:
             "gamma",
         )
     }
+    if symmetry is not None:
+        options |= {
+            "replay_buffer_class": OrbitBuffer,
+            "replay_buffer_kwargs": {"symmetry": symmetry},
+        }
     return DQN(
         "MlpPolicy",
         env,

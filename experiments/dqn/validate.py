@@ -6,7 +6,7 @@ import dataclasses
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from experiments.dqn.fingerprint import recipe
+from experiments.dqn.fingerprint import augmenting, recipe
 from experiments.dqn.options import DqnGroup, Representation
 from experiments.frame.errors import UserError
 from experiments.frame.fields import given
@@ -32,6 +32,8 @@ def resolve(config: DqnConfig) -> None:
             f"protocol={config.protocol.name}: the authors published no code for task=dqn; "
             f"choose protocol={PROTOCOL}"
         )
+    if config.method.entry.augments:
+        _check_augmented(config)
     if not config.method.entry.uses_group:
         config.group = DqnGroup(name="trivial")
     elif config.group.name != "trivial":
@@ -44,17 +46,33 @@ def resolve(config: DqnConfig) -> None:
         )
 
 
+def _check_augmented(config: DqnConfig) -> None:
+    """Check the group by which the transitions of a training are transformed."""
+    dataset, group, method = config.dataset, config.group.name, config.method
+    if config.model.checkpoint is not None:
+        raise UserError(
+            f"method={method.name} trains the network itself: it takes no model.checkpoint"
+        )
+    if not method.entry.uses_group and group not in ("trivial", dataset.symmetry):
+        raise UserError(
+            f"method={method.name} is trained on transforms by dataset.symmetry="
+            f"{dataset.symmetry}, not by group={group}; give dataset.symmetry={group}"
+        )
+    _check_representation(augmenting(config), dataset.representations)
+
+
 def _check_weighting(config: DqnConfig) -> None:
-    """Check and complete the settings of lambda-equitune; None for other methods."""
+    """Check and complete the settings of learned weights; None if nothing is learned."""
     task, method = config.task, config.method.entry
-    if not method.needs_net:
+    if not config.method.is_fitted:
+        task.weighting = task.weighting_data = None
         if config.stage == "lambda":
             raise no_lambda(method)
         return
     if config.group.name == "trivial":
         raise one_view(method)
-    assert config.method.lambda_net is not None
-    config.method.lambda_net.budget()
+    if config.method.lambda_net is not None:
+        config.method.lambda_net.budget()
     data = given(task.weighting_data)
     if task.weighting != "advantage":
         data.horizon = None

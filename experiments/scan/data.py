@@ -22,7 +22,7 @@ VALIDATION_SHARE = 0.2
 BATCH = 1024
 
 # Purposes of the random streams of a seed; their numbers keep them independent.
-_SPLIT, _ORDER, _TEACHER, _UNSEEDED = range(4)
+_SPLIT, _ORDER, _TEACHER, _UNSEEDED, _ELEMENT = range(5)
 
 
 def generator(seed: int, purpose: int) -> np.random.Generator:
@@ -98,6 +98,16 @@ class Corpus:
     def take(self, rows: np.ndarray) -> Corpus:
         """Return the pairs at the given positions."""
         return Corpus([self.commands[i] for i in rows], [self.targets[i] for i in rows])
+
+    def orbit(self, actions: WordActions) -> Corpus:
+        """Return all transforms of the pairs: one copy of the corpus after another, by element."""
+        pairs = zip(actions.commands.forward_table, actions.words.forward_table, strict=True)
+        commands: list[list[int]] = []
+        targets: list[list[int]] = []
+        for on_commands, on_targets in pairs:
+            commands += [on_commands[command].tolist() for command in self.commands]
+            targets += [on_targets[target].tolist() for target in self.targets]
+        return Corpus(commands, targets)
 
     def without(self, other: Corpus) -> Corpus:
         """Return the pairs whose command does not occur in another corpus."""
@@ -186,6 +196,11 @@ def draw_order(count: int, iterations: int, teacher_forcing: float, seed: int) -
     samples = generator(seed, _ORDER).integers(0, count, iterations)
     teacher = generator(seed, _TEACHER).random(iterations) < teacher_forcing
     return Draws(samples.astype(np.int32), teacher)
+
+
+def draw_elements(order: int, iterations: int, seed: int) -> np.ndarray:
+    """Draw the group element by which each iteration's pair is transformed."""
+    return generator(seed, _ELEMENT).integers(0, order, iterations)
 
 
 class WordActions(NamedTuple):

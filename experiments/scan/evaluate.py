@@ -12,21 +12,22 @@ from experiments.frame.machine import choose_device
 from experiments.lambdas import copy_rows
 from experiments.scan.data import Corpus, ScanData, load_data, word_actions
 from experiments.scan.finetune import load_snapshot, snapshots
-from experiments.scan.fingerprint import error_group
+from experiments.scan.fingerprint import nontrivial_group
 from experiments.scan.options import ScanGroup
 from experiments.scan.pretrain import load_model
-from experiments.scan.train_lambda import load_weights
+from experiments.scan.train_lambda import load_temperature, load_weights
 from experiments.scan.translate import (
     Translator,
     correct,
     equivariance_error,
     lengths,
+    passes,
     translate,
     translator,
 )
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from experiments.frame.records import Run
     from experiments.scan.options import ScanConfig
@@ -40,12 +41,13 @@ def evaluate(config: ScanConfig, run: Run) -> None:
     device = choose_device(config.device)
     model = load_model(config, run).to(device)
     data = load_data(config.dataset.name, config.seed, config.task.max_commands)
-    weigh = None
-    if config.method.entry.needs_net:
-        weigh = load_weights(config, run, model).to(device)
+    weigh = load_weights(config, run, model)
+    if weigh is not None:
+        weigh = weigh.to(device)
     # A model that is equivariant by construction needs no method.
     group = ScanGroup("trivial") if config.model.equivariant else config.group
-    equivariant = translator(model, group, config.method.name, config.task, weigh)
+    temperature = load_temperature(config, run)
+    equivariant = translator(model, group, config.method.name, config.task, weigh, temperature)
     unseeded = config.task.validation == "unseeded"
     parts = {
         "validation": data.unseeded_validation if unseeded else data.validation,
@@ -54,7 +56,7 @@ def evaluate(config: ScanConfig, run: Run) -> None:
     outcomes: dict[str, Tensor] = {}
     if config.task.finetune is None:
         outcomes = _measure(equivariant, parts, data, config, run, None)
-        if weigh is not None:
+        if config.method.is_fitted:
             copy_rows(run, "lambda")
     else:
         finished = run.need("finetune")
@@ -94,10 +96,23 @@ def _measure(
         run.row("commands", len(corpus), split=split, **columns)
         outcomes[split if step is None else f"{split}.{step}"] = right.to(torch.uint8)
     if step is None or step == given(config.task.finetune).iterations:
-        actions = word_actions(error_group(config))
+        actions = word_actions(nontrivial_group(config))
         error = equivariance_error(equivariant, actions, _sample(data.test))
         run.row("equivariance_error", error, split="test", **columns)
+        command = torch.tensor(data.test.commands[:1])
+        run.row("passes", passes(equivariant, command), split="test", **columns)
+        run.row("trained_parameters", _trained(config, equivariant), split="test", **columns)
     return outcomes
+
+
+def _trained(config: ScanConfig, equivariant: Translator) -> int:
+    """Return how many numbers are trained for the method, besides those of the pretrained model."""
+    whole = config.task.finetune is not None or config.method.entry.augments
+    modules: list[nn.Module] = [equivariant.model] if whole else []
+    if equivariant.weigh is not None:
+        modules.append(equivariant.weigh.net)
+    own = sum(value.numel() for module in modules for value in module.parameters())
+    return own + int(config.method.entry.needs_temperature and config.method.is_fitted)
 
 
 def _sample(corpus: Corpus) -> Corpus:

@@ -9,7 +9,7 @@ from experiments.frame.fields import given
 from experiments.frame.files import part
 from experiments.frame.methods import Kind
 from experiments.scan.data import ScanData, WordActions, load_data, word_actions
-from experiments.scan.fingerprint import learning_rate
+from experiments.scan.fingerprint import TUNED, learning_rate
 from experiments.scan.loop import TrainingLoop, draw_stream
 from experiments.scan.nets.model import EncoderDecoder, Seq2Seq
 from experiments.scan.nets.objective import Objective
@@ -79,7 +79,7 @@ def _objective(
         ValueError: If methods of this kind are not fine-tuned here.
     """
     method = config.method.entry
-    if method.kind not in (Kind.MEAN, Kind.CHOICE, Kind.LEARNED_MEAN):
+    if method.kind not in TUNED:
         raise ValueError(f"method={method.name} is not fine-tuned: it neither averages nor chooses")
     space = given(config.task.space)
     if method.kind is Kind.CHOICE:
@@ -87,16 +87,14 @@ def _objective(
         return Objective(
             actions.commands, actions.words, combine="select", space=space, score=score
         )
-    weights = None
-    if method.needs_net:
-        # Lambda is not changed after its training on the frozen model (Section 5.2.1).
-        weights = load_weights(config, run, model).of_corpus(data.train, actions)
+    # Lambda is not changed after its training on the frozen model (Section 5.2.1).
+    weigh = load_weights(config, run, model)
     return Objective(
         actions.commands,
         actions.words,
         space=space,
         coupling=given(config.task.coupling),
-        weights=weights,
+        weights=None if weigh is None else weigh.of_corpus(data.train, actions),
     )
 
 

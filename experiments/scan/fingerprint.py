@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.frame.fields import given
 from experiments.frame.files import sha256
+from experiments.frame.methods import Kind
 from experiments.frame.stages import built_on
 from experiments.frame.variant import deciding, variant
 from experiments.scan.options import ScanGroup, load_group
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 #: The result version of every stage: raised whenever a change of code alters its numbers. A stage's
 #: identity includes those of the stages that it builds on, so all rows after a change are new.
 VERSIONS = {"pretrain": 1, "lambda": 1, "finetune": 2, "evaluate": 2}
+#: The kinds of methods through which a model is fine-tuned.
+TUNED = (Kind.MEAN, Kind.CHOICE, Kind.LEARNED_MEAN)
 #: The options in which the text and the authors' code differ.
 OPTIONS = ("coupling", "selection", "score", "space", "validation", "word_bias")
 
@@ -32,6 +35,8 @@ def pretrain_identity(config: ScanConfig) -> dict[str, Any]:
         made = {"checkpoint": sha256(Path(config.model.checkpoint))}
     if config.model.equivariant:
         made |= {"group": group_identity(config.group), "word_bias": config.task.word_bias}
+    if config.method.entry.augments:
+        made |= {"augmented": group_identity(nontrivial_group(config))}
     return {
         "dataset": config.dataset.name,
         "seed": config.seed,
@@ -48,12 +53,14 @@ def group_identity(group: ScanGroup) -> dict[str, Any]:
 
 
 def lambda_identity(config: ScanConfig) -> dict[str, Any]:
-    """Return the options that decide lambda: its pretrained model, recipe and space."""
+    """Return the options that decide learned weights: pretrained model, recipe, space, score."""
+    soft = config.method.entry.needs_temperature
     return {
         "pretrained_by": built_on(VERSIONS["pretrain"], pretrain_identity(config)),
         "method": config.method.settings(),
         "group": group_identity(config.group),
         "space": config.task.space,
+        **({"score": config.task.score} if soft else {}),
     }
 
 
@@ -82,8 +89,12 @@ def learning_rate(config: ScanConfig) -> float:
     return float(settings.rates[given(settings.rate)][config.dataset.name])
 
 
-def error_group(config: ScanConfig) -> ScanGroup:
-    """Return the group of the equivariance error: the run's; the data set's if that is trivial."""
+def nontrivial_group(config: ScanConfig) -> ScanGroup:
+    """Return the run's group; the data set's if that is trivial.
+
+    It is that of the equivariance error, and that which transforms the pairs of an augmented
+    training.
+    """
     trivial = config.group.name == "trivial"
     group: ScanGroup = load_group(config.dataset.symmetry) if trivial else config.group
     return group
@@ -103,7 +114,7 @@ def evaluate_identity(config: ScanConfig) -> dict[str, Any]:
         **_weighted_by(config),
         "method": config.method.settings(),
         "group": group_identity(config.group),
-        "error_group": group_identity(error_group(config)),
+        "error_group": group_identity(nontrivial_group(config)),
         "options": {name: value for name, value in options.items() if value is not None},
         "variant": variant(config),
         "protocol": config.protocol.name,
@@ -112,14 +123,15 @@ def evaluate_identity(config: ScanConfig) -> dict[str, Any]:
 
 
 def _weighted_by(config: ScanConfig) -> dict[str, Any]:
-    if not config.method.entry.needs_net:
+    if not config.method.is_fitted:
         return {}
     return {"weighted_by": built_on(VERSIONS["lambda"], lambda_identity(config))}
 
 
 def pretrain_label(config: ScanConfig) -> str:
     """Return the readable part of the name of a model's run."""
-    return f"{config.dataset.name}-{config.model.name}-seed{config.seed}"
+    augmented = "-augmented" if config.method.entry.augments else ""
+    return f"{config.dataset.name}-{config.model.name}{augmented}-seed{config.seed}"
 
 
 def evaluate_label(config: ScanConfig) -> str:

@@ -18,6 +18,7 @@ from experiments.scan.data import (
     load_data,
     word_actions,
 )
+from experiments.scan.fingerprint import nontrivial_group
 from experiments.scan.loop import TrainingLoop, draw_stream
 from experiments.scan.nets.group_model import GroupSeq2Seq
 from experiments.scan.nets.model import EncoderDecoder, Seq2Seq
@@ -112,10 +113,12 @@ class Pretraining(TrainingLoop):
             seed=config.seed,
             reduction=config.model.reduction or "sum",
         )
+        augments = config.method.entry.augments
+        actions = word_actions(nontrivial_group(config)) if augments else None
         super().__init__(
             run,
             make_trainer(self.model, recipe, settings.backend),
-            draw_stream(data.train, total, settings.teacher_forcing, config.seed),
+            draw_stream(data.train, total, settings.teacher_forcing, config.seed, actions),
             [total * (k + 1) // count for k in range(count)],
         )
         self.facts["curve"] = []

@@ -19,8 +19,8 @@ from experiments.scan.validate import resolve
 _MODEL_ONLY = ("protocol", "scale", "variant")
 
 TASK = Task(
-    serves=frozenset(Kind) - {Kind.OTHER, Kind.SOFT_CHOICE},
-    refuses={"augments": "not built yet"},
+    serves=frozenset(Kind) - {Kind.OTHER},
+    refuses={"needs_reference": "no distance of a sequence's features is defined here"},
     name="scan",
     sections={"task": ScanTask, "model": ScanModel, "dataset": ScanDataset, "group": ScanGroup},
     stages={

@@ -1,16 +1,25 @@
-"""Stage ``lambda``: weights of a command's views, by a network (ours; the paper has none for SCAN).
+"""Stage ``lambda``: weights of a command's views (ours; the paper has none for SCAN).
 
-The network reads the encoder's last state of gx and is trained on the training pairs with the
-sequence-to-sequence model frozen: it maximises the likelihood of the targets under Eq. 4, with the
-branches teacher forced. Test commands are not used, but their orbits are, because the swap of "run
-twice" is "jump twice": the network can learn which of the two the model translates better.
+The network of lambda-equitune reads the encoder's last state of gx and is trained on the training
+pairs with the sequence-to-sequence model frozen: it maximises the likelihood of the targets under
+Eq. 4, with the branches teacher forced. Test commands are not used, but their orbits are, because
+the swap of "run twice" is "jump twice": the network can learn which of the two the model translates
+better.
+
+That of the prior lambda learns, without targets, which view was met in training: "run twice" was,
+its swap "jump twice" was not. So the commands of training are upright here, and those of its orbit
+are turned. Commands that the group does not change teach it nothing.
+
+The temperature of a soft choice maximises the same likelihood on held-out pairs: of training pairs
+the model is equally sure. The weights are those of decoding, from the sequences that the branches
+write by themselves, as weights from teacher-forced branches would depend on the target. Half of the
+held-out pairs choose the temperature, the other half tells its gain.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -19,7 +28,7 @@ from torch import Tensor
 
 import equitune
 from experiments.frame.fields import given
-from experiments.lambdas import Gain, build_net, compare, fit_lambda
+from experiments.lambdas import Gain, build_net, compare, fit_lambda, fit_temperature
 from experiments.scan.data import (
     EOS,
     Corpus,
@@ -30,6 +39,7 @@ from experiments.scan.data import (
 )
 from experiments.scan.nets.model import EncoderDecoder
 from experiments.scan.pretrain import load_model
+from experiments.scan.translate import CommandWeights, branch_losses
 
 if TYPE_CHECKING:
     from experiments.frame.options import LambdaNetConfig
@@ -37,8 +47,13 @@ if TYPE_CHECKING:
     from experiments.scan.options import ScanConfig
 
 NET = "lambda.safetensors"
+#: The name of a stored temperature.
+TEMPERATURE = "temperature"
+#: Exponents of ten of the lowest and the highest temperature; losses differ by less than one.
+_EXPONENTS = (-6, 2)
 _ORDER = 10
 _BOOTSTRAP = 11
+_HALVES = 12
 #: Resamples of the bootstrap interval.
 RESAMPLES = 2000
 
@@ -117,7 +132,13 @@ def negative_log_likelihood(
 
 
 def train_lambda(
-    run: Run, views: Views, config: LambdaNetConfig, space: str, seed: int
+    run: Run,
+    views: Views,
+    config: LambdaNetConfig,
+    space: str,
+    seed: int,
+    prior: equitune.FiniteGroup | None = None,
+    task_weight: float = 1.0,
 ) -> equitune.LambdaNet:
     """Train the network lambda on the views of the training pairs; see `fit_lambda`.
 
@@ -127,14 +148,22 @@ def train_lambda(
         config: Network, optimiser (Adam), steps and batch size.
         space: The space of the average.
         seed: Seed of initialisation, dropout and the order of pairs.
+        prior: The group, to learn which view is the identity's; None: no such prior.
+        task_weight: Weight of the likelihood; 0: targets are not read.
 
     Returns:
         The network, in evaluation mode.
     """
 
     def loss(net: equitune.LambdaNet, rows: Tensor) -> Tensor:
-        batch = views.take(rows)
-        return negative_log_likelihood(batch, net(batch.features), space).mean()
+        batch, total = views.take(rows), torch.zeros(())
+        weights = net(batch.features)
+        if prior is not None:
+            total = total + equitune.prior_loss(weights, prior)
+        if task_weight:
+            nll = negative_log_likelihood(batch, weights, space).mean()
+            total = total + task_weight * nll
+        return total
 
     width, count = views.features.shape[-1], len(views.targets)
     order = generator(seed, _ORDER)
@@ -149,66 +178,91 @@ def held_out_gain(views: Views, net: equitune.LambdaNet, space: str, seed: int) 
     return compare(learned, uniform, generator(seed, _BOOTSTRAP), RESAMPLES)
 
 
-@dataclass(frozen=True)
-class CommandWeights:
-    """lambda(gx) of transformed commands.
-
-    Attributes:
-        model: The pretrained model, frozen, whose encoder gives the features.
-        net: The network.
-    """
-
-    model: EncoderDecoder
-    net: equitune.LambdaNet
-
-    @torch.no_grad()
-    def __call__(self, commands: Int[Tensor, "rows length"]) -> Float[Tensor, " rows"]:
-        """Return the weights of commands of equal length."""
-        weights: Tensor = self.net(self.model.encode(commands).hidden)
-        return weights
-
-    def to(self, device: torch.device) -> CommandWeights:
-        """Move both networks to a device."""
-        return CommandWeights(self.model.to(device), self.net.to(device))
-
-    def of_corpus(self, corpus: Corpus, actions: WordActions) -> Float[Tensor, "group commands"]:
-        """Return the weights for the orbits of a corpus, in its order."""
-        order = actions.commands.group.order
-        weights = torch.zeros(order, len(corpus))
-        for batch in corpus.batches():
-            orbit = actions.commands.orbit(batch.commands)
-            weights[:, batch.rows] = self(orbit.flatten(0, 1)).reshape(order, -1)
-        return weights
-
-
 def weigh(config: ScanConfig, run: Run) -> None:
-    """Train lambda on the training pairs and compare it with uniform weights on held-out pairs."""
+    """Fit the weights, and compare them with uniform ones on held-out pairs."""
     model = load_model(config, run)
     data = load_data(config.dataset.name, config.seed, config.task.max_commands)
-    actions = word_actions(config.group)
-    settings, space = config.method.lambda_net, given(config.task.space)
-    assert settings is not None
-    learned = collect_views(model, data.train, actions)
-    net = train_lambda(run, learned, settings, space, config.seed)
-    held_out = collect_views(model, data.validation.without(data.train), actions)
-    gain = held_out_gain(held_out, net, space, config.seed)
+    actions, space = word_actions(config.group), given(config.task.space)
+    unseen = data.validation.without(data.train)
+    held_out = collect_views(model, unseen, actions)
+    settings = config.method.lambda_net
+    if settings is None:
+        losses = branch_losses(model, config.group, config.task, unseen)
+        temperature, gain = fit_soft_choice(held_out, losses, space, config.seed)
+        run.row("temperature", temperature, split="validation")
+        state = {TEMPERATURE: torch.tensor(temperature, dtype=torch.float64)}
+    else:
+        learned = collect_views(model, data.train, actions)
+        prior = actions.commands.group if config.method.entry.needs_pose else None
+        task_weight = 1.0 if config.method.task_weight is None else config.method.task_weight
+        net = train_lambda(run, learned, settings, space, config.seed, prior, task_weight)
+        if prior is not None:
+            _write_upright(run, held_out, net, prior.identity)
+        gain, state = held_out_gain(held_out, net, space, config.seed), net.state_dict()
     gain.write(run, "nll")
     run.fact("device", "cpu")
-    run.save(NET, net.state_dict(), dataclasses.asdict(settings))
+    run.save(NET, state, {} if settings is None else dataclasses.asdict(settings))
 
 
-def load_weights(config: ScanConfig, run: Run, model: EncoderDecoder) -> CommandWeights:
-    """Return lambda from the run that trained it, on the features of the pretrained model.
+@torch.no_grad()
+def _write_upright(run: Run, held_out: Views, net: equitune.LambdaNet, identity: int) -> None:
+    """Write in how many percent of held-out commands the identity has the largest weight.
+
+    Commands that the group does not change have equal weights and do not count.
+    """
+    weights = net(held_out.features)
+    moved = (held_out.features != held_out.features[:1]).any(dim=-1).any(dim=0)
+    found = (weights.argmax(dim=0) == identity)[moved].double()
+    if len(found):
+        run.row("upright_found", 100 * float(found.mean()), split="validation")
+
+
+@torch.no_grad()
+def fit_soft_choice(
+    views: Views, losses: Float[Tensor, "group pairs"], space: str, seed: int
+) -> tuple[float, Gain]:
+    """Return the likeliest temperature of a soft choice, and its gain over uniform weights.
+
+    Args:
+        views: From :func:`collect_views` on held-out pairs; every other one is used for each.
+        losses: Proxy losses of their views.
+        space: The space of the average.
+        seed: Seed of the bootstrap.
+    """
+
+    def nll(rows: Tensor, temperature: float | None) -> Tensor:
+        soft = equitune.soft_select_weights
+        weights = None if temperature is None else soft(losses[:, rows], temperature)
+        return negative_log_likelihood(views.take(rows), weights, space)
+
+    order = generator(seed, _HALVES).permutation(len(views.targets))
+    chosen, judged = (torch.from_numpy(order[start::2]) for start in (0, 1))
+    best = fit_temperature(lambda value: float(nll(chosen, value).mean()), *_EXPONENTS)
+    learned, uniform = (nll(judged, value).numpy() for value in (best, None))
+    return best, compare(learned, uniform, generator(seed, _BOOTSTRAP), RESAMPLES)
+
+
+def load_temperature(config: ScanConfig, run: Run) -> float | None:
+    """Return the temperature of a soft choice, given or fitted; None for other methods."""
+    if not (config.method.entry.needs_temperature and config.method.is_fitted):
+        return config.method.temperature
+    tensors, _ = run.need("lambda").tensors(NET)
+    return float(tensors[TEMPERATURE])
+
+
+def load_weights(config: ScanConfig, run: Run, model: EncoderDecoder) -> CommandWeights | None:
+    """Return lambda from the run that trained it; None for methods without a network.
 
     Args:
         config: The configuration.
         run: The run in progress, which needs lambda.
-        model: The pretrained model; it is copied.
+        model: The pretrained model, which gives the features; if it is to be fine-tuned, a copy.
     """
-    finished = run.need("lambda")
-    tensors, _ = finished.tensors(NET)
     settings = config.method.lambda_net
-    assert settings is not None
+    if settings is None:
+        return None
+    tensors, _ = run.need("lambda").tensors(NET)
     net = build_net(2 * model.hidden, settings)
     net.load_state_dict(tensors)
-    return CommandWeights(copy.deepcopy(model).eval(), net.eval())
+    frozen = model if config.task.finetune is None else copy.deepcopy(model)
+    return CommandWeights(frozen.eval(), net.eval())

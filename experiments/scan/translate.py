@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 import equitune
@@ -23,6 +23,47 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class CommandWeights:
+    """lambda(gx) of transformed commands.
+
+    Attributes:
+        model: The pretrained model, frozen, whose encoder gives the features.
+        net: The network.
+    """
+
+    model: EncoderDecoder
+    net: equitune.LambdaNet
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        commands: Int[Tensor, "rows length"],
+        hidden: Float[Tensor, "rows width"] | None = None,
+    ) -> Float[Tensor, " rows"]:
+        """Return the weights of commands of equal length.
+
+        Args:
+            commands: Word indices with EOS.
+            hidden: The last state of this model's encoder for them; None: they are encoded.
+        """
+        weights: Tensor = self.net(self.model.encode(commands).hidden if hidden is None else hidden)
+        return weights
+
+    def to(self, device: torch.device) -> CommandWeights:
+        """Move both networks to a device."""
+        return CommandWeights(self.model.to(device), self.net.to(device))
+
+    def of_corpus(self, corpus: Corpus, actions: WordActions) -> Float[Tensor, "group commands"]:
+        """Return the weights for the orbits of a corpus, in its order."""
+        order = actions.commands.group.order
+        weights = torch.zeros(order, len(corpus))
+        for batch in corpus.batches():
+            orbit = actions.commands.orbit(batch.commands)
+            weights[:, batch.rows] = self(orbit.flatten(0, 1)).reshape(order, -1)
+        return weights
+
+
+@dataclass(frozen=True)
 class Translator:
     """A model made equivariant: maps commands to actions.
 
@@ -31,7 +72,7 @@ class Translator:
         actions: The group's action on words.
         rule: Builds the rule of one batch from its weights lambda(gx), [G, B] or None.
         block: Words per choice of the rule; None: branches decode separately.
-        weigh: lambda(gx): maps transformed commands [N, L] to weights [N], or None.
+        weigh: lambda(gx) of a network, or None.
         logits: Whether the rule sees logits instead of log-probabilities.
     """
 
@@ -39,7 +80,7 @@ class Translator:
     actions: WordActions
     rule: Callable[[Tensor | None], equitune.Rule]
     block: int | None
-    weigh: Callable[[Tensor], Tensor] | None = None
+    weigh: CommandWeights | None = None
     logits: bool = False
 
     @torch.no_grad()
@@ -56,7 +97,8 @@ class Translator:
         state = self.model.encode(orbit.flatten(0, 1))
         weights = None
         if self.weigh is not None:
-            weights = self.weigh(orbit.flatten(0, 1)).reshape(orbit.shape[:2])
+            read = state.hidden if self.weigh.model is self.model else None
+            weights = self.weigh(orbit.flatten(0, 1), read).reshape(orbit.shape[:2])
         return equitune.decode(
             _step_of(self.model, self.logits),
             state,
@@ -95,7 +137,8 @@ def translator(
     group: ScanGroup,
     method: str,
     options: ScanTask,
-    weigh: Callable[[Tensor], Tensor] | None = None,
+    weigh: CommandWeights | None = None,
+    temperature: float | None = None,
 ) -> Translator:
     """Build the translator of a method.
 
@@ -105,11 +148,12 @@ def translator(
         method: Name of the method; decoding serves all kinds but `Kind.OTHER`.
         options: Coupling, selection, score and space.
         weigh: lambda(gx), for methods that have it.
+        temperature: Of a soft choice.
 
     Raises:
         UserError: If there is no such method.
-        ValueError: If the method is of another kind, lacks its lambda, or has one view but is given
-            a group.
+        ValueError: If the method is of another kind, lacks its lambda or temperature, or has one
+            view but is given a group.
     """
     entry = find_method(method)
     if entry.kind is Kind.OTHER:
@@ -122,6 +166,11 @@ def translator(
     if entry.kind is Kind.CHOICE:
         return Translator(model, actions, _selection(options), _selection_block(options))
     space = "probabilities" if options.space == "probabilities" else "logits"
+    if entry.kind is Kind.SOFT_CHOICE:
+        if temperature is None:
+            raise ValueError(f"method={method} needs temperature=")
+        soft = equitune.by_average(_soft_weights(options, temperature), space=space)
+        return Translator(model, actions, lambda _: soft, None, logits=options.space == "logits")
     whole = options.coupling == "apart" and entry.uses_group
     return Translator(
         model,
@@ -143,15 +192,77 @@ def _selection(options: ScanTask) -> Callable[[Tensor | None], equitune.Rule]:
     At a single step both branches often have probability 1 up to rounding, and -max probability
     ties at -1. There, 1 - max probability is used: it has the same order and is exact near zero.
     """
-    padded, stepwise = options.score == "padded", options.selection != "sequence"
+    if options.selection == "sequence":
+        return lambda weights: equitune.by_selection(_sequence_loss(options))
+
+    def loss(block: equitune.Block) -> Tensor:
+        losses = equitune.losses.max_probability(block.outputs, log_odds=True, mask=block.emitted)
+        return losses.sigmoid()
+
+    return lambda weights: equitune.by_selection(loss, remember=options.selection == "prefix")
+
+
+def _sequence_loss(options: ScanTask) -> Callable[[equitune.Block], Tensor]:
+    """Return the proxy loss of finished sequences: the mean of -max probability, [G, B]."""
 
     def loss(block: equitune.Block) -> Tensor:
         # Rows after a branch's end hold zeros: a uniform distribution, max probability 1/8.
-        mask = None if padded else block.emitted
-        losses = equitune.losses.max_probability(block.outputs, log_odds=stepwise, mask=mask)
-        return losses.sigmoid() if stepwise else losses
+        mask = None if options.score == "padded" else block.emitted
+        return equitune.losses.max_probability(block.outputs, mask=mask)
 
-    return lambda weights: equitune.by_selection(loss, remember=options.selection == "prefix")
+    return loss
+
+
+def _soft_weights(options: ScanTask, temperature: float) -> Callable[[equitune.Block], Tensor]:
+    """Return lambda(gx) = exp(-loss / temperature) of the sequence that the branch of gx wrote."""
+    loss = _sequence_loss(options)
+    return lambda block: equitune.soft_select_weights(loss(block), temperature)
+
+
+def branch_losses(
+    model: EncoderDecoder, group: ScanGroup, options: ScanTask, corpus: Corpus
+) -> Float[Tensor, "group commands"]:
+    """Return the proxy losses by which `Kind.SOFT_CHOICE` weighs the views of commands.
+
+    Args:
+        model: The pretrained model.
+        group: The group and its action on words.
+        options: The score.
+        corpus: The commands; their targets are not read.
+    """
+    actions, found = word_actions(group).to(model.device), []
+
+    def note(block: equitune.Block, memory: Any) -> equitune.Choice:
+        found.append(_sequence_loss(options)(block).cpu())
+        return equitune.by_average()(block, memory)
+
+    branches = Translator(model, actions, lambda weights: note, None)
+    losses = torch.zeros(actions.commands.group.order, len(corpus))
+    for batch in corpus.batches():
+        branches(batch.commands.to(model.device))
+        losses[:, batch.rows] = found[-1]
+    return losses
+
+
+def passes(translator: Translator, command: Int[Tensor, "1 length"]) -> int:
+    """Return how many commands encoders read to translate one, by counting.
+
+    Args:
+        translator: The translator; a lambda of its own model reads nothing again.
+        command: Word indices with EOS, [1, L].
+    """
+    rows: list[int] = []
+    models = {translator.model} | ({translator.weigh.model} if translator.weigh else set())
+    hooks = [
+        model.encoder.register_forward_pre_hook(lambda layer, given: rows.append(len(given[0])))
+        for model in models
+    ]
+    try:
+        translator(command.to(translator.model.device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sum(rows)
 
 
 def translate(translator: Translator, corpus: Corpus) -> Int[Tensor, "commands steps"]:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from experiments.frame.errors import UserError, unknown
 from experiments.frame.fields import given
-from experiments.frame.methods import PRETRAINED, named, no_lambda
+from experiments.frame.methods import PRETRAINED, Kind, named, no_lambda
 from experiments.scan.backends import why_no_kernel
-from experiments.scan.fingerprint import OPTIONS
+from experiments.scan.fingerprint import OPTIONS, TUNED
 from experiments.scan.grammar import ACTION_WORDS, COMMAND_WORDS
 from experiments.scan.options import ScanGroup, ScanTask, load_group
 
@@ -30,6 +30,8 @@ def resolve(config: ScanConfig) -> None:
     """
     _check_options(config.task)
     _check_pretraining(config)
+    if config.method.entry.augments:
+        _check_augmented(config)
     if config.model.equivariant:
         config.group = _built_in_group(config)
     elif not config.method.entry.uses_group:
@@ -39,22 +41,46 @@ def resolve(config: ScanConfig) -> None:
     _drop_unread(config)
 
 
+def _check_augmented(config: ScanConfig) -> None:
+    """Check the model and the group of a training on transformed pairs."""
+    name, model, group = config.method.name, config.model, config.group.name
+    if model.equivariant:
+        raise UserError(
+            f"model={model.name} is equivariant by itself: transformed pairs teach it nothing; "
+            f"choose method={PRETRAINED}"
+        )
+    if model.checkpoint is not None:
+        raise UserError(f"method={name} trains the model itself: it takes no model.checkpoint")
+    symmetry = config.dataset.symmetry
+    if not config.method.entry.uses_group and group not in ("trivial", symmetry):
+        raise UserError(
+            f"method={name} is trained on transforms by dataset.symmetry={symmetry}, not by "
+            f"group={group}; give dataset.symmetry={group}"
+        )
+
+
 def _check_finetuning(config: ScanConfig) -> None:
     """Check and complete the settings of fine-tuning; None if there is no fine-tuning."""
     settings, method = given(config.task.finetune), config.method.entry
-    if config.stage == "lambda" and not method.needs_net:
+    if config.stage == "lambda" and not config.method.is_fitted:
         raise no_lambda(method)
     if config.method.lambda_net is not None:
         config.method.lambda_net.budget()
+    if method.kind is Kind.SOFT_CHOICE and config.task.selection != "sequence":
+        raise UserError(
+            f"task.selection={config.task.selection}: method={method.name} weighs a view once, by "
+            "its finished sequence, as the words so far are not of gx alone; choose "
+            "task.selection=sequence"
+        )
     if settings.iterations == 0:
         if config.stage == "finetune":
             raise UserError("stage=finetune needs task.finetune.iterations above 0")
         config.task.finetune = None
         return
-    if not method.uses_group:
+    if method.kind not in TUNED:
         raise UserError(
             f"task.finetune.iterations: method={method.name} is not fine-tuned; choose from "
-            f"method={named(lambda known: known.uses_group)}"
+            f"method={named(lambda known: known.kind in TUNED)}"
         )
     if method.needs_loss and config.task.selection != "sequence":
         raise UserError(
@@ -164,9 +190,11 @@ def _drop_unread(config: ScanConfig) -> None:
     task, method = config.task, config.method.entry
     if not method.uses_group:
         reads = {"validation"}
+    elif method.kind is Kind.SOFT_CHOICE:
+        reads = {"score", "space"}
     else:
         reads = {"selection", "score"} if method.needs_loss else {"coupling", "space"}
-    if method.needs_loss and task.selection != "sequence":
+    if method.kind is Kind.CHOICE and task.selection != "sequence":
         reads.add("coupling")
     if task.finetune is not None:
         reads.add("space")

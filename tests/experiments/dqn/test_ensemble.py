@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 import equitune
 from experiments.dqn.ensemble import Joined, join
 from experiments.dqn.network import build_network
 from experiments.dqn.options import Representation
-from experiments.dqn.policy import make_values
+from experiments.dqn.orbits import SoftChoice
+from experiments.dqn.policy import LOSSES, make_values
 from experiments.dqn.symmetry import build_symmetry
 
 TURN = Representation(image="rot90", actions=[[1, 2, 3, 4]])
 
 
-@pytest.mark.parametrize("method", ["pretrained", "equitune", "equizero", "lambda_equitune"])
+METHODS = ("pretrained", "equitune", "equizero", "lambda_equitune", "soft_equizero")
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_row_i_is_for_network_i_modulo_their_number(method: str) -> None:
     torch.manual_seed(0)
     symmetry = build_symmetry(TURN, (1, 9, 9), 5)
     networks = [build_network((1, 9, 9), [16, 8], 5).double() for _ in range(3)]
-    nets = [equitune.LambdaNet(8).double() for _ in networks]
-    learned = method == "lambda_equitune"
+    nets: list[nn.Module] = [equitune.LambdaNet(8).double() for _ in networks]
+    if method == "soft_equizero":
+        nets = [SoftChoice(LOSSES["softmax"], 10.0**k) for k in (-2, 0, 1)]
+    learned = method in METHODS[3:]
     pictures = torch.randn(4 * 3, 1, 9, 9, dtype=torch.float64)
     together = make_values(
         join(networks), symmetry, method, "softmax", Joined(nets) if learned else None

@@ -19,11 +19,11 @@ from experiments.dqn.envs.simulator import Simulator
 from experiments.dqn.network import build_network, with_features
 from experiments.dqn.objectives import Advantage, Objective, Source, TemporalDifference, collect
 from experiments.dqn.options import Representation, WeightingData
-from experiments.dqn.orbits import Orbits, look
-from experiments.dqn.policy import equivariance_error, greedy, make_values
+from experiments.dqn.orbits import Orbits, SoftChoice, by_features, by_values, look
+from experiments.dqn.policy import LOSSES, equivariance_error, greedy, make_values, passes
 from experiments.dqn.rollouts import play
 from experiments.dqn.symmetry import Symmetry, build_symmetry
-from experiments.dqn.train_lambda import held_out_gain, train_lambda
+from experiments.dqn.train_lambda import held_out_gain, train_lambda, train_temperature
 from experiments.dqn.transitions import action_returns, numpy_values, visit
 from experiments.frame.errors import UserError
 from experiments.frame.options import AnyConfig, LambdaNetConfig
@@ -145,7 +145,7 @@ def test_learned_values_are_equivariant() -> None:
 def test_lambda_learns_which_view_is_right() -> None:
     source, training, held_out = toy()
     net = train_lambda(RUN, training, RECIPE, seed=0)
-    gain = held_out_gain(held_out, net, np.random.default_rng(0))
+    gain = held_out_gain(held_out, by_features(net), np.random.default_rng(0))
     assert gain.gain_low > 0.2 and gain.learned > 0 > gain.uniform
     right = held_out.orbits.features[..., 4] > 0
     assert bool((right.sum(dim=0) == 1).all())
@@ -171,6 +171,74 @@ def test_the_same_seed_gives_the_same_tensors_and_the_global_generators_stay(nam
     first, second, other = (net.state_dict() for net in nets)
     assert all(torch.equal(value, second[key]) for key, value in first.items())
     assert any(not torch.equal(value, other[key]) for key, value in first.items())
+
+
+@pytest.mark.parametrize("score", ["softmax", "raw"])
+def test_a_soft_choice_is_equizero_when_cold_and_equitune_when_hot(score: str) -> None:
+    torch.manual_seed(0)
+    symmetry, pictures = build_symmetry(TURN, (1, 9, 9), 5), torch.rand(100, 1, 9, 9)
+    network = build_network((1, 9, 9), [16, 8], 5)
+    for temperature, limit in ((1e-30, "equizero"), (1e30, "equitune")):
+        soft = SoftChoice(LOSSES[score], temperature)
+        values = make_values(network, symmetry, "soft_equizero", score, soft)
+        assert torch.equal(values(pictures), make_values(network, symmetry, limit, score)(pictures))
+
+
+def test_a_soft_choice_is_that_of_the_librarys_rule_and_is_equivariant() -> None:
+    torch.manual_seed(0)
+    symmetry = build_symmetry(TURN, (1, 9, 9), 5)
+    pictures = torch.rand(100, 1, 9, 9, dtype=torch.float64)
+    network, loss = build_network((1, 9, 9), [16, 8], 5).double(), LOSSES["softmax"]
+    rule = equitune.SoftSelect(loss, 0.1)
+    expected = equitune.Equivariant(network, symmetry.observations, symmetry.values, rule)
+    values = make_values(network, symmetry, "soft_equizero", "softmax", SoftChoice(loss, 0.1))
+    torch.testing.assert_close(values(pictures), expected(pictures))
+    error = equitune.equivariance_error(values, pictures, symmetry.observations, symmetry.values)
+    assert error < 1e-12
+
+
+def test_the_temperature_is_the_best_for_the_objective() -> None:
+    """Of a view that is sure and right, and a louder one between two wrong actions, one helps."""
+    torch.manual_seed(0)
+    right, wrong = torch.tensor([2.0, 0.0, 0.0]), torch.tensor([0.0, 3.0, 2.99])
+    first = torch.rand(300) < 0.5
+    views = torch.where(torch.stack((first, ~first))[..., None], right, wrong)
+    orbits = Orbits(torch.zeros(2, 300, 1), views + 0.1 * torch.randn(2, 300, 3))
+    advantages = torch.tensor([1.0, -0.5, -0.5]).expand(300, 3)
+    objective = Advantage(orbits, np.arange(300), advantages, 0.5)
+    found = train_temperature(objective, "softmax")
+
+    def of(temperature: float) -> float:
+        weigh = by_values(SoftChoice(LOSSES["softmax"], temperature))
+        return float(objective.per_state(weigh).mean())
+
+    assert (
+        found < 1 and of(found) >= max(map(of, (found / 1.1, found * 1.1, 1e-4, 1.0, 1e3))) - 1e-6
+    )
+    soft = by_values(SoftChoice(LOSSES["softmax"], found))
+    gain = held_out_gain(objective, soft, np.random.default_rng(0))
+    assert gain.gain_low > 0.5 and gain.uniform < 0 < gain.learned
+    flipped = dataclasses.replace(objective, advantages=-advantages)
+    assert train_temperature(flipped, "softmax") > 100
+
+
+METHODS = {"pretrained": 1, "equitune": 4, "equizero": 4, "lambda_equitune": 4, "soft_equizero": 4}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_passes_are_those_of_the_network(method: str) -> None:
+    symmetry, network = build_symmetry(TURN, (1, 9, 9), 5), build_network((1, 9, 9), [16, 8], 5)
+    seen: list[int] = []
+    network[-1].register_forward_hook(lambda layer, given, found: seen.append(len(found)))
+    net: nn.Module | None = None
+    if method in ("lambda_equitune", "soft_equizero"):
+        soft = SoftChoice(LOSSES["softmax"], 1.0)
+        net = soft if method == "soft_equizero" else equitune.LambdaNet(8)
+    values = make_values(network, symmetry, method, "softmax", net)
+    found = passes(network, values, torch.rand(1, 1, 9, 9))
+    assert found == sum(seen) == METHODS[method]
+    values(torch.rand(3, 1, 9, 9))  # it no longer counts
+    assert sum(seen) == 4 * found
 
 
 def test_the_halves_have_no_episode_in_common() -> None:
@@ -230,7 +298,7 @@ def test_the_loss_of_a_temporal_difference_by_hand() -> None:
     )
     # 2 - (1 + 0.5 * 3) = -0.5, inside the quadratic part; 4 - 1 = 3, beyond it.
     assert objective.per_state(None).tolist() == [0.125, 2.5]
-    assert objective.per_state(constant(1), torch.tensor([1])).tolist() == [2.5]
+    assert objective.per_state(by_features(constant(1)), torch.tensor([1])).tolist() == [2.5]
 
 
 def test_visits_stop_with_the_episode_and_are_partly_random() -> None:
@@ -247,7 +315,7 @@ def test_visits_stop_with_the_episode_and_are_partly_random() -> None:
     np.testing.assert_array_equal(visits.states[later][1:], visits.following[later][:-1])
 
 
-def test_only_lambda_equitune_has_an_objective(configure: Configure) -> None:
+def test_only_learned_weights_have_an_objective(configure: Configure) -> None:
     config = configure("task=dqn", "method=equitune", "task.weighting=td")
     assert config.task.weighting is None and config.task.weighting_data is None
     assert variant(config) == ""
@@ -255,10 +323,19 @@ def test_only_lambda_equitune_has_an_objective(configure: Configure) -> None:
     assert config.task.weighting == "advantage" and variant(config) == ""
     config = configure("task=dqn", "method=lambda_equitune", "task.weighting=td")
     assert config.task.weighting_data.horizon is None and variant(config) == "weighting=td"
+    config = configure("task=dqn", "method=soft_equizero")
+    assert config.task.weighting == "advantage" and variant(config) == ""
+    config = configure("task=dqn", "method=soft_equizero", "method.temperature=2")
+    assert config.task.weighting is None and variant(config) == "temperature=2.0"
 
 
 BAD = {
-    ("stage=lambda", "method=equizero"): "stage=lambda belongs to method=lambda_equitune, not to",
+    ("stage=lambda", "method=equizero"): "belongs to method=.*soft.*, not to method=equizero",
+    ("stage=lambda", "method=soft_equizero", "method.temperature=1"): "not to method=soft_equizero",
+    ("method=soft_equizero", "method.temperature=0"): "must be above 0",
+    ("method=soft_equizero", "group=trivial"): "one view to weigh in group=trivial",
+    ("method=soft_equizero", "task.score=null"): "needs task.score",
+    ("method=distance",): "a state and its mirror image are equally usual",
     ("method=lambda_equitune", "group=trivial"): "one view to weigh in group=trivial",
     ("method=lambda_equitune", "task.weighting=dt"): "advantage, td",
     ("method=lambda_equitune", "task.weighting=null"): "needs task.weighting",
@@ -288,11 +365,31 @@ SHORT = (
 )
 
 
+SOFT = (*(word for word in SHORT if "lambda" not in word), "method=soft_equizero")
+
+
 @pytest.mark.filterwarnings("ignore:.*out of date")
 def test_no_simulator_is_refused_before_training(configure: Configure, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="needs a simulator"):
-        execute(configure(*SHORT, "dataset.environment=CartPole-v0"))
+    for given in (SHORT, SOFT):
+        with pytest.raises(UserError, match="needs a simulator"):
+            execute(configure(*given, "dataset.environment=CartPole-v0"))
     assert not list(tmp_path.glob("results/runs/dqn/pretrain-*"))
+
+
+def test_a_run_has_the_temperature_of_every_kept_network_or_the_given_one(
+    configure: Configure,
+) -> None:
+    fitted = execute(configure(*SOFT))
+    rows = {(row["metric"], row["step"]): float(row["value"]) for row in fitted.rows()}
+    for step in ("300", "600"):
+        assert 1e-4 <= rows["temperature", step] <= 1e3
+        assert rows["passes", step] == 2 and rows["trained_parameters", step] == 1
+        assert ("greedy_gain", step) in rows
+    given = execute(configure(*SOFT, "method.temperature=0.5"))
+    rows = {(row["metric"], row["step"]): float(row["value"]) for row in given.rows()}
+    assert rows["trained_parameters", "600"] == 0 and ("temperature", "600") not in rows
+    assert all(row["variant"].endswith("temperature=0.5") for row in given.rows())
+    assert len(list(given.folder.parent.glob("lambda-*"))) == 1
 
 
 @pytest.mark.parametrize("objective", ["advantage", "td"])

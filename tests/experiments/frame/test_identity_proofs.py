@@ -63,12 +63,16 @@ RUNS: dict[str, tuple[str, ...]] = {
         "method=equitune",
         "method=equizero protocol=paper task.finetune.iterations=40",
         "method=lambda_equitune method.lambda_net.steps=10",
+        "method=soft_equizero protocol=paper",
+        "method=augmented",
     ),
     "dqn": (
         "method=pretrained",
         "method=equitune",
         "method=equizero",
         "method=lambda_equitune method.lambda_net.steps=10 dataset=cartpole",
+        "method=soft_equizero dataset=cartpole",
+        "method=augmented",
     ),
     "cnn": (
         "method=pretrained",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -16,17 +17,20 @@ from experiments.scan.data import EOS, SOS, Corpus, load_data, word_actions
 from experiments.scan.nets.model import Seq2Seq
 from experiments.scan.options import ScanGroup, load_group
 from experiments.scan.train_lambda import (
-    CommandWeights,
     collect_views,
+    fit_soft_choice,
     held_out_gain,
     negative_log_likelihood,
     train_lambda,
 )
 from experiments.scan.translate import (
+    CommandWeights,
     accuracy,
+    branch_losses,
     correct,
     equivariance_error,
     lengths,
+    passes,
     translate,
     translate_plain,
     translator,
@@ -148,6 +152,91 @@ def test_every_option_is_equivariant_and_the_plain_model_is_not(
     assert equivariance_error(plain, actions, corpus) > 0.2
 
 
+@pytest.mark.parametrize("options", ["reference", "emitted", "paper", "logits"])
+def test_a_soft_choice_is_equizero_when_cold_and_equitune_when_hot(
+    configure: Callable[..., AnyConfig], model: Seq2Seq, corpus: Corpus, options: str
+) -> None:
+    task = configure("method=soft_equizero", *OPTIONS[options]).task
+    assert task.coupling is None and task.selection is None
+
+    def soft(temperature: float) -> Tensor:
+        chosen = translator(model, VERB, "soft_equizero", task, temperature=temperature)
+        assert equivariance_error(chosen, word_actions(VERB), corpus) == 0.0
+        return translate(chosen, corpus)
+
+    zero = configure("method=equizero", *OPTIONS[options]).task
+    cold = translate(translator(model, VERB, "equizero", zero), corpus)
+    mean = configure("method=equitune", *OPTIONS[options], "task.coupling=apart").task
+    hot = translate(translator(model, VERB, "equitune", mean), corpus)
+    assert torch.equal(soft(1e-30), cold) and torch.equal(soft(1e30), hot)
+    assert not torch.equal(cold, hot)
+
+
+@torch.no_grad()
+def test_branch_losses_are_those_of_the_sequences_that_branches_write(
+    configure: Callable[..., AnyConfig], model: Seq2Seq, corpus: Corpus
+) -> None:
+    for options in ((), ("task.score=emitted",)):
+        task = configure("method=soft_equizero", *options).task
+        losses = branch_losses(model, VERB, task, corpus)
+        for row in (0, 11, 42):
+            arrays, ends = branches(model, corpus.commands[row])
+            largest = arrays.softmax(dim=-1).amax(dim=-1)
+            steps = [50, 50] if not options else ends
+            for g, (maxima, end) in enumerate(zip(largest, steps, strict=True)):
+                assert float(losses[g, row]) == pytest.approx(-float(maxima[:end].mean()), abs=1e-5)
+
+
+def test_the_temperature_is_the_likeliest_of_half_of_the_pairs(
+    model: Seq2Seq, corpus: Corpus
+) -> None:
+    """One view is right and surer: a cold choice is likeliest where that always holds."""
+    views = collect_views(model, corpus, word_actions(VERB))
+    truth = views.targets.expand(2, -1, -1)[..., None]
+    right = torch.full_like(views.log_probs, -6.0).scatter(-1, truth, 0.0)
+    wrong = torch.full_like(views.log_probs, -2.0)
+    torch.manual_seed(1)
+    good = torch.rand(len(corpus)) < 0.5
+    first = torch.stack((good, ~good))
+    planted = torch.where(first[..., None, None], right, wrong).log_softmax(-1)
+    views = views._replace(log_probs=planted)
+    sure = torch.where(first, -0.9, -0.6)
+    cold, gain = fit_soft_choice(views, sure, "probabilities", seed=0)
+    assert cold < 0.1 and 0 < gain.gain_low < gain.gain and gain.learned < gain.uniform
+    hot, gain = fit_soft_choice(views, -1.5 - sure, "probabilities", seed=0)
+    assert hot > 10 and gain.gain == pytest.approx(0, abs=0.1)
+    assert fit_soft_choice(views, sure, "probabilities", seed=0)[0] == cold
+
+
+PASSES = {"pretrained": 1, "equitune": 4, "equizero": 4, "soft_equizero": 4, "lambda_equitune": 4}
+
+
+@pytest.mark.parametrize("method", PASSES)
+@pytest.mark.parametrize("options", ["reference", "paper"])
+def test_passes_are_those_of_the_encoder(
+    configure: Callable[..., AnyConfig], model: Seq2Seq, corpus: Corpus, method: str, options: str
+) -> None:
+    group = load_group("trivial" if method == "pretrained" else "verb4")
+    task = configure(f"method={method}", *OPTIONS[options]).task
+    net, command = equitune.LambdaNet(32), torch.tensor(corpus.commands[:1])
+    for encoder, extra in ((model, 0), (copy.deepcopy(model), 4)):
+        weigh = CommandWeights(encoder, net) if method == "lambda_equitune" else None
+        chosen = translator(model, group, method, task, weigh, temperature=1.0)
+        seen: list[int] = []
+        hooks = [
+            each.encoder.embedding.register_forward_hook(
+                lambda module, given, out, seen=seen: seen.append(len(out))
+            )
+            for each in {model, encoder}
+        ]
+        found = passes(chosen, command)
+        for hook in hooks:
+            hook.remove()
+        # A fine-tuned model's lambda reads the encoder of the pretrained one.
+        expected = PASSES[method] + (extra if method == "lambda_equitune" else 0)
+        assert found == sum(seen) == expected
+
+
 def test_logits_and_log_probabilities_choose_the_same_words(
     configure: Callable[..., AnyConfig], model: Seq2Seq, corpus: Corpus
 ) -> None:
@@ -172,8 +261,6 @@ def test_exact_match_needs_every_word_and_the_end(model: Seq2Seq) -> None:
 
 @torch.no_grad()
 def test_translating_alone_or_in_a_batch_is_the_same(model: Seq2Seq, corpus: Corpus) -> None:
-    import numpy as np
-
     together = translate_plain(model, corpus)
     for row in range(0, len(corpus), 13):
         alone = translate_plain(model, corpus.take(np.array([row])))
@@ -231,6 +318,22 @@ def test_lambda_learns_which_view_the_model_understands(model: Seq2Seq, space: s
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
 
 
+def test_the_prior_knows_what_training_has_seen_and_reads_no_target(model: Seq2Seq) -> None:
+    """Commands with jump are only tested, so their swap is upright, unless it has jump as well."""
+    data, actions = load_data("add_jump", 0, max_commands=300), word_actions(VERB)
+    learned = collect_views(model, data.train.take(np.arange(500)), actions)
+    group = actions.commands.group
+    net = train_lambda(RUN, learned, settings(), "probabilities", 0, group, 0.0)
+    weights = net(collect_views(model, data.test, actions).features)
+    assert (weights.argmax(dim=0) == 1).double().mean() > 0.8
+    blind = learned._replace(log_probs=torch.zeros_like(learned.log_probs))
+    again = train_lambda(RUN, blind, settings(), "probabilities", 0, group, 0.0)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
+    with_labels = train_lambda(RUN, learned, settings(), "probabilities", 0, group, 1.0)
+    pairs = zip(net.parameters(), with_labels.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in pairs)
+
+
 @torch.no_grad()
 def test_views_are_the_model_s_own_likelihood(model: Seq2Seq, corpus: Corpus) -> None:
     """With all weight on the identity the objective is the plain model's likelihood."""
@@ -267,6 +370,15 @@ def test_a_method_that_is_none_or_has_no_use_for_a_group_is_refused(
         translator(model, VERB, "equi", task)
     with pytest.raises(ValueError, match="needs lambda"):
         translator(model, VERB, "lambda_equitune", task)
+    with pytest.raises(ValueError, match="needs temperature="):
+        translator(model, VERB, "soft_equizero", task)
+    for options, line in {
+        ("task.selection=step", "task.coupling=joint", "task.score=emitted"): "weighs a view once",
+        ("task.finetune.iterations=10",): "soft_equizero is not fine-tuned",
+        ("stage=lambda", "method.temperature=1"): "not to method=soft_equizero",
+    }.items():
+        with pytest.raises(UserError, match=line):
+            configure("method=soft_equizero", *options)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
