@@ -27,15 +27,21 @@ if TYPE_CHECKING:
 BatchT = TypeVar("BatchT")
 
 
-def build_net(width: int, config: LambdaNetConfig, relus: int | None = None) -> equitune.LambdaNet:
+def build_net(
+    width: int,
+    config: LambdaNetConfig,
+    relus: int | None = None,
+    kind: type[equitune.LambdaNet] = equitune.LambdaNet,
+) -> equitune.LambdaNet:
     """Build the network lambda; its weights are drawn from the global generator.
 
     Args:
         width: Width of its input features.
         config: Its architecture.
         relus: Number of hidden layers that end in a ReLU; None: all.
+        kind: Its class, if it has layers of its own before these.
     """
-    return equitune.LambdaNet(
+    return kind(
         width,
         hidden=config.hidden,
         depth=config.depth,
@@ -56,6 +62,7 @@ def fit_lambda(
     order: np.random.Generator,
     device: torch.device | str = "cpu",
     relus: int | None = None,
+    kind: type[equitune.LambdaNet] = equitune.LambdaNet,
 ) -> equitune.LambdaNet:
     """Train the network lambda by Adam, on examples drawn with repetition.
 
@@ -69,6 +76,7 @@ def fit_lambda(
         order: Draws the rows.
         device: Device of the training.
         relus: Number of hidden layers that end in a ReLU; None: all.
+        kind: Class of the network.
 
     Returns:
         The network, in evaluation mode.
@@ -81,7 +89,7 @@ def fit_lambda(
     batches = (torch.from_numpy(order.integers(0, count, size)) for _ in range(steps))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = build_net(width, config, relus).to(device)
+        net = build_net(width, config, relus, kind).to(device)
 
         def look(step: int, value: float) -> None:
             if not (math.isfinite(value) and is_finite(net)):

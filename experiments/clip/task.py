@@ -85,6 +85,7 @@ _STAGES = (
 )
 
 TASK = Task(
+    refuses={"needs_stem": "CLIP's encoders are not cut"},
     name="clip",
     sections={"task": ClipTask, "model": ClipModel, "dataset": ImageDataset, "group": GroupConfig},
     stages={stage.name: stage for stage in _STAGES},

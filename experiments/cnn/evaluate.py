@@ -1,4 +1,4 @@
-"""Stage ``evaluate``: accuracy on turned images (Figures 5b and 11b)."""
+"""Stages ``evaluate``, accuracy on turned images (Figures 5b and 11b), and ``continuity``."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from torch import Tensor, nn
 
 import equitune
 from experiments.cnn.backbones import preprocessing
+from experiments.cnn.features import make_cut
 from experiments.cnn.fingerprint import is_fitted, probed
-from experiments.cnn.heads import OwnHead, Probe, make_rule
-from experiments.cnn.orbit_sources import Live, correctness, make_source
+from experiments.cnn.heads import Features, OwnHead, Probe, make_rule
+from experiments.cnn.orbit_sources import Live, Weighable, correctness, make_source, weighable
 from experiments.cnn.pretrain import pretrained_backbone
 from experiments.cnn.probe import HEADS, build_probe, chosen_epoch, epochs, load_state, plan
+from experiments.cnn.stems import EarlyExit
 from experiments.cnn.train_lambda import frozen_head, load_fitted
 from experiments.estimates import estimate
 from experiments.frame.errors import Interrupted, UserError
 from experiments.frame.methods import EQUITUNE, Kind
 from experiments.frame.progress import progress
 from experiments.images.config import of_method
-from experiments.images.equivariance import Counting, checked, equivariance_error
+from experiments.images.continuity import largest_jump
+from experiments.images.equivariance import checked, equivariance_error, multiply_adds
 from experiments.images.fits import count
 from experiments.images.orbit_data import Stored, TurnedImages
 from experiments.images.symmetries import make_action, members
@@ -40,23 +43,46 @@ def evaluate(config: CnnConfig, run: Run) -> None:
     """
     split = cast("Split", config.task.evaluate_on)
     source = make_source(config, run, split)
-    own = source.backbone if isinstance(source, Live) else None
-    backbone = own or pretrained_backbone(config, run)
+    backbone = _backbone(config, run, source)
     if config.task.training == "none":
         probe = _zero_shot(config, run, backbone, source, split)
-    elif is_fitted(config) or probed(config) is not config:
+    elif _learns_alone(config):
         probe = _weighed(config, run, source, split)
     else:
         probe = _probed(config, run, source, split)
     if config.task.over_equitune:
         assert isinstance(source, Stored)
         head = frozen_head(of_method(config, EQUITUNE), run, source)
-        _compare(config, run, head, source, correctness(probe, source).double(), split)
+        correct = _correct(weighable(config, run, split, source, probe.head), probe.rule)
+        _compare(config, run, head, source, correct, split)
     if config.task.batch_norm == "frozen":
         _check_whole(config, run, backbone, probe, source)
     spent, trained = run.spent_on("probe", "lambda"), _trained(config, backbone, probe)
     run.row("training_seconds", spent, split=split)
     run.row("trained_parameters", trained, split=split)
+    run.fact("device", "cpu")
+
+
+def measure_jump(config: CnnConfig, run: Run) -> None:
+    """Measure the largest jump of the evaluated network (stage ``continuity``).
+
+    Raises:
+        Interrupted: If the process was asked to stop; the run begins again next time.
+    """
+    evaluated = run.need("evaluate")
+    split = cast("Split", config.task.evaluate_on)
+    source = make_source(config, run, split)
+    if config.task.training == "none" or _learns_alone(config):
+        head = frozen_head(config, run, source)
+        probe = _combined(config, run, weighable(config, run, split, source, head), head)
+    else:
+        probe = build_probe(plan(config), source.shape, config.dataset.classes, config.seed)
+        rows = {row["metric"]: row["value"] for row in evaluated.rows()}
+        tensors, _ = run.need("probe").tensors(HEADS)
+        load_state(probe, source, tensors, int(float(rows["selected_epoch"])))
+    whole = whole_network(config, _backbone(config, run, source), probe)
+    action, inputs = make_action(_turned(config)), _inputs(config, source)
+    run.row("jump", largest_jump(run, whole, inputs, action, config.seed), split=split)
     run.fact("device", "cpu")
 
 
@@ -71,15 +97,29 @@ def _trained(config: CnnConfig, backbone: Backbone, probe: Probe) -> int:
     return count(*parts) + temperature
 
 
-def _combined(config: CnnConfig, run: Run, head: nn.Module, images: TurnedImages) -> Probe:
-    """Return frozen last layers with what the method has learned."""
-    group, fitted = make_action(config.group.name).group, load_fitted(config, run, images)
+def _backbone(config: CnnConfig, run: Run, source: TurnedImages) -> Backbone:
+    return source.backbone if isinstance(source, Live) else pretrained_backbone(config, run)
+
+
+def _learns_alone(config: CnnConfig) -> bool:
+    """Whether another run than that of the method has trained the last layers."""
+    return is_fitted(config) or probed(config) is not config
+
+
+def _combined(config: CnnConfig, run: Run, read: Weighable, head: nn.Module) -> Probe:
+    """Return frozen last layers with what the method has learned to combine their outputs by."""
+    group, fitted = make_action(config.group.name).group, load_fitted(config, run, read.images)
     rule = make_rule(config.method.name, group, config.task.loss, fitted=fitted)
     return Probe(head, rule)
 
 
+def _correct(read: Weighable, rule: equitune.Weighting) -> Tensor:
+    """Return whether each image is classified correctly, in every turn, as a number."""
+    return correctness(Probe(read.head, rule), read.images).double()
+
+
 def _zero_shot(
-    config: CnnConfig, run: Run, backbone: Backbone, source: TurnedImages, split: str
+    config: CnnConfig, run: Run, backbone: Backbone, source: TurnedImages, split: Split
 ) -> Probe:
     """Measure the pretrained network, and its gain over equitune."""
     assert isinstance(source, Stored)
@@ -90,18 +130,21 @@ def _zero_shot(
             f"dataset={config.dataset.name}, model={config.model.name} has {classes}; choose "
             "a data set of these or task.training=probe"
         )
-    probe = _combined(config, run, OwnHead(backbone), source)
-    correct = correctness(probe, source).double()
+    read = weighable(config, run, split, source, OwnHead(backbone))
+    probe = _combined(config, run, read, OwnHead(backbone))
+    correct = _correct(read, probe.rule)
     _write_turns(run, config.task.transform, correct, split)
     if config.method.entry.kind is not Kind.MEAN:
         _compare(config, run, probe.head, source, correct, split)
     return probe
 
 
-def _weighed(config: CnnConfig, run: Run, source: TurnedImages, split: str) -> Probe:
+def _weighed(config: CnnConfig, run: Run, source: TurnedImages, split: Split) -> Probe:
     """Measure a weighting of last layers that another run has trained."""
-    probe = _combined(config, run, frozen_head(config, run, source), source)
-    found = estimate(correctness(probe, source).double().mean(dim=0))
+    head = frozen_head(config, run, source)
+    read = weighable(config, run, split, source, head)
+    probe = _combined(config, run, read, head)
+    found = estimate(_correct(read, probe.rule).mean(dim=0))
     found.write(run, "top1_accuracy", split=split, transform=config.task.transform)
     return probe
 
@@ -161,20 +204,40 @@ def _probed(config: CnnConfig, run: Run, source: TurnedImages, split: str) -> Pr
     return probe
 
 
+def whole_network(config: CnnConfig, backbone: Backbone, probe: Probe) -> nn.Module:
+    """Return the network from images to logits, which reads nothing that is stored."""
+    action = make_action(config.group.name)
+    if config.method.entry.needs_stem:
+        cut = make_cut(config, backbone)
+        return EarlyExit(cut, action, probe.rule, probe.head).eval()
+    features, invariant = Features(backbone), equitune.Invariant(action.group)
+    return equitune.Equivariant(features, action, invariant, probe.rule, head=probe.head).eval()
+
+
 def _check_whole(
     config: CnnConfig, run: Run, backbone: Backbone, probe: Probe, source: TurnedImages
 ) -> None:
-    """Write the whole network's equivariance error, and its passes of the backbone per image.
+    """Write the whole network's equivariance error, and its passes per image.
 
-    It reads no stored features, but runs turned images through `equitune.Equivariant`.
+    Passes are its multiply-adds as a multiple of those of the network alone: a number of views,
+    but for what a weighting computes besides, or a part of the network that sees fewer views.
     """
-    action = make_action(config.group.name)
-    features = Counting(backbone.features)
-    model = equitune.Equivariant(
-        features, action, equitune.Invariant(action.group), probe.rule, head=probe.head
-    ).eval()
-    turned = "rot90" if config.group.name == "trivial" else config.group.name
-    inputs = preprocessing(config.model)(checked(source.sample, config.task.max_images))
-    error = equivariance_error(run, model, inputs, turned)
-    run.row("equivariance_error", error, split=config.task.evaluate_on)
-    run.row("passes", features.per_image(model, inputs), split=config.task.evaluate_on)
+    whole = whole_network(config, backbone, probe)
+    inputs, split = _inputs(config, source), config.task.evaluate_on
+    error = equivariance_error(run, whole, inputs, _turned(config))
+    run.row("equivariance_error", error, split=split)
+    plain = nn.Sequential(Features(backbone), probe.head)
+    passes = multiply_adds(whole, inputs[:1]) / multiply_adds(plain, inputs[:1])
+    run.row("passes", passes, split=split)
+    if isinstance(whole, EarlyExit):
+        run.row("stem_share", whole.cut.share, split=split)
+
+
+def _turned(config: CnnConfig) -> str:
+    """Return the group whose elements move the images of a check."""
+    return "rot90" if config.group.name == "trivial" else config.group.name
+
+
+def _inputs(config: CnnConfig, source: TurnedImages) -> Tensor:
+    """Return the images of a check, preprocessed."""
+    return preprocessing(config.model)(checked(source.sample, config.task.max_images))

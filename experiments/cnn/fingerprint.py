@@ -14,6 +14,7 @@ from experiments.frame.stages import built_on
 from experiments.frame.variant import deciding, variant
 from experiments.images.arrays import Split
 from experiments.images.config import (
+    features_label,
     features_of,
     is_ours,
     of_method,
@@ -27,7 +28,15 @@ if TYPE_CHECKING:
     from experiments.cnn.options import CnnConfig
 
 #: The result version of every stage: raised whenever a change of code alters its numbers.
-VERSIONS = {"pretrain": 1, "features": 3, "probe": 2, "lambda": 1, "evaluate": 3}
+VERSIONS = {
+    "pretrain": 1,
+    "features": 3,
+    "stem": 1,
+    "probe": 2,
+    "lambda": 1,
+    "evaluate": 3,
+    "continuity": 1,
+}
 
 
 def weights_identity(config: CnnConfig) -> dict[str, Any]:
@@ -71,6 +80,23 @@ def _seen(config: CnnConfig) -> dict[str, Any]:
 def features_identity(config: CnnConfig, split: Split) -> dict[str, Any]:
     """Return the options that decide the features of a split."""
     return features_of(config, split, weights_identity(config), _seen(config), views(config))
+
+
+def stem_identity(config: CnnConfig, split: Split) -> dict[str, Any]:
+    """Return the options that decide what the choice of an early exit reads of a split."""
+    return {**features_identity(config, split), "stem": config.method.stem}
+
+
+def stores_stem(config: CnnConfig) -> bool:
+    """Whether the method reads what stage=stem_train and stem_test store."""
+    return bool(config.method.stem)
+
+
+def _stem(config: CnnConfig, split: Split) -> dict[str, Any]:
+    """Return what is read of the stem, as a part of an identity; empty for other methods."""
+    if not stores_stem(config):
+        return {}
+    return {"stem": built_on(VERSIONS["stem"], stem_identity(config, split))}
 
 
 def views(config: CnnConfig) -> str:
@@ -137,6 +163,7 @@ def lambda_identity(config: CnnConfig) -> dict[str, Any]:
     task, net = config.task, config.method.lambda_net
     return {
         "features": _features(config, "train"),
+        **_stem(config, "train"),
         "probe": _probed_by(config),
         "selection": task.selection,
         "seed": config.seed,
@@ -160,9 +187,10 @@ def _probed_by(config: CnnConfig) -> dict[str, Any] | None:
 
 def evaluate_identity(config: CnnConfig) -> dict[str, Any]:
     """Return the options that decide an evaluation."""
-    task = config.task
+    task, split = config.task, cast("Split", config.task.evaluate_on)
     return {
-        "features": _features(config, cast("Split", task.evaluate_on)),
+        "features": _features(config, split),
+        **_stem(config, split),
         "probe": _probed_by(config),
         **_fitted_by(config),
         **({"over_equitune": True} if task.over_equitune else {}),
@@ -184,6 +212,16 @@ def _fitted_by(config: CnnConfig) -> dict[str, Any]:
         return {"weighted_by": built_on(VERSIONS["lambda"], lambda_identity(config))}
     own = config.method.own_options()
     return {"options": own} if own else {}
+
+
+def continuity_identity(config: CnnConfig) -> dict[str, Any]:
+    """Return the options that decide a method's largest jump."""
+    return {"evaluated": built_on(VERSIONS["evaluate"], evaluate_identity(config))}
+
+
+def stem_label(config: CnnConfig) -> str:
+    """Return the readable part of the name of a stem's run."""
+    return f"{features_label(config)}-{config.method.stem}"
 
 
 def pretrain_label(config: CnnConfig) -> str:

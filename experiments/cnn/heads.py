@@ -51,6 +51,18 @@ class Head(nn.Module):
         return logits
 
 
+class Features(nn.Module):
+    """The backbone without its last layers."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: Float[Tensor, "batch 3 size size"]) -> Tensor:
+        """Return the features, [B, C, h, w]."""
+        return self.backbone.features(images)
+
+
 class OwnHead(nn.Module):
     """The backbone's original last layers, on features with any number of leading dims."""
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor, nn
 
 from experiments.cnn.backbones import preprocessing
 from experiments.cnn.features import load_features
-from experiments.cnn.fingerprint import is_live
+from experiments.cnn.fingerprint import is_live, stores_stem
 from experiments.cnn.pretrain import pretrained_backbone
 from experiments.frame.fields import given
 from experiments.images.arrays import Split
-from experiments.images.extraction import SAMPLE, shuffled
+from experiments.images.extraction import SAMPLE, load_orbits, shuffled
 from experiments.images.inputs import Preprocessing
-from experiments.images.orbit_data import Stored, TurnedImages, orbits_of_turned, over_turns
+from experiments.images.orbit_data import (
+    CHUNK,
+    Stored,
+    TurnedImages,
+    orbits_of_turned,
+    over_turns,
+)
 from experiments.images.sets import load_images
 from experiments.images.symmetries import members
 
@@ -89,6 +97,77 @@ class Live(TurnedImages):
             yield "backbone", self.backbone
 
 
+class Pixels(TurnedImages):
+    """Images themselves; the features of a view are its preprocessed pixels."""
+
+    def __init__(
+        self,
+        pixels: UInt8[Tensor, "n 3 s s"],
+        labels: Int64[Tensor, " n"],
+        see: Preprocessing,
+        names: tuple[str, str],
+    ) -> None:
+        """Keep the images; the names are those of the group and of the set of turns."""
+        self.pixels, self.labels, self.see, self._names = pixels, labels, see, names
+        self._members, self._turns = (members(name) for name in names)
+        self.turns, self.chunk = len(self._turns), CHUNK
+        self.shape = (3, see.size, see.size)
+        self.sample = pixels[:SAMPLE]
+
+    def views(
+        self, rows: Int64[Tensor, " batch"], turned: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, "group batch 3 size size"]:
+        """Turn the images."""
+        inputs = self.see(self.pixels[rows])
+        return orbits_of_turned(inputs, turned, self._turns, self._members)
+
+    def take(self, rows: Int64[Tensor, " m"]) -> Pixels:
+        """Return some of the images."""
+        return Pixels(self.pixels[rows], self.labels[rows], self.see, self._names)
+
+
+class Beside(TurnedImages):
+    """Images with what a choice reads of each view, and behind it the features, flattened."""
+
+    def __init__(self, seen: TurnedImages, features: TurnedImages) -> None:
+        """Keep both sources of the same images.
+
+        Args:
+            seen: What the choice reads.
+            features: What the last layers read.
+        """
+        self.seen, self.features = seen, features
+        self.labels, self.sample = features.labels, features.sample
+        self.turns, self.chunk, self.together = features.turns, features.chunk, features.together
+        self.width = math.prod(seen.shape)
+        self.shape = (self.width + math.prod(features.shape),)
+
+    def views(
+        self, rows: Int64[Tensor, " batch"], turned: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, "group batch width"]:
+        """Return both, one behind the other."""
+        both = (part.views(rows, turned).flatten(2) for part in (self.seen, self.features))
+        return torch.cat([*both], dim=2)
+
+    def take(self, rows: Int64[Tensor, " m"]) -> Beside:
+        """Return some of the images."""
+        return Beside(self.seen.take(rows), self.features.take(rows))
+
+
+class Behind(nn.Module):
+    """Last layers that read the features of `Beside`."""
+
+    def __init__(self, head: nn.Module, images: Beside) -> None:
+        """Keep the layers, and where the features are."""
+        super().__init__()
+        self.head, self.width, self.shape = head, images.width, images.features.shape
+
+    def forward(self, both: Float[Tensor, "group batch width"]) -> Tensor:
+        """Return the logits, [G, B, K]."""
+        logits: Tensor = self.head(torch.unflatten(both[..., self.width :], -1, self.shape))
+        return logits
+
+
 def correctness(probe: nn.Module, images: TurnedImages) -> Bool[Tensor, "transforms n"]:
     """Return whether each image is classified correctly, in every turn."""
     probe.eval()
@@ -119,3 +198,34 @@ def make_source(config: CnnConfig, run: Run, split: Split) -> TurnedImages:
         chunk=given(task.probe).batch_size if batch else task.feature_batch,
         batch_statistics=batch,
     )
+
+
+class Weighable(NamedTuple):
+    """What a weighting combines.
+
+    Attributes:
+        images: Images with the features of their views.
+        head: Last layers that read them.
+    """
+
+    images: TurnedImages
+    head: nn.Module
+
+
+def weighable(
+    config: CnnConfig, run: Run, split: Split, images: TurnedImages, head: nn.Module
+) -> Weighable:
+    """Return images and last layers, with what the choice of an early exit reads beside them."""
+    if not config.method.entry.needs_stem:
+        return Weighable(images, head)
+    names = (config.group.name, config.task.transform)
+    seen: TurnedImages
+    if stores_stem(config):
+        seen = Stored(load_orbits(run.need(f"stem_{split}")), *names)
+    else:
+        own = load_images(config.dataset, split)
+        limit = config.task.max_images
+        rows = torch.arange(len(own.labels)) if limit is None else shuffled(len(own.labels))[:limit]
+        seen = Pixels(own.pixels[rows], own.labels[rows], preprocessing(config.model), names)
+    beside = Beside(seen, images)
+    return Weighable(beside, Behind(head, beside))

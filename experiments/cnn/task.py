@@ -6,12 +6,15 @@ from functools import partial
 
 from experiments.cnn.fingerprint import (
     VERSIONS,
+    continuity_identity,
     evaluate_identity,
     features_identity,
     lambda_identity,
     pretrain_identity,
     pretrain_label,
     probe_identity,
+    stem_identity,
+    stem_label,
 )
 from experiments.cnn.options import CnnModel, CnnTask
 from experiments.cnn.validate import resolve
@@ -41,6 +44,17 @@ _STAGES = (
         )
         for split in SPLITS
     ),
+    *(
+        Stage(
+            f"stem_{split}",
+            VERSIONS["stem"],
+            partial(stem_identity, split=split),
+            stem_label,
+            f"experiments.cnn.features:stem_{split}",
+            blank=("method", "group", "protocol", "scale", "seed", "variant"),
+        )
+        for split in SPLITS
+    ),
     Stage(
         "probe",
         VERSIONS["probe"],
@@ -63,6 +77,13 @@ _STAGES = (
         evaluate_identity,
         method_label,
         "experiments.cnn.evaluate:evaluate",
+    ),
+    Stage(
+        "continuity",
+        VERSIONS["continuity"],
+        continuity_identity,
+        method_label,
+        "experiments.cnn.evaluate:measure_jump",
     ),
 )
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 import equitune
-from experiments.cnn.fingerprint import is_fitted, probed
+from experiments.cnn.fingerprint import is_fitted, probed, stores_stem
 from experiments.cnn.heads import LOSSES, OwnHead, Probe, flat
-from experiments.cnn.orbit_sources import make_source
+from experiments.cnn.orbit_sources import Beside, make_source, weighable
 from experiments.cnn.pretrain import pretrained_backbone
 from experiments.cnn.probe import HEADS, build_probe, chosen_epoch, load_state, plan, split
+from experiments.cnn.stems import ImageLambda
 from experiments.frame.fields import given
 from experiments.images.fits import FITTED, UNFITTED, Fitted, Material, Reading, fit, load
-from experiments.images.orbit_data import Stored, TurnedImages
+from experiments.images.orbit_data import TurnedImages
 from experiments.images.symmetries import make_action
 
 if TYPE_CHECKING:
@@ -31,12 +33,11 @@ def train(config: CnnConfig, run: Run) -> None:
         Interrupted: If the process was asked to stop; the run begins again next time.
         UserError: If no image is held out, or the training diverges.
     """
-    images = make_source(config, run, "train")
-    assert isinstance(images, Stored)
+    source = make_source(config, run, "train")
     probe = config.task.probe
     share = given(config.task.held_out) if probe is None else probe.validation
-    held_out, learned = split(len(images.labels), share, config.seed)
-    head = frozen_head(config, run, images)
+    held_out, learned = split(len(source.labels), share, config.seed)
+    images, head = weighable(config, run, "train", source, frozen_head(config, run, source))
 
     def scores(rule: equitune.Weighting) -> Callable[[Tensor], Tensor]:
         combined = Probe(head, rule)
@@ -72,8 +73,14 @@ def frozen_head(config: CnnConfig, run: Run, images: TurnedImages) -> nn.Module:
 
 
 def _reading(config: CnnConfig, images: TurnedImages) -> Reading:
-    group, width = make_action(config.group.name).group, math.prod(images.shape)
-    return Reading(group, width, flat, _pooled, config.task.lambda_relus)
+    group, relus = make_action(config.group.name).group, config.task.lambda_relus
+    if not isinstance(images, Beside):
+        return Reading(group, math.prod(images.shape), flat, _pooled, relus)
+    # The features behind what the choice reads are not there before the choice.
+    read = itemgetter((..., slice(images.width)))
+    if stores_stem(config):
+        return Reading(group, images.width, read, _pooled, relus)
+    return Reading(group, ImageLambda.WIDTH, read, _pooled, relus, ImageLambda)
 
 
 def _pooled(features: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from experiments.cnn.fingerprint import is_fitted, is_live, learns_jointly
+from experiments.cnn.fingerprint import is_fitted, is_live, learns_jointly, stores_stem
 from experiments.external.published import settle, unpin
 from experiments.frame.errors import UserError
 from experiments.frame.fields import check_values, given
@@ -72,11 +72,17 @@ def _settle_weights(model: CnnModel) -> None:
 def _check_method(config: CnnConfig) -> None:
     method = config.method.entry
     check_group(config)
+    if config.stage.startswith("stem_") and not stores_stem(config):
+        raise UserError(
+            f"stage={config.stage} stores what a part of the network computes, which this method "
+            "does not read; choose method=early_exit with method.stem above 0"
+        )
     if not method.needs_net:
         return
     net = config.method.lambda_net
     assert net is not None
     check_relus(config)
+    _check_stem(config)
     if is_fitted(config):
         net.budget()
         config.task.lambda_training = None
@@ -84,6 +90,16 @@ def _check_method(config: CnnConfig) -> None:
         raise UserError(
             "method.lambda_net.steps and batch_size are not read: lambda is trained in the batches "
             "and epochs of task.probe"
+        )
+
+
+def _check_stem(config: CnnConfig) -> None:
+    """Refuse a network that cannot be cut."""
+    if stores_stem(config) and not config.model.architecture.startswith("cifar:"):
+        raise UserError(
+            f"method={config.method.name} cuts the networks cifar:NAME, as model=ResNet20 and "
+            f"SmallAlexNet, not model.architecture={config.model.architecture}; choose one of "
+            "these, or method.stem=0, which cuts none"
         )
 
 
@@ -98,6 +114,11 @@ def _check_training(config: CnnConfig) -> None:
         )
     if config.stage == "lambda" and not is_fitted(config):
         raise no_lambda(method)
+    if config.stage == "continuity" and task.batch_norm == "train":
+        raise UserError(
+            "stage=continuity changes single images, with task.batch_norm=train a prediction "
+            "depends on the others; choose task.batch_norm=frozen"
+        )
     if is_fitted(config):
         _check_fit(config)
     if task.training == "none":

@@ -73,6 +73,7 @@ class Method(ABC):
         needs_pose: Whether that network learns, without labels, which view is upright.
         needs_temperature: Whether it reads a temperature, ``method.temperature``.
         needs_reference: Whether it reads the features of training data, without labels.
+        needs_stem: Whether it cuts the model after a share of its work, ``method.stem``.
         augments: Whether the model itself is trained on transformed data without a group, with as
             many passes as a method of |G| views has.
     """
@@ -86,6 +87,7 @@ class Method(ABC):
     needs_pose: ClassVar[bool] = False
     needs_temperature: ClassVar[bool] = False
     needs_reference: ClassVar[bool] = False
+    needs_stem: ClassVar[bool] = False
     augments: ClassVar[bool] = False
 
     @property
@@ -216,6 +218,15 @@ class Canonicalizer(Method):
         return equitune.Select(rank, reads=parts.reads)
 
 
+class EarlyExit(Canonicalizer):
+    """The view that is most likely upright by the first part of the model, before the rest runs.
+
+    It costs |G| passes of the first part, and one of the rest.
+    """
+
+    name, label, colour, needs_stem = "early_exit", "early exit", "#DDCC77", True
+
+
 class Distance(Method):
     """The view whose features are most usual among those of training data, without labels."""
 
@@ -256,7 +267,7 @@ def register(method: Method) -> None:
 
 _PAPERS: tuple[Method, ...] = (Pretrained(), Equitune(), Equizero(), LambdaEquitune())
 _OTHERS: tuple[Method, ...] = (
-    *(SoftEquizero(), PriorLambda(), Canonicalizer(), Distance()),
+    *(SoftEquizero(), PriorLambda(), Canonicalizer(), EarlyExit(), Distance()),
     *(Augmented(), AugmentedEquitune()),
 )
 for _method in (*_PAPERS, *_OTHERS):

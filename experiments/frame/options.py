@@ -63,6 +63,8 @@ class MethodConfig:
         lambda_net: The network of a method that has one.
         temperature: Of a soft choice; None: the likeliest on held-out training data.
         task_weight: Weight of the task's loss beside the prior, 0: no labels are used.
+        stem: Share of the model's work that is done for all views before one is chosen; 0: a small
+            network reads the inputs.
         distance: Which distance from training data.
         neighbours: Of the distance ``neighbours``, their number.
         gate: Views are compared only if the input is farther from training data than so many
@@ -75,6 +77,7 @@ class MethodConfig:
         "needs_temperature", at_least(0, above=True), required=False, default=None
     )
     task_weight: float | None = only_for("needs_pose", at_least(0), default=None)
+    stem: float | None = only_for("needs_stem", between(0, 1, below=True), default=None)
     distance: str | None = only_for(
         "needs_reference", one_of("mahalanobis", "neighbours"), default=None
     )

@@ -25,7 +25,7 @@ COLUMNS = (
 PROTOCOLS = ("reference", "paper")
 SCALES = ("paper", "demo")
 #: The stages whose rows are results; rows of other stages are curves of earlier stages.
-RESULTS = ("evaluate", "timing")
+RESULTS = ("evaluate", "timing", "continuity")
 #: Labels of regard in the fairness task's metrics, in the order of stacked bars.
 LABELS = ("positive", "neutral", "other", "negative")
 

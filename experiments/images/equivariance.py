@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import equitune
 from experiments.images.extraction import Network, watched
@@ -64,6 +65,13 @@ class Remembering:
         if self._last is None or not torch.equal(self._last[0], inputs):
             self._last = inputs, self.network(inputs)
         return self._last[1]
+
+
+def multiply_adds(network: Network, inputs: Tensor) -> int:
+    """Return the multiply-adds of convolutions and products of matrices in a pass of a network."""
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network(inputs)
+    return int(counter.get_total_flops()) // 2
 
 
 class Counting(nn.Module):

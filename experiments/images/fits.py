@@ -21,7 +21,7 @@ import equitune
 from experiments.frame.errors import UserError
 from experiments.frame.fields import given
 from experiments.frame.seeds import derive
-from experiments.images.orbit_data import Stored
+from experiments.images.orbit_data import TurnedImages
 from experiments.lambdas import build_net, fit_lambda
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Reading:
         read: From features of views, [N, ...], to the vectors that a network reads, [N, F].
         compare: From features of views to the vectors of a distance, [N, D].
         relus: Number of hidden layers of the network that end in a ReLU; None: all.
+        net: Class of the network.
     """
 
     group: equitune.FiniteGroup
@@ -57,6 +58,7 @@ class Reading:
     read: Callable[[Tensor], Tensor]
     compare: Callable[[Tensor], Tensor]
     relus: int | None = None
+    net: type[equitune.LambdaNet] = equitune.LambdaNet
 
 
 class Material(NamedTuple):
@@ -71,8 +73,8 @@ class Material(NamedTuple):
     """
 
     reading: Reading
-    learned: Stored
-    held_out: Stored
+    learned: TurnedImages
+    held_out: TurnedImages
     scores: Callable[[equitune.Weighting], Callable[[Tensor], Tensor]]
 
 
@@ -177,7 +179,7 @@ def load(method: MethodConfig, tensors: dict[str, Tensor], reading: Reading) -> 
     assert method.lambda_net is not None
     # The random initial weights are replaced.
     with torch.random.fork_rng(devices=[]):
-        net = build_net(reading.width, method.lambda_net, reading.relus)
+        net = build_net(reading.width, method.lambda_net, reading.relus, reading.net)
     net.load_state_dict(tensors)
     net.requires_grad_(False)
     return Fitted(net=net, rank=Unlikeliness(net, reading.read))
@@ -219,7 +221,7 @@ def fit(
     run.save(FITTED, tensors)
 
 
-def _nats(material: Material, rule: equitune.Weighting, images: Stored) -> float:
+def _nats(material: Material, rule: equitune.Weighting, images: TurnedImages) -> float:
     """Return the mean negative log-likelihood of the labels, in nats.
 
     Upright images suffice: a turned one has the same orbit, and so the same scores.
@@ -232,7 +234,9 @@ def _nats(material: Material, rule: equitune.Weighting, images: Stored) -> float
     return total / len(images.labels)
 
 
-def _upright(images: Stored, rows: Int64[Tensor, " batch"]) -> Float[Tensor, "group batch ..."]:
+def _upright(
+    images: TurnedImages, rows: Int64[Tensor, " batch"]
+) -> Float[Tensor, "group batch ..."]:
     """Return the features of the orbits of upright images."""
     return images.views(rows, torch.zeros_like(rows))
 
@@ -290,7 +294,7 @@ def _fit_reference(
     return tensors
 
 
-def _vectors(images: Stored, reading: Reading) -> Float[Tensor, "n width"]:
+def _vectors(images: TurnedImages, reading: Reading) -> Float[Tensor, "n width"]:
     """Return the vectors of a distance of upright images, in double precision."""
     identity, every = reading.group.identity, torch.arange(len(images.labels))
     parts = [
@@ -301,7 +305,7 @@ def _vectors(images: Stored, reading: Reading) -> Float[Tensor, "n width"]:
 
 
 @torch.no_grad()
-def _over_orbits(images: Stored, judge: nn.Module) -> Float[Tensor, "group n"]:
+def _over_orbits(images: TurnedImages, judge: nn.Module) -> Float[Tensor, "group n"]:
     """Apply a function to the orbits of upright images."""
     parts = torch.split(torch.arange(len(images.labels)), images.chunk)
     return torch.cat([judge(_upright(images, rows)) for rows in parts], dim=1)
@@ -341,6 +345,7 @@ def _fit_net(method: MethodConfig, run: Run, material: Material, seed: int) -> d
         seed=derive(seed, NET),
         order=np.random.default_rng(derive(seed, ORDER)),
         relus=reading.relus,
+        kind=reading.net,
     )
     rule = equitune.Learned(net, reading.read, reads="features")
     run.row("cross_entropy", _nats(material, rule, material.held_out), split="validation")

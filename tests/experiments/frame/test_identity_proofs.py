@@ -82,6 +82,7 @@ RUNS: dict[str, tuple[str, ...]] = {
         "method=soft_equizero task.training=none",
         "method=canonicalizer method.lambda_net.steps=10",
         "method=distance method.gate=90",
+        "method=early_exit method.lambda_net.steps=10 task.training=none stage=continuity",
         "method=augmented_equitune task.over_equitune=true",
     ),
     "clip": (
