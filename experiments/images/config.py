@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any, TypeVar
 
@@ -81,19 +82,15 @@ def pretraining_data(config: AnyConfig) -> ImageDataset:
 
 def of_method(config: ConfigT, method: str) -> ConfigT:
     """Return a configuration of a method without options of its own: its mean, or one view."""
-    entry = find_method(method)
+    entry, other, task = find_method(method), copy.copy(config), copy.copy(config.task)
     group = config.group.name if config.group.name != "trivial" else config.task.transform
-    unread: dict[str, Any] = {
-        item.name: None
-        for item in dataclasses.fields(config.task)
-        if (need := item.metadata.get("only_for")) and not getattr(entry, need)
-    }
-    return dataclasses.replace(
-        config,
-        method=MethodConfig(method),
-        group=GroupConfig(group if entry.uses_group else "trivial"),
-        task=dataclasses.replace(config.task, **unread),
-    )
+    for item in dataclasses.fields(task):
+        need = item.metadata.get("only_for")
+        if need and not getattr(entry, need):
+            setattr(task, item.name, None)
+    other.task, other.method = task, MethodConfig(method)
+    other.group = GroupConfig(group if entry.uses_group else "trivial")
+    return other
 
 
 def trained_as(config: ConfigT) -> ConfigT:
