@@ -73,11 +73,6 @@ def groups(preset: str, dataset: str) -> tuple[str, ...]:
     return axes(preset)["group"] if "group" in _swept(preset) or not own else own
 
 
-def exists(preset: str) -> bool:
-    """Whether there is a preset of this name."""
-    return (_CONF / "experiment" / f"{preset}.yaml").is_file()
-
-
 def _flat(section: Mapping[str, Any]) -> dict[str, str]:
     """The options of a section as texts, by their names: `lambda_net.steps`."""
     found: dict[str, str] = {}

@@ -17,6 +17,7 @@ from experiments.images.config import (
     features_label,
     features_of,
     is_ours,
+    method_label,
     of_method,
     pretraining_data,
     trained_as,
@@ -139,7 +140,8 @@ def probed(config: CnnConfig) -> CnnConfig:
 
 
 def probe_identity(config: CnnConfig) -> dict[str, Any]:
-    """Return the options that decide the trained layers."""
+    """Return the options that decide the trained layers that a run reads."""
+    config = probed(config)
     task, method = config.task, config.method
     return {
         "features": _features(config, "train"),
@@ -182,7 +184,7 @@ def lambda_identity(config: CnnConfig) -> dict[str, Any]:
 def _probed_by(config: CnnConfig) -> dict[str, Any] | None:
     if config.task.training == "none":
         return None
-    return built_on(VERSIONS["probe"], probe_identity(probed(config)))
+    return built_on(VERSIONS["probe"], probe_identity(config))
 
 
 def evaluate_identity(config: CnnConfig) -> dict[str, Any]:
@@ -222,6 +224,11 @@ def continuity_identity(config: CnnConfig) -> dict[str, Any]:
 def stem_label(config: CnnConfig) -> str:
     """Return the readable part of the name of a stem's run."""
     return f"{features_label(config)}-{config.method.stem}"
+
+
+def probe_label(config: CnnConfig) -> str:
+    """Return the readable part of the name of the trained layers' run."""
+    return method_label(probed(config))
 
 
 def pretrain_label(config: CnnConfig) -> str:

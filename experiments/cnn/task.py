@@ -13,6 +13,7 @@ from experiments.cnn.fingerprint import (
     pretrain_identity,
     pretrain_label,
     probe_identity,
+    probe_label,
     stem_identity,
     stem_label,
 )
@@ -59,7 +60,7 @@ _STAGES = (
         "probe",
         VERSIONS["probe"],
         probe_identity,
-        method_label,
+        probe_label,
         "experiments.cnn.probe:probe",
         blank=("protocol", "scale", "variant"),
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from experiments.cnn.fingerprint import is_fitted, is_live, learns_jointly, stores_stem
+from experiments.cnn.fingerprint import is_fitted, is_live, learns_jointly, probed, stores_stem
 from experiments.external.published import settle, unpin
 from experiments.frame.errors import UserError
 from experiments.frame.fields import check_values, given
@@ -118,6 +118,11 @@ def _check_training(config: CnnConfig) -> None:
         raise UserError(
             "stage=continuity changes single images, with task.batch_norm=train a prediction "
             "depends on the others; choose task.batch_norm=frozen"
+        )
+    if config.stage == "probe" and probed(config) is not config:
+        raise UserError(
+            f"method={method.name} reads the last layers of method={probed(config).method.name}; "
+            "choose that for stage=probe"
         )
     if is_fitted(config):
         _check_fit(config)

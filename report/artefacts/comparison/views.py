@@ -18,7 +18,7 @@ from report.aggregate import Labels, Numbers
 from report.artefacts.dqn.tables import DATASETS, REGIMES
 from report.cells import Number
 from report.options import Options
-from report.presets import arms, axes, default, exists, fixed, groups
+from report.presets import arms, axes, default, fixed, groups
 from report.results import Results, option, select
 from report.statistics import bootstrap_interval, paired_differences
 
@@ -103,7 +103,7 @@ _ALL = (
         same_views=True,
     ),
 )
-VIEWS: dict[str, View] = {view.name: view for view in _ALL if exists(view.preset)}
+VIEWS: dict[str, View] = {view.name: view for view in _ALL}
 
 
 def orders(view: View, options: Options) -> dict[str, Sequence[str]]:
