@@ -124,7 +124,7 @@ def outcomes(options: argparse.Namespace, network: nn.Module, name: str) -> Iter
             kept = slice(len(labels) - options.truth, None)
             truth = pass_through(wrapped, batches(images[kept], labels[kept])).batches
             for size in options.sizes:
-                for draw in range(options.draws):
+                for draw in options.draws:
                     generator = torch.Generator().manual_seed(draw)
                     rows = torch.randperm(len(labels) - options.truth, generator=generator)[:size]
                     found = equitune.audit(
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=[*KINDS])
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=[*GROUPS])
     parser.add_argument("--sizes", nargs="+", type=int, default=[200, 1000])
-    parser.add_argument("--draws", type=int, default=2)
+    parser.add_argument("--draws", nargs="+", type=int, default=[0, 1], help="seeds of the draws")
     parser.add_argument("--truth", type=int, default=5000, help="images that judge, the last ones")
     options = parser.parse_args()
     public = f"cifar:resnet20={options.folder / 'cnn' / 'resnet20-12fca82f.th'}"

@@ -66,10 +66,9 @@ def audit(
        hold together with probability 95 % (Bonferroni). If none reaches above `margin`: keep
        "pretrained".
     3. If no interval lies above 0: undecided, None.
-    4. Else, among the methods whose interval does, the best is compared with the others in the same
-       way. Of those not surely worse, the one that needs least is recommended, and of equals the
-       best. Needs, from cheap to dear: passes of the model, then nothing, a temperature, upright
-       inputs, labels.
+    4. Else, of the methods whose interval does, take those whose mean is at most `margin` behind
+       the best mean. The one that needs least is recommended, and of equals the best. Needs, from
+       cheap to dear: passes of the model, then nothing, a temperature, upright inputs, labels.
 
     Without labels, "agreement" takes the place of accuracy: the share of predicted classes that are
     those of the pretrained model on the upright input, right or wrong. It says what transforming

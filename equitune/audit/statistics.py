@@ -72,7 +72,7 @@ def recommend(
     between: Callable[[Tensor], Gain],
     show: Callable[[Gain], str],
 ) -> Verdict:
-    """Return the cheapest method that is not surely worse than the best; see `equitune.audit`.
+    """Return the cheapest method that is about as good as the best; see `equitune.audit`.
 
     Args:
         trials: The pretrained model, then the methods.
@@ -98,13 +98,17 @@ def recommend(
         return Verdict(None, f"no method is surely better than {bare.method}; {top}")
     best = max(sure, key=lambda trial: gains[trial.method].mean)
     behind = {trial.method: between(best.values - trial.values) for trial in sure}
-    near = [trial for trial in sure if trial is best or behind[trial.method].low <= 0]
+    near = [trial for trial in sure if behind[trial.method].mean <= margin]
     found = min(near, key=lambda trial: (trial.cost, -gains[trial.method].mean))
     reason = f"{show(gains[found.method])} over {bare.method}"
     if found is not best:
         ahead = show(behind[found.method])
-        reason += f"; {best.method} needs more and is ahead by {ahead}, which may be chance"
-    rest = [trial.method for trial in near if trial not in (found, best)]
+        reason += f"; {best.method} needs more and is ahead by {ahead} only"
+    rest = [
+        trial.method
+        for trial in sure
+        if behind[trial.method].low <= 0 and trial not in (found, best)
+    ]
     return Verdict(
-        found.method, reason + (f"; within noise, too: {', '.join(rest)}" if rest else "")
+        found.method, reason + (f"; within noise of the best: {', '.join(rest)}" if rest else "")
     )

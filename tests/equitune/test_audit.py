@@ -365,6 +365,8 @@ def test_recommendations() -> None:
     assert verdict(bare, ("a", 0.601, 1), ("b", 0.6, 0)).method == "b"
     assert verdict(bare, ("a", 0.6, 0), ("b", 0.601, 0)).method == "b"
     assert verdict(bare, ("a", 0.6, 0), ("b", 0.65, 3)).method == "b"
+    unsure = verdict(bare, ("a", 0.7, 0), ("b", 0.72, 3), count=200)
+    assert unsure.method == "b" and "within noise of the best: a" in unsure.reason
     assert verdict(bare, ("a", 0.505, 0), count=200).method is None
     assert verdict(bare, ("a", 0.4, 0)).method == "pretrained"
     assert verdict(bare, ("a", 0.5, 0), count=10_000).method == "pretrained"

@@ -83,7 +83,7 @@ RUNS: dict[str, tuple[str, ...]] = {
         "method=canonicalizer method.lambda_net.steps=10",
         "method=distance method.gate=90",
         "method=early_exit method.lambda_net.steps=10 task.training=none stage=continuity",
-        "method=augmented_equitune task.over_equitune=true",
+        "method=augmented task.over_equitune=true",  # augmented_equitune reads its layers
     ),
     "clip": (
         "method=pretrained protocol=reference",
