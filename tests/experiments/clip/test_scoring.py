@@ -70,6 +70,7 @@ def choose(views: Tensor, loss: str) -> list[float]:
                 "similarity": -float(logits.max()),
                 "max_probability": -float(shares.max()),
                 "entropy": -float((shares * shares.log()).sum()),
+                "energy": -float(logits.exp().sum().log()),
             }[loss]
         )
     return [float(value == min(values)) for value in values]
