@@ -62,8 +62,9 @@ def test_a_trial_sends_few_images_through_the_encoder(
         ensure(trial, stage, StopSignal())
     seen["views"] = 0
     folder = execute(trial).folder
-    # One view before each split says how large features are; the check has 4 x 4 of 5 images.
-    assert seen["views"] == 2 * (1 + 4 * 40) + 4 * 4 * 5
+    # One view before each split says how large features are; the check has 4 x 4 of 5 images, and
+    # the orbit of one image to count passes.
+    assert seen["views"] == 2 * (1 + 4 * 40) + 4 * 4 * 5 + 4
     assert value(folder, metric="equivariance_error") < 1e-4
     kept = ensure(trial, "features_test", StopSignal())
     tensors = load_tensors(kept.folder / extraction.FEATURES)[0]
@@ -158,4 +159,4 @@ def test_what_takes_long_tells_how_far_it_is_and_can_be_stopped(
     assert seen["views"] == 4 * extraction.SAMPLE
     assert any(f": {extraction.SAMPLE} of {4 * extraction.SAMPLE}, " in m for m in caplog.messages)
     execute(config)
-    assert seen["views"] == 4 * extraction.SAMPLE * (1 + 4)
+    assert seen["views"] == 4 * extraction.SAMPLE * (1 + 4) + 4
