@@ -193,7 +193,7 @@ class PriorLambda(Method):
     The prior of Mondal et al. (NeurIPS 2023), on the features of gx.
     """
 
-    name, label, colour = "prior_lambda", "prior lambda", "#CC79A7"
+    name, label, colour = "prior_lambda", "prior lambda", "#AA4499"
     kind, needs_net, needs_pose = Kind.LEARNED_MEAN, True, True
 
     def weighting(self, parts: Parts) -> equitune.Weighting:
@@ -243,7 +243,7 @@ class Distance(Method):
 class Augmented(Pretrained):
     """M(x), after training on transformed data: no group, one pass."""
 
-    name, label, colour, augments = "augmented", "augmented", "#D55E00", True
+    name, label, colour, augments = "augmented", "augmented", "#117733", True
 
 
 class AugmentedEquitune(Equitune):

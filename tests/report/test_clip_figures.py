@@ -187,7 +187,7 @@ def test_bars_have_their_heights_colours_and_the_papers_markers(tree: Any) -> No
     bars = [(bar.get_height(), to_hex(bar.get_facecolor()).upper()) for bar in panel.patches]
     shown = [looks["pretrained, rot90"], looks["equitune"], looks[ZERO]]
     assert bars == [*zip((35.0, 42.0, 47.0, 37.0, 44.0, 49.0), shown * 2, strict=True)]
-    assert len(set(looks.values())) == len(METHODS) + 2
+    assert len(set(looks.values())) == len(KNOWN) + 2
     markers = [line for line in panel.lines if line.get_marker() == "D"]
     assert [float(line.get_ydata()[0]) for line in markers] == [39.61, 46.32, 50.74]
     # One seed: the interval over images; three: one spread to each side.

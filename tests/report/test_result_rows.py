@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from experiments.frame.files import sha256
+from experiments.frame.methods import METHODS
 from experiments.frame.record_files import seal
 from report.results import load_results, select
 from report.rows import KEY_COLUMNS, read_metrics, read_reported
@@ -32,7 +33,7 @@ def refusal(tree: Any, **options: Any) -> str:
     [
         (
             {"method": "equizer"},
-            "unknown method 'equizer'; choose from pretrained, equitune, equizero, lambda_equitune",
+            f"unknown method 'equizer'; choose from {', '.join(METHODS)}",
         ),
         ({"protocol": "reported"}, "unknown protocol 'reported'; choose from reference, paper"),
         ({"scale": "full"}, "unknown scale 'full'; choose from paper, demo"),
