@@ -16,14 +16,14 @@ from experiments.clip.models import image_encoder, preprocessing, pretrained_mod
 from experiments.clip.scoring import Scorer, make_scorer
 from experiments.clip.train_lambda import load_lambda
 from experiments.clip.training_data import as_evaluated, load_text
+from experiments.costs import parameters, rows_read
 from experiments.estimates import estimate
 from experiments.frame.machine import choose_device, ieee_float32
 from experiments.frame.methods import Kind
 from experiments.images.arrays import encode_png
 from experiments.images.config import is_ours
-from experiments.images.equivariance import Counting, checked, equivariance_error
+from experiments.images.equivariance import checked, equivariance_error
 from experiments.images.extraction import Orbits, shuffled
-from experiments.images.fits import count
 from experiments.images.orbit_data import Stored, over_turns
 from experiments.images.symmetries import make_action, members
 
@@ -76,9 +76,8 @@ def evaluate(config: ClipConfig, run: Run) -> None:
     _check_whole(config, run, whole, features.sample.to(device))
     columns = {"split": "test", "transform": config.task.transform}
     run.row("training_seconds", run.spent_on("lambda", "finetune"), **columns)
-    trained = count(scorer.net, fitted.rank, None if after is before else after)
-    temperature = fitted.temperature is not None and config.method.is_fitted
-    run.row("trained_parameters", trained + temperature, **columns)
+    trained = parameters(scorer.net, fitted.rank, None if after is before else after)
+    run.row("trained_parameters", trained + config.method.fits_temperature, **columns)
     run.fact("device", str(device))
 
 
@@ -192,16 +191,14 @@ class _Whole(nn.Module):
         self, after: nn.Module, before: nn.Module, action: equitune.Action, scorer: Scorer
     ) -> None:
         super().__init__()
-        self.after, self.before = Counting(after), before
-        self.action, self.scorer = action, scorer
-        self._is_tuned = after is not before
+        self.after, self.before, self.action, self.scorer = after, before, action, scorer
 
     def forward(self, x: Tensor) -> Tensor:
         """Return log-probabilities, [B, K]."""
         orbit = self.action.orbit(x)
         views = orbit.flatten(0, 1)
         # Lambda reads the pretrained encoder; without fine-tuning both encoders are the same.
-        both = self._is_tuned and self.scorer.net is not None
+        both = self.after is not self.before and self.scorer.net is not None
         encoders = [self.after, self.before] if both else [self.after]
         embeddings = torch.cat([encoder(views) for encoder in encoders], dim=-1)
         scores: Tensor = self.scorer(embeddings.reshape(*orbit.shape[:2], -1))
@@ -209,7 +206,7 @@ class _Whole(nn.Module):
 
 
 def _check_whole(config: ClipConfig, run: Run, whole: _Whole, sample: Tensor) -> None:
-    """Write the whole network's equivariance error, and its passes of the encoder per image.
+    """Write the whole network's equivariance error, and its passes of encoders per image.
 
     It reads no stored embeddings. Dropout is off, because it breaks equivariance.
     """
@@ -220,4 +217,6 @@ def _check_whole(config: ClipConfig, run: Run, whole: _Whole, sample: Tensor) ->
     error = equivariance_error(run, whole.eval(), inputs, name)
     columns = {"split": "test", "transform": config.task.transform}
     run.row("equivariance_error", error, **columns)
-    run.row("passes", whole.after.per_image(whole, inputs), **columns)
+    with torch.inference_mode():
+        passes = rows_read([whole.after, whole.before], lambda: whole(inputs[:1]))
+    run.row("passes", passes, **columns)

@@ -16,6 +16,7 @@ from experiments.cnn.pretrain import pretrained_backbone
 from experiments.cnn.probe import HEADS, build_probe, chosen_epoch, epochs, load_state, plan
 from experiments.cnn.stems import EarlyExit
 from experiments.cnn.train_lambda import frozen_head, load_fitted
+from experiments.costs import parameters
 from experiments.estimates import estimate
 from experiments.frame.errors import Interrupted, UserError
 from experiments.frame.methods import EQUITUNE, Kind
@@ -23,7 +24,6 @@ from experiments.frame.progress import progress
 from experiments.images.config import of_method
 from experiments.images.continuity import largest_jump
 from experiments.images.equivariance import checked, equivariance_error, multiply_adds
-from experiments.images.fits import count
 from experiments.images.orbit_data import Stored, TurnedImages
 from experiments.images.symmetries import make_action, members
 
@@ -89,12 +89,14 @@ def measure_jump(config: CnnConfig, run: Run) -> None:
 def _trained(config: CnnConfig, backbone: Backbone, probe: Probe) -> int:
     """Return how many numbers were trained, the pretraining not counted."""
     training, rule = config.task.training, probe.rule
-    parts: list[nn.Module | None] = [rule, getattr(rule, "loss_fn", None)]
-    parts = [part for part in parts if isinstance(part, nn.Module)]
-    parts += [probe.head] if training != "none" else []
-    parts += [backbone] if training == "all" else []
-    temperature = isinstance(rule, equitune.SoftSelect) and config.method.is_fitted
-    return count(*parts) + temperature
+    chosen_by = getattr(rule, "loss_fn", None)
+    modules = (
+        rule,
+        chosen_by if isinstance(chosen_by, nn.Module) else None,
+        probe.head if training != "none" else None,
+        backbone if training == "all" else None,
+    )
+    return parameters(*modules) + config.method.fits_temperature
 
 
 def _backbone(config: CnnConfig, run: Run, source: TurnedImages) -> Backbone:
@@ -130,8 +132,9 @@ def _zero_shot(
             f"dataset={config.dataset.name}, model={config.model.name} has {classes}; choose "
             "a data set of these or task.training=probe"
         )
-    read = weighable(config, run, split, source, OwnHead(backbone))
-    probe = _combined(config, run, read, OwnHead(backbone))
+    head = OwnHead(backbone)
+    read = weighable(config, run, split, source, head)
+    probe = _combined(config, run, read, head)
     correct = _correct(read, probe.rule)
     _write_turns(run, config.task.transform, correct, split)
     if config.method.entry.kind is not Kind.MEAN:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from experiments.costs import parameters
 from experiments.dqn.ensemble import SideBySide
 from experiments.dqn.environment import make_environment, make_problem
 from experiments.dqn.exact import expected_return, tabulate
@@ -115,8 +116,5 @@ def evaluate(config: DqnConfig, run: Run) -> None:
 
 def _trained(config: DqnConfig, network: nn.Module, net: nn.Module | None) -> int:
     """Return how many numbers are trained for the method, besides those of the pretrained model."""
-    if config.method.entry.augments:
-        return sum(value.numel() for value in network.parameters())
-    if config.method.entry.needs_temperature:
-        return int(config.method.is_fitted)
-    return 0 if net is None else sum(value.numel() for value in net.parameters())
+    model = network if config.method.entry.augments else None
+    return parameters(model, net) + config.method.fits_temperature

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 import equitune
+from experiments.costs import rows_read
 from experiments.dqn.network import build_network
 from experiments.dqn.orbits import LearnedValues, by_features, by_values, last_hidden
 from experiments.dqn.symmetry import Symmetry
@@ -143,11 +144,5 @@ def passes(network: nn.Sequential, values: nn.Module, observation: Float[Tensor,
         values: Q-values that are made from it.
         observation: The observation, [1, ...].
     """
-    rows: list[int] = []
     # Not of the network as a whole: its last hidden layer may be read on the way.
-    hook = network[0].register_forward_pre_hook(lambda layer, given: rows.append(len(given[0])))
-    try:
-        values(observation)
-    finally:
-        hook.remove()
-    return sum(rows)
+    return rows_read([network[0]], lambda: values(observation))

@@ -90,6 +90,11 @@ class MethodConfig:
         return self.entry.is_fitted and self.temperature is None
 
     @property
+    def fits_temperature(self) -> bool:
+        """Whether that fits a temperature: one number."""
+        return self.entry.needs_temperature and self.is_fitted
+
+    @property
     def uses_labels(self) -> bool:
         """Whether the weighting is fitted to labels."""
         return (self.entry.needs_labels and self.temperature is None) or bool(self.task_weight)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import equitune
@@ -72,24 +72,3 @@ def multiply_adds(network: Network, inputs: Tensor) -> int:
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(inputs)
     return int(counter.get_total_flops()) // 2
-
-
-class Counting(nn.Module):
-    """A function of images that counts them."""
-
-    def __init__(self, network: Network) -> None:
-        """Start at zero."""
-        super().__init__()
-        self.network, self.images = network, 0
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the outputs."""
-        self.images += len(inputs)
-        return self.network(inputs)
-
-    @torch.inference_mode()
-    def per_image(self, whole: Network, inputs: Float[Tensor, "batch 3 size size"]) -> float:
-        """Return how many images it sees when a network that it is part of sees one."""
-        before = self.images
-        whole(inputs[:1])
-        return float(self.images - before)

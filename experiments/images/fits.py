@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
-from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,7 +21,7 @@ from experiments.frame.errors import UserError
 from experiments.frame.fields import given
 from experiments.frame.seeds import derive
 from experiments.images.orbit_data import TurnedImages
-from experiments.lambdas import build_net, fit_lambda
+from experiments.lambdas import build_net, fit_lambda, fit_temperature
 
 if TYPE_CHECKING:
     from experiments.frame.options import MethodConfig
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
 FITTED = "lambda.safetensors"
 #: Purposes of generators: initial network and dropout; order of the images; images in a bank.
 NET, ORDER, BANK = 40, 41, 42
-#: Temperatures that are tried first, as exponents of ten.
-EXPONENTS = np.linspace(-3, 2, 41)
+#: Exponents of ten of the lowest and the highest temperature.
+EXPONENTS = (-3, 2)
 #: Share of a multiple of the unit matrix in a covariance, so that it can be inverted.
 SHRINKAGE = 0.01
 #: Images that ``neighbours`` compares with, at most.
@@ -87,12 +86,6 @@ class Fitted(NamedTuple):
 
 
 UNFITTED = Fitted()
-
-
-def count(*modules: nn.Module | None) -> int:
-    """Return the number of parameters of some modules, each counted once."""
-    found = {id(p): p.numel() for m in modules if m is not None for p in m.parameters()}
-    return sum(found.values())
 
 
 class Unlikeliness(nn.Module):
@@ -246,22 +239,16 @@ def _fit_temperature(
 ) -> dict[str, Tensor]:
     """Find the temperature at which the labels of held-out images are likeliest."""
 
-    def nats(exponent: float) -> float:
-        rule = equitune.SoftSelect(loss, temperature=10**exponent)
+    def nats(temperature: float) -> float:
+        rule = equitune.SoftSelect(loss, temperature)
         return _nats(material, rule, material.held_out)
 
-    tried = [nats(exponent) for exponent in EXPONENTS]
-    best = int(np.argmin(tried))
-    around = EXPONENTS[max(best - 1, 0)], EXPONENTS[min(best + 1, len(EXPONENTS) - 1)]
-    found = minimize_scalar(nats, bounds=around, method="bounded", options={"xatol": 1e-3})
-    exponent, least = float(found.x), float(found.fun)
-    if tried[best] <= least:
-        exponent, least = float(EXPONENTS[best]), tried[best]
-    run.row("temperature", 10**exponent, split="validation")
-    run.row("cross_entropy", least, split="validation")
+    temperature = fit_temperature(nats, *EXPONENTS)
+    run.row("temperature", temperature, split="validation")
+    run.row("cross_entropy", nats(temperature), split="validation")
     even = _nats(material, equitune.Uniform(), material.held_out)
     run.row("cross_entropy_uniform", even, split="validation")
-    return {"temperature": torch.tensor(10**exponent, dtype=torch.float64)}
+    return {"temperature": torch.tensor(temperature, dtype=torch.float64)}
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from experiments.costs import parameters
 from experiments.frame.fields import given
 from experiments.frame.machine import choose_device
 from experiments.lambdas import copy_rows
@@ -27,7 +28,7 @@ from experiments.scan.translate import (
 )
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from experiments.frame.records import Run
     from experiments.scan.options import ScanConfig
@@ -108,11 +109,9 @@ def _measure(
 def _trained(config: ScanConfig, equivariant: Translator) -> int:
     """Return how many numbers are trained for the method, besides those of the pretrained model."""
     whole = config.task.finetune is not None or config.method.entry.augments
-    modules: list[nn.Module] = [equivariant.model] if whole else []
-    if equivariant.weigh is not None:
-        modules.append(equivariant.weigh.net)
-    own = sum(value.numel() for module in modules for value in module.parameters())
-    return own + int(config.method.entry.needs_temperature and config.method.is_fitted)
+    model = equivariant.model if whole else None
+    net = equivariant.weigh.net if equivariant.weigh else None
+    return parameters(model, net) + config.method.fits_temperature
 
 
 def _sample(corpus: Corpus) -> Corpus:

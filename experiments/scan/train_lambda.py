@@ -244,7 +244,7 @@ def fit_soft_choice(
 
 def load_temperature(config: ScanConfig, run: Run) -> float | None:
     """Return the temperature of a soft choice, given or fitted; None for other methods."""
-    if not (config.method.entry.needs_temperature and config.method.is_fitted):
+    if not config.method.fits_temperature:
         return config.method.temperature
     tensors, _ = run.need("lambda").tensors(NET)
     return float(tensors[TEMPERATURE])

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 import equitune
+from experiments.costs import rows_read
 from experiments.frame.errors import UserError
 from experiments.frame.methods import Kind, find_method
 from experiments.scan.data import EOS, SOS, Corpus, WordActions, word_actions
@@ -251,18 +252,9 @@ def passes(translator: Translator, command: Int[Tensor, "1 length"]) -> int:
         translator: The translator; a lambda of its own model reads nothing again.
         command: Word indices with EOS, [1, L].
     """
-    rows: list[int] = []
-    models = {translator.model} | ({translator.weigh.model} if translator.weigh else set())
-    hooks = [
-        model.encoder.register_forward_pre_hook(lambda layer, given: rows.append(len(given[0])))
-        for model in models
-    ]
-    try:
-        translator(command.to(translator.model.device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return sum(rows)
+    models = [translator.model, *([translator.weigh.model] if translator.weigh else [])]
+    encoders = [model.encoder for model in models]
+    return rows_read(encoders, lambda: translator(command.to(translator.model.device)))
 
 
 def translate(translator: Translator, corpus: Corpus) -> Int[Tensor, "commands steps"]:

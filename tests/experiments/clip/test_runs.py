@@ -289,6 +289,12 @@ def test_accumulated_gradients_are_those_of_the_batch(configure: Configure) -> N
     assert losses[0] == pytest.approx(losses[1], rel=1e-3) and len(losses[0]) == 3
 
 
+def test_lambda_of_a_fine_tuned_encoder_costs_the_passes_of_two(configure: Configure) -> None:
+    """It reads the pretrained encoder, whose views are passes as well."""
+    folder = execute(configure(*SHORT, *TUNED, *LAMBDA)).folder
+    assert value(folder, metric="passes") == 8
+
+
 def test_a_training_that_diverges_is_a_result(configure: Configure) -> None:
     config = configure(*SHORT, *TUNED, "method=equitune", "task.finetune.learning_rate=1e30")
     folder = execute(config).folder

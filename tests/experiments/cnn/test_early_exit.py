@@ -15,13 +15,14 @@ from experiments.cnn import evaluate
 from experiments.cnn.backbones import Backbone, build_backbone, preprocessing
 from experiments.cnn.heads import OwnHead
 from experiments.cnn.stems import Cut, EarlyExit, ImageLambda
+from experiments.costs import rows_read
 from experiments.frame.errors import UserError
 from experiments.frame.files import save_tensors
 from experiments.frame.options import AnyConfig
 from experiments.frame.records import Run
 from experiments.frame.runner import execute
 from experiments.frame.variant import variant
-from experiments.images.equivariance import Counting, equivariance_error, multiply_adds
+from experiments.images.equivariance import equivariance_error, multiply_adds
 from experiments.images.fits import Unlikeliness
 from experiments.images.sets import load_images
 from tests.experiments.cnn.test_runs import SHORT, names
@@ -81,10 +82,8 @@ def test_all_views_run_through_the_stem_and_one_through_the_rest() -> None:
     backbone, image = backbone_of("resnet20"), torch.randn(1, 3, 32, 32)
     whole = early_exit(backbone, 0.25, equitune.Rot90())
     net = multiply_adds(whole.rule.loss_fn, whole.cut.seen(whole.cut.stem(image))[None])  # type: ignore[arg-type]
-    cut = whole.cut
-    cut.stem, cut.rest = Counting(cut.stem), Counting(cut.rest)
-    work = multiply_adds(whole, image)
-    stems, rests = cut.stem.images, cut.rest.images
+    cut, work = whole.cut, multiply_adds(whole, image)
+    stems, rests = (rows_read([part], lambda: whole(image)) for part in (cut.stem, cut.rest))
     assert (stems, rests) == (4, 1)
     expected = stems * cut.share + rests * (1 - cut.share)
     assert (work - 4 * net) / multiply_adds(backbone, image) == pytest.approx(expected)
