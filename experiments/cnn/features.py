@@ -11,7 +11,7 @@ from experiments.cnn.pretrain import pretrained_backbone
 from experiments.cnn.stems import Cut, pooled
 from experiments.frame.fields import given
 from experiments.frame.machine import choose_device
-from experiments.images.arrays import Split
+from experiments.images.arrays import SPLITS, Split
 from experiments.images.extraction import Extraction, Network, Orbits, extract, load_orbits
 from experiments.images.sets import open_images
 
@@ -59,8 +59,8 @@ def _extract(config: CnnConfig, run: Run, split: Split, network: Network, what: 
     extract(run, images, how, split, label, config.task.max_images)
 
 
-train, test = partial(_features, split="train"), partial(_features, split="test")
-stem_train, stem_test = partial(_stem, split="train"), partial(_stem, split="test")
+features_train, features_test = (partial(_features, split=split) for split in SPLITS)
+stem_train, stem_test = (partial(_stem, split=split) for split in SPLITS)
 
 
 def load_features(config: CnnConfig, run: Run, split: Split) -> Orbits:

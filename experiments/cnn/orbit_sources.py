@@ -16,7 +16,7 @@ from experiments.cnn.fingerprint import is_live, stores_stem
 from experiments.cnn.pretrain import pretrained_backbone
 from experiments.frame.fields import given
 from experiments.images.arrays import Split
-from experiments.images.extraction import SAMPLE, load_orbits, shuffled
+from experiments.images.extraction import SAMPLE, limited, load_orbits, shuffled
 from experiments.images.inputs import Preprocessing
 from experiments.images.orbit_data import (
     CHUNK,
@@ -25,7 +25,7 @@ from experiments.images.orbit_data import (
     orbits_of_turned,
     over_turns,
 )
-from experiments.images.sets import load_images
+from experiments.images.sets import load_images, open_images
 from experiments.images.symmetries import members
 
 if TYPE_CHECKING:
@@ -223,9 +223,8 @@ def weighable(
     if stores_stem(config):
         seen = Stored(load_orbits(run.need(f"stem_{split}")), *names)
     else:
-        own = load_images(config.dataset, split)
-        limit = config.task.max_images
-        rows = torch.arange(len(own.labels)) if limit is None else shuffled(len(own.labels))[:limit]
-        seen = Pixels(own.pixels[rows], own.labels[rows], preprocessing(config.model), names)
+        own = limited(open_images(config.dataset, split), config.task.max_images)
+        pixels, see = own.read(0, len(own)), preprocessing(config.model)
+        seen = Pixels(pixels, own.labels, see, names)
     beside = Beside(seen, images)
     return Weighable(beside, Behind(head, beside))

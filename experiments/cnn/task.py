@@ -36,23 +36,16 @@ _STAGES = (
     ),
     *(
         Stage(
-            f"features_{split}",
-            VERSIONS["features"],
-            partial(features_identity, split=split),
-            features_label,
-            f"experiments.cnn.features:{split}",
+            f"{kind}_{split}",
+            VERSIONS[kind],
+            partial(identity, split=split),
+            label,
+            f"experiments.cnn.features:{kind}_{split}",
             blank=("method", "group", "protocol", "scale", "seed", "variant"),
         )
-        for split in SPLITS
-    ),
-    *(
-        Stage(
-            f"stem_{split}",
-            VERSIONS["stem"],
-            partial(stem_identity, split=split),
-            stem_label,
-            f"experiments.cnn.features:stem_{split}",
-            blank=("method", "group", "protocol", "scale", "seed", "variant"),
+        for kind, identity, label in (
+            ("features", features_identity, features_label),
+            ("stem", stem_identity, stem_label),
         )
         for split in SPLITS
     ),

@@ -167,8 +167,6 @@ def _check_fit(config: CnnConfig) -> None:
     if not share:
         key = "task.held_out" if task.training == "none" else "task.probe.validation"
         raise UserError(f"method={method.name} needs held-out images: {key} above 0")
-    if task.training == "none":
-        task.selection = None
 
 
 def _check_zero_shot(config: CnnConfig) -> None:

@@ -95,6 +95,11 @@ class MethodConfig:
         return self.entry.needs_temperature and self.is_fitted
 
     @property
+    def labels_weight(self) -> float:
+        """Weight of the labels' loss in the training of the network, beside a prior or alone."""
+        return 1.0 if self.task_weight is None else self.task_weight
+
+    @property
     def uses_labels(self) -> bool:
         """Whether the weighting is fitted to labels."""
         return (self.entry.needs_labels and self.temperature is None) or bool(self.task_weight)

@@ -11,7 +11,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import FrameType
@@ -81,7 +80,7 @@ def stop_requested() -> bool:
     return any(stop.received for stop in _active)
 
 
-@contextmanager
+@contextlib.contextmanager
 def locked(path: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Hold the lock of a file; a dead owner's lock is released by the system.
 
@@ -160,7 +159,7 @@ def _follow_parent() -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
-@contextmanager
+@contextlib.contextmanager
 def catch_signals() -> Iterator[StopSignal]:
     """Turn signals to stop into a request while the body runs (main thread only).
 

@@ -308,8 +308,7 @@ def _fit_net(method: MethodConfig, run: Run, material: Material, seed: int) -> d
     """Train the network: by the prior, by labels, or by both."""
     reading, images = material.reading, material.learned
     assert method.lambda_net is not None
-    by_prior = method.entry.needs_pose
-    by_labels = given(method.task_weight) if by_prior else 1.0
+    by_prior, by_labels = method.entry.needs_pose, method.labels_weight
 
     def loss(net: equitune.LambdaNet, rows: Tensor) -> Tensor:
         features = _upright(images, rows)

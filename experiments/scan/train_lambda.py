@@ -194,8 +194,8 @@ def weigh(config: ScanConfig, run: Run) -> None:
     else:
         learned = collect_views(model, data.train, actions)
         prior = actions.commands.group if config.method.entry.needs_pose else None
-        task_weight = 1.0 if config.method.task_weight is None else config.method.task_weight
-        net = train_lambda(run, learned, settings, space, config.seed, prior, task_weight)
+        weight = config.method.labels_weight
+        net = train_lambda(run, learned, settings, space, config.seed, prior, weight)
         if prior is not None:
             _write_upright(run, held_out, net, prior.identity)
         gain, state = held_out_gain(held_out, net, space, config.seed), net.state_dict()

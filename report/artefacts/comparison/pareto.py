@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 from experiments.frame.methods import METHODS
 from report.artefacts.comparison.tables import PASSES_NOTE, passes_of
-from report.artefacts.comparison.views import PLACE, WAY, View, label, lines, orders, view_numbers
+from report.artefacts.comparison.views import (
+    PLACE,
+    PROTOCOL,
+    WAY,
+    View,
+    label,
+    lines,
+    orders,
+    view_numbers,
+)
 from report.cells import EN_DASH, MISSING, NUMBER_HEADERS, Number, format_measure, number_cells
 from report.figures import Figure
 from report.options import Options
@@ -126,7 +135,7 @@ def _title(view: View, place: Key, options: Options) -> str:
     own = dict(zip(view.place, place, strict=True))
     head = f"{own['model']}, {own['dataset']}, {own['group']}"
     further = [f"regime {own['regime']}"] if view.steps else []
-    further += [f"protocol {own['protocol']}"] * (own["protocol"] != "paper")
+    further += [f"protocol {own['protocol']}"] * (own["protocol"] != PROTOCOL)
     further += [f"scale {own['scale']}"] * (len(options.scales) > 1)
     further += [own["departure"]] * bool(own["departure"])
     return "\n".join([head, *textwrap.wrap(", ".join(further), _WIDTH)])

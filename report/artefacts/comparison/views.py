@@ -22,6 +22,8 @@ from report.presets import arms, axes, default, fixed, groups
 from report.results import Results, option, select
 from report.statistics import bootstrap_interval, paired_differences
 
+#: The protocol of all presets of methods.
+PROTOCOL = "paper"
 PLACE = ("scale", "protocol", "dataset", "model", "group", "regime", "departure")
 WAY = ("method", "how")
 _TRIVIAL = "trivial"
@@ -139,7 +141,7 @@ def describe(view: View, protocol: str, method: str, chosen: Mapping[str, object
 
 def _hows(view: View) -> tuple[str, ...]:
     """The texts of the arms of a preset, in its order."""
-    found = (describe(view, "paper", arm["method"], arm) for arm in arms(view.preset))
+    found = (describe(view, PROTOCOL, arm["method"], arm) for arm in arms(view.preset))
     return tuple(dict.fromkeys(found))
 
 
@@ -163,14 +165,11 @@ def lines(view: View, numbers: Numbers, options: Options) -> Iterator[dict[str, 
     for scale in options.scales:
         regimes = REGIMES[scale] if view.steps else ("",)
         datasets = preset["dataset"] if scale == "paper" else (view.demo,)
-        protocols = preset.get("protocol", ("paper",))
-        for protocol, dataset, model, regime in product(
-            protocols, datasets, preset["model"], regimes
-        ):
+        for dataset, model, regime in product(datasets, preset["model"], regimes):
             for group in groups(view.preset, dataset):
-                place = (scale, protocol, dataset, model, group, regime, "")
+                place = (scale, PROTOCOL, dataset, model, group, regime, "")
                 for arm in arms(view.preset):
-                    how = describe(view, protocol, arm["method"], arm)
+                    how = describe(view, PROTOCOL, arm["method"], arm)
                     yield {
                         **dict(zip(PLACE, place, strict=True)),
                         **{"method": arm["method"], "how": how},
