@@ -10,7 +10,7 @@ from experiments.clip.prompts import templates
 from experiments.external.published import settle, unpin
 from experiments.frame.errors import UserError
 from experiments.frame.fields import check_values
-from experiments.frame.methods import Kind, no_lambda
+from experiments.frame.methods import Kind
 from experiments.images.config import check_group, check_relus, is_ours, pretraining_data
 
 if TYPE_CHECKING:
@@ -178,8 +178,6 @@ def _check_training(config: ClipConfig) -> None:
     tunes, by_labels = task.training == "image_encoder", method.needs_net and not method.needs_pose
     if config.stage == "finetune" and not tunes:
         raise UserError("stage=finetune needs task.training=image_encoder")
-    if config.stage == "lambda" and not config.method.is_fitted:
-        raise no_lambda(method)
     if tunes and method.is_fitted and not by_labels:
         raise UserError(
             f"method={method.name} weighs the embeddings of the pretrained encoder: choose "

@@ -8,7 +8,7 @@ from experiments.cnn.fingerprint import is_fitted, is_live, learns_jointly, prob
 from experiments.external.published import settle, unpin
 from experiments.frame.errors import UserError
 from experiments.frame.fields import check_values, given
-from experiments.frame.methods import no_lambda
+from experiments.frame.tasks import load_task
 from experiments.images.config import check_group, check_relus, is_ours, pretraining_data
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _check_training(config: CnnConfig) -> None:
             "task.training=probe, task.batch_norm=frozen, task.selection=validation or last"
         )
     if config.stage == "lambda" and not is_fitted(config):
-        raise no_lambda(method)
+        raise load_task("cnn").no_lambda(method)
     if config.stage == "continuity" and task.batch_norm == "train":
         raise UserError(
             "stage=continuity changes single images, with task.batch_norm=train a prediction "

@@ -10,7 +10,7 @@ from experiments.dqn.fingerprint import augmenting, recipe
 from experiments.dqn.options import DqnGroup, Representation
 from experiments.frame.errors import UserError
 from experiments.frame.fields import given
-from experiments.frame.methods import no_lambda, one_view
+from experiments.frame.methods import one_view
 
 if TYPE_CHECKING:
     from experiments.dqn.options import DqnConfig
@@ -66,8 +66,6 @@ def _check_weighting(config: DqnConfig) -> None:
     task, method = config.task, config.method.entry
     if not config.method.is_fitted:
         task.weighting = task.weighting_data = None
-        if config.stage == "lambda":
-            raise no_lambda(method)
         return
     if config.group.name == "trivial":
         raise one_view(method)

@@ -66,9 +66,12 @@ _STAGES = (
 )
 
 TASK = Task(
-    serves=frozenset(Kind) - {Kind.OTHER, Kind.SOFT_CHOICE},
+    serves=frozenset(Kind) - {Kind.OTHER},
     refuses={
         "augments": "the language model is not trained here",
+        "needs_temperature": "its temperature is fitted to labels, and sentences have none",
+        "needs_reference": "no distance of a sentence's features is defined here",
+        "needs_stem": "a language model is not cut",
         "needs_pose": "no group of people is upright",
     },
     name="fairness",

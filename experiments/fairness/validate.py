@@ -11,7 +11,8 @@ from experiments.fairness.source_checks import check_source, check_wanted, unpin
 from experiments.fairness.sources import NETWORKS, wanted_of
 from experiments.frame.errors import UserError, unknown
 from experiments.frame.fields import check_values, given
-from experiments.frame.methods import PRETRAINED, Kind, named, no_lambda
+from experiments.frame.methods import PRETRAINED, Kind
+from experiments.frame.tasks import load_task
 
 if TYPE_CHECKING:
     from experiments.fairness.options import FairnessConfig
@@ -66,10 +67,10 @@ def _check_method(config: FairnessConfig) -> None:
             f"protocol=reference: the authors' code has no {method.name} for language; choose "
             "protocol=paper"
         )
-    if config.stage == "lambda" and not method.needs_net:
-        raise no_lambda(method)
     if task.relaxed and (method.needs_net or not method.uses_group):
-        relaxable = named(lambda known: known.uses_group and not known.needs_net)
+        relaxable = load_task("fairness").methods(
+            lambda known: known.uses_group and not known.needs_net
+        )
         raise UserError(f"task.relaxed=true belongs to method={relaxable}, not to {method.name}")
     if task.relaxed and task.branches == "samples" and method.needs_loss:
         raise UserError("task.branches=samples has no group, so task.relaxed=true means nothing")

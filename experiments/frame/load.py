@@ -16,7 +16,6 @@ from experiments.frame.conf import CONF, groups_in, options, owners
 from experiments.frame.errors import UserError, unknown
 from experiments.frame.fields import check_values
 from experiments.frame.machine import multiplies_bfloat16
-from experiments.frame.methods import refusal
 from experiments.frame.options import AnyConfig, RunConfig
 from experiments.frame.tasks import load_task
 
@@ -58,15 +57,15 @@ def load(raw: DictConfig, *, bfloat16: bool | None = None) -> AnyConfig:
         raise unknown(f"task={task.name} stage", config.stage, task.stages)
     _check_results(config.results)
     method = config.method.entry
-    refused = refusal(task.name, method, task.serves, task.refuses)
-    if refused is not None:
-        raise refused
+    task.check_method(method)
     needs_net = method.needs_net
     if needs_net != (config.method.lambda_net is not None):
         raise UserError(
             f"method={config.method.name} {'needs' if needs_net else 'has no'} method.lambda_net"
         )
     _drop_unread(config)
+    if config.stage == "lambda" and not config.method.is_fitted:
+        raise task.no_lambda(method)
     _check_checkpoint(config)
     net = config.method.lambda_net
     if net is not None and net.positive == "none" and not _is_temperature(config.task):

@@ -9,7 +9,7 @@ of `METHODS` (or a call of `register` in a file of the user's own), and an optio
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
@@ -292,46 +292,8 @@ def find_method(name: str) -> Method:
     return METHODS[name]
 
 
-def named(having: Callable[[Method], bool]) -> str:
-    """Return the names of the methods that have a property, for messages."""
-    return ", ".join(name for name, method in METHODS.items() if having(method))
-
-
-def refusal(
-    task: str, method: Method, served: Iterable[Kind], reasons: Mapping[str, str]
-) -> UserError | None:
-    """Return the error for a method that a task does not serve, or None.
-
-    Args:
-        task: The task.
-        method: The method.
-        served: The kinds of methods that the task has code for.
-        reasons: Why methods with a property, an attribute of `Method`, make no sense there.
-    """
-    kinds = set(served)
-
-    def reason(known: Method) -> str | None:
-        if known.kind not in kinds:
-            return known.kind.value
-        return next((why for need, why in reasons.items() if getattr(known, need)), None)
-
-    found = reason(method)
-    if found is None:
-        return None
-    return UserError(
-        f"task={task} cannot run method={method.name} ({found}); choose from: "
-        f"{named(lambda known: reason(known) is None)}"
-    )
-
-
 def one_view(method: Method) -> UserError:
     """Return the error for a method that would weigh the only view of the trivial group."""
     return UserError(
         f"method={method.name} has one view to weigh in group=trivial; choose method={PRETRAINED}"
     )
-
-
-def no_lambda(method: Method) -> UserError:
-    """Return the error for a stage of lambda with a method that learns nothing there."""
-    learning = named(lambda known: known.is_fitted)
-    return UserError(f"stage=lambda belongs to method={learning}, not to method={method.name}")

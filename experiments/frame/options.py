@@ -50,7 +50,10 @@ class LambdaNetConfig:
             UserError: If they are not given, as for joint training with other layers.
         """
         if self.steps is None or self.batch_size is None:
-            raise UserError("method.lambda_net needs steps and batch_size")
+            raise UserError(
+                "method.lambda_net is trained alone here: give its steps and batch_size, such as "
+                "method.lambda_net.steps=2000 method.lambda_net.batch_size=128"
+            )
         return LambdaBudget(self.steps, self.batch_size)
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from experiments.frame.errors import UserError
 from experiments.frame.files import digest
-from experiments.frame.methods import Kind
+from experiments.frame.methods import METHODS, Kind, Method
 
 if TYPE_CHECKING:
     from experiments.frame.options import AnyConfig
@@ -69,6 +70,36 @@ class Task:
     fetcher: str = ""
     serves: frozenset[Kind] = frozenset(Kind)
     refuses: Mapping[str, str] = field(default_factory=dict)
+
+    def methods(self, having: Callable[[Method], object]) -> str:
+        """Return the names of its methods that have a property, for messages."""
+        served = (method for method in METHODS.values() if self._reason(method) is None)
+        return ", ".join(method.name for method in served if having(method))
+
+    def check_method(self, method: Method) -> None:
+        """Refuse a method that makes no sense here.
+
+        Raises:
+            UserError: Says why, and names the methods that do.
+        """
+        reason = self._reason(method)
+        if reason is not None:
+            raise UserError(
+                f"task={self.name} cannot run method={method.name} ({reason}); choose from: "
+                f"{self.methods(bool)}"
+            )
+
+    def no_lambda(self, method: Method) -> UserError:
+        """Return the error for stage=lambda with a method that learns nothing there."""
+        learning = self.methods(lambda known: known.is_fitted)
+        return UserError(f"stage=lambda belongs to method={learning}, not to method={method.name}")
+
+    def _reason(self, method: Method) -> str | None:
+        """Return why a method makes no sense here, or None."""
+        for need, why in self.refuses.items():
+            if getattr(method, need):
+                return why
+        return None if method.kind in self.serves else method.kind.value
 
     def fetch(self, config: AnyConfig) -> None:
         """Download the files that a configuration needs into the caches.

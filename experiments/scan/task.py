@@ -20,7 +20,10 @@ _MODEL_ONLY = ("protocol", "scale", "variant")
 
 TASK = Task(
     serves=frozenset(Kind) - {Kind.OTHER},
-    refuses={"needs_reference": "no distance of a sequence's features is defined here"},
+    refuses={
+        "needs_reference": "no distance of a sequence's features is defined here",
+        "needs_stem": "a sequence's network is not cut",
+    },
     name="scan",
     sections={"task": ScanTask, "model": ScanModel, "dataset": ScanDataset, "group": ScanGroup},
     stages={

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from experiments.frame.errors import UserError, unknown
 from experiments.frame.fields import given
-from experiments.frame.methods import PRETRAINED, Kind, named, no_lambda
+from experiments.frame.methods import PRETRAINED, Kind
+from experiments.frame.tasks import load_task
 from experiments.scan.backends import why_no_kernel
 from experiments.scan.fingerprint import OPTIONS, TUNED
 from experiments.scan.grammar import ACTION_WORDS, COMMAND_WORDS
@@ -62,8 +63,6 @@ def _check_augmented(config: ScanConfig) -> None:
 def _check_finetuning(config: ScanConfig) -> None:
     """Check and complete the settings of fine-tuning; None if there is no fine-tuning."""
     settings, method = given(config.task.finetune), config.method.entry
-    if config.stage == "lambda" and not config.method.is_fitted:
-        raise no_lambda(method)
     if config.method.lambda_net is not None:
         config.method.lambda_net.budget()
     if method.kind is Kind.SOFT_CHOICE and config.task.selection != "sequence":
@@ -80,7 +79,7 @@ def _check_finetuning(config: ScanConfig) -> None:
     if method.kind not in TUNED:
         raise UserError(
             f"task.finetune.iterations: method={method.name} is not fine-tuned; choose from "
-            f"method={named(lambda known: known.kind in TUNED)}"
+            f"method={load_task('scan').methods(lambda known: known.kind in TUNED)}"
         )
     if method.needs_loss and config.task.selection != "sequence":
         raise UserError(
