@@ -69,7 +69,8 @@ class MethodConfig:
         stem: Share of the model's work that is done for all views before one is chosen; 0: a small
             network reads the inputs.
         distance: Which distance from training data.
-        neighbours: Of the distance ``neighbours``, their number.
+        neighbours: Of the distance ``neighbours``, their number; None: chosen on held-out training
+            data.
         gate: Views are compared only if the input is farther from training data than so many
             percent of upright data; None: always, which is exactly equivariant.
     """
@@ -84,7 +85,7 @@ class MethodConfig:
     distance: str | None = only_for(
         "needs_reference", one_of("mahalanobis", "neighbours"), default=None
     )
-    neighbours: int | None = only_for("needs_reference", at_least(1), default=None)
+    neighbours: int | None = only_for("needs_reference", at_least(1), required=False, default=None)
     gate: float | None = only_for("needs_reference", between(0, 100), required=False, default=None)
 
     @property

@@ -36,6 +36,8 @@ EXPONENTS = (-3, 2)
 SHRINKAGE = 0.01
 #: Images that ``neighbours`` compares with, at most.
 BANKED = 5000
+#: Numbers of neighbours to choose from.
+NEIGHBOURS = (1, 3, 10, 30, 100)
 _CHUNK = 2000
 
 
@@ -112,26 +114,22 @@ class Distance(nn.Module):
     mean: Tensor
     whiten: Tensor
     bank: Tensor
+    neighbours: Tensor
     threshold: Tensor
 
     def __init__(
-        self,
-        tensors: dict[str, Tensor],
-        compare: Callable[[Tensor], Tensor],
-        neighbours: int,
-        identity: int,
+        self, tensors: dict[str, Tensor], compare: Callable[[Tensor], Tensor], identity: int
     ) -> None:
         """Keep the statistics.
 
         Args:
-            tensors: From `fit`: ``mean`` [F] and ``whiten`` [F, F], or ``bank`` [M, F]; with a
-                gate, ``threshold`` [].
+            tensors: From `fit`: ``mean`` [F] and ``whiten`` [F, F], or ``bank`` [M, F] and their
+                number ``neighbours`` []; with a gate, ``threshold`` [].
             compare: From features of views, [N, ...], to vectors, [N, F].
-            neighbours: Number of neighbours.
             identity: The identity of the group, for the gate.
         """
         super().__init__()
-        self.compare, self.neighbours, self.identity = compare, neighbours, identity
+        self.compare, self.identity = compare, identity
         for name, value in tensors.items():
             self.register_buffer(name, value, persistent=False)
 
@@ -155,8 +153,9 @@ class Distance(nn.Module):
             whitened = (vectors.to(self.mean.dtype) - self.mean) @ self.whiten
             return whitened.square().sum(dim=-1)
         units = functional.normalize(vectors, dim=-1)
+        count = int(self.neighbours)
         near = [
-            (part @ self.bank.T).topk(self.neighbours).values.mean(dim=-1)
+            (part @ self.bank.T).topk(count).values.mean(dim=-1)
             for part in torch.split(units, _CHUNK)
         ]
         return 1 - torch.cat(near)
@@ -167,8 +166,7 @@ def load(method: MethodConfig, tensors: dict[str, Tensor], reading: Reading) -> 
     if method.entry.needs_temperature:
         return Fitted(temperature=float(tensors["temperature"]))
     if method.entry.needs_reference:
-        rank = Distance(tensors, reading.compare, given(method.neighbours), reading.group.identity)
-        return Fitted(rank=rank)
+        return Fitted(rank=Distance(tensors, reading.compare, reading.group.identity))
     assert method.lambda_net is not None
     # The random initial weights are replaced.
     with torch.random.fork_rng(devices=[]):
@@ -269,16 +267,42 @@ def _fit_reference(
     else:
         generator = torch.Generator().manual_seed(derive(seed, BANK))
         chosen = torch.randperm(len(vectors), generator=generator)[:BANKED].sort().values
-        tensors = {"bank": functional.normalize(vectors[chosen].float(), dim=-1)}
+        bank = functional.normalize(vectors[chosen].float(), dim=-1)
+        tensors = _choose_neighbours(method, run, material, bank)
     identity = reading.group.identity
-    distance = Distance(tensors, reading.compare, given(method.neighbours), identity)
-    usual = _over_orbits(material.held_out, distance)
-    _write_upright(run, -usual, identity)
+    usual = _over_orbits(material.held_out, Distance(tensors, reading.compare, identity))
+    run.row("upright_found", _upright_found(-usual, identity), split="validation")
     if method.gate is not None:
         threshold = usual[identity].double().quantile(method.gate / 100)
         run.row("gate_threshold", float(threshold), split="validation")
         tensors["threshold"] = threshold.to(usual.dtype)
     return tensors
+
+
+def _choose_neighbours(
+    method: MethodConfig, run: Run, material: Material, bank: Float[Tensor, "m width"]
+) -> dict[str, Tensor]:
+    """Return the bank and, if it is not given, the number of neighbours that finds upright views.
+
+    Held-out images decide, without labels: how often the identity is the nearest view.
+    """
+    reading = material.reading
+    if method.neighbours is not None and method.neighbours > len(bank):
+        raise UserError(
+            f"method.neighbours={method.neighbours} is more than the {len(bank)} training images"
+        )
+
+    def tensors(count: int) -> dict[str, Tensor]:
+        return {"bank": bank, "neighbours": torch.tensor(count)}
+
+    def found(count: int) -> float:
+        distance = Distance(tensors(count), reading.compare, reading.group.identity)
+        return _upright_found(-_over_orbits(material.held_out, distance), reading.group.identity)
+
+    counts = [count for count in NEIGHBOURS if count <= len(bank)]
+    best = method.neighbours or max(counts, key=found)
+    run.row("neighbours", best, split="validation")
+    return tensors(best)
 
 
 def _vectors(images: TurnedImages, reading: Reading) -> Float[Tensor, "n width"]:
@@ -298,10 +322,9 @@ def _over_orbits(images: TurnedImages, judge: nn.Module) -> Float[Tensor, "group
     return torch.cat([judge(_upright(images, rows)) for rows in parts], dim=1)
 
 
-def _write_upright(run: Run, likeliness: Float[Tensor, "group n"], identity: int) -> None:
-    """Write in how many percent of upright held-out images the identity is the likeliest view."""
-    found = (likeliness.argmax(dim=0) == identity).double().mean()
-    run.row("upright_found", 100 * float(found), split="validation")
+def _upright_found(likeliness: Float[Tensor, "group n"], identity: int) -> float:
+    """Return in how many percent of upright images the identity is the likeliest view."""
+    return 100 * float((likeliness.argmax(dim=0) == identity).double().mean())
 
 
 def _fit_net(method: MethodConfig, run: Run, material: Material, seed: int) -> dict[str, Tensor]:
@@ -338,5 +361,6 @@ def _fit_net(method: MethodConfig, run: Run, material: Material, seed: int) -> d
     even = _nats(material, equitune.Uniform(), material.held_out)
     run.row("cross_entropy_uniform", even, split="validation")
     unlikely = _over_orbits(material.held_out, Unlikeliness(net, reading.read))
-    _write_upright(run, -unlikely, reading.group.identity)
+    found = _upright_found(-unlikely, reading.group.identity)
+    run.row("upright_found", found, split="validation")
     return net.state_dict()

@@ -20,7 +20,16 @@ from experiments.frame.methods import METHODS, Parts
 from experiments.frame.options import LambdaNetConfig, MethodConfig
 from experiments.frame.records import Run
 from experiments.images.extraction import Orbits
-from experiments.images.fits import FITTED, Distance, Fitted, Material, Reading, fit, load
+from experiments.images.fits import (
+    FITTED,
+    NEIGHBOURS,
+    Distance,
+    Fitted,
+    Material,
+    Reading,
+    fit,
+    load,
+)
 from experiments.images.orbit_data import Stored
 
 WIDTH, CLASSES = 6, 3
@@ -147,15 +156,30 @@ def test_lambda_learns_from_labels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("distance", ["mahalanobis", "neighbours"])
 def test_the_most_usual_view_is_the_upright_one(tmp_path: Path, distance: str) -> None:
-    method = MethodConfig("distance", distance=distance, neighbours=5)
-    found, run = fitted(method, tmp_path)
+    found, run = fitted(MethodConfig("distance", distance=distance), tmp_path)
     assert run.rows["upright_found"] > 90
     assert accuracy("distance", found) > 0.8
     assert isinstance(found.rank, Distance)
 
 
+def test_the_number_of_neighbours_finds_most_upright_views_of_held_out_images(
+    tmp_path: Path,
+) -> None:
+    def found(count: int | None) -> Recorded:
+        method = MethodConfig("distance", distance="neighbours", neighbours=count)
+        return fitted(method, tmp_path)[1]
+
+    each = {count: found(count).rows for count in NEIGHBOURS}
+    assert all(rows["neighbours"] == count for count, rows in each.items())
+    chosen, shares = found(None).rows, [rows["upright_found"] for rows in each.values()]
+    assert chosen["upright_found"] == max(shares)
+    assert each[int(chosen["neighbours"])]["upright_found"] == max(shares)
+    with pytest.raises(UserError, match="neighbours=1000 is more than the 300 training images"):
+        found(1000)
+
+
 def test_a_mahalanobis_distance_is_that_of_its_definition(tmp_path: Path) -> None:
-    found, _ = fitted(MethodConfig("distance", distance="mahalanobis", neighbours=1), tmp_path)
+    found, _ = fitted(MethodConfig("distance", distance="mahalanobis"), tmp_path)
     assert isinstance(found.rank, Distance)
     vectors = MATERIAL.learned.features.values[0].double()
     covariance = vectors.T.cov(correction=0)
@@ -168,8 +192,8 @@ def test_a_mahalanobis_distance_is_that_of_its_definition(tmp_path: Path) -> Non
 
 def test_a_gate_takes_usual_inputs_as_they_are(tmp_path: Path) -> None:
     """It is reported as an equivariance error, which a distance without it does not have."""
-    plain = MethodConfig("distance", distance="mahalanobis", neighbours=1)
-    gated = MethodConfig("distance", distance="mahalanobis", neighbours=1, gate=100.0)
+    plain = MethodConfig("distance", distance="mahalanobis")
+    gated = MethodConfig("distance", distance="mahalanobis", gate=100.0)
     free, _ = fitted(plain, tmp_path)
     bound, run = fitted(gated, tmp_path)
     assert free.rank is not None and bound.rank is not None
@@ -216,11 +240,14 @@ def parts(kind: str, seed: int, group: equitune.FiniteGroup) -> Parts:
     square = torch.randn(WIDTH, WIDTH, generator=generator, dtype=torch.float64)
     tensors = {
         "mahalanobis": {"mean": square[0], "whiten": square},
-        "neighbours": {"bank": functional.normalize(square, dim=-1)},
+        "neighbours": {
+            "bank": functional.normalize(square, dim=-1),
+            "neighbours": torch.tensor(3),
+        },
     }
     tensor = tensors.get(kind, tensors["mahalanobis"])
     reading = Reading(group, WIDTH, flat, flat)
-    rank: nn.Module = Distance(tensor, flat, 3, group.identity)
+    rank: nn.Module = Distance(tensor, flat, group.identity)
     if kind == "net":
         from experiments.images.fits import Unlikeliness
 
