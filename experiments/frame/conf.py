@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,11 +17,14 @@ SectionT = TypeVar("SectionT")
 
 def options(section: str, task: str) -> list[str]:
     """Return the options of a config group that belong to a task."""
-    found = []
-    for path in sorted((CONF / section).glob("*.yaml")):
-        if task in owners(OmegaConf.select(OmegaConf.load(path), "task")):
-            found.append(path.stem)
-    return found
+    paths = sorted((CONF / section).glob("*.yaml"))
+    return [path.stem for path in paths if task in _owners(path, path.stat().st_mtime_ns)]
+
+
+@cache
+def _owners(path: Path, _changed: int) -> tuple[str, ...]:
+    """Return the tasks that a file names; each version of it is parsed once."""
+    return tuple(owners(OmegaConf.select(OmegaConf.load(path), "task")))
 
 
 def groups_of(task: str) -> list[str]:

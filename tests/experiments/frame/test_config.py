@@ -45,29 +45,6 @@ def serves(task: str, method: str) -> bool:
     return method in load_task(task).methods(bool).split(", ")
 
 
-@pytest.mark.parametrize("dataset", ["add_jump", "around_right"])
-@pytest.mark.parametrize("scale", options("scale"))
-@pytest.mark.parametrize("protocol", options("protocol"))
-@pytest.mark.parametrize("method", [name for name in options("method") if serves("scan", name)])
-@pytest.mark.parametrize("model", ["LSTM", "GRU", "RNN"])
-def test_every_combination_of_options_composes(
-    configure: Configure, dataset: str, scale: str, protocol: str, method: str, model: str
-) -> None:
-    config = configure(
-        "task=scan",
-        f"dataset={dataset}",
-        f"scale={scale}",
-        f"protocol={protocol}",
-        f"method={method}",
-        f"model={model}",
-    )
-    assert (config.dataset.name, config.model.name, config.method.name) == (dataset, model, method)
-    assert variant(config) == ""
-    task = load_task("scan")
-    for stage in ("pretrain", "evaluate", *(["lambda"] if config.method.is_fitted else [])):
-        assert name_run(task, task.stages[stage], config).task == "scan"
-
-
 AUGMENTING = [name for name, method in METHODS.items() if method.augments]
 #: What an option cannot be without.
 NEEDS = {
@@ -81,7 +58,7 @@ NEEDS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", sorted(set(TASKS) - {"scan"}))
+@pytest.mark.parametrize("task", TASKS)
 def test_pairs_of_options_compose_or_are_refused_in_one_line(
     configure: Configure, task: str
 ) -> None:
