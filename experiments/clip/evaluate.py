@@ -1,4 +1,4 @@
-"""Stage ``evaluate``: accuracy on transformed images (Figures 4, 5a, 7, 8, 11a and 12)."""
+"""Stages ``evaluate`` (Figures 4, 5a, 7, 8, 11a and 12) and ``continuity`` of CLIP."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ from experiments.frame.machine import choose_device, ieee_float32
 from experiments.frame.methods import Kind
 from experiments.images.arrays import encode_png
 from experiments.images.config import is_ours
+from experiments.images.continuity import largest_jump
 from experiments.images.equivariance import checked, equivariance_error
 from experiments.images.extraction import Orbits, shuffled
+from experiments.images.fits import Fitted
 from experiments.images.orbit_data import Stored, over_turns
 from experiments.images.symmetries import make_action, members
 
@@ -51,11 +53,7 @@ def evaluate(config: ClipConfig, run: Run) -> None:
     """
     if is_ours(config):
         log.info("%s", REAL)
-    classifier, own_scale = load_text(config, run)
-    features = load_features(config, run, "test")
-    fitted = load_lambda(config, run, features.values.shape[-1])
-    scorer = make_scorer(config, classifier, own_scale, fitted)
-    before = image_encoder(pretrained_model(config, run))
+    features, fitted, scorer, before = _load(config, run)
     after = before
     if config.task.training == "none":
         _measure(config, run, scorer, features)
@@ -79,6 +77,46 @@ def evaluate(config: ClipConfig, run: Run) -> None:
     trained = parameters(scorer.net, fitted.rank, None if after is before else after)
     run.row("trained_parameters", trained + config.method.fits_temperature, **columns)
     run.fact("device", str(device))
+
+
+def measure_jump(config: ClipConfig, run: Run) -> None:
+    """Measure the largest jump of the evaluated model (stage ``continuity``).
+
+    Raises:
+        Interrupted: If the process was asked to stop; the run begins again next time.
+    """
+    run.need("evaluate")
+    features, _, scorer, before = _load(config, run)
+    after = before
+    if config.task.training != "none":
+        tuned = load_finetuned(config, run, before, features)
+        after = tuned.at(tuned.chosen)
+    whole = _Whole(after, before, make_action(config.group.name), scorer).eval()
+    action, inputs = make_action(_turned(config)), _inputs(config, features.sample)
+    columns = {"split": "test", "transform": config.task.transform}
+    run.row("jump", largest_jump(run, whole, inputs, action, config.seed), **columns)
+    run.fact("device", "cpu")
+
+
+def _load(config: ClipConfig, run: Run) -> tuple[Orbits, Fitted, Scorer, nn.Module]:
+    """Return the test images, what the weighting learned, the scorer, the pretrained encoder."""
+    classifier, own_scale = load_text(config, run)
+    features = load_features(config, run, "test")
+    fitted = load_lambda(config, run, features.values.shape[-1])
+    scorer = make_scorer(config, classifier, own_scale, fitted)
+    return features, fitted, scorer, image_encoder(pretrained_model(config, run))
+
+
+def _turned(config: ClipConfig) -> str:
+    """Return the group that changes the images of a check of the whole model."""
+    if config.group.name != "trivial":
+        return config.group.name
+    return config.task.transform if config.task.transform != "none" else "rot90"
+
+
+def _inputs(config: ClipConfig, sample: Tensor) -> Tensor:
+    """Return the images of such a check."""
+    return preprocessing(config.model)(checked(sample, config.task.max_images))
 
 
 def _measure(config: ClipConfig, run: Run, scorer: Scorer, features: Orbits) -> None:
@@ -210,11 +248,8 @@ def _check_whole(config: ClipConfig, run: Run, whole: _Whole, sample: Tensor) ->
 
     It reads no stored embeddings. Dropout is off, because it breaks equivariance.
     """
-    name = config.group.name
-    if name == "trivial":
-        name = config.task.transform if config.task.transform != "none" else "rot90"
-    inputs = preprocessing(config.model)(checked(sample, config.task.max_images))
-    error = equivariance_error(run, whole.eval(), inputs, name)
+    inputs = _inputs(config, sample)
+    error = equivariance_error(run, whole.eval(), inputs, _turned(config))
     columns = {"split": "test", "transform": config.task.transform}
     run.row("equivariance_error", error, **columns)
     with torch.inference_mode():

@@ -30,6 +30,7 @@ VERSIONS = {
     "finetune": 1,
     "evaluate": 1,
     "timing": 1,
+    "continuity": 1,
 }
 #: Default batch size of an evaluation that draws one transform per batch.
 _DRAW_BATCH = 32
@@ -219,6 +220,11 @@ def evaluate_identity(config: ClipConfig) -> dict[str, Any]:
         "scale_name": config.scale.name,
         **shares,
     }
+
+
+def continuity_identity(config: ClipConfig) -> dict[str, Any]:
+    """Return the options that decide a method's largest jump."""
+    return {"evaluated": built_on(VERSIONS["evaluate"], evaluate_identity(config))}
 
 
 def timing_identity(config: ClipConfig) -> dict[str, Any]:

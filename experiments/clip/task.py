@@ -6,6 +6,7 @@ from functools import partial
 
 from experiments.clip.fingerprint import (
     VERSIONS,
+    continuity_identity,
     evaluate_identity,
     features_identity,
     finetune_identity,
@@ -81,6 +82,13 @@ _STAGES = (
         evaluate_identity,
         method_label,
         "experiments.clip.evaluate:evaluate",
+    ),
+    Stage(
+        "continuity",
+        VERSIONS["continuity"],
+        continuity_identity,
+        method_label,
+        "experiments.clip.evaluate:measure_jump",
     ),
 )
 

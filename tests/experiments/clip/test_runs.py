@@ -204,7 +204,8 @@ def test_lambda_learns_its_weights(configure: Configure) -> None:
 def test_one_run_of_every_further_method(configure: Configure, method: str) -> None:
     entry, known = METHODS[method], ("dataset.per_class_train=40", "task.validation=0.2")
     steps = ("method.lambda_net.steps=20",) if entry.needs_net else ()
-    run = execute(configure(*SHORT, *known, f"method={method}", *steps))
+    chosen = (*SHORT, *known, f"method={method}", *steps)
+    run = execute(configure(*chosen))
     columns = {"transform": "rot90", "view": "", "step": ""}
     assert 0 < value(run.folder, metric="top1_accuracy", **columns) < 100
     assert value(run.folder, metric="passes", **columns) == 4
@@ -213,6 +214,9 @@ def test_one_run_of_every_further_method(configure: Configure, method: str) -> N
     assert value(run.folder, metric="trained_parameters", **columns) == trained
     upright = value(run.folder, metric="top1_accuracy", transform="none")
     assert upright == value(run.folder, metric="top1_accuracy", **columns)
+    # A choice jumps, a mean of positive weights does not.
+    jump = value(execute(configure(*chosen, "stage=continuity")).folder, metric="jump")
+    assert jump > 1e-4 if method in ("canonicalizer", "distance") else jump < 1e-7
 
 
 @pytest.mark.parametrize(

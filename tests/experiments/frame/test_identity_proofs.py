@@ -91,7 +91,7 @@ RUNS: dict[str, tuple[str, ...]] = {
         "method=lambda_equitune method.lambda_net.steps=10 method.lambda_net.dropout=0.5",
         "method=equitune task.training=image_encoder task.finetune.steps=2 task.finetune.every=1",
         "method=soft_equizero",
-        "method=prior_lambda method.lambda_net.steps=10",
+        "method=prior_lambda method.lambda_net.steps=10 stage=continuity",
         "method=distance method.distance=neighbours",
         "stage=timing task.max_images=6 task.timing_batch=4 task.timing_rounds=1",
     ),
