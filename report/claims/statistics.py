@@ -134,11 +134,17 @@ def lacking(found: Found, aim: Aim) -> str:
 def p_value(found: Found, aim: Aim) -> float | None:
     """The two-sided p-value of the level; normal where the interval is over images.
 
-    It is None for claims of equality, without interval, and where that is no interval of 95 %.
+    Of equality it is twice the larger p-value of two one-sided tests, against differences of the
+    margin: at most 5 % where the interval of 95 % is within the margin. It is None without
+    interval, and where that is no interval of 95 %.
     """
-    if aim.side == "equal" or found.basis.startswith(ROUNDS) or found.interval is None:
+    if found.basis.startswith(ROUNDS) or found.interval is None:
         return None
     distance = abs(found.value - aim.level)
+    if aim.side == "equal":
+        distance = aim.margin - distance
+        if distance <= 0:
+            return 1.0
     low, high = found.interval
     if found.spread is None:
         error = (high - low) / 2 / _DEVIATIONS

@@ -50,7 +50,8 @@ _VERDICTS = (
     "verdicts are not corrected for the number of comparisons. For a claim that is reproduced by "
     "all its cells none is needed; for one that a single cell contradicts it is: Holm is the "
     f"verdict where a cell counts only if its p-value, adjusted among the cells of the line, is at "
-    f"most {LEVEL}",
+    f"most {LEVEL}; of equality it is that of an equivalence test: twice the larger p-value of two "
+    "one-sided tests against differences of the margin",
     "rows count whose variant is empty or named by the claim; others are departures",
     "paper's numbers: the same comparison on the means that the paper reports, without its spread: "
     f"a tie {FAILS}; in brackets the root of the sum of the squares of its standard deviations, "

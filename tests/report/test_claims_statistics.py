@@ -143,8 +143,25 @@ def test_p_values_follow_the_intervals_of_images_and_rounds_have_none() -> None:
     assert p_value(images, ABOVE) == pytest.approx(0.05)
     assert p_value(images, Aim("above", half)) == pytest.approx(1.0)
     assert p_value(images._replace(basis="rounds"), ABOVE) is None
-    assert p_value(images, Aim("equal", 0.0, 1.0)) is None
     assert p_value(Found(1.0), ABOVE) is None
+
+
+def test_equality_has_the_p_value_of_two_one_sided_tests() -> None:
+    values, aim = [0.2, -0.1, 0.4, 0.3], Aim("equal", 0.1, 0.5)
+    found = paired(values)
+    expected = max(
+        stats.ttest_1samp(values, 0.1 - 0.5, alternative="greater").pvalue,
+        stats.ttest_1samp(values, 0.1 + 0.5, alternative="less").pvalue,
+    )
+    assert p_value(found, aim) == pytest.approx(2 * expected)
+    assert found.interval is not None
+    # The margin at which an end of the interval lies on it.
+    edge = max(abs(end - 0.1) for end in found.interval)
+    assert p_value(found, Aim("equal", 0.1, edge)) == pytest.approx(0.05)
+    assert p_value(found, Aim("equal", 0.1, 0.01)) == 1.0
+    assert p_value(paired([0.2, 0.2]), aim) == 0.0
+    images = Found(0.0, Interval(-1.959963984540054, 1.959963984540054), basis="images")
+    assert p_value(images, Aim("equal", 0.0, 1.959963984540054)) == pytest.approx(0.05)
 
 
 def test_a_claim_is_as_good_as_its_worst_cell() -> None:
