@@ -7,7 +7,8 @@ The folder holds `cifar10/` and `cnn/resnet20-12fca82f.th`, a public ResNet-20 t
 A cell is a network, a group, a kind of images, a number of images to audit and a draw of them. They
 are drawn from one part of the test set; the truth is measured on the other, with the weightings
 that the audit made. A recommendation is a hit if the best method there is not surely better than
-it, or by no more than the audit's margin. Undecided cells are counted apart.
+it, or by no more than the audit's margin. Undecided cells are counted apart. Each recommendation
+also says how far behind it can be; the cells where this is true are counted, too.
 """
 
 from __future__ import annotations
@@ -72,25 +73,28 @@ class Outcome(NamedTuple):
         best: The best method on the images of the truth.
         behind: By how much the recommended one is behind it there.
         is_hit: Whether that is within noise, or less than what matters.
+        bound: By how much it can be behind, as the audit says.
     """
 
     recommended: str | None
     best: str
     behind: float
     is_hit: bool
+    bound: float | None
 
 
 def judged(found: equitune.Audit, truth: list[Stored], ruler: Ruler) -> Outcome:
     """Return the outcome of an audit by images that it did not see."""
     values = {
-        name: ruler.measure(rule, truth).values.mean(dim=0)
+        name: ruler.measure([(rule, batch) for batch in truth]).values.mean(dim=0)
         for name, rule in found.weightings.items()
     }
     best = max(values, key=lambda name: float(values[name].mean()))
     if found.recommended is None:
-        return Outcome(None, best, 0.0, False)
+        return Outcome(None, best, 0.0, False, None)
     behind = gain(values[best] - values[found.recommended], 1.0, comparisons=1)
-    return Outcome(found.recommended, best, behind.mean, behind.low <= 0 or behind.mean <= MARGIN)
+    is_hit = behind.low <= 0 or behind.mean <= MARGIN
+    return Outcome(found.recommended, best, behind.mean, is_hit, found.at_most_behind)
 
 
 def batches(images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -160,8 +164,10 @@ def main() -> None:
         found += outcomes(options, load(name, Path(file)), name)
     decided = [outcome for outcome in found if outcome.recommended is not None]
     hits = sum(outcome.is_hit for outcome in decided)
+    bounded = sum(one.behind <= one.bound for one in decided if one.bound is not None)
     print(f"{len(found)} cells, {len(found) - len(decided)} undecided")
     print(f"recommended within noise of the best: {hits} of {len(decided)}")
+    print(f"behind the best by no more than the audit says: {bounded} of {len(decided)}")
     print("recommended:", dict(Counter(outcome.recommended for outcome in decided)))
     print("best:", dict(Counter(outcome.best for outcome in found)))
 

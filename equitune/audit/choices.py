@@ -43,6 +43,11 @@ class Method(NamedTuple):
     needs: str = NEEDS[0]
     candidate: bool = True
 
+    @property
+    def procedure(self) -> str:
+        """The method without its loss, such as "equizero"."""
+        return self.name.partition(" (")[0]
+
 
 class Upright(nn.Module):
     """A loss that is least at the view that a network takes for the upright one."""
@@ -58,11 +63,7 @@ class Upright(nn.Module):
 
 
 class Chooser:
-    """Makes the methods of an audit, with samples that are used for nothing else.
-
-    Attributes:
-        notes: What was left out, and why.
-    """
+    """Makes the methods of an audit from samples."""
 
     def __init__(
         self,
@@ -84,10 +85,11 @@ class Chooser:
         )
         self.notes: list[str] = []
 
-    def methods(self) -> list[Method]:
-        """Return the pretrained model and every method that fits its outputs."""
+    def methods(self) -> tuple[list[Method], list[str]]:
+        """Return the pretrained model and every method that fits; what was left out, and why."""
         bare = Method("pretrained", Identity(self.ruler.group), "Identity(action_in.group)")
-        return [bare, *self._averaged(), *self._selected(), *self._trained()]
+        methods = [bare, *self._averaged(), *self._selected(), *self._trained()]
+        return methods, self.notes
 
     def _averaged(self) -> list[Method]:
         if self.have_mean:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from equitune.audit.statistics import Gain
+from equitune.audit.statistics import Gain, show_gain
 from equitune.rules import Weighting
 
 HEADER = ["method", "upright", "transformed", "over pretrained", "error", "passes", "ms", "needs"]
@@ -16,7 +16,7 @@ HEADER = ["method", "upright", "transformed", "over pretrained", "error", "passe
 
 @dataclass(frozen=True)
 class Row:
-    """A method on the samples that chose nothing.
+    """A method on samples that its choices did not see.
 
     Attributes:
         method: Its name, such as "equizero (entropy)".
@@ -28,9 +28,9 @@ class Row:
         passes: Passes of the model for one input.
         seconds: Time for one input, as measured here; the passes ran in batches of |G| * B.
         needs: What was used to make its choices.
-        candidate: Whether it can be recommended. Of several losses only the one that was best on
-            the other samples can.
-        code: The weighting, as it is written with equitune.
+        candidate: Whether it can be recommended. Of several losses only the one that was best
+            where the weightings were chosen can.
+        code: Its entry of `Audit.weightings`, as it is written with equitune.
     """
 
     method: str
@@ -56,16 +56,20 @@ class Audit:
         order: Its number of elements |G|.
         metric: What is measured, higher is better.
         percent: Whether the metric is a share, shown in percent.
-        samples: Number of samples that the choices were made on, and of those in the table.
+        samples: Number of samples that choices were made on, at least, before they were measured
+            on others; and of all that were measured.
         changed: Share of transformed inputs, e left out, whose predicted class is not that of the
             upright input; None where outputs are not classes.
         rows: The pretrained model, then the methods.
         recommended: A method, or None where the samples do not decide.
         reason: The evidence.
+        at_most_behind: With probability 95 % no other candidate is better than the recommended
+            method by more than this, in the unit of the metric. None where none is recommended.
         notes: What was left out, and why.
         passes: Number of inputs that went through the model in this audit.
         seconds: Duration of these passes.
-        weightings: The weighting of each method, with its choices made and its networks trained.
+        weightings: The weighting of each method, with its choices made and its networks trained:
+            on `choose`, or else on all samples.
     """
 
     model: str
@@ -78,6 +82,7 @@ class Audit:
     rows: tuple[Row, ...]
     recommended: str | None
     reason: str
+    at_most_behind: float | None
     notes: tuple[str, ...]
     passes: int
     seconds: float
@@ -150,8 +155,9 @@ class Audit:
             error += f" Transforming the input changes {share} of its predictions."
         return [
             f"Audit of {self.model} for {self.group}, {self.order} elements",
-            f"Metric: {self.metric}. Choices were made on {chosen} samples; the numbers are of "
-            f"{seen} others. {self.passes} inputs went through the model in {self.seconds:.1f} s.",
+            f"Metric: {self.metric}. The numbers are of {seen} samples. Each was measured "
+            f"with choices made on at least {chosen} others. {self.passes} inputs went through the "
+            f"model in {self.seconds:.1f} s.",
             error,
         ]
 
@@ -193,12 +199,6 @@ class Audit:
 def show(value: float, percent: bool) -> str:
     """Write a value of the metric."""
     return f"{100 * value:.1f} %" if percent else f"{value:.4g}"
-
-
-def show_gain(value: Gain, percent: bool) -> str:
-    """Write a gain with its interval; shares in percentage points."""
-    mean, low, high = (f"{100 * number:+.1f}" if percent else f"{number:+.3g}" for number in value)
-    return f"{mean} [{low}, {high}]"
 
 
 def _padded(cell: str, width: int, column: int) -> str:

@@ -1,4 +1,4 @@
-"""`audit`: pass the orbits through the model once, choose on one half, measure on the other."""
+"""`audit`: pass the orbits through the model once, choose on each half, measure on the other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from equitune.actions import Action, Invariant
 from equitune.audit.choices import NEEDS, Chooser, Loss, Method
-from equitune.audit.page import Audit, Row, show_gain
+from equitune.audit.page import Audit, Row
 from equitune.audit.statistics import Gain, Trial, gain, recommend
 from equitune.audit.stored import (
     Measured,
@@ -27,7 +27,11 @@ from equitune.audit.stored import (
 )
 from equitune.checks import check_actions
 from equitune.groups import FiniteGroup
+from equitune.rules import Weighting
 from equitune.wrapper import Equivariant
+
+Fold = tuple[dict[str, Weighting], list[Stored]]
+"""The candidates by procedure, and samples that had no part in choosing them."""
 
 
 def audit(
@@ -56,8 +60,10 @@ def audit(
     Methods: pretrained, equitune, equizero by each loss that fits the outputs, soft selection,
     a prior (equizero by a network that knows upright inputs, `fit_prior`), and lambda (a `Learned`,
     trained as `fit_lambda` does). The last two read the outputs, or the features of a split model.
-    The loss, the temperature and the networks are chosen on one half of the samples. The numbers,
-    and the recommendation, are those of the other half.
+    The loss, the temperature and the networks are chosen on each half of the samples and measured
+    on the other (two-fold cross-fitting): all samples are measured, none with choices that it had a
+    part in. The halves may choose different losses. Names, code and weightings are chosen again,
+    on all samples.
 
     The recommendation counts the metric on transformed inputs, uniform over the group, e included:
 
@@ -69,6 +75,9 @@ def audit(
     4. Else, of the methods whose interval does, take those whose mean is at most `margin` behind
        the best mean. The one that needs least is recommended, and of equals the best. Needs, from
        cheap to dear: passes of the model, then nothing, a temperature, upright inputs, labels.
+
+    `at_most_behind` is the largest upper end of the paired intervals of the other candidates over
+    the recommended method, and at least 0.
 
     Without labels, "agreement" takes the place of accuracy: the share of predicted classes that are
     those of the pretrained model on the upright input, right or wrong. It says what transforming
@@ -82,8 +91,8 @@ def audit(
             to each half.
         action_in: As `Equivariant` takes it.
         action_out: As `Equivariant` takes it.
-        choose: Batches to choose on. Then all of `batches` count. Give it where samples resemble
-            their neighbours, as frames of a video do. Default None.
+        choose: Batches to choose on, once; all of `batches` are measured. Give it where samples
+            resemble their neighbours, as frames of a video do. Default None: cross-fitting.
         metric: Maps outputs, carried back, and targets to a number per sample, [B], higher is
             better. Default: accuracy for outputs [B, C, ...] and targets [B, ...] of classes.
         losses: Proxy losses by name, for `Select`. Default: those of `equitune.losses` that fit.
@@ -99,8 +108,8 @@ def audit(
 
     Raises:
         TypeError: If a batch is something else, or a metric is needed and missing.
-        ValueError: If there are fewer than two samples in a half, only some have targets, or the
-            metric does not return one finite number per sample.
+        ValueError: If there are fewer than two samples to choose on (in a half) or to measure, only
+            some have targets, or the metric does not return one finite number per sample.
     """
     check_actions(action_in, action_out=action_out)
     model.eval()
@@ -110,27 +119,35 @@ def audit(
         model, copy.deepcopy(action_in), Invariant(group), output=output, head=head, chunk=chunk
     )
     passed = [pass_through(wrapped, part) for part in (choose, batches) if part is not None]
-    first, second = (
-        halves(passed[0].batches, seed) if choose is None else [part.batches for part in passed]
-    )
-    sizes = [sum(batch.size for batch in part) for part in (first, second)]
-    if min(sizes) < 2:
-        raise ValueError(f"an audit needs two samples in each half, got {sizes[0]} and {sizes[1]}")
-    labelled = first[0].targets is not None
+    stored = [part.batches for part in passed]
+    chosen, seen = (sum(batch.size for batch in part) for part in (stored[0], stored[-1]))
+    samples = (chosen // 2 if choose is None else chosen, seen)
+    if min(samples) < 2:
+        raise ValueError(f"an audit needs two samples to choose on, two to measure; got {samples}")
+    labelled = stored[0][0].targets is not None
     if metric is None:
-        first, second = (
-            [_with_classes(batch, group.identity, labelled) for batch in part]
-            for part in (first, second)
-        )
+        stored = [
+            [_with_classes(batch, group.identity, labelled) for batch in part] for part in stored
+        ]
     ruler = Ruler(group, action_out, correct if metric is None else metric)
-    chooser = Chooser(first, ruler, losses, labelled, seed)
+    choose_on = partial(Chooser, ruler=ruler, losses=losses, labelled=labelled, seed=seed)
+    methods, notes = choose_on(stored[0]).methods()
+    if choose is None:
+        first, second = halves(stored[0], seed)
+        folds = [
+            (_candidates(choose_on(one).methods()[0]), other)
+            for one, other in ((first, second), (second, first))
+        ]
+        notes.append("Names, code and weightings were chosen again, on all samples.")
+    else:
+        folds = [(_candidates(methods), stored[1])]
+    methods = _in_all(methods, folds, notes)
+    measured = [ruler.measure(_parts(method, folds)) for method in methods]
     if metric is None and not labelled:
-        chooser.notes.append(
+        notes.append(
             "Agreement counts predictions that stay as they were upright, right or wrong; labels "
             "would tell accuracy."
         )
-    methods = chooser.methods()
-    measured = [ruler.measure(method.weighting, second) for method in methods]
     passes = sum(part.passes for part in passed)
     seconds = sum(part.seconds for part in passed)
     values = torch.stack([one.values for one in measured])
@@ -145,20 +162,20 @@ def audit(
         for row, one in zip(rows, values, strict=True)
         if row.candidate
     ]
-    show = partial(show_gain, percent=metric is None)
-    verdict = recommend(trials, rows[0].error, tolerance, margin, between, show)
+    verdict = recommend(trials, rows[0].error, tolerance, margin, between, metric is None)
     return Audit(
         model=type(model).__name__,
         group=f"{type(action_in).__name__} ({group.name})",
         order=group.order,
         metric=("accuracy" if labelled else "agreement") if metric is None else _name(metric),
         percent=metric is None,
-        samples=(sizes[0], sizes[1]),
+        samples=samples,
         changed=measured[0].changed,
         rows=rows,
         recommended=verdict.method,
         reason=verdict.reason,
-        notes=tuple(chooser.notes),
+        at_most_behind=verdict.at_most_behind,
+        notes=tuple(notes),
         passes=passes,
         seconds=seconds,
         weightings={method.name: method.weighting for method in methods},
@@ -184,6 +201,30 @@ def _with_classes(batch: Stored, identity: int, labelled: bool) -> Stored:
             "targets are not classes, integers [N, ...] for outputs [N, C, ...]: give a metric"
         )
     return Stored(batch.outputs, batch.features, batch.targets.long())
+
+
+def _candidates(methods: list[Method]) -> dict[str, Weighting]:
+    return {method.procedure: method.weighting for method in methods if method.candidate}
+
+
+def _in_all(methods: list[Method], folds: list[Fold], notes: list[str]) -> list[Method]:
+    """Return the methods whose procedures every fold has too; note the others."""
+    found = [set(_candidates(methods)), *(set(rules) for rules, _ in folds)]
+    missing = sorted(found[0].union(*found) - found[0].intersection(*found))
+    notes += [f"No {name}: it cannot be chosen on each half of the samples." for name in missing]
+    return [method for method in methods if method.procedure not in missing]
+
+
+def _parts(method: Method, folds: list[Fold]) -> list[tuple[Weighting, Stored]]:
+    """Return all batches, each with the rule that the method uses there.
+
+    For a candidate it is what its procedure chose on other samples.
+    """
+    return [
+        (rules[method.procedure] if method.candidate else method.weighting, batch)
+        for rules, batches in folds
+        for batch in batches
+    ]
 
 
 def _rows(

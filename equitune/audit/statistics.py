@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -23,7 +24,7 @@ class Gain(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """A method on the samples that chose nothing.
+    """A method on samples that its choices did not see.
 
     Attributes:
         method: Its name.
@@ -37,10 +38,17 @@ class Trial(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """The recommended method, or None where the samples do not decide; and the evidence."""
+    """The recommended method, or None where the samples do not decide; and the evidence.
+
+    Attributes:
+        method: Its name.
+        reason: The evidence.
+        at_most_behind: With probability 95 % no other candidate is better by more than this.
+    """
 
     method: str | None
     reason: str
+    at_most_behind: float | None = None
 
 
 def gain(differences: Float[Tensor, " n"], scale: float, comparisons: int) -> Gain:
@@ -64,15 +72,24 @@ def gain(differences: Float[Tensor, " n"], scale: float, comparisons: int) -> Ga
     return Gain(float(values.mean()), centre - half, centre + half)
 
 
+def show_gain(value: Gain, percent: bool) -> str:
+    """Write a gain with its interval; shares in percentage points."""
+    mean, low, high = (f"{100 * number:+.1f}" if percent else f"{number:+.3g}" for number in value)
+    return f"{mean} [{low}, {high}]"
+
+
 def recommend(
     trials: Sequence[Trial],
     error: float,
     tolerance: float,
     margin: float,
     between: Callable[[Tensor], Gain],
-    show: Callable[[Gain], str],
+    percent: bool,
 ) -> Verdict:
     """Return the cheapest method that is about as good as the best; see `equitune.audit`.
+
+    `Verdict.at_most_behind` is a bound of multiple comparisons with the best (Hsu, 1984). It also
+    holds for a method that was chosen by the same samples, because it is never below 0.
 
     Args:
         trials: The pretrained model, then the methods.
@@ -80,19 +97,28 @@ def recommend(
         tolerance: Largest error of a model that counts as equivariant.
         margin: Smallest gain that matters.
         between: Returns the gain of paired differences; see `gain`.
-        show: Writes a gain.
+        percent: Whether the metric is a share, shown in percent.
     """
     bare, *others = trials
+    show = partial(show_gain, percent=percent)
+
+    def verdict(found: Trial, reason: str) -> Verdict:
+        ends = [between(other.values - found.values).high for other in trials if other is not found]
+        bound = max([0.0, *ends])
+        size = f"{100 * bound:.1f} points" if percent else f"{bound:.3g}"
+        reason += f"; no other candidate is more than {size} better (95 %)"
+        return Verdict(found.method, reason, bound)
+
     if error <= tolerance:
         reason = f"it is equivariant already: its error {error:.1e} is at most {tolerance:g}"
-        return Verdict(bare.method, reason)
+        return verdict(bare, reason)
     if not others:
         return Verdict(None, "there is no method to compare it with")
     gains = {trial.method: between(trial.values - bare.values) for trial in others}
     best = max(others, key=lambda trial: gains[trial.method].mean)
     top = f"{best.method} is best with {show(gains[best.method])} over {bare.method}"
     if max(found.high for found in gains.values()) <= margin:
-        return Verdict(bare.method, f"no method gains what matters; {top}")
+        return verdict(bare, f"no method gains what matters; {top}")
     sure = [trial for trial in others if gains[trial.method].low > 0]
     if not sure:
         return Verdict(None, f"no method is surely better than {bare.method}; {top}")
@@ -109,6 +135,6 @@ def recommend(
         for trial in sure
         if behind[trial.method].low <= 0 and trial not in (found, best)
     ]
-    return Verdict(
-        found.method, reason + (f"; within noise of the best: {', '.join(rest)}" if rest else "")
-    )
+    if rest:
+        reason += f"; within noise of the best: {', '.join(rest)}"
+    return verdict(found, reason)

@@ -167,10 +167,10 @@ class Ruler:
         return float(self._values(output, batch.targets).mean())
 
     @torch.no_grad()
-    def measure(self, rule: Weighting, batches: Sequence[Stored]) -> Measured:
-        """Return how a rule does on all transforms of all samples."""
+    def measure(self, parts: Sequence[tuple[Weighting, Stored]]) -> Measured:
+        """Return how a method does on all transforms of all samples, with a rule for each batch."""
         values, errors, changes, seconds = [], [], [], 0.0
-        for batch in batches:
+        for rule, batch in parts:
             views = [self.views(batch, g) for g in self.group.elements]
             start = time.perf_counter()
             found = [rule(one) for one in views]
@@ -178,15 +178,15 @@ class Ruler:
             outputs = map_tree(lambda *parts: torch.stack(parts), *found)
             errors.append(self._error(outputs, batch.size))
             carried = self._undo(outputs)
-            parts = [map_tree(lambda leaf, g=g: leaf[g], carried) for g in self.group.elements]
-            values.append(torch.stack([self._values(part, batch.targets) for part in parts]))
+            trees = [map_tree(lambda leaf, g=g: leaf[g], carried) for g in self.group.elements]
+            values.append(torch.stack([self._values(tree, batch.targets) for tree in trees]))
             changes.append(self._changes(carried))
         known = [one for one in changes if one is not None]
         return Measured(
             torch.cat(values, dim=1),
             float(torch.tensor(errors, dtype=torch.float64).max()),
             float(torch.cat(known).mean()) if known else None,
-            seconds / (self.group.order * sum(batch.size for batch in batches)),
+            seconds / (self.group.order * sum(batch.size for _, batch in parts)),
         )
 
     def _undo(self, outputs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The audit: known answers, honest halves, one pass, and its faces."""
+"""The audit: known answers, cross-fitted halves, one pass, and its faces."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 import equitune
-from equitune import Audit, DihedralImage, Equivariant, Invariant, Rot90
+from equitune import Audit, DihedralImage, Equivariant, Invariant, Mirror, Rot90
 from equitune.audit import choices
 from equitune.audit.__main__ import main
 from equitune.audit.statistics import Gain, Trial, gain, recommend
-from equitune.audit.stored import Stored, halves
+from equitune.audit.stored import Ruler, Stored, halves
 
 ROT90 = Rot90()
 SAME = Invariant(ROT90.group)
@@ -84,7 +84,7 @@ def test_a_model_that_is_right_and_sure_upright_needs_a_selection() -> None:
     assert found.recommended is not None and found.recommended.startswith("equizero")
     best = rows(found)[found.recommended]
     assert best.transformed == best.upright > 0.99 and best.error == 0 and best.passes == 4
-    assert best.gain.low > 0.3 and found.samples == (200, 200)
+    assert best.gain.low > 0.3 and found.samples == (200, 400)
     assert found.changed is not None and 0.4 < found.changed < 0.6
     assert rows(found)["equitune"].transformed < 1.0001
     # What was recommended can be used as it is.
@@ -191,13 +191,83 @@ def test_halves_are_disjoint_whole_and_alike_in_sorted_data(sizes: list[int]) ->
     assert first not in (list(range(0, 11, 2)), list(range(1, 11, 2)))
 
 
+MIRROR = Mirror()
+SIDES = {
+    "left": lambda outputs: -outputs[..., 0],  # its least view is of class 0
+    "right": lambda outputs: -outputs[..., 1],  # of class 1
+}
+
+
+def pairs(count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Images [count, 1, 1, 2], and the numbers of those in each half of an audit with seed 0."""
+    ids = torch.arange(count)
+    first, second = halves([Stored(ids.expand(2, -1), None, ids)], seed=0)
+    x = torch.randn(count, 1, 1, 2, generator=torch.Generator().manual_seed(0))
+    return x, first[0].targets, second[0].targets
+
+
+def audit_pairs(batches: Any, **options: Any) -> Audit:
+    same = Invariant(MIRROR.group)
+    return equitune.audit(nn.Flatten(), batches, MIRROR, same, losses=SIDES, **options)
+
+
+def test_each_half_is_measured_with_the_choices_of_the_other() -> None:
+    x, first, second = pairs(80)
+    labels = torch.zeros(80).long()
+    labels[first[:10]] = 1  # the first half takes "left", which is right on 30 of its 40
+    labels[second[:36]] = 1  # the second half and the whole take "right": 36 of 40, 46 of 80
+    found = audit_pairs(list(zip(x.split(7), labels.split(7), strict=True)))
+    assert found.samples == (40, 80)
+    left, right = (rows(found)[f"equizero ({name})"] for name in SIDES)
+    assert not left.candidate and left.transformed == 34 / 80  # it chose nothing
+    assert right.candidate and right.transformed == (4 + 10) / 80
+    both = rows(found)["pretrained"]
+    assert right.gain.mean == pytest.approx(right.transformed - both.transformed)
+    assert any("chosen again" in note for note in found.notes)
+
+    once = audit_pairs([(x[second], labels[second])], choose=[(x[first], labels[first])])
+    assert once.samples == (40, 40) and rows(once)["equizero (left)"].candidate
+    assert rows(once)["equizero (left)"].transformed == 4 / 40
+    assert rows(once)["equizero (right)"].transformed == 36 / 40
+    assert not any("chosen again" in note for note in once.notes)
+
+
+def test_every_sample_is_measured_once_in_one_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[int]] = []
+    measure = Ruler.measure
+
+    def watched(self: Ruler, parts: Any) -> Any:
+        seen.append([int(number) for _, batch in parts for number in batch.targets])
+        return measure(self, parts)
+
+    monkeypatch.setattr(Ruler, "measure", watched)
+    x, _, _ = pairs(31)
+    batches = zip(x.split(4), torch.arange(31.0).split(4), strict=True)
+    found = audit_pairs(batches, metric=lambda output, target: output[:, 0] * target)
+    assert found.samples == (15, 31) and "prior" in rows(found)
+    assert len(seen) == len(found.rows) and all(order == seen[0] for order in seen)
+    assert sorted(seen[0]) == list(range(31))
+
+
+def test_a_procedure_that_a_half_lacks_is_left_out() -> None:
+    x, first, _ = pairs(40)
+    x[first] = x[first].mean(dim=-1, keepdim=True)  # no view differs, so there is no temperature
+    found = audit_pairs([(x, torch.arange(40) % 2)])
+    assert not any("soft" in name for name in rows(found) | found.weightings.keys())
+    assert sum("No soft selection" in note for note in found.notes) == 1
+    assert "equizero (left)" in rows(found)
+
+
 def test_it_repeats_and_leaves_the_random_state_alone() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(36, 2))
     before = torch.get_rng_state()
     one, other = (equitune.audit(net, batches(80), ROT90, SAME) for _ in range(2))
     assert torch.equal(before, torch.get_rng_state())
-    assert [row.transformed for row in one.rows] == [row.transformed for row in other.rows]
+    assert [replace(row, seconds=0.0) for row in one.rows] == [
+        replace(row, seconds=0.0) for row in other.rows
+    ]
+    assert one.reason == other.reason and one.at_most_behind == other.at_most_behind
     with torch.no_grad():
         equitune.audit(net, batches(80), ROT90, SAME)
 
@@ -224,7 +294,7 @@ def test_trees_and_metrics_of_one_s_own() -> None:
     x, labels = images(80)
     actions = {"map": Rot90(), "logits": SAME}
     found = equitune.audit(Parts(), [(x, x)], ROT90, actions, metric=near)
-    assert list(rows(found)) == ["pretrained", "equitune"] and len(found.notes) == 2
+    assert list(rows(found)) == ["pretrained", "equitune"] and len(found.notes) == 3
     assert found.metric == "near" and not found.percent and found.changed is None
     assert found.recommended == "equitune" and found.rows[1].transformed > found.rows[0].transformed
     part = equitune.audit(Parts(), [(x, labels)], ROT90, SAME, output="logits")
@@ -304,9 +374,9 @@ def test_losses_of_one_s_own() -> None:
     ("given", "options", "message"),
     [
         ([{"x": 1}], {}, "a batch must be inputs"),
-        ([torch.zeros(2, 1, 6, 6)], {}, "two samples in each half, got 1 and 1"),
+        ([torch.zeros(2, 1, 6, 6)], {}, "two samples to choose on, two to measure; got .1, 2."),
         ([images(4), images(4)[0]], {}, "some batches have targets"),
-        ([], {}, "two samples in each half, got 0 and 0"),
+        ([], {}, "got .0, 0."),
         ([(torch.zeros(8, 1, 6, 6), torch.zeros(8))], {}, "targets are not classes"),
         ([torch.zeros(8, 1, 6, 6)], {"output": lambda y: y[:, 0]}, "outputs are not scores"),
         (
@@ -351,9 +421,7 @@ def verdict(*shares: tuple[str, float, int], count: int = 1000, error: float = 1
         Trial(name, (torch.arange(count) < share * count).double(), (4, needs))
         for name, share, needs in shares
     ]
-    return recommend(
-        trials, error, 1e-3, 0.01, lambda more: gain(more, 1.0, 3), lambda found: str(found.mean)
-    )
+    return recommend(trials, error, 1e-3, 0.01, lambda more: gain(more, 1.0, 3), percent=True)
 
 
 def test_recommendations() -> None:
@@ -374,6 +442,30 @@ def test_recommendations() -> None:
     assert verdict(bare, ("a", 0.6, 0), error=math.nan).method == "a"
 
 
+def test_the_verdict_says_how_far_behind_it_can_be() -> None:
+    found = verdict(("pretrained", 0.5, 0), ("a", 0.6, 0), ("b", 0.605, 1))
+    more = gain((torch.arange(1000) < 5).double(), 1.0, 3)  # b is right on 5 more
+    assert found.method == "a" and found.at_most_behind == more.high > 0
+    assert f"no other candidate is more than {100 * more.high:.1f} points better" in found.reason
+    assert verdict(("pretrained", 0.1, 0), ("a", 0.9, 0)).at_most_behind == 0
+    assert verdict(("pretrained", 0.5, 0), ("a", 0.505, 0), count=200).at_most_behind is None
+    kept = verdict(("pretrained", 0.5, 0), ("a", 0.6, 0), error=0.0)
+    assert kept.method == "pretrained" and kept.at_most_behind > 0.1
+
+
+def test_the_bound_holds_for_the_method_that_the_samples_chose() -> None:
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.tensor([0.2, 0.5, 0.52, 0.56])
+    held = []
+    for _ in range(300):
+        draws = (torch.rand(60, 4, generator=generator) < truth).double()
+        trials = [Trial(str(i), draws[:, i], (4, 0)) for i in range(4)]
+        found = recommend(trials, 1.0, 1e-3, 0.01, lambda more: gain(more, 1.0, 3), percent=True)
+        if found.method is not None and found.at_most_behind is not None:
+            held.append(float(truth.max() - truth[int(found.method)]) <= found.at_most_behind)
+    assert len(held) > 250 and sum(held) / len(held) > 0.95
+
+
 def test_faces(tmp_path: Path) -> None:
     found = equitune.audit(Upright(), batches(120), ROT90, SAME)
     text, page, data = found.text(), found.markdown(), json.loads(found.json())
@@ -381,6 +473,8 @@ def test_faces(tmp_path: Path) -> None:
     for row in found.rows:
         assert f"| {row.method}" in page and row.method in text
     assert data["recommended"] == found.recommended and "weightings" not in data
+    assert data["at_most_behind"] == found.at_most_behind is not None
+    assert all("no other candidate is more than" in face for face in (text, page))
     assert data["rows"][1]["gain"]["low"] == found.rows[1].gain.low
     assert len({line.count("|") for line in page.splitlines() if line.startswith("|")}) == 1
     found.picture(tmp_path / "page.png")
@@ -427,7 +521,7 @@ def test_the_command_line_on_drawn_images(folder: Path, tmp_path: Path) -> None:
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert done.stdout.startswith("Audit of torchvision:resnet18 for Rot90 (cyclic(4))")
     data = json.loads(files[1].read_text(encoding="utf-8"))
-    assert data["metric"] == "accuracy" and data["passes"] == 200 and data["samples"] == [25, 25]
+    assert data["metric"] == "accuracy" and data["passes"] == 200 and data["samples"] == [25, 50]
     assert all(file.stat().st_size for file in files)
 
 
