@@ -1,5 +1,7 @@
 """Copy the rows and records of finished runs into ``results/measured``, to be committed.
 
+Runs of other files of the task that have one of the same numbers are taken out: they are replaced.
+
 python scripts/keep_results.py scan zero_shot --where step= --where 'model!=G-LSTM,G-GRU,G-RNN'
 """
 
@@ -11,7 +13,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,11 +26,19 @@ from experiments.frame.rows import COLUMNS, PROTOCOLS, SCALES
 from experiments.frame.terminal import run_program
 from report import checksums
 from report.results import finished_runs
-from report.rows import KEY_COLUMNS, Row, bases, read_metrics
+from report.rows import (
+    KEY_COLUMNS,
+    MEASURED_COLUMNS,
+    Row,
+    bases,
+    committed_records,
+    read_metrics,
+)
 from report.sentences import FOREIGN, SUFFIX, write_sentences
 
 # Columns that can be asked for; the task and the scale are chosen otherwise.
 WHERE_COLUMNS = tuple(column for column in KEY_COLUMNS if column not in ("task", "scale"))
+ENDINGS = (".csv", ".json", f"{SUFFIX}.csv")
 CLOSED = {"method": METHODS, "protocol": PROTOCOLS}
 
 _GRAMMAR = """\
@@ -93,7 +103,8 @@ def keep(results: Path, task: str, name: str, conditions: Sequence[Condition]) -
     """Write ``measured/<task>/<name>.csv`` and the records of its runs as ``<name>.json``.
 
     Where runs have written sentences, a few of each stand in ``<name>_sentences.csv``. A run is
-    kept if each of its rows meets all conditions. The file and the number of runs are returned.
+    kept if each of its rows meets all conditions. Runs of the task's other files that have one of
+    the same numbers are taken out of them. The file and the number of runs are returned.
 
     Raises:
         ValueError: If the name is one of sentences, no finished run has such rows, a row or a
@@ -109,7 +120,7 @@ def keep(results: Path, task: str, name: str, conditions: Sequence[Condition]) -
         asked = ", ".join(map(str, conditions)) or "rows"
         raise ValueError(f"no finished run of task {task} under {runs} has {asked}")
     # Before a file is written: a run behind them may be missing.
-    text = json.dumps(with_needed(chosen, runs), indent=1, sort_keys=True)
+    records = with_needed(chosen, runs)
     folder = results / "measured" / task
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / f"{name}.csv", "w", newline="", encoding="utf-8") as stream:
@@ -117,13 +128,54 @@ def keep(results: Path, task: str, name: str, conditions: Sequence[Condition]) -
         writer.writerow([*COLUMNS, "run"])
         for run, rows in chosen.items():
             writer.writerows([*row.key, repr(row.value), run] for row in rows)
-    (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    _write_records(folder / f"{name}.json", records)
     own = [run for run, rows in chosen.items() if rows[0].cells["model"] not in FOREIGN]
     write_sentences(folder / f"{name}{SUFFIX}.csv", [runs / run for run in own])
-    endings = (".csv", ".json", f"{SUFFIX}.csv")
-    written = (folder / f"{name}{ending}" for ending in endings)
+    names = [name, *_replace(folder, name, chosen.values())]
+    written = (folder / f"{each}{ending}" for each in names for ending in ENDINGS)
     checksums.note(folder.parent, [path for path in written if path.is_file()])
     return folder / f"{name}.csv", len(chosen)
+
+
+def _write_records(path: Path, records: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(records, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _replace(folder: Path, name: str, kept: Iterable[Sequence[Row]]) -> Iterator[str]:
+    """Take runs that have a number of the kept ones out of the other files; yield their names."""
+    keys = {row.key for rows in kept for row in rows}
+    for path in sorted(folder.glob("*.csv")):
+        if path.stem == name or path.stem.endswith(SUFFIX):
+            continue
+        rows = read_metrics(path, MEASURED_COLUMNS)
+        old = {row.cells["run"] for row in rows if row.key in keys}
+        if not old:
+            continue
+        print(f"{path}: {len(old)} runs are replaced", file=sys.stderr)
+        left = {row.cells["run"] for row in rows} - old
+        _drop_runs(path, old)
+        _drop_runs(path.with_name(f"{path.stem}{SUFFIX}.csv"), old)
+        sibling = path.with_suffix(".json")
+        if left:
+            known = committed_records(sibling)
+            _write_records(sibling, _closure(left, lambda run, _, known=known: known[run]))
+        else:
+            sibling.unlink()
+        yield path.stem
+
+
+def _drop_runs(path: Path, runs: Container[str]) -> None:
+    """Take the lines of runs out of a table, if there is one; without lines it is removed."""
+    if not path.is_file():
+        return
+    with open(path, newline="", encoding="utf-8") as stream:
+        header, *lines = csv.reader(stream)
+    kept = [line for line in lines if line[header.index("run")] not in runs]
+    if not kept:
+        path.unlink()
+        return
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, lineterminator="\n").writerows([header, *kept])
 
 
 def _matching(runs: Path, conditions: Sequence[Condition]) -> dict[str, list[Row]]:
@@ -140,13 +192,22 @@ def with_needed(names: Iterable[str], runs: Path) -> dict[str, Any]:
 
     A run without a readable record with status done is a ValueError of one line.
     """
+
+    def read(name: str, user: str) -> Mapping[str, Any]:
+        if not is_plain_name(str(name)):
+            raise ValueError(f"{runs / user / 'record.json'}: {name!r} is not the name of a run")
+        return _finished_record(runs / name / "record.json", user)
+
+    return _closure(names, read)
+
+
+def _closure(names: Iterable[str], read: Callable[[str, str], Any]) -> dict[str, Any]:
+    """The records of runs and of all that they were built on, read by name and by who needs it."""
     records: dict[str, Any] = {}
     waiting = dict.fromkeys(names, "")
     while waiting:
         name, user = waiting.popitem()
-        if not is_plain_name(str(name)):
-            raise ValueError(f"{runs / user / 'record.json'}: {name!r} is not the name of a run")
-        records[name] = _finished_record(runs / name / "record.json", user)
+        records[name] = read(name, user)
         for needed in bases(records[name]):
             if needed not in records:
                 waiting[needed] = name

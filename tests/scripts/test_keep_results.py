@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from report import checksums
 from report.results import load_results
 from scripts.keep_results import Condition, keep, main, parse_condition, with_needed
 
@@ -51,6 +52,28 @@ def test_kept_rows_read_back_with_their_records(tree: Any) -> None:
     results = load_results(tree.path)
     assert sorted(results.ours["value"]) == [70.0, 71.0]
     assert set(results.ours["origin"]) == {"measured"}
+
+
+def test_runs_with_the_same_numbers_are_replaced_in_other_files(tree: Any) -> None:
+    tree.run("evaluate-a", [tree.row(70.0)], built_on={"pretrain": "pretrain-a"})
+    tree.run("evaluate-b", [tree.row(60.0, seed="1")], built_on={"pretrain": "pretrain-b"})
+    tree.run("pretrain-a", [], stage="pretrain")
+    tree.run("pretrain-b", [], stage="pretrain")
+    keep(tree.path, "scan", "zero_shot", [PAPER])
+    shutil.rmtree(tree.path / "runs")
+    tree.run("evaluate-c", [tree.row(71.0), tree.row(1.0, metric="passes")])
+    keep(tree.path, "scan", "own", [PAPER])
+    folder = tree.path / "measured" / "scan"
+    assert set(json.loads((folder / "zero_shot.json").read_text())) == {"evaluate-b", "pretrain-b"}
+    results = load_results(tree.path)
+    assert sorted(results.ours["value"]) == [1.0, 60.0, 71.0]
+    shutil.rmtree(tree.path / "runs")
+    tree.run("evaluate-d", [tree.row(61.0, seed="1")])
+    keep(tree.path, "scan", "last", [PAPER])
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("last.csv", "last.json", "own.csv", "own.json")
+    ]
+    assert not list(checksums.changed(tree.path / "measured", "scan"))
 
 
 def test_edges_of_records_are_followed_over_several_levels(tree: Any) -> None:
