@@ -158,7 +158,7 @@ def _replace(folder: Path, name: str, kept: Iterable[Sequence[Row]]) -> Iterator
         sibling = path.with_suffix(".json")
         if left:
             known = committed_records(sibling)
-            _write_records(sibling, _closure(left, lambda run, _, known=known: known[run]))
+            _write_records(sibling, _closure(left, lambda run, _: known[run]))  # noqa: B023
         else:
             sibling.unlink()
         yield path.stem
