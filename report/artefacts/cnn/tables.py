@@ -124,7 +124,7 @@ def zero_shot_table(results: Results, options: Options) -> Table:
             *_INTERVAL_NOTES,
             "equivariance error: largest change of a logit under a turn of the image, relative to "
             "the largest logit",
-            "nothing is learned or drawn, so one seed stands for all",
+            "nothing is learned or drawn, so one seed stands for all; what learns is in methods_cnn",
             "variant: other weights than the model's own, or another recipe of theirs",
         ),
         words=_BLOCK,
@@ -133,7 +133,9 @@ def zero_shot_table(results: Results, options: Options) -> Table:
         with_spread=False,
     )
     by = (*_BLOCK, "departure", "method", "loss", "metric", "transform", "view")
-    rows = _of_first_seeds(select(result_rows(results, options, trained=False), step=""), by)
+    unfitted = tuple(name for name, method in METHODS.items() if not method.is_fitted)
+    untrained = result_rows(results, options, trained=False)
+    rows = _of_first_seeds(select(untrained, step="", method=unfitted), by)
     numbers = Numbers(rows, by, options.spread)
     preset = axes(_ZERO_SHOT)
     blocks = numbers.labels(*spec.block, departure="")
