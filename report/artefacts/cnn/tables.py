@@ -124,7 +124,7 @@ def zero_shot_table(results: Results, options: Options) -> Table:
             *_INTERVAL_NOTES,
             "equivariance error: largest change of a logit under a turn of the image, relative to "
             "the largest logit",
-            "nothing is learned or drawn, so one seed stands for all; what learns is in methods_cnn",
+            "nothing is learned or drawn, so one seed stands for all; methods_cnn has what learns",
             "variant: other weights than the model's own, or another recipe of theirs",
         ),
         words=_BLOCK,
