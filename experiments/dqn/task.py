@@ -12,7 +12,7 @@ from experiments.dqn.fingerprint import (
 )
 from experiments.dqn.options import DqnDataset, DqnGroup, DqnModel, DqnTask
 from experiments.dqn.validate import resolve
-from experiments.frame.stages import Stage, Task
+from experiments.frame.stages import Number, Stage, Task
 
 TASK = Task(
     refuses={
@@ -46,6 +46,10 @@ TASK = Task(
                 evaluate_identity,
                 evaluate_label,
                 "experiments.dqn.evaluate:evaluate",
+                shows=(
+                    Number("expected_return", "expected return", digits=".4g"),
+                    Number("return", "mean return", digits=".4g"),
+                ),
             ),
         )
     },

@@ -21,7 +21,7 @@ from experiments.fairness.options import (
 )
 from experiments.fairness.validate import resolve
 from experiments.frame.methods import Kind
-from experiments.frame.stages import Stage, Task
+from experiments.frame.stages import Number, Stage, Task
 
 _STAGES = (
     Stage(
@@ -62,6 +62,17 @@ _STAGES = (
         evaluate_identity,
         label,
         "experiments.fairness.evaluate:evaluate",
+        # Rows of the first judge come first.
+        shows=(
+            Number(
+                "regard_gap",
+                "gap in regard",
+                " points",
+                digits="+.1f",
+                told=("view", "split"),
+                place=0,
+            ),
+        ),
     ),
 )
 

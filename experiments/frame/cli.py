@@ -23,10 +23,14 @@ from yaml import MarkedYAMLError, YAMLError  # type: ignore[import-untyped]
 from experiments.frame.conf import CONF, choices_of, groups_of, options
 from experiments.frame.errors import STOPPED, Interrupted, UserError, unknown
 from experiments.frame.load import explain, load
+from experiments.frame.methods import METHODS, PAPERS
 from experiments.frame.tasks import TASKS
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+    from experiments.frame.options import AnyConfig
+    from experiments.frame.records import FinishedRun
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +40,8 @@ DEBUGGING = os.environ.get(FULL_ERROR) == "1"
 #: Hydra's flags, and those with a value.
 _FLAGS = ("-m", "--multirun", "--resolve")
 _FOLDERS = ("--config-dir", "-cd")
+#: Our own flag.
+_VERBOSE = ("-v", "--verbose")
 _VALUED = (*_FOLDERS, "--config-path", "-cp", "--config-name", "-cn", "--cfg", "-c")
 #: One of several comma-separated values; commas in quotes or brackets do not separate.
 _VALUE = r"""(?:"[^"]*"|'[^']*'|\[[^\]]*\]|[^,])+"""
@@ -53,14 +59,16 @@ BAD_INPUT = (
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def _job(raw: DictConfig) -> None:
+def _job(raw: DictConfig) -> FinishedRun:
     """Run one job of a sweep, or a single run."""
     from experiments.frame.runner import execute
-    from experiments.frame.show import show
 
     try:
         _refuse_idle_launcher()
-        show(execute(load(raw)))
+        config = load(raw)
+        run = execute(config)
+        _tell(config, run)
+        return run
     except BAD_INPUT as error:
         if HydraConfig.get().mode == RunMode.RUN and not DEBUGGING:
             _end(describe(error), 1)
@@ -69,9 +77,39 @@ def _job(raw: DictConfig) -> None:
         raise  # the launcher continues with the other jobs and then fails the sweep
 
 
+def _tell(config: AnyConfig, run: FinishedRun) -> None:
+    """Print how a run ended. A job of a sweep logs one line, as others run beside it."""
+    from experiments.frame.show import all_rows, departures, headline
+
+    if config.verbose:
+        print(all_rows(run), flush=True)
+    main = headline(run)
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        if main:
+            log.info("%s: %s", run.folder.name, main)
+        return
+    further = _over_methods(config) if main else ""
+    lines = ["", main, *departures(run), str(run.folder), further and f"next: {further}"]
+    print("\n".join(line for place, line in enumerate(lines) if line or not place))
+
+
+def _over_methods(config: AnyConfig) -> str:
+    """Return the command that compares a run's method with those that need no training.
+
+    Empty where the command line has options of the method, which others may not have.
+    """
+    words = [word for word in sys.argv[1:] if word.partition("=")[0] not in ("method", "verbose")]
+    if any(word.startswith(("method.", "arm=")) for word in words):
+        return ""
+    names = [name for name in PAPERS if not METHODS[name].is_fitted]
+    methods = ",".join(dict.fromkeys([*names, config.method.name]))
+    return shlex.join(["python", "run.py", "-m", *words, f"method={methods}"])
+
+
 def main() -> None:
     """Compose, check and run; on an error, print one line and exit with a non-zero status."""
-    sys.argv[1:] = [_at_home(word) for word in _flags_first(sys.argv[1:])]
+    words = ["verbose=true" if word in _VERBOSE else word for word in sys.argv[1:]]
+    sys.argv[1:] = [_at_home(word) for word in _flags_first(words)]
     if DEBUGGING:
         _job()
         return

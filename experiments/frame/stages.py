@@ -22,6 +22,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Number:
+    """A number that the terminal shows of a run.
+
+    Attributes:
+        metric: Its metric. Rows ``<metric>_low`` and ``<metric>_high`` are its interval.
+        name: Its name in words.
+        unit: What stands behind the value.
+        digits: How the value is written, a format specification.
+        where: Texts of columns that its row has.
+        told: Columns whose texts stand behind the name.
+        place: Which of several such rows counts: -1 is the last, such as the end of a training.
+    """
+
+    metric: str
+    name: str
+    unit: str = ""
+    digits: str = ".1f"
+    where: Mapping[str, str] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
+    place: int = -1
+
+
+@dataclass(frozen=True)
 class Stage:
     """One kind of run of a task.
 
@@ -33,6 +56,8 @@ class Stage:
         label: Returns the readable part of the run's name.
         target: ``module:function`` of the code that does the work; imported only when it runs.
         blank: Columns of its rows that stay empty because the stage does not depend on them.
+        shows: What the terminal shows of a run. The first of them that the run has is its main
+            number, which tables of sweeps have; the others are what it is compared with.
     """
 
     name: str
@@ -41,6 +66,7 @@ class Stage:
     label: Callable[[AnyConfig], str]
     target: str
     blank: tuple[str, ...] = ()
+    shows: tuple[Number, ...] = ()
 
     def work(self) -> Callable[..., None]:
         """Import the code of the stage: a function of a configuration and its `Run`."""

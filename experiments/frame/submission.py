@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Sweepers over all combinations. By name: Hydra loads the modules of plugins a second time.
+_GRIDS = ("BasicSweeper", "GridSweeper")
+
 
 class Submission(Callback):
     """Stores the commit at the start of a sweep, and the number of its jobs.
@@ -45,12 +48,12 @@ class Submission(Callback):
 
 
 def _count(config: DictConfig) -> int | None:
-    """Return the number of jobs of a sweep by Hydra's basic sweeper.
+    """Return the number of jobs of a sweep over all combinations.
 
-    None for other sweepers, and for words that this sweeper will refuse.
+    None for other sweepers, and for words that are refused.
     """
     sweeper = OmegaConf.select(config, "hydra.sweeper")
-    if sweeper is None or not sweeper._target_.endswith(BasicSweeper.__name__):
+    if sweeper is None or not sweeper._target_.endswith(_GRIDS):
         return None
     axes = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())

@@ -10,12 +10,21 @@ from experiments.frame.conf import section
 from experiments.frame.errors import UserError
 from experiments.frame.methods import AUGMENTED, find_method, one_view
 from experiments.frame.options import AnyConfig, GroupConfig, MethodConfig
+from experiments.frame.stages import Number
 from experiments.images.arrays import Split
 from experiments.images.options import ImageDataset
 from experiments.images.sets import fingerprint
 from experiments.images.symmetries import members
 
 ConfigT = TypeVar("ConfigT", bound=AnyConfig)
+
+_WHOLE = {"view": ""}
+#: What the terminal shows of an evaluation: rows of upright images come before those of turned.
+ACCURACY = (
+    Number("top1_accuracy", "top-1 accuracy", " %", where=_WHOLE, told=("split", "transform")),
+    Number("over_equitune", "gain over equitune", " points", digits="+.1f"),
+    Number("top1_accuracy", "upright", " %", where=_WHOLE | {"transform": "none"}),
+)
 
 
 def features_label(config: AnyConfig) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.frame.methods import Kind
-from experiments.frame.stages import Stage, Task
+from experiments.frame.stages import Number, Stage, Task
 from experiments.scan.fingerprint import (
     VERSIONS,
     evaluate_identity,
@@ -16,6 +16,7 @@ from experiments.scan.fingerprint import (
 from experiments.scan.options import ScanDataset, ScanGroup, ScanModel, ScanTask
 from experiments.scan.validate import resolve
 
+_TEST = {"split": "test"}
 _MODEL_ONLY = ("protocol", "scale", "variant")
 
 TASK = Task(
@@ -59,6 +60,7 @@ TASK = Task(
                 evaluate_identity,
                 evaluate_label,
                 "experiments.scan.evaluate:evaluate",
+                shows=(Number("accuracy", "accuracy on test commands", " %", where=_TEST),),
             ),
         )
     },

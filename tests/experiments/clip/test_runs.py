@@ -366,5 +366,5 @@ def test_the_contrastive_loss_counts_images_of_a_class_as_pairs() -> None:
 def test_the_first_command_of_a_user(run_py: RunPy) -> None:
     done = run_py("method=equizero", *SHORT)
     assert done.returncode == 0, done.stderr
-    assert "top1_accuracy" in done.stdout
+    assert "top-1 accuracy (test, rot90): " in done.stdout
     assert "model=RN50 dataset=cifar100 scale=paper" in done.stderr + done.stdout

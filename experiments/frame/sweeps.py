@@ -1,0 +1,113 @@
+"""Terminal output at the end of a sweep: the main numbers of its jobs, and those that failed."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product, zip_longest
+from typing import TYPE_CHECKING
+
+from hydra.core.utils import JobReturn, JobStatus
+
+from experiments.frame.records import FinishedRun
+from experiments.frame.show import Shown, shown
+
+if TYPE_CHECKING:
+    from experiments.frame.stages import Number
+
+#: Axes that stand last, so that lines to compare are neighbours.
+_LAST = ("method", "arm")
+_SEED = "seed"
+
+
+def summary(
+    jobs: Sequence[Sequence[str]],
+    ends: Sequence[JobReturn],
+    describe: Callable[[Exception], str],
+    command: str,
+) -> Iterator[str]:
+    """Yield the lines that end a sweep: a table, failed and missing jobs, the next command.
+
+    Args:
+        jobs: The words of each job, in order.
+        ends: What became of the jobs, in the same order; those at the end may be missing.
+        describe: Makes one line of an error.
+        command: What to do when all jobs are done; empty for nothing.
+    """
+    done, bad = list[tuple[Sequence[str], FinishedRun]](), list[str]()
+    common = set(jobs[0]).intersection(*jobs) if len(jobs) > 1 else set[str]()
+    for words, end in zip_longest(jobs, ends):
+        own = " ".join(word for word in words if word not in common)
+        if end is None:
+            bad.append(f"missing: {own}")
+        elif end.status == JobStatus.COMPLETED:
+            done.append((words, end.return_value))
+        else:
+            bad.append(f"failed: {own}: {describe(end._return_value)}")
+    yield ""
+    yield from table(jobs, done)
+    yield from bad
+    if bad:
+        yield f"{len(bad)} of {len(jobs)} jobs are not done; the same command tries them again"
+    elif command:
+        yield f"next: {command}"
+
+
+def table(
+    jobs: Sequence[Sequence[str]], done: Sequence[tuple[Sequence[str], FinishedRun]]
+) -> Iterator[str]:
+    """Yield a table of main numbers, their mean and standard deviation (ddof = 1) over seeds.
+
+    It has a line for each combination of the other axes that vary. There is none if no run has a
+    main number.
+
+    Args:
+        jobs: The words of each job.
+        done: The words of each job that is done, and its run.
+    """
+    axes = _axes(jobs)
+    # By folder: two jobs may share a run.
+    cells = dict[tuple[str, ...], dict[str, Shown]]()
+    for words, run in done:
+        if numbers := shown(run):
+            place = tuple(_values(words).get(name, "") for name in axes)
+            cells.setdefault(place, {})[run.folder.name] = numbers[0]
+    if not cells:
+        return
+    main = dict.fromkeys(_title(one.number) for own in cells.values() for one in own.values())
+    yield f"{' or '.join(main)}: mean (standard deviation) over n seeds"
+    lines = [(*axes, "mean", "(sd)", "n")]
+    for place in product(*axes.values()):
+        if place in cells:
+            lines.append((*place, *_cell([*cells[place].values()])))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        texts = [text.ljust(width) for text, width in zip(line, widths, strict=True)]
+        texts[-3:] = [text.rjust(width) for text, width in zip(line, widths, strict=True)][-3:]
+        yield f"  {'  '.join(texts)}"
+
+
+def _axes(jobs: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+    """Return the values of each key that varies among jobs, besides the seed."""
+    values = [_values(words) for words in jobs]
+    names = dict.fromkeys(name for own in values for name in own if name != _SEED)
+    axes = {name: list(dict.fromkeys(own.get(name, "") for own in values)) for name in names}
+    varying = [name for name in axes if len(axes[name]) > 1]
+    return {name: axes[name] for name in sorted(varying, key=lambda name: name in _LAST)}
+
+
+def _values(words: Sequence[str]) -> dict[str, str]:
+    """Return the values of words by their keys."""
+    return dict(word.partition("=")[::2] for word in words)
+
+
+def _title(number: Number) -> str:
+    unit = number.unit.strip()
+    return f"{number.name} ({unit})" if unit else number.name
+
+
+def _cell(found: Sequence[Shown]) -> tuple[str, str, str]:
+    """Return mean, standard deviation and count of a number's values."""
+    values, digits = [one.value for one in found], found[0].number.digits
+    spread = f"({statistics.stdev(values):{digits.lstrip('+')}})" if len(values) > 1 else "-"
+    return f"{statistics.mean(values):{digits}}", spread, str(len(values))

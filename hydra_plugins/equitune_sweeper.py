@@ -1,0 +1,62 @@
+"""A sweeper that ends a sweep with a table. Hydra takes it from a package of this name only."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.utils import JobReturn, filter_overrides
+from hydra.plugins.launcher import Launcher
+
+
+class _Watched(Launcher):
+    """A launcher that keeps what became of its jobs; Hydra's sweeper ends at the first failure."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        self.launcher = launcher
+        self.ends: list[JobReturn] = []
+
+    def setup(self, **context: Any) -> None:
+        """Do nothing: the other launcher is ready."""
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run the jobs by the other launcher."""
+        ends = self.launcher.launch(job_overrides, initial_job_idx)
+        self.ends += ends
+        return ends
+
+
+class GridSweeper(BasicSweeper):
+    """Hydra's sweeper over all combinations; prints the jobs' main numbers at the end."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the sweep, and print its summary even if jobs failed.
+
+        None is printed for a sweep that was stopped.
+        """
+        from experiments.frame.cli import describe
+        from experiments.frame.sweeps import summary
+
+        assert self.launcher is not None and self.config is not None
+        self.launcher = watched = _Watched(self.launcher)
+        try:
+            return super().sweep(arguments)
+        finally:
+            if watched.ends:
+                jobs = [filter_overrides(job) for batch in self.overrides or () for job in batch]
+                lines = summary(jobs, watched.ends, describe, self._figures())
+                print("\n".join(lines), flush=True)
+
+    def _figures(self) -> str:
+        """Return the command that draws the figure of a preset; empty if there is none."""
+        config = self.config
+        if config is None or config.preset is None:
+            return ""
+        words = ["python", "scripts/paper_figures.py"]
+        words += ["--scale", config.scale.name] if config.scale.name != "paper" else []
+        words += ["--results", config.results] if config.results != "results" else []
+        return shlex.join(words)
