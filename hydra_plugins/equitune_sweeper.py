@@ -48,8 +48,8 @@ class GridSweeper(BasicSweeper):
         finally:
             if watched.ends:
                 jobs = [filter_overrides(job) for batch in self.overrides or () for job in batch]
-                lines = summary(jobs, watched.ends, describe, self._figures())
-                print("\n".join(lines), flush=True)
+                for line in summary(jobs, watched.ends, describe, self._figures()):
+                    print(line, flush=True)
 
     def _figures(self) -> str:
         """Return the command that draws the figure of a preset; empty if there is none."""

@@ -44,7 +44,6 @@ def summary(
             done.append((words, end.return_value))
         else:
             bad.append(f"failed: {own}: {describe(end._return_value)}")
-    yield ""
     yield from table(jobs, done)
     yield from bad
     if bad:

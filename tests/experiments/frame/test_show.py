@@ -123,7 +123,6 @@ def test_a_sweep_ends_with_means_over_seeds_and_with_what_is_not_done(tmp_path: 
     ]
     ends.append(JobReturn(_return_value=RunFailed("no memory"), status=JobStatus.FAILED))
     assert list(summary(jobs, ends, describe, "make figures")) == [
-        "",
         "accuracy on test commands (%): mean (standard deviation) over n seeds",
         "  dataset       method    mean   (sd)  n",
         "  add_jump      equitune  12.0  (2.8)  2",
@@ -141,7 +140,7 @@ def test_a_sweep_over_seeds_alone_is_one_line_and_a_run_of_two_jobs_counts_once(
     run = scan(tmp_path / "run", 50)
     ends = [JobReturn(_return_value=run, status=JobStatus.COMPLETED)] * 2
     lines = list(summary([["seed=0"], ["seed=1"]], ends, describe, ""))
-    assert [line.split() for line in lines[2:]] == [["mean", "(sd)", "n"], ["50.0", "-", "1"]]
+    assert [line.split() for line in lines[1:]] == [["mean", "(sd)", "n"], ["50.0", "-", "1"]]
 
 
 def test_a_run_prints_its_headline_and_a_sweep_its_table_and_nothing_else(
@@ -160,7 +159,7 @@ def test_a_run_prints_its_headline_and_a_sweep_its_table_and_nothing_else(
     sweep = ("-m", *TINY, "method=pretrained,canonicalizer", "seed=0,1", "hydra/launcher=joblib")
     ended = run_py(*sweep, COLUMNS="20", NO_COLOR="1", PYTHONIOENCODING="cp1252")
     assert ended.returncode == 1
-    _, title, head, row, *failed = ended.stdout.splitlines()
+    title, head, row, *failed = ended.stdout.splitlines()
     assert title.startswith("expected return: mean") and head.split() == [
         "method",
         "mean",
