@@ -21,7 +21,7 @@ from experiments.clip.validate import resolve
 from experiments.frame.options import GroupConfig
 from experiments.frame.stages import Stage, Task
 from experiments.images.arrays import SPLITS
-from experiments.images.config import ACCURACY, features_label, method_label
+from experiments.images.config import ACCURACY, JUMP, features_label, method_label
 from experiments.images.options import ImageDataset
 
 _SHARED = ("method", "group", "protocol", "scale", "variant")
@@ -90,6 +90,7 @@ _STAGES = (
         continuity_identity,
         method_label,
         "experiments.clip.evaluate:measure_jump",
+        shows=JUMP,
     ),
 )
 

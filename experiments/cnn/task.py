@@ -20,9 +20,9 @@ from experiments.cnn.fingerprint import (
 from experiments.cnn.options import CnnModel, CnnTask
 from experiments.cnn.validate import resolve
 from experiments.frame.options import GroupConfig
-from experiments.frame.stages import Number, Stage, Task
+from experiments.frame.stages import Stage, Task
 from experiments.images.arrays import SPLITS
-from experiments.images.config import ACCURACY, features_label, method_label
+from experiments.images.config import ACCURACY, JUMP, features_label, method_label
 from experiments.images.options import ImageDataset
 
 _STAGES = (
@@ -79,7 +79,7 @@ _STAGES = (
         continuity_identity,
         method_label,
         "experiments.cnn.evaluate:measure_jump",
-        shows=(Number("jump", "largest change of the output under a tiny step", digits=".2g"),),
+        shows=JUMP,
     ),
 )
 

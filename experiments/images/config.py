@@ -25,6 +25,7 @@ ACCURACY = (
     Number("over_equitune", "gain over equitune", " points", digits="+.1f"),
     Number("top1_accuracy", "upright", " %", where=_WHOLE | {"transform": "none"}),
 )
+JUMP = (Number("jump", "largest change of the output under a tiny step", digits=".2g"),)
 
 
 def features_label(config: AnyConfig) -> str:
