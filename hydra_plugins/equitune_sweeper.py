@@ -12,7 +12,7 @@ from hydra.plugins.launcher import Launcher
 
 
 class _Watched(Launcher):
-    """A launcher that keeps what became of its jobs; Hydra's sweeper ends at the first failure."""
+    """A launcher that keeps the results of its jobs; Hydra's sweeper ends at the first failure."""
 
     def __init__(self, launcher: Launcher) -> None:
         self.launcher = launcher

@@ -30,7 +30,7 @@ def summary(
 
     Args:
         jobs: The words of each job, in order.
-        ends: What became of the jobs, in the same order; those at the end may be missing.
+        ends: The results of the jobs, in the same order; those at the end may be missing.
         describe: Makes one line of an error.
         command: What to do when all jobs are done; empty for nothing.
     """
