@@ -30,7 +30,7 @@ LIMIT, PATIENCE, LATE = 3.0, 10.0, 60.0
 
 
 class Outcome(NamedTuple):
-    """What became of a case.
+    """The result of a case.
 
     Attributes:
         case: The case.

@@ -122,7 +122,7 @@ def report(name: str, ends: Ends, found: dict[str, bytes], expected: dict[str, b
 
 
 def main(seed: int = 0, stops: int = 16) -> int:
-    """Print what became of the jobs; return 0 if all numbers are those of undisturbed runs."""
+    """Print the results of the jobs; return 0 if all numbers are those of undisturbed runs."""
     if missing():
         print(f"error: {missing()}", file=sys.stderr)
         return 2

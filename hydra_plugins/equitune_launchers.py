@@ -107,7 +107,7 @@ class _Launcher(BaseSubmititLauncher):  # type: ignore[misc]  # Hydra's plugins 
             initial_job_idx: The number of the first one.
 
         Returns:
-            What became of each; of a failed job the error.
+            The result of each; of a failed job the error.
         """
         configure_log(self.config.hydra.job_logging, self.config.hydra.verbose)
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
@@ -234,7 +234,7 @@ def _as_they_end(jobs: dict[int, Job[JobReturn]]) -> Iterator[tuple[int, Job[Job
 
 
 def _end(job: Job[JobReturn], words: Sequence[str]) -> JobReturn:
-    """Return what became of a job: what it returned, or why it failed, as an error of one line."""
+    """Return the result of a job: what it returned, or why it failed, as an error of one line."""
     from experiments.frame.cli import BAD_INPUT, describe
 
     try:
