@@ -162,7 +162,7 @@ class Equizero(Method):
 class LambdaEquitune(Method):
     """Lambda is a small positive network on frozen features of gx (Eq. 4)."""
 
-    name, label, colour = "lambda_equitune", "lambda_equitune", "#009E73"
+    name, label, colour = "lambda_equitune", "λ-equitune", "#009E73"
     kind, needs_net = Kind.LEARNED_MEAN, True
 
     def weighting(self, parts: Parts) -> equitune.Weighting:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # Points of equal cost stand side by side, each by this factor beside the one before.
 _BESIDE, _EDGE = 1.045, 1.04
+# Costs that differ by less than this factor are drawn as equal.
+_EQUAL = 1.02
 # Room at both ends of the axis, as a factor.
 _ROOM = 1.25
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "<", ">", "*")
@@ -69,19 +71,24 @@ def draw_points(
 
 
 def _draw_panel(axes: Axes, panel: PointPanel, styles: Mapping[str, Style], x_label: str) -> None:
-    costs = sorted({point.cost for point in panel.points.values()})
+    drawn = _rounded([point.cost for point in panel.points.values()])
+    costs = sorted(set(drawn.values()))
     least, most = costs[0] / _ROOM, costs[-1] * _ROOM
     starts: dict[float, float] = {}
     for cost in costs:
-        own = [name for name in styles if name in panel.points and panel.points[name].cost == cost]
+        own = [
+            name
+            for name in styles
+            if name in panel.points and drawn[panel.points[name].cost] == cost
+        ]
         for rank, name in enumerate(own):
             place = cost * _BESIDE ** (rank - (len(own) - 1) / 2)
             _draw_point(axes, place, panel.points[name].mark, styles[name])
             least, most = min(least, place / _EDGE), max(most, place * _EDGE)
             starts.setdefault(cost, place / _EDGE)
     # A step begins before the first of the points that stand side by side.
-    steps = [(starts[cost], best) for cost, best in staircase([*panel.points.values()])]
-    corners = [*steps, (most, steps[-1][1])]
+    steps = dict((starts[drawn[cost]], best) for cost, best in staircase([*panel.points.values()]))
+    corners = [*steps.items(), (most, [*steps.values()][-1])]
     axes.plot(*zip(*corners, strict=True), drawstyle="steps-post", color="0.6", zorder=1)
     axes.set_xscale("log", base=2)
     axes.set_xlim(least, most)
@@ -89,6 +96,16 @@ def _draw_panel(axes: Axes, panel: PointPanel, styles: Mapping[str, Style], x_la
     axes.minorticks_off()
     axes.set_xlabel(x_label)
     axes.set_title(panel.title)
+
+
+def _rounded(costs: Sequence[float]) -> dict[float, float]:
+    """Cost to the least of the costs that it is drawn with."""
+    found: dict[float, float] = {}
+    least = 0.0
+    for cost in sorted(costs):
+        least = cost if cost > least * _EQUAL else least
+        found[cost] = least
+    return found
 
 
 def _draw_point(axes: Axes, place: float, mark: Mark, style: Style) -> None:

@@ -136,7 +136,7 @@ def test_a_further_method_is_shown_where_it_has_rows(
     assert ("RN101", method) not in lines
     assert figure.digest.notes[-1].startswith(f"{method} stands in no such figure")
     [legend] = drawn(figure).legends
-    label = {LAMBDA: f"{LAMBDA} (ours)"}.get(method, "soft choice")
+    label = {LAMBDA: "λ-equitune (ours)"}.get(method, "soft choice")
     assert label in [text.get_text() for text in legend.get_texts()]
 
 

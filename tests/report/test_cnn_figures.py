@@ -27,7 +27,7 @@ BASES = {
     **{MAXIMUM: 76.0, ENTROPY: 75.0, REVERSED: 60.0, ("pretrained", ""): 65.0},
 }
 LABELS = [
-    *("lambda_equitune", "equitune", "equizero (max probability)", "equizero (entropy)"),
+    *("λ-equitune", "equitune", "equizero (max probability)", "equizero (entropy)"),
     *("equizero (reversed max probability)", "pretrained"),
 ]
 OTHERS = ("missing", "missing", "missing", "missing", "missing", "0")

@@ -147,6 +147,6 @@ def test_further_methods_are_shown_where_they_have_rows(tree: Any, soft_choice: 
     ]
     assert gains.digest.headers == ("step", *PAPERS[1:], soft_choice, "n")
     labels = [label.get_text() for label in drawn(returns).axes[0].get_xticklabels()]
-    assert labels == [*PAPERS[:-1], "lambda_\nequitune", METHODS[soft_choice].label]
+    assert labels == [*PAPERS[:-1], "λ-equitune", METHODS[soft_choice].label]
     [legend] = drawn(gains).legends
     assert [text.get_text() for text in legend.get_texts()][-1] == METHODS[soft_choice].label

@@ -89,8 +89,8 @@ def _spec(view: View, options: Options, panels: Panels) -> Spec:
         titles={"departure": "variant"},
         notes=(
             PASSES_NOTE,
-            "points of as many passes stand side by side; bar: one spread to each side, and for a "
-            "single seed the 95 % interval over inputs",
+            "points of as many passes, within 2 %, stand side by side; bar: one spread to each "
+            "side, and for a single seed the 95 % interval over inputs",
             "line, best so far: what is better than all that takes fewer passes or as many",
         ),
         preset=view.preset,
