@@ -100,12 +100,17 @@ class Figure:
 
     def pictures(self, *kinds: str) -> dict[str, bytes]:
         """The drawing as files of the types `png`, `pdf`, `svg`, by type."""
-        files = {kind: io.BytesIO() for kind in kinds}
-        with house_style():
-            drawing = self.draw()
-            for kind, file in files.items():
-                drawing.savefig(file, format=kind, dpi=_DPI, metadata=_METADATA[kind])
-        return {kind: file.getvalue() for kind, file in files.items()}
+        return pictures(self.draw, *kinds)
+
+
+def pictures(draw: Callable[[], Drawing], *kinds: str) -> dict[str, bytes]:
+    """A drawing as files of the types `png`, `pdf`, `svg`, by type."""
+    files = {kind: io.BytesIO() for kind in kinds}
+    with house_style():
+        drawing = draw()
+        for kind, file in files.items():
+            drawing.savefig(file, format=kind, dpi=_DPI, metadata=_METADATA[kind])
+    return {kind: file.getvalue() for kind, file in files.items()}
 
 
 @contextmanager

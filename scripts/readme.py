@@ -1,9 +1,9 @@
-"""Write what README and docs show of the committed rows: claims, a picture, which method to use.
+"""Write what README and docs show: claims, which method to use, two pictures.
 
     python scripts/readme.py
 
-Runs on this machine do not count. With --check nothing is written, and what is out of date is
-named.
+Numbers are of committed rows; runs on this machine do not count. With --check nothing is written,
+and what is out of date is named.
 """
 
 from __future__ import annotations
@@ -20,24 +20,72 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.frame.terminal import run_program
 from report.artefacts.catalogue import ARTEFACTS
-from report.cells import EN_DASH, NOT_REPORTED
+from report.artefacts.comparison.choice import NOT_YET
+from report.cells import EN_DASH, NOT_REPORTED, format_interval, format_number
 from report.claims.model import OURS, PAPER
 from report.claims.statistics import NOT_RUN, REPRODUCED, TESTED, overall
 from report.claims.tables import grouped
 from report.claims.verdicts import Report, make_report
 from report.faces import escape_markdown
-from report.figures import Figure
+from report.figures import Figure, pictures
 from report.options import Options
+from report.plots.idea import draw_idea
 from report.results import load_results
 from report.tables import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE, CHOICE = "figure10", "which_method"
-PAGE = Path("docs") / "which-method.md"
+PAGE, CLAIMS = Path("docs") / "which-method.md", Path("docs") / "claims.md"
 _HEAD = (
     "| claim | where | our runs (protocol: cells reproduced) | the paper's own numbers |\n"
     "|---|---|---|---|\n"
 )
+#: What README says of a claim: in words, its id, comparison and some labels.
+HEADLINES = (
+    (
+        "commands with a new verb (SCAN, LSTM): equizero over equitune",
+        *("scan-zero-shot", "equizero > equitune"),
+        {"protocol": "reference", "dataset": "add_jump", "model": "LSTM"},
+    ),
+    (
+        "the same: equitune over the pretrained model",
+        *("scan-zero-shot", "equitune > pretrained"),
+        {"protocol": "reference", "dataset": "add_jump", "model": "LSTM"},
+    ),
+    (
+        "turned photographs, zero-shot (a small CLIP of ours): equizero over equitune",
+        *("clip-order", "equizero > equitune"),
+        {"protocol": "paper", "model": "SmallCLIP", "transform": "rot90"},
+    ),
+    (
+        "the same: λ-equitune over equitune",
+        *("clip-lambda-zero-shot", "lambda_equitune > equitune"),
+        {"protocol": "paper", "model": "SmallCLIP"},
+    ),
+    (
+        "turned photographs, last layers learned (ResNet-20, in the paper ResNet-18): λ-equitune "
+        "over equitune",
+        *("cnn-order", "lambda_equitune > equitune"),
+        {"protocol": "paper", "model": "ResNet20", "step": "10"},
+    ),
+    (
+        "turned photographs, a CNN as it is (public ResNet-20): equitune over equizero",
+        *("cnn-equizero-untrained", "equitune > equizero, largest probability, public weights"),
+        {"dataset": "cifar10"},
+    ),
+    (
+        "cart pole (deep Q-learning): equizero over equitune",
+        *("dqn-order", "equizero > equitune"),
+        {"dataset": "cartpole", "variant": ""},
+    ),
+    (
+        "sentences about a straight and a gay man (SmolLM2): relaxed equitune leaves no gap in "
+        "regard",
+        *("fairness-debias", "R-Equi"),
+        {"protocol": "paper", "dataset": "respect", "group": "straight_gay", "split": "minilm"},
+    ),
+)
+_HEADLINE_HEAD = "| what the paper says | here | in the paper | verdict |\n|---|---|---|---|\n"
 _OWN = "the paper's models"
 _OURS = "\nClaims of our own, judged in the same way:\n\n"
 
@@ -83,24 +131,46 @@ def claims_table(report: Report) -> str:
     return "".join([_HEAD, *lines[PAPER], *own])
 
 
-def markdown(table: Table) -> str:
-    """The lines of a table as Markdown, without its notes."""
+def headlines(report: Report) -> str:
+    """The table of `HEADLINES` as Markdown."""
+    lines = []
+    for words, claim, comparison, labels in HEADLINES:
+        [cell] = (
+            cell
+            for cell in report.cells
+            if (cell.claim.id, cell.comparison) == (claim, comparison)
+            and labels.items() <= cell.labels.items()
+            and cell.found
+        )
+        assert cell.found
+        ours = f"{format_number(cell.found.value, True)} {format_interval(cell.found.interval, 1)}"
+        paper = EN_DASH if cell.paper is None else format_number(cell.paper.value, True)
+        lines.append(f"| {words} | {ours} | {paper} | {cell.verdict} |\n")
+    return "".join([_HEADLINE_HEAD, *lines])
+
+
+def markdown(table: Table, without: str = "") -> str:
+    """The lines of a table as Markdown, without its notes, and without lines that have a text."""
     head = (table.names, ("---",) * len(table.names))
-    lines = [*head, *(map(escape_markdown, row) for block in table.blocks for row in block.rows)]
+    rows = (row for block in table.blocks for row in block.rows if without not in row)
+    lines = [*head, *(map(escape_markdown, row) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def filled(path: Path, name: str, text: str) -> bytes:
-    """The content of a file with a text between the marks of a name.
+def filled(path: Path, **texts: str) -> bytes:
+    """The content of a file with texts between the marks of their names.
 
     A file without the marks is a ValueError of one line.
     """
-    marks = f"<!-- {name}: written by scripts/readme.py -->\n", f"<!-- end of {name} -->\n"
-    before, start, rest = path.read_text(encoding="utf-8").partition(marks[0])
-    _, end, after = rest.partition(marks[1])
-    if not (start and end):
-        raise ValueError(f"{path}: no lines {marks[0].strip()!r} and {marks[1].strip()!r}")
-    return f"{before}{start}\n{text}\n{end}{after}".encode()
+    content = path.read_text(encoding="utf-8")
+    for name, text in texts.items():
+        marks = f"<!-- {name}: written by scripts/readme.py -->\n", f"<!-- end of {name} -->\n"
+        before, start, rest = content.partition(marks[0])
+        _, end, after = rest.partition(marks[1])
+        if not (start and end):
+            raise ValueError(f"{path}: no lines {marks[0].strip()!r} and {marks[1].strip()!r}")
+        content = f"{before}{start}\n{text}\n{end}{after}"
+    return content.encode()
 
 
 def contents(root: Path) -> dict[Path, bytes]:
@@ -112,14 +182,17 @@ def contents(root: Path) -> dict[Path, bytes]:
         results = Path(folder)
         for name in ("paper", "measured"):
             (results / name).symlink_to(root / "results" / name)
-        claims = claims_table(make_report(results, "paper", root))
+        report = make_report(results, "paper", root)
         picture, choice = (_built(results, name) for name in (PICTURE, CHOICE))
     assert isinstance(picture, Figure) and isinstance(choice, Table)
-    readme, page = root / "README.md", root / PAGE
+    readme, page, claims = root / "README.md", root / PAGE, root / CLAIMS
+    images = root / "docs" / "images"
     return {
-        readme: filled(readme, "claims", claims),
-        page: filled(page, "methods", markdown(choice)),
-        root / "docs" / "images" / f"{PICTURE}.svg": picture.pictures("svg")["svg"],
+        readme: filled(readme, methods=markdown(choice, NOT_YET), headlines=headlines(report)),
+        page: filled(page, methods=markdown(choice)),
+        claims: filled(claims, claims=claims_table(report)),
+        images / "idea.svg": pictures(draw_idea, "svg")["svg"],
+        images / f"{PICTURE}.svg": picture.pictures("svg")["svg"],
     }
 
 

@@ -246,13 +246,17 @@ def _differences(claim: Claim, comparison: Comparison, ours: pd.DataFrame) -> It
     for key, seeds in sorted(terms.items()):
         sums = [_sum(numbers) for numbers in seeds.values()]
         models = _models(each.model for numbers in seeds.values() for each in numbers)
-        if len(sums) > 1:
+        if not sums:
+            continue
+        own = brought.get(key, {}).get(min(seeds))
+        number = own[0] if own else sums[0]
+        single = _single(claim, number, len(comparison.terms) > 1 and not own)
+        # Seeds that draw nothing repeat one number: it counts once.
+        drawn = {tuple(each.value for each in numbers) for numbers in seeds.values()}
+        if len(sums) == 1 or (len(drawn) == 1 and single.interval):
+            yield key, models, single
+        else:
             yield key, models, statistics.paired([each.value for each in sums])
-        elif sums:
-            [seed] = seeds
-            own = brought.get(key, {}).get(seed)
-            number = own[0] if own else sums[0]
-            yield key, models, _single(claim, number, len(comparison.terms) > 1 and not own)
 
 
 def _single(claim: Claim, number: Number, is_joined: bool) -> Found:

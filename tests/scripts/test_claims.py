@@ -117,6 +117,26 @@ def test_one_seed_is_decided_by_a_difference_over_images_that_rows_bring(tree: A
     assert cell.found is not None and (cell.verdict, cell.found[:2]) == ("undecided", (10.5, None))
 
 
+def test_seeds_that_repeat_a_number_count_once(tree: Any) -> None:
+    """Nothing was drawn: the interval over images stays, instead of one without width."""
+    rows = [
+        row
+        for seed in ("0", "1", "2")
+        for row in [
+            tree.row(70.0, seed=seed),
+            tree.row(60.0, seed=seed, method="equitune"),
+            *ends(tree, 10.0, 2.0, metric="over_equitune", seed=seed),
+        ]
+    ]
+    tree.measured(rows)
+    [cell] = cells_of(tree, {**ORDER, "interval": "over_equitune"})
+    assert cell.found is not None and cell.found.basis == "images"
+    assert cell.found[:2] == (10.0, (8.0, 12.0))
+    # Without an interval of their own they are seeds.
+    [cell] = cells_of(tree, ORDER)
+    assert cell.found is not None and cell.found.interval == (10.0, 10.0)
+
+
 def test_intervals_of_both_sides_are_joined_only_where_the_claim_says_so(tree: Any) -> None:
     tree.measured(ends(tree, 70.0, 3.0) + ends(tree, 60.0, 4.0, method="equitune"))
     [cell] = cells_of(tree, ORDER)

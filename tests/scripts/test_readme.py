@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,23 @@ from scripts.readme import main
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def test_the_lines_that_are_to_be_pasted_print_what_stands_below_them() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    _, code, rest = re.split(r"```python\n|```\n", text.partition("## A first example")[2], maxsplit=2)
+    expected = re.split(r"```\n", rest, maxsplit=2)[1]
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout == expected
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """What the program reads and writes, to be changed."""
-    for name in ("README.md", "docs/which-method.md", "docs/images/figure10.svg"):
+    for name in (
+        *("README.md", "docs/which-method.md", "docs/claims.md"),
+        *("docs/images/figure10.svg", "docs/images/idea.svg"),
+    ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes((ROOT / name).read_bytes())
@@ -29,7 +45,7 @@ def test_the_table_and_the_picture_are_those_of_the_rows(capsys: Any) -> None:
 
 
 def test_a_changed_verdict_or_picture_is_noticed_and_mended(checkout: Path, capsys: Any) -> None:
-    readme, picture = checkout / "README.md", checkout / "docs" / "images" / "figure10.svg"
+    readme, picture = checkout / "docs" / "claims.md", checkout / "docs" / "images" / "figure10.svg"
     text = readme.read_text(encoding="utf-8")
     readme.write_text(text.replace("**undecided**", "**reproduced**", 1), encoding="utf-8")
     picture.unlink()
@@ -48,5 +64,5 @@ def test_a_readme_without_a_place_for_the_table_is_refused(checkout: Path, capsy
     (checkout / "README.md").write_text("# other\n", encoding="utf-8")
     assert main(["--root", str(checkout)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {checkout / 'README.md'}: no lines '<!-- claims")
+    assert error.startswith(f"error: {checkout / 'README.md'}: no lines '<!-- methods")
     assert error.count("\n") == 1
