@@ -74,7 +74,8 @@ HEADLINES = (
         {"dataset": "cifar10"},
     ),
     (
-        "cart pole (deep Q-learning): equizero over equitune",
+        "cart pole (deep Q-learning): equizero over equitune, which "
+        "[cannot differ there](docs/dqn.md#cartpole-cannot-tell-equizero-from-equitune)",
         *("dqn-order", "equizero > equitune"),
         {"dataset": "cartpole", "variant": ""},
     ),

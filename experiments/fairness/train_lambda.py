@@ -3,8 +3,7 @@
 The paper has no lambda for language; this one is ours. Sentences that the pretrained model wrote
 about all demographic groups are read in all contexts at once. A network on the last hidden state of
 each context gives it a positive weight at every token, and learns to make the tokens likely under
-the weighted average. As it is a function of gx alone, the result is as equivariant as with equal
-weights.
+the weighted average. It reads gx alone, so the result is equivariant, as it is with equal weights.
 """
 
 from __future__ import annotations

@@ -51,9 +51,9 @@ _TITLES = TITLES | {"theory": "Theory"}
 _SCALES = {
     "paper": "Rows at the scale “paper” alone: full-scale runs, on the models that are named with "
     "each number, by the text (protocol paper) or as the authors' code does it (reference). Where "
-    "the paper's own models could not be had, others stand in. Smaller than in the paper are the "
-    "budgets of Figure 5a (steps), Table 1 (images) and of the sentences in Figures 3 and 9; what "
-    "was run is in their titles, variants and notes.",
+    "the paper's models could not be downloaded, others take their place. Smaller than in the "
+    "paper are the budgets of Figure 5a (steps), Table 1 (images) and of the sentences in Figures "
+    "3 and 9; what was run is in their titles, variants and notes.",
     "demo": "Rows at the scale “demo” alone: small models, small data, minutes of training. They "
     "show that everything runs and what the shapes look like; they do not say whether the paper is "
     "right. The paper's own numbers, where they stand beside, are at its own scale.",

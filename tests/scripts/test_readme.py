@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_the_lines_that_are_to_be_pasted_print_what_stands_below_them() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    _, code, rest = re.split(r"```python\n|```\n", text.partition("## A first example")[2], maxsplit=2)
+    _, code, rest = re.split(
+        r"```python\n|```\n", text.partition("## A first example")[2], maxsplit=2
+    )
     expected = re.split(r"```\n", rest, maxsplit=2)[1]
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
