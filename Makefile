@@ -48,6 +48,7 @@ lint: $(READY) ## style, and the contracts of imports
 	$(BIN)/lint-imports --no-logo > /dev/null || $(BIN)/lint-imports --no-logo
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint Containerfile
 
 types: $(READY) ## static types
 	$(BIN)/mypy
