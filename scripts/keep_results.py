@@ -1,6 +1,6 @@
 """Copy the rows and records of finished runs into ``results/measured``, to be committed.
 
-Runs of other files of the task that have one of the same numbers are taken out: they are replaced.
+With --replace, runs of the task's other files that have one of the same numbers are taken out.
 
 python scripts/keep_results.py scan zero_shot --where step= --where 'model!=G-LSTM,G-GRU,G-RNN'
 """
@@ -99,16 +99,20 @@ def parse_condition(text: str) -> Condition:
     return Condition(column, values, sign == "=")
 
 
-def keep(results: Path, task: str, name: str, conditions: Sequence[Condition]) -> tuple[Path, int]:
+def keep(
+    results: Path, task: str, name: str, conditions: Sequence[Condition], replace: bool = False
+) -> tuple[Path, int]:
     """Write ``measured/<task>/<name>.csv`` and the records of its runs as ``<name>.json``.
 
     Where runs have written sentences, a few of each stand in ``<name>_sentences.csv``. A run is
-    kept if each of its rows meets all conditions. Runs of the task's other files that have one of
-    the same numbers are taken out of them. The file and the number of runs are returned.
+    kept if each of its rows meets all conditions. With `replace`, runs of the task's other files
+    that have one of the same numbers are taken out of them. The file and the number of runs are
+    returned.
 
     Raises:
         ValueError: If the name is one of sentences, no finished run has such rows, a row or a
-            sentence is invalid, or a run was built on one that has no finished record.
+            sentence is invalid, a run was built on one that has no finished record, or without
+            `replace`, another file has another value for one of the numbers.
     """
     if name.endswith(SUFFIX):
         raise ValueError(
@@ -122,6 +126,13 @@ def keep(results: Path, task: str, name: str, conditions: Sequence[Condition]) -
     # Before a file is written: a run behind them may be missing.
     records = with_needed(chosen, runs)
     folder = results / "measured" / task
+    old = dict(_older(folder, name, chosen.values(), replace))
+    if old and not replace:
+        path, runs_there = next(iter(old.items()))
+        raise ValueError(
+            f"{path}: {len(runs_there)} of its runs have other values for some of the numbers; "
+            "--replace takes them out"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / f"{name}.csv", "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -131,7 +142,9 @@ def keep(results: Path, task: str, name: str, conditions: Sequence[Condition]) -
     _write_records(folder / f"{name}.json", records)
     own = [run for run, rows in chosen.items() if rows[0].cells["model"] not in FOREIGN]
     write_sentences(folder / f"{name}{SUFFIX}.csv", [runs / run for run in own])
-    names = [name, *_replace(folder, name, chosen.values())]
+    for path, gone in old.items():
+        _take_out(path, gone)
+    names = [name, *(path.stem for path in old)]
     written = (folder / f"{each}{ending}" for each in names for ending in ENDINGS)
     checksums.note(folder.parent, [path for path in written if path.is_file()])
     return folder / f"{name}.csv", len(chosen)
@@ -141,27 +154,35 @@ def _write_records(path: Path, records: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(records, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _replace(folder: Path, name: str, kept: Iterable[Sequence[Row]]) -> Iterator[str]:
-    """Take runs that have a number of the kept ones out of the other files; yield their names."""
-    keys = {row.key for rows in kept for row in rows}
+def _older(
+    folder: Path, name: str, kept: Iterable[Sequence[Row]], equal: bool
+) -> Iterator[tuple[Path, set[str]]]:
+    """Yield the task's other files with the runs that have a number of the kept ones.
+
+    A number of the same value counts only if `equal`.
+    """
+    values = {row.key: row.value for rows in kept for row in rows}
     for path in sorted(folder.glob("*.csv")):
         if path.stem == name or path.stem.endswith(SUFFIX):
             continue
-        rows = read_metrics(path, MEASURED_COLUMNS)
-        old = {row.cells["run"] for row in rows if row.key in keys}
-        if not old:
-            continue
-        print(f"{path}: {len(old)} runs are replaced", file=sys.stderr)
-        left = {row.cells["run"] for row in rows} - old
-        _drop_runs(path, old)
-        _drop_runs(path.with_name(f"{path.stem}{SUFFIX}.csv"), old)
-        sibling = path.with_suffix(".json")
-        if left:
-            known = committed_records(sibling)
-            _write_records(sibling, _closure(left, lambda run, _: known[run]))  # noqa: B023
-        else:
-            sibling.unlink()
-        yield path.stem
+        rows = (row for row in read_metrics(path, MEASURED_COLUMNS) if row.key in values)
+        found = {row.cells["run"] for row in rows if equal or row.value != values[row.key]}
+        if found:
+            yield path, found
+
+
+def _take_out(path: Path, runs: set[str]) -> None:
+    """Take runs out of a committed file, its sentences and its records."""
+    print(f"{path}: {len(runs)} runs are replaced", file=sys.stderr)
+    left = {row.cells["run"] for row in read_metrics(path, MEASURED_COLUMNS)} - runs
+    _drop_runs(path, runs)
+    _drop_runs(path.with_name(f"{path.stem}{SUFFIX}.csv"), runs)
+    sibling = path.with_suffix(".json")
+    if left:
+        known = committed_records(sibling)
+        _write_records(sibling, _closure(left, lambda run, _: known[run]))
+    else:
+        sibling.unlink()
 
 
 def _drop_runs(path: Path, runs: Container[str]) -> None:
@@ -248,11 +269,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="CONDITION",
         help="which runs, by their rows; repeat it for several conditions, all of which must hold",
     )
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        help="take runs with one of the same numbers out of the task's other files",
+    )
     chosen = parser.parse_args(arguments)
     try:
         conditions = [parse_condition(text) for text in chosen.where]
         conditions.append(Condition("scale", (chosen.scale,), wanted=True))
-        path, runs = keep(chosen.results, chosen.task, chosen.name, conditions)
+        path, runs = keep(chosen.results, chosen.task, chosen.name, conditions, chosen.replace)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -62,14 +62,18 @@ def test_runs_with_the_same_numbers_are_replaced_in_other_files(tree: Any) -> No
     keep(tree.path, "scan", "zero_shot", [PAPER])
     shutil.rmtree(tree.path / "runs")
     tree.run("evaluate-c", [tree.row(71.0), tree.row(1.0, metric="passes")])
-    keep(tree.path, "scan", "own", [PAPER])
+    with pytest.raises(
+        ValueError, match=r"zero_shot.csv: 1 of its runs have other values .*--repl"
+    ):
+        keep(tree.path, "scan", "own", [PAPER])
+    keep(tree.path, "scan", "own", [PAPER], replace=True)
     folder = tree.path / "measured" / "scan"
     assert set(json.loads((folder / "zero_shot.json").read_text())) == {"evaluate-b", "pretrain-b"}
     results = load_results(tree.path)
     assert sorted(results.ours["value"]) == [1.0, 60.0, 71.0]
     shutil.rmtree(tree.path / "runs")
     tree.run("evaluate-d", [tree.row(61.0, seed="1")])
-    keep(tree.path, "scan", "last", [PAPER])
+    keep(tree.path, "scan", "last", [PAPER], replace=True)
     assert sorted(path.name for path in folder.iterdir()) == [
         *("last.csv", "last.json", "own.csv", "own.json")
     ]
