@@ -131,7 +131,7 @@ def _drawn(preset: str, config: AnyConfig) -> str:
     entry, scales = ARTEFACTS[preset], (config.scale.name,)
     results = load_results(Path(config.results), entry.tasks, scales)
     if build(entry, results, Options(scales)).commands:
-        return f"results/measured has rows of all these jobs; other rows of {preset} are missing"
+        return f"results/measured has rows of all these jobs; {preset} still lacks numbers"
     return f"all rows are in results/measured; nothing to run to draw {preset}"
 
 

@@ -181,9 +181,7 @@ def test_rows_that_are_committed_and_the_time_that_runs_like_them_took(
     records["base"] = {"status": "done", "stage": "pretrain", "cpu_seconds": 240.0}
     path.with_suffix(".json").write_text(json.dumps(records))
     lines = missing(tree.path, capsys, "dataset=add_jump")
-    assert (
-        lines[0] == "results/measured has rows of all these jobs; other rows of table2 are missing"
-    )
+    assert lines[0] == "results/measured has rows of all these jobs; table2 still lacks numbers"
     assert lines[1].startswith("planned") and lines[2] == "1 jobs: 1 planned"
     about = "of CPU time for them with all that they build on, by earlier runs on"
     assert lines[3] == f"about 5 min {about} Chip, a processor that was not recorded"
