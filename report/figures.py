@@ -70,6 +70,11 @@ class Figure:
         """All that is shown of rows."""
         return self.rows
 
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """Shell commands that produce the missing numbers."""
+        return self.digest.commands
+
     def noted(self, note: str) -> Figure:
         """The same with one note more."""
         return replace(self, digest=self.digest.noted(note))

@@ -39,6 +39,20 @@ def bases(record: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(str(name) for name in found if name))
 
 
+def all_bases(
+    record: Mapping[str, Any], find: Callable[[str], dict[str, Any] | None]
+) -> dict[str, dict[str, Any]]:
+    """Return the records of the runs that a run was built on, over any number of levels, by name.
+
+    `find` returns the record of a run, None where there is none.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for run in bases(record):
+        if (base := find(run)) is not None:
+            found |= {run: base} | all_bases(base, find)
+    return found
+
+
 class Row(NamedTuple):
     """One number with its place.
 

@@ -1,14 +1,14 @@
 """Judge the paper's claims by the rows under `results/`; runs no model.
 
     python scripts/claims.py
+    python scripts/claims.py clip-order
 
-Prints the verdicts and writes them as CSV, Markdown and LaTeX. The claims are data, in
-results/paper/claims.yaml; see results/README.md.
+Prints a line for each claim, or some claims with all their cells, and writes all verdicts as CSV,
+Markdown and LaTeX. The claims are data, in results/paper/claims.yaml; see results/README.md.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,19 +21,24 @@ from rich.text import Text
 
 from experiments.frame.rows import SCALES
 from experiments.frame.terminal import run_program
-from report.claims.verdicts import make_report
+from report.claims.summary import show_summary
+from report.claims.verdicts import Report, make_report
 from report.options import figures_folder
+from scripts._arguments import Parser
 
 ROOT = Path(__file__).resolve().parents[1]
 # Where the output is a file or a pipe there is no screen to fit.
 _FILE_WIDTH = 160
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The choices of a command line: results, out (None: figures/ under results), scale."""
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="claims.py", description="The paper's claims, judged by the rows under results/."
     )
+    parser.add_argument(
+        "names", nargs="*", metavar="CLAIM", help="claims to show with every cell, by their names"
+    )
+    parser.add_argument("--all", action="store_true", help="show every cell of all claims")
     parser.add_argument(
         "--results", type=Path, default=Path("results"), help="results folder (default: results)"
     )
@@ -42,25 +47,41 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         type=Path,
         help="where files are written (default: figures/ in the results folder, or demo/figures/)",
     )
-    parser.add_argument(
-        "--scale", choices=SCALES, default="paper", help="scale of our rows (default: paper)"
-    )
-    return parser.parse_args(arguments)
+    parser.add_argument("--scale", default="paper", help="scale of our rows (default: paper)")
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Show and write the verdicts; 2 where the rows or the claims are refused, in one line."""
-    chosen = parse_arguments(arguments)
+    parser = _parser()
+    chosen = parser.parse_intermixed_args(arguments)
+    parser.check("--scale", [chosen.scale], SCALES)
     console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
     try:
         report = make_report(chosen.results, chosen.scale, ROOT)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    report.show(console)
+    parser.check(
+        "claim", chosen.names, [claim.id for claim in report.claims], "python scripts/claims.py"
+    )
     paths = report.write(chosen.out or figures_folder(chosen.results, chosen.scale))
+    _show(report, chosen.names, chosen.all, console)
     console.print(Text(f"Written: {', '.join(map(str, paths))}"), soft_wrap=True)
     return 0
+
+
+def _show(report: Report, names: Sequence[str], whole: bool, console: Console) -> None:
+    if whole:
+        report.show(console)
+        return
+    for claim in report.of(names).claims:
+        console.print(Text(f"{claim.statement} ({claim.where})", style="bold"))
+        console.print(Text(claim.note))
+        report.of([claim.id]).show(console)
+    if not names:
+        show_summary(report, console)
+        console.print(Text("--all shows every cell; the name of a claim, the cells of that claim."))
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ def reports(step: Step, results: Path) -> list[str]:
     """The words after `python` of the call that builds a step's figures and tables."""
     return [
         *("scripts/paper_figures.py", "--results", str(results), "--scale", "demo"),
-        *("--only", *step.artefacts),
+        *step.artefacts,
     ]
 
 

@@ -23,7 +23,7 @@ from experiments.frame.errors import STOPPED, Interrupted
 from experiments.frame.stopping import catch_signals
 from experiments.frame.tasks import load_task
 from experiments.frame.terminal import run_program
-from report.runs.jobs import configurations
+from report.runs.jobs import asked
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -47,8 +47,8 @@ def fetch(words: Sequence[str], config_dir: Path | None = None) -> None:
         Interrupted: The process was asked to stop.
     """
     with catch_signals():
-        for config in configurations(words, config_dir):
-            load_task(config.task.name).fetch(config)
+        for job in asked(words, config_dir):
+            load_task(job.config.task.name).fetch(job.config)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,13 +1,14 @@
 """Turn the rows under `results/` into the paper's tables and figures; runs no model.
 
-    python scripts/paper_figures.py --only table2 --scale paper
+    python scripts/paper_figures.py
+    python scripts/paper_figures.py table2 figure8 --scale demo
 
-Prints each artefact and writes it as CSV, Markdown and LaTeX. See results/README.md for the rows.
+Writes the artefacts that are named, or all, as CSV, Markdown and LaTeX. Prints those that are
+named, or a line for each of all. See results/README.md for the rows.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,24 +19,32 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from rich.console import Console
 from rich.text import Text
 
-from experiments.frame.errors import unknown
 from experiments.frame.rows import SCALES
 from experiments.frame.terminal import run_program
-from report.artefacts.catalogue import ARTEFACTS
+from report.artefacts.catalogue import ARTEFACTS, listed
 from report.artefacts.entry import build
+from report.artefacts.summary import show_summary
 from report.options import SPREADS, Options, figures_folder
 from report.results import load_results
+from scripts._arguments import Parser
 
 # Where the output is a file or a pipe there is no screen to fit.
 _FILE_WIDTH = 120
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The choices of a command line; of these `out` is None for figures/ under results."""
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="paper_figures.py",
         description="Tables and figures of the paper from the rows under results/.",
     )
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="tables and figures to write and print (default: write all, print a line for each)",
+    )
+    parser.add_argument("--all", action="store_true", help="write and print all")
+    parser.add_argument("--list", action="store_true", help="print the names of all, and end")
     parser.add_argument(
         "--results", type=Path, default=Path("results"), help="results folder (default: results)"
     )
@@ -43,10 +52,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--out",
         type=Path,
         help="where files are written (default: figures/ in the results folder, or demo/figures/)",
-    )
-    parser.add_argument("only", nargs="*", metavar="NAME", help="artefacts (default: all)")
-    parser.add_argument(
-        "--only", nargs="+", dest="named", default=[], metavar="NAME", help="the same"
     )
     parser.add_argument(
         "--scale",
@@ -65,23 +70,20 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         action="store_true",
         help="take in the rows of your runs that depart from the protocol, and say so",
     )
-    chosen = parser.parse_intermixed_args(arguments)
-    chosen.only = [*chosen.only, *chosen.named] or list(ARTEFACTS)
-    for what, values, known in (
-        ("artefact", chosen.only, ARTEFACTS),
-        ("--scale", [chosen.scale], (*SCALES, "all")),
-    ):
-        for value in values:
-            if value not in known:
-                parser.exit(2, f"paper_figures.py: {unknown(what, value, known)}\n")
-    return chosen
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Show and write the chosen artefacts; 2 where the rows are refused, in one line."""
-    chosen = parse_arguments(arguments)
+    parser = _parser()
+    chosen = parser.parse_intermixed_args(arguments)
+    if chosen.list:
+        print(listed())
+        return 0
+    parser.check("artefact", chosen.names, ARTEFACTS, "python scripts/paper_figures.py --list")
+    parser.check("--scale", [chosen.scale], (*SCALES, "all"))
     scales = SCALES if chosen.scale == "all" else (chosen.scale,)
-    names = list(dict.fromkeys(chosen.only))
+    names = list(ARTEFACTS if chosen.all else dict.fromkeys(chosen.names) or ARTEFACTS)
     console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
     try:
         tasks = tuple(dict.fromkeys(task for name in names for task in ARTEFACTS[name].tasks))
@@ -93,10 +95,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     out = chosen.out or figures_folder(chosen.results, chosen.scale)
     for artefact in artefacts:
-        artefact.show(console)
         artefact.write(out)
+        if chosen.names or chosen.all:
+            artefact.show(console)
+    written = f"Written to {out}: {', '.join(names)}"
+    if not chosen.names and not chosen.all:
+        show_summary(artefacts, console)
+        written = (
+            f"Written to {out}; with a NAME its numbers are printed too, with --all those of all"
+        )
     skipped = f"Skipped runs: {results.skips}" if results.skips else ""
-    for line in (*results.gaps, skipped, f"Written to {out}: {', '.join(names)}"):
+    for line in (*results.gaps, skipped, written):
         if line:
             console.print(Text(line), soft_wrap=True)
     return 0

@@ -4,7 +4,8 @@
     python scripts/runs.py missing table2 scale=demo
 
 `list` shows the run folders under results/runs by their records. `missing` shows each job of a
-preset and ends with the one command that does what is left.
+preset, whether rows of all are committed, about how long those take that are left, and the one
+command that does them.
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.frame.tasks import TASKS
 from experiments.frame.terminal import run_program
 from report.runs.listing import STATES, count, find_all, lines
+from scripts._arguments import Parser
+
+if TYPE_CHECKING:
+    from experiments.frame.options import AnyConfig
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -28,7 +34,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
     They are command; of `list` task, status, results; of `missing` preset, words, config_dir.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="runs.py", description="Runs that are there, and those that a preset lacks."
     )
     commands = parser.add_subparsers(dest="command", required=True)
@@ -44,7 +50,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--results", type=Path, default=Path("results"), help="results folder (default: results)"
     )
     missing = commands.add_parser("missing", help="the jobs of a preset and what is left to do")
-    missing.add_argument("preset", help="what follows experiment= on run.py's command line")
+    missing.add_argument(
+        "preset", nargs="?", help="what follows experiment= on run.py's command line"
+    )
     # Without a default argparse would ask for them.
     missing.add_argument(
         "words", nargs="*", default=[], metavar="key=value", help="run.py's further words"
@@ -58,6 +66,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         chosen.words += rest
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if chosen.command == "missing" and chosen.preset is None:
+        parser.error("missing needs a preset, such as: python scripts/runs.py missing table2")
     return chosen
 
 
@@ -76,13 +86,19 @@ def show_missing(chosen: argparse.Namespace) -> int:
     The status is 2, with one line on stderr, where run.py would refuse the words.
     """
     from experiments.frame.cli import BAD_INPUT, describe  # Hydra: not for a list
-    from report.runs.jobs import COMMITTED, jobs
+    from report.runs.earlier import estimate, read_history
+    from report.runs.jobs import COMMITTED, asked, jobs
 
     words = [f"experiment={chosen.preset}", *chosen.words]
     own = [] if chosen.config_dir is None else ["--config-dir", str(chosen.config_dir)]
     found = []
     try:
-        for job in jobs(words, chosen.config_dir):
+        sweep = asked(words, chosen.config_dir)
+        first = sweep[0].config
+        history = read_history(Path(first.results), first.task.name)
+        if all(history.holds(job.config) for job in sweep):
+            print(_drawn(chosen.preset, first), flush=True)
+        for job in jobs(sweep):
             found.append(job)
             print(f"{job.state:16}  {' '.join(job.words)}  {job.folder.name}", flush=True)
             if job.reason:
@@ -95,10 +111,28 @@ def show_missing(chosen: argparse.Namespace) -> int:
     if all(job.done for job in found):
         print("nothing is missing")
         return 0
+    left = [each.config for each, job in zip(sweep, found, strict=True) if not job.done]
+    print(estimate(history, left))
     if COMMITTED in states:
         print(f"the command also does the {states.count(COMMITTED)} committed jobs again:")
     print(shlex.join(["python", "run.py", *own, *words]))
     return 0
+
+
+def _drawn(preset: str, config: AnyConfig) -> str:
+    """Return a line on a preset whose jobs all have committed rows."""
+    from report.artefacts.catalogue import ARTEFACTS  # pandas: not for a list
+    from report.artefacts.entry import build
+    from report.options import Options
+    from report.results import load_results
+
+    if preset not in ARTEFACTS:
+        return "results/measured has rows of all these jobs"
+    entry, scales = ARTEFACTS[preset], (config.scale.name,)
+    results = load_results(Path(config.results), entry.tasks, scales)
+    if build(entry, results, Options(scales)).commands:
+        return f"results/measured has rows of all these jobs; {preset} still lacks numbers"
+    return f"all rows are in results/measured; nothing to run to draw {preset}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

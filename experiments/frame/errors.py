@@ -36,16 +36,18 @@ def one_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def unknown(what: str, value: object, choices: Iterable[object]) -> UserError:
+def unknown(what: str, value: object, choices: Iterable[object], listed: str = "") -> UserError:
     """Build the error for a value outside a closed set.
 
     Args:
         what: The name of the thing, as the user writes it, for example ``task.score``.
         value: What was given.
         choices: The valid values.
+        listed: The command that lists them, where they are too many for a line.
 
     Returns:
-        An error whose line names the nearest valid value, if one is near, and all valid values.
+        An error whose line names the nearest valid value, if one is near, and all valid values or
+        the command.
     """
     names = [str(choice) for choice in choices]
     # Compare without case, as wrong case is the most common mistake.
@@ -54,4 +56,5 @@ def unknown(what: str, value: object, choices: Iterable[object]) -> UserError:
     meant = _OTHER_NAMES.get(given)
     near = [meant] if meant in folded else difflib.get_close_matches(given, folded, n=1)
     hint = f" (did you mean {folded[near[0]]}?)" if near else ""
-    return UserError(f"{what}={value} is not known{hint}; choose from: {', '.join(names)}")
+    known = f"{listed} lists all" if listed else f"choose from: {', '.join(names)}"
+    return UserError(f"{what}={value} is not known{hint}; {known}")

@@ -25,3 +25,8 @@ TITLES: dict[str, str] = {task: module.TITLE for task, module in _MODULES.items(
 ARTEFACTS: dict[str, Entry] = {
     name: entry for module in _MODULES.values() for name, entry in module.ARTEFACTS.items()
 }
+
+
+def listed() -> str:
+    """The names of all artefacts, below the title of their task or topic."""
+    return "\n".join(f"{TITLES[task]}\n    {' '.join(_MODULES[task].ARTEFACTS)}" for task in TITLES)

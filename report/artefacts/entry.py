@@ -19,6 +19,8 @@ from report.results import Results, select
 from report.rows import KEY_COLUMNS
 from report.tables import Table
 
+#: How the notes on rows that depart begin.
+LEFT_OUT, TAKEN_IN = "left out as departures", "taken in although they depart from the protocol"
 #: Of more parts, which of them an artefact knows is not tried out.
 _TRIED = 3
 
@@ -66,9 +68,9 @@ def build(entry: Entry, results: Results, options: Options) -> Table | Figure:
         return built
     named = ", ".join(f"{each.variant} ({_counted(len(each.rows))})" for each in found)
     if not options.variants:
-        return built.noted(f"left out as departures: {named}; --variants takes them in")
+        return built.noted(f"{LEFT_OUT}: {named}; --variants takes them in")
     taken = entry.build(taking(results, found), options)
-    return taken.noted(f"taken in although they depart from the protocol: {named}")
+    return taken.noted(f"{TAKEN_IN}: {named}")
 
 
 def left_out(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.console import Console
 
 from report.cells import NOT_REPORTED
 from report.claims.file import read_claims
 from report.claims.judge import Cell, Reported, judge, left_out, reported_cells, with_ends
+from report.claims.model import Claim
 from report.claims.tables import cells_table, describe, statements_table, verdicts_table
 from report.faces import csv_text
 from report.results import Results, load_results, select
@@ -25,11 +27,42 @@ HEADER = (
 )
 
 
-class Report(NamedTuple):
-    """An artefact: tables of claims and verdicts, and the cells without rounding."""
+@dataclass(frozen=True)
+class Report:
+    """An artefact: what is claimed, and the verdicts on it.
 
-    tables: tuple[Table, ...]
+    Attributes:
+        claims: As they are judged at the scale.
+        papers: The paper's verdicts on these claims.
+        departures: Claim to sentences on rows of it that do not count.
+        gaps: Sentences on files of rows that are missing or were changed.
+    """
+
+    claims: tuple[Claim, ...]
     cells: tuple[Cell, ...]
+    papers: tuple[Reported, ...]
+    scale: str
+    departures: Mapping[str, Sequence[str]]
+    gaps: tuple[str, ...]
+
+    @cached_property
+    def tables(self) -> tuple[Table, Table, Table]:
+        """Tables of the statements, of the verdicts on them, and of those on their cells."""
+        notes = [note for claim in self.claims for note in self.departures[claim.id]]
+        return (
+            statements_table(self.claims),
+            verdicts_table(self.cells, self.papers, self.scale, [*notes, *self.gaps]),
+            cells_table(self.cells, self.scale),
+        )
+
+    def of(self, names: Collection[str]) -> Report:
+        """The part on some claims, by id."""
+        return replace(
+            self,
+            claims=tuple(claim for claim in self.claims if claim.id in names),
+            cells=tuple(cell for cell in self.cells if cell.claim.id in names),
+            papers=tuple(paper for paper in self.papers if paper.claim in names),
+        )
 
     def show(self, console: Console) -> None:
         """Print the verdicts: on cells, then on claims, which are what is left on the screen."""
@@ -58,24 +91,24 @@ def make_report(results: Path, scale: str, root: Path, loaded: Results | None = 
         tasks = tuple(dict.fromkeys(task for claim in claims for task in claim.task))
         loaded = load_results(results, tasks, (scale,))
     ours = with_ends(select(loaded.ours, scale=scale))
+    judged: list[Claim] = []
     cells: list[Cell] = []
     papers: list[Reported] = []
-    notes: list[str] = []
     for claim in claims:
+        at_scale = claim.at(scale)
         try:
             # The paper's numbers are at its own scale, whatever ours is.
             theirs = reported_cells(claim, loaded.reported)
-            cells += judge(claim.at(scale), ours, theirs, scale, root)
+            cells += judge(at_scale, ours, theirs, scale, root)
         except ValueError as error:
             raise ValueError(f"{path}: claim {claim.id!r}: {error}") from None
+        judged.append(at_scale)
         papers += theirs
-        notes += left_out(claim.at(scale), ours)
-    tables = (
-        statements_table([claim.at(scale) for claim in claims]),
-        verdicts_table(cells, papers, scale, [*notes, *loaded.gaps]),
-        cells_table(cells, scale),
+    return Report(
+        *(tuple(judged), tuple(cells), tuple(papers), scale),
+        departures={claim.id: left_out(claim, ours) for claim in judged},
+        gaps=tuple(loaded.gaps),
     )
-    return Report(tables, tuple(cells))
 
 
 def _to_csv(cells: Sequence[Cell]) -> str:

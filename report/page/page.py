@@ -214,7 +214,7 @@ def _task(task: str, results: Results, sources: Sequence[Source], scale: str) ->
             if source.task in entry.tasks
             and (source.name in entry.sources or (source.task, source.name) not in named)
         }
-        command = f"python scripts/paper_figures.py --only {name} --scale {scale}"
+        command = f"python scripts/paper_figures.py {name} --scale {scale}"
         (found.shown if ours else found.empty).append(_shown(built, rows if ours else {}, command))
     return found
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from experiments.frame.record_files import read_record
 from report.results import Results
-from report.rows import bases
+from report.rows import all_bases
 from report.sentences import SUFFIX
 
 _HOUR = 3600
@@ -143,17 +143,7 @@ def _lines(
         line = lines.setdefault(tuple(labels.values()), Line(labels))
         line.seeds.add(str(row["seed"]))
         if run not in line.runs:
-            line.bases |= _bases(record, find)
+            line.bases |= all_bases(record, find)
         line.runs[run] = record
         line.rows += 1
     return tuple(lines.values())
-
-
-def _bases(
-    record: Mapping[str, Any], find: Callable[[str], dict[str, Any] | None]
-) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for run in bases(record):
-        if (base := find(run)) is not None:
-            found |= {run: base} | _bases(base, find)
-    return found

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -26,6 +26,9 @@ from experiments.frame.stages import name_run
 from experiments.frame.tasks import load_task
 from report.rows import committed_records
 from report.runs.listing import find
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 COMMITTED = "done (committed)"
 
@@ -51,30 +54,45 @@ class Job(NamedTuple):
         return self.state in ("done", COMMITTED)
 
 
-def jobs(words: Sequence[str], config_dir: Path | None = None) -> Iterator[Job]:
-    """Each job of a command line, in the order of the sweep, with what is known of its run.
+class Asked(NamedTuple):
+    """What is asked of one job of a preset.
 
-    `words` follow `python run.py`; `config_dir` is run.py's `--config-dir`. Images are read to name
-    a run, since their checksum is a part of its identity. Refused words are a UserError of one
-    line; `experiments.frame.cli.describe` makes one line of errors by Hydra and OmegaConf.
+    Attributes:
+        words: What tells it from the other jobs, as on the command line.
+        raw: The configuration as Hydra composes it; `config` is checked.
+    """
+
+    words: tuple[str, ...]
+    raw: DictConfig
+    config: AnyConfig
+
+
+def asked(words: Sequence[str], config_dir: Path | None = None) -> list[Asked]:
+    """The jobs of a command line, in the order of the sweep; nothing is read and nothing is named.
+
+    `words` follow `python run.py`; `config_dir` is run.py's `--config-dir`. Refused words are a
+    UserError of one line; `experiments.frame.cli.describe` makes one line of errors by Hydra and
+    OmegaConf.
     """
     with _composing(words, config_dir) as (shared, sweep):
         common = set(sweep[0]).intersection(*sweep)
-        committed = cache(_committed)
+        found = []
         for job in sweep:
+            raw = compose("config", [*shared, *job])
             own = tuple(word for word in job if word not in common)
-            folder, state, reason = _look([*shared, *job], committed)
-            yield Job(own, folder, state, reason)
+            found.append(Asked(own, raw, load(raw)))
+        return found
 
 
-def configurations(words: Sequence[str], config_dir: Path | None = None) -> Iterator[AnyConfig]:
-    """The checked configuration of each job; nothing is read and nothing is named.
+def jobs(sweep: Sequence[Asked]) -> Iterator[Job]:
+    """Each job with what is known of its run.
 
-    Arguments, order and errors are those of `jobs`.
+    Images are read to name a run, since their checksum is a part of its identity. Images that
+    cannot be had are a UserError of one line.
     """
-    with _composing(words, config_dir) as (shared, sweep):
-        for job in sweep:
-            yield load(compose("config", [*shared, *job]))
+    committed = cache(_committed)
+    for each in sweep:
+        yield Job(each.words, *_look(each, committed))
 
 
 @contextmanager
@@ -117,13 +135,12 @@ def _sweep(words: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     return list(raw.hydra.overrides.hydra), sweep
 
 
-def _look(words: list[str], committed: Callable[[str, str], set[str]]) -> tuple[Path, str, str]:
+def _look(asked: Asked, committed: Callable[[str, str], set[str]]) -> tuple[Path, str, str]:
     """Find the run of a job; one of a machine with another fast precision will do as well."""
-    raw = compose("config", words)
-    here = _known(load(raw), committed)
+    here = _known(asked.config, committed)
     if here[1] == "planned":
         for bfloat16 in (True, False):
-            there = _known(load(raw, bfloat16=bfloat16), committed)
+            there = _known(load(asked.raw, bfloat16=bfloat16), committed)
             if there[1] in ("done", COMMITTED):
                 return there
     return here

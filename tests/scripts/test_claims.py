@@ -296,7 +296,7 @@ def test_it_prints_and_writes_a_line_per_cell(tree: Any, tmp_path: Path, capsys:
     tree.measured(methods(tree, [70, 71, 75], [10, 12, 11]))
     write_claims(tree, ORDER)
     arguments = ["--results", str(tree.path), "--out", str(tmp_path / "out")]
-    assert main(arguments) == 0
+    assert main([*arguments, "--all"]) == 0
     assert "equizero > equitune" in capsys.readouterr().out
     with (tmp_path / "out" / "claims.csv").open(encoding="utf-8") as stream:
         [line] = csv.DictReader(stream)
@@ -309,6 +309,50 @@ def test_it_prints_and_writes_a_line_per_cell(tree: Any, tmp_path: Path, capsys:
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     assert main(arguments) == 0
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+
+def test_it_prints_a_line_for_each_claim_and_the_cells_of_those_that_are_named(
+    tree: Any, tmp_path: Path, capsys: Any
+) -> None:
+    tree.measured(methods(tree, [70, 71, 75], [10, 12, 11], model="Tiny"))
+    others = [
+        ORDER | {"id": "b", "statement": "So it is, " + "very " * 40, "of": "ours"},
+        ORDER | {"id": "contrary", "methods": ["equitune", "equizero"], "expect": {}},
+    ]
+    OmegaConf.save({"claims": [ORDER, *others]}, tree.path / "paper" / "claims.yaml")
+    out = tmp_path / "out"
+    arguments = ["--results", str(tree.path), "--out", str(out)]
+    assert main(arguments) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == "Claims of the paper, 2 in all: 1 reproduced, 1 not reproduced"
+    assert lines[2] == "a reproduced* It is so. Table 2"
+    assert lines[3] == "contrary not reproduced It is so. Table 2"
+    assert lines[5] == "Claims of our own, 1 in all: 1 reproduced"
+    assert lines[7].startswith("b reproduced* So it is, very very") and "very… Table 2" in lines[7]
+    written = {path.name: path.read_bytes() for path in out.iterdir()}
+    for path in out.iterdir():
+        path.unlink()
+    assert main([*arguments, "contrary"]) == 0
+    printed = capsys.readouterr().out
+    assert "equitune > equizero" in printed and "equizero > equitune" not in printed
+    assert written == {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["contary"], "claim=contary is not known (did you mean contrary?); "),
+        (["--scale", "pepper"], "--scale=pepper is not known (did you mean paper?); choose from: "),
+        (["--al1"], "unrecognized arguments: --al1"),
+    ],
+)
+def test_a_mistake_is_one_line(tree: Any, capsys: Any, words: list[str], line: str) -> None:
+    write_claims(tree, ORDER | {"id": "contrary"})
+    with pytest.raises(SystemExit) as caught:
+        main(["--results", str(tree.path), *words])
+    printed = capsys.readouterr()
+    assert caught.value.code == 2 and printed.out == ""
+    assert printed.err.startswith(f"claims.py: {line}") and printed.err.count("\n") == 1
 
 
 def test_it_imports_no_framework(tree: Any) -> None:

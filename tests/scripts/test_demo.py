@@ -18,7 +18,7 @@ from rich.console import Console
 
 from experiments.frame.tasks import TASKS
 from report.artefacts.catalogue import ARTEFACTS
-from report.runs.jobs import jobs
+from report.runs.jobs import asked, jobs
 from scripts import demo
 from scripts._demo_display import DONE, FAILED, RUNNING, Display
 
@@ -58,7 +58,7 @@ def test_its_jobs_are_valid_small_and_its_own(each: demo.Step, tmp_path: Path) -
         assert {"scale=demo", "logger=none", f"results={tmp_path}"} <= set(words)
         seeds = ",".join(str(3 + more) for more in range(each.seeds))
         assert f"seed={seeds}" in words
-        found = list(jobs(words))
+        found = list(jobs(asked(words)))
         assert found and {job.state for job in found} == {"planned"}
         assert {job.folder.parent for job in found} == {tmp_path / "runs" / each.task}
     assert not list(tmp_path.iterdir())
@@ -70,7 +70,7 @@ def test_its_jobs_are_valid_small_and_its_own(each: demo.Step, tmp_path: Path) -
 def test_any_folder_can_hold_the_results(name: str, tmp_path: Path) -> None:
     folder = tmp_path / name
     [call] = demo.sweeps(step(TINY), 0, folder)
-    found = list(jobs(call[1:]))
+    found = list(jobs(asked(call[1:])))
     assert len(found) == 1 and found[0].folder.parent == folder / "runs" / "scan"
 
 

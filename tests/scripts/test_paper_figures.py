@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from report.artefacts.catalogue import ARTEFACTS, TITLES
 from report.artefacts.comparison.views import VIEWS
 from scripts.paper_figures import main
 
@@ -18,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_it_prints_and_writes_every_artefact(tree: Any, capsys: Any) -> None:
     tree.measured(tree.rows([75.0, 77.0, 79.0]))
-    assert main(["--results", str(tree.path)]) == 0
+    assert main(["--results", str(tree.path), "--all"]) == 0
     printed = capsys.readouterr().out
     assert "77.0 (2.0)" in printed and "75.2 (1.5)" in printed
     assert "python run.py experiment=table8 protocol=reference scale=paper" in printed
@@ -44,10 +45,10 @@ def test_it_prints_and_writes_every_artefact(tree: Any, capsys: Any) -> None:
         assert "77.0 (2.0)" not in (figures / f"table8.{ending}").read_text(encoding="utf-8")
 
 
-def test_only_scale_spread_and_out_are_obeyed(tree: Any, tmp_path: Path, capsys: Any) -> None:
+def test_names_scale_spread_and_out_are_obeyed(tree: Any, tmp_path: Path, capsys: Any) -> None:
     tree.run("a", tree.rows([70.0, 75.0, 80.0], scale="demo"))
     tree.run("b", [], status="failed")
-    arguments = ["--results", str(tree.path), "--out", str(tmp_path / "out"), "--only", "table2"]
+    arguments = ["--results", str(tree.path), "--out", str(tmp_path / "out"), "table2"]
     assert main([*arguments, "--scale", "demo", "--spread", "reference"]) == 0
     printed = capsys.readouterr().out
     assert "75.0 (4.5)" in printed
@@ -69,17 +70,49 @@ def test_refused_rows_give_one_line_and_status_2_and_no_files(tree: Any, capsys:
     assert not (tree.path / "figures").exists()
 
 
-def test_an_unknown_artefact_is_refused_with_the_valid_ones(capsys: Any) -> None:
+def test_without_names_it_prints_a_line_for_each(tree: Any, capsys: Any) -> None:
+    tree.measured(tree.rows([75.0, 77.0, 79.0]))
+    tree.run("trial", tree.rows([70.0], variant="max_commands=50", model="GRU"))
+    assert main(["--results", str(tree.path)]) == 0
+    printed = capsys.readouterr().out
+    lines = {line.split()[0]: line.split()[1:] for line in printed.splitlines()}
+    # Of four methods in two protocols one has rows, in one protocol and of one data set.
+    assert lines["table2"][:2] == ["Table", "2:"] and lines["table2"][-2:] == ["0", "8"]
+    assert lines["which_method"] and lines["figure8"] and "77.0" not in printed
+    assert "table8: left out as departures: max_commands=50 (1 row)" in printed
+    assert f"Written to {tree.path / 'figures'}" in printed
+    names = {path.stem for path in (tree.path / "figures").iterdir()}
+    assert names < set(lines)
+
+
+def test_names_are_listed_without_any_rows(capsys: Any) -> None:
+    assert main(["--list", "--results", "nowhere"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[::2] == list(TITLES.values())
+    assert " ".join(lines[1::2]).split() == list(ARTEFACTS)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["table13"], "artefact=table13 is not known (did you mean table3?); python "),
+        (["figure8a", "table2"], "artefact=figure8a is not known (did you mean figure8?); python "),
+        (["--scale", "dem"], "--scale=dem is not known (did you mean demo?); choose from: paper, "),
+        (["--spread", "no"], "argument --spread: invalid choice: 'no' (choose from "),
+        (["--only", "table2"], "unrecognized arguments: --only"),
+    ],
+)
+def test_a_mistake_is_one_line(capsys: Any, words: list[str], line: str) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["--only", "table13"])
-    assert caught.value.code == 2
-    error = capsys.readouterr().err
-    assert "table13" in error and "table2" in error and "scan_variants" in error
+        main(words)
+    printed = capsys.readouterr()
+    assert caught.value.code == 2 and printed.out == ""
+    assert printed.err.startswith(f"paper_figures.py: {line}") and printed.err.count("\n") == 1
 
 
 def test_it_runs_as_a_file_from_another_folder(tree: Any, tmp_path: Path) -> None:
     program = [sys.executable, str(ROOT / "scripts" / "paper_figures.py")]
-    options = ["--results", str(tree.path), "--only", "table9"]
+    options = ["--results", str(tree.path), "table9"]
     environment = {key: text for key, text in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
         [*program, *options], cwd=tmp_path, env=environment, capture_output=True, text=True

@@ -21,6 +21,7 @@ from scripts.runs import main
 ROOT = Path(__file__).resolve().parents[2]
 #: A small preset: two jobs.
 SMALL = ("table2", "scale=demo", "method=pretrained", "protocol=paper", "seed=0")
+UNKNOWN = "no estimate of their CPU time: no earlier run is like them"
 
 
 def write(results: Path, name: str, task: str = "scan", **changes: Any) -> Path:
@@ -58,7 +59,7 @@ def test_a_preset_of_ones_own_is_found_by_config_dir(tmp_path: Path, capsys: Any
     words = ("scale=demo", "method=pretrained", "protocol=paper", "dataset=add_jump", results)
     for order in (("mine", *words, *config_dir), ("mine", *config_dir, *words)):
         assert main(["missing", *order]) == 0
-        *jobs, total, command = capsys.readouterr().out.splitlines()
+        *jobs, total, _, command = capsys.readouterr().out.splitlines()
         assert [job.split()[:2] for job in jobs] == [["planned", "seed=5"], ["planned", "seed=6"]]
         assert total == "2 jobs: 2 planned"
         assert shlex.split(command) == ["python", "run.py", *config_dir, "experiment=mine", *words]
@@ -138,12 +139,12 @@ def test_what_a_preset_lacks(tmp_path: Path, capsys: Any) -> None:
     assert before[0].split()[:2] == ["planned", "dataset=add_jump"]
     assert before[1].split()[:2] == ["planned", "dataset=around_right"]
     command = f"python run.py experiment={' '.join(SMALL)} results={tmp_path}"
-    assert before[2:] == ["2 jobs: 2 planned", command]
+    assert before[2:] == ["2 jobs: 2 planned", UNKNOWN, command]
     assert not (tmp_path / "runs").exists()
     first, second = (line.split()[-1] for line in before[:2])
 
     folder = write(tmp_path, first)
-    assert missing(tmp_path, capsys)[2:] == ["2 jobs: 1 done, 1 planned", command]
+    assert missing(tmp_path, capsys)[2:] == ["2 jobs: 1 done, 1 planned", UNKNOWN, command]
     write(tmp_path, second, status="failed", error="ValueError: lost")
     lines = missing(tmp_path, capsys)
     assert lines[1].startswith("failed ") and lines[2].strip() == "ValueError: lost"
@@ -157,6 +158,7 @@ def test_what_a_preset_lacks(tmp_path: Path, capsys: Any) -> None:
     assert lines[1].startswith("done (committed)")
     assert lines[2:] == [
         "2 jobs: 1 damaged, 1 done (committed)",
+        UNKNOWN,
         "the command also does the 1 committed jobs again:",
         command,
     ]
@@ -165,9 +167,34 @@ def test_what_a_preset_lacks(tmp_path: Path, capsys: Any) -> None:
     assert lines[2:] == ["2 jobs: 2 done (committed)", "nothing is missing"]
 
 
+def test_rows_that_are_committed_and_the_time_that_runs_like_them_took(
+    tree: Any, capsys: Any
+) -> None:
+    columns = {"method": "pretrained", "group": "trivial", "protocol": "paper", "scale": "demo"}
+    splits = ("validation", "test")
+    rows = [tree.row(1.0, split=split, seed=seed, **columns) for seed in (0, 1) for split in splits]
+    path = tree.measured(rows)
+    records = json.loads(path.with_suffix(".json").read_text())
+    for name in [*records]:
+        records[name] |= {"name": name, "stage": "evaluate", "cpu_seconds": 60.0}
+        records[name] |= {"processor": "Chip", "built_on": {"pretrain": "base"}}
+    records["base"] = {"status": "done", "stage": "pretrain", "cpu_seconds": 240.0}
+    path.with_suffix(".json").write_text(json.dumps(records))
+    lines = missing(tree.path, capsys, "dataset=add_jump")
+    assert lines[0] == "results/measured has rows of all these jobs; table2 still lacks numbers"
+    assert lines[1].startswith("planned") and lines[2] == "1 jobs: 1 planned"
+    about = "of CPU time for them with all that they build on, by earlier runs on"
+    assert lines[3] == f"about 5 min {about} Chip, a processor that was not recorded"
+    # What is built on counts for each data set and seed; other data sets have about its cost.
+    for word, start in (("seed=7,8", "about 20 min"), ("protocol=reference", "about 10 min")):
+        lines = missing(tree.path, capsys, word)
+        assert lines[0].startswith("planned") and lines[-2].startswith(start)
+    assert missing(tree.path, capsys, "model=GRU")[-2] == UNKNOWN
+
+
 def test_hydras_own_words_are_no_axes(tmp_path: Path, capsys: Any) -> None:
     lines = missing(tmp_path, capsys, "hydra/launcher=joblib", "dataset=add_jump")
-    assert lines[1] == "1 jobs: 1 planned" and lines[2].endswith("joblib dataset=add_jump")
+    assert lines[1] == "1 jobs: 1 planned" and lines[3].endswith("joblib dataset=add_jump")
 
 
 @pytest.mark.parametrize(
@@ -201,3 +228,18 @@ def test_committed_runs_of_machines_with_another_fast_precision_are_found(
     write(tmp_path, found[True], "cnn")
     assert main(["missing", *words, f"results={tmp_path}"]) == 0  # the machine is a slow one
     assert capsys.readouterr().out.splitlines()[0].split()[0] == "done"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["missing"], "missing needs a preset, such as: python scripts/runs.py missing table2"),
+        (["list", "--status", "dune"], "argument --status: invalid choice: 'dune' (choose from "),
+    ],
+)
+def test_a_mistake_is_one_line(words: list[str], line: str, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    printed = capsys.readouterr()
+    assert caught.value.code == 2 and printed.out == "" and printed.err.count("\n") == 1
+    assert printed.err.startswith("runs.py") and line in printed.err

@@ -152,7 +152,7 @@ def test_a_disturbed_sweep_ends_with_the_same_numbers_and_a_failed_job_can_be_fi
     for folder in (results, alone):
         shutil.copytree(ROOT / "results/paper", folder / "paper")
     table, other = (
-        script("scripts/paper_figures.py", "--only=figure2", "--scale=demo", f"--results={folder}")
+        script("scripts/paper_figures.py", "figure2", "--scale=demo", f"--results={folder}")
         for folder in (results, alone)
     )
     assert "gridworld" in table.lower()

@@ -43,7 +43,7 @@ def test_what_a_terminal_cannot_write_is_written_as_its_number(
         assert done.returncode == 0, done.stderr.decode(encoding)
         text = (done.stdout + done.stderr).decode(encoding)
         assert "\\u6a21" in text and "Error" not in text
-    words = ["scripts/paper_figures.py", "--only", "table2", "--out", str(tmp_path / "figures")]
+    words = ["scripts/paper_figures.py", "table2", "--out", str(tmp_path / "figures")]
     done = run([sys.executable, *words], PYTHONIOENCODING=encoding)
     assert done.returncode == 0, done.stderr.decode(encoding)
     assert (tmp_path / "figures" / "table2.md").is_file()
