@@ -103,6 +103,8 @@ def show_missing(chosen: argparse.Namespace) -> int:
             print(f"{job.state:16}  {' '.join(job.words)}  {job.folder.name}", flush=True)
             if job.reason:
                 print(f"    {job.reason}")
+    except BrokenPipeError:
+        raise  # the reader has seen enough
     except BAD_INPUT as error:
         print(f"error: {describe(error)}", file=sys.stderr)
         return 2

@@ -243,3 +243,14 @@ def test_a_mistake_is_one_line(words: list[str], line: str, capsys: Any) -> None
     printed = capsys.readouterr()
     assert caught.value.code == 2 and printed.out == "" and printed.err.count("\n") == 1
     assert printed.err.startswith("runs.py") and line in printed.err
+
+
+def test_a_reader_that_stops_early_ends_it_quietly() -> None:
+    command = shlex.join([sys.executable, "scripts/runs.py", "missing", "table2"])
+    found = subprocess.run(
+        ["bash", "-c", f"{command} | head -1; exit ${{PIPESTATUS[0]}}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (found.returncode, found.stderr, found.stdout.count("\n")) == (141, "", 1)
