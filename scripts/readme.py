@@ -30,12 +30,14 @@ from report.faces import escape_markdown
 from report.figures import Figure, pictures
 from report.options import Options
 from report.plots.idea import draw_idea
+from report.rerun import rerun_page
 from report.results import load_results
 from report.tables import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE, CHOICE = "figure10", "which_method"
 PAGE, CLAIMS = Path("docs") / "which-method.md", Path("docs") / "claims.md"
+RERUN = Path("docs") / "rerun.md"
 _HEAD = (
     "| claim | where | our runs (protocol: cells reproduced) | the paper's own numbers |\n"
     "|---|---|---|---|\n"
@@ -192,6 +194,7 @@ def contents(root: Path) -> dict[Path, bytes]:
         readme: filled(readme, methods=markdown(choice, NOT_YET), headlines=headlines(report)),
         page: filled(page, methods=markdown(choice)),
         claims: filled(claims, claims=claims_table(report)),
+        root / RERUN: filled(root / RERUN, presets=rerun_page(root)),
         images / "idea.svg": pictures(draw_idea, "svg")["svg"],
         images / f"{PICTURE}.svg": picture.pictures("svg")["svg"],
     }
