@@ -25,7 +25,7 @@ project_copyright = author
 version = release = equitune.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build", "examples"]
+exclude_patterns = ["_build", "examples", "notebooks"]
 myst_heading_anchors = 3
 
 html_theme = "furo"
