@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,18 +21,17 @@ from experiments.frame.options import AnyConfig
 ROOT = Path(__file__).parents[2]
 
 
+def composed(results: Path, *overrides: str) -> AnyConfig:
+    """Compose a configuration as the command line would."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        raw = compose("config", overrides=["logger=none", f"results={results}", *overrides])
+    return load(raw)
+
+
 @pytest.fixture
 def configure(tmp_path: Path) -> Callable[..., AnyConfig]:
     """Compose a configuration as the command line would; results go to a temporary folder."""
-
-    def make(*overrides: str) -> AnyConfig:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            raw = compose(
-                "config", overrides=["logger=none", f"results={tmp_path}/results", *overrides]
-            )
-        return load(raw)
-
-    return make
+    return partial(composed, tmp_path / "results")
 
 
 @pytest.fixture

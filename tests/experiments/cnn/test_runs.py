@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +17,12 @@ from experiments.frame.errors import UserError
 from experiments.frame.files import load_tensors, save_tensors
 from experiments.frame.methods import METHODS, PAPERS
 from experiments.frame.options import AnyConfig
-from experiments.frame.runner import execute
+from experiments.frame.runner import StopSignal, ensure, execute
 from experiments.frame.stages import name_run
 from experiments.frame.tasks import load_task
 from experiments.frame.variant import variant
 from experiments.images.config import pretraining_data
+from tests.experiments.conftest import composed
 from tests.experiments.metrics import rows, value
 
 Configure = Callable[..., AnyConfig]
@@ -33,6 +35,22 @@ SHORT = (
     "dataset.per_class_test=10",
 )
 OWN = ("task.training=none", "task.pretrain.dataset=symbols")
+
+
+pytestmark = pytest.mark.usefixtures("trained")
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that most runs here begin with: a network after one epoch."""
+    config = composed(tmp_path_factory.mktemp("shared") / "results", *SHORT, "method=equitune")
+    return ensure(config, "pretrain", StopSignal()).folder
+
+
+@pytest.fixture
+def trained(backbone: Path, tmp_path: Path) -> None:
+    """Put this run where a test's own are."""
+    shutil.copytree(backbone, tmp_path / "results" / "runs" / "cnn" / backbone.name)
 
 
 #: Stages that depend on no method, unless it cuts the network.
@@ -201,7 +219,6 @@ def test_a_network_of_ones_own_zero_shot(configure: Configure, tmp_path: Path) -
 def test_stored_features_give_what_the_whole_network_gives(configure: Configure) -> None:
     """The features of a turned image, looked up, are those that the network computes."""
     from experiments.cnn.backbones import preprocessing
-    from experiments.frame.runner import StopSignal, ensure
     from experiments.images.extraction import FEATURES, SQUARE
     from experiments.images.sets import load_images
 
