@@ -29,6 +29,9 @@ exclude_patterns = ["_build", "examples", "notebooks"]
 myst_heading_anchors = 3
 
 html_theme = "furo"
+# Long commands are wrapped, not cut.
+html_static_path = ["_static"]
+html_css_files = ["wrap.css"]
 html_title = f"equitune {release}"
 html_show_sourcelink = False
 html_copy_source = False

@@ -12,12 +12,16 @@ from report.artefacts.entry import Entry
 from report.rows import committed_records
 
 _MINUTE = 60
+#: How names of the paper's figures and tables begin; they come first.
+_PAPERS = ("figure", "table")
 
 
 def rerun_page(root: Path) -> str:
     """A section of Markdown for each preset of a checkout, in the order of the artefacts."""
     paths = {path.stem: path for path in (root / "conf" / "experiment").glob("*.yaml")}
-    names = sorted(paths, key=lambda name: [*ARTEFACTS, name].index(name))
+    names = sorted(
+        paths, key=lambda name: (not name.startswith(_PAPERS), [*ARTEFACTS, name].index(name))
+    )
     measured = root / "results" / "measured"
     sections = (_section(name, _comments(paths[name]), measured) for name in names)
     # Blank lines of two kinds meet.
@@ -47,7 +51,7 @@ def _section(name: str, comments: list[str], measured: Path) -> Iterator[str]:
     if entry is None:
         yield f"\nOther tables show its rows; `scripts/runs.py missing {name}` lists its runs."
     else:
-        yield f"\n{_took(entry, measured)} `python scripts/paper_figures.py {name}` draws it."
+        yield f"\n{_took(entry, measured)} `python scripts/paper_figures.py {name}` draws them."
 
 
 def _took(entry: Entry, measured: Path) -> str:
@@ -58,7 +62,7 @@ def _took(entry: Entry, measured: Path) -> str:
         for path in filter(Path.is_file, paths):
             records |= committed_records(path)
     if not records:
-        return "No rows are committed."
+        return "No rows are committed yet; when there are some,"
     seconds = sum(float(record.get("cpu_seconds", 0)) for record in records.values())
     memory = max(float(record.get("peak_memory_mib", 0)) for record in records.values())
     processors = sorted(
@@ -68,5 +72,5 @@ def _took(entry: Entry, measured: Path) -> str:
     files = ", ".join(f"`{source}`" for source in entry.sources)
     return (
         f"The {len(records)} committed runs of {files} took {seconds / _MINUTE:.0f} CPU-minutes"
-        f"{on} and at most {memory:.0f} MiB each."
+        f"{on} and at most {memory:.0f} MiB each;"
     )

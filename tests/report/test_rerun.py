@@ -35,8 +35,8 @@ def test_times_are_those_of_the_records(sections: dict[str, str]) -> None:
     memory = max(record.get("peak_memory_mib", 0) for record in records.values())
     said = f"The {len(records)} committed runs of `few_shot` took {minutes:.0f} CPU-minutes"
     assert said in sections["figure10"]
-    assert f"at most {memory:.0f} MiB each." in sections["figure10"]
+    assert f"at most {memory:.0f} MiB each;" in sections["figure10"]
 
 
 def test_what_has_no_rows_says_so(sections: dict[str, str]) -> None:
-    assert "No rows are committed." in sections["figure11a"]
+    assert "No rows are committed yet" in sections["figure11a"]
