@@ -63,14 +63,14 @@ class History(NamedTuple):
 
 
 def read_history(results: Path, task: str) -> History:
-    """Read the finished runs of a task; a file that cannot be read is a ValueError of one line."""
+    """Read the finished runs of a task; a committed file that cannot be read is a ValueError."""
     records: dict[str, dict[str, Any]] = {}
     for folder in sorted((results / "runs" / task).glob("*/")):
         if (record := read_record(folder)) is not None:
             records[folder.name] = record
     local: list[Earlier] = []
     for name in records:
-        with suppress(ValueError, FileNotFoundError):  # a damaged run tells nothing
+        with suppress(ValueError, OSError):  # a damaged run tells nothing
             local += _runs(results / "runs" / task / name / "metrics.csv", records, name)
     committed: list[Earlier] = []
     for path in sorted((results / "measured" / task).glob("*.csv")):

@@ -254,3 +254,10 @@ def test_a_reader_that_stops_early_ends_it_quietly() -> None:
         text=True,
     )
     assert (found.returncode, found.stderr, found.stdout.count("\n")) == (141, "", 1)
+
+
+def test_a_run_whose_rows_are_no_file_tells_nothing(tmp_path: Path, capsys: Any) -> None:
+    folder = write(tmp_path, "evaluate-a")
+    (folder / "metrics.csv").unlink(missing_ok=True)
+    (folder / "metrics.csv").mkdir()
+    assert missing(tmp_path, capsys)[-1].startswith("python run.py experiment=")
