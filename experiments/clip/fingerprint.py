@@ -222,11 +222,6 @@ def evaluate_identity(config: ClipConfig) -> dict[str, Any]:
     }
 
 
-def continuity_identity(config: ClipConfig) -> dict[str, Any]:
-    """Return the options that decide a method's largest jump."""
-    return {"evaluated": built_on(VERSIONS["evaluate"], evaluate_identity(config))}
-
-
 def timing_identity(config: ClipConfig) -> dict[str, Any]:
     """Return the options that decide the run times on a given machine."""
     model, task = config.model, config.task

@@ -6,7 +6,6 @@ from functools import partial
 
 from experiments.clip.fingerprint import (
     VERSIONS,
-    continuity_identity,
     evaluate_identity,
     features_identity,
     finetune_identity,
@@ -21,7 +20,7 @@ from experiments.clip.validate import resolve
 from experiments.frame.options import GroupConfig
 from experiments.frame.stages import Stage, Task
 from experiments.images.arrays import SPLITS
-from experiments.images.config import ACCURACY, JUMP, features_label, method_label
+from experiments.images.config import evaluation_stages, features_label, method_label
 from experiments.images.options import ImageDataset
 
 _SHARED = ("method", "group", "protocol", "scale", "variant")
@@ -76,22 +75,7 @@ _STAGES = (
         features_label,
         "experiments.clip.timing:timing",
     ),
-    Stage(
-        "evaluate",
-        VERSIONS["evaluate"],
-        evaluate_identity,
-        method_label,
-        "experiments.clip.evaluate:evaluate",
-        shows=ACCURACY,
-    ),
-    Stage(
-        "continuity",
-        VERSIONS["continuity"],
-        continuity_identity,
-        method_label,
-        "experiments.clip.evaluate:measure_jump",
-        shows=JUMP,
-    ),
+    *evaluation_stages("clip", VERSIONS, evaluate_identity),
 )
 
 TASK = Task(

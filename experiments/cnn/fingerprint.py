@@ -216,11 +216,6 @@ def _fitted_by(config: CnnConfig) -> dict[str, Any]:
     return {"options": own} if own else {}
 
 
-def continuity_identity(config: CnnConfig) -> dict[str, Any]:
-    """Return the options that decide a method's largest jump."""
-    return {"evaluated": built_on(VERSIONS["evaluate"], evaluate_identity(config))}
-
-
 def stem_label(config: CnnConfig) -> str:
     """Return the readable part of the name of a stem's run."""
     return f"{features_label(config)}-{config.method.stem}"

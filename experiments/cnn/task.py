@@ -6,7 +6,6 @@ from functools import partial
 
 from experiments.cnn.fingerprint import (
     VERSIONS,
-    continuity_identity,
     evaluate_identity,
     features_identity,
     lambda_identity,
@@ -22,7 +21,7 @@ from experiments.cnn.validate import resolve
 from experiments.frame.options import GroupConfig
 from experiments.frame.stages import Stage, Task
 from experiments.images.arrays import SPLITS
-from experiments.images.config import ACCURACY, JUMP, features_label, method_label
+from experiments.images.config import evaluation_stages, features_label, method_label
 from experiments.images.options import ImageDataset
 
 _STAGES = (
@@ -65,22 +64,7 @@ _STAGES = (
         "experiments.cnn.train_lambda:train",
         blank=("protocol", "scale", "variant"),
     ),
-    Stage(
-        "evaluate",
-        VERSIONS["evaluate"],
-        evaluate_identity,
-        method_label,
-        "experiments.cnn.evaluate:evaluate",
-        shows=ACCURACY,
-    ),
-    Stage(
-        "continuity",
-        VERSIONS["continuity"],
-        continuity_identity,
-        method_label,
-        "experiments.cnn.evaluate:measure_jump",
-        shows=JUMP,
-    ),
+    *evaluation_stages("cnn", VERSIONS, evaluate_identity),
 )
 
 TASK = Task(

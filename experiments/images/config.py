@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from experiments.frame.conf import section
 from experiments.frame.errors import UserError
 from experiments.frame.methods import AUGMENTED, find_method, one_view
 from experiments.frame.options import AnyConfig, GroupConfig, MethodConfig
-from experiments.frame.stages import Number
+from experiments.frame.stages import Number, Stage, built_on
 from experiments.images.arrays import Split
 from experiments.images.options import ImageDataset
 from experiments.images.sets import fingerprint
@@ -20,12 +21,41 @@ ConfigT = TypeVar("ConfigT", bound=AnyConfig)
 
 _WHOLE = {"view": ""}
 #: What the terminal shows of an evaluation: rows of upright images come before those of turned.
-ACCURACY = (
+_ACCURACY = (
     Number("top1_accuracy", "top-1 accuracy", " %", where=_WHOLE, told=("split", "transform")),
     Number("over_equitune", "gain over equitune", " points", digits="+.1f"),
     Number("top1_accuracy", "upright", " %", where=_WHOLE | {"transform": "none"}),
 )
-JUMP = (Number("jump", "largest change of the output under a tiny step", digits=".2g"),)
+_JUMP = (Number("jump", "largest change of the output under a tiny step", digits=".2g"),)
+
+
+def evaluation_stages(
+    task: str, versions: Mapping[str, int], identity: Callable[[Any], dict[str, Any]]
+) -> tuple[Stage, Stage]:
+    """Return the stages ``evaluate`` and ``continuity`` of a task; the latter builds on the former.
+
+    Args:
+        task: The task, whose module ``evaluate`` has ``evaluate`` and ``measure_jump``.
+        versions: The result versions of its stages.
+        identity: Returns the options that decide an evaluation.
+    """
+
+    def evaluated(config: AnyConfig) -> dict[str, Any]:
+        return {"evaluated": built_on(versions["evaluate"], identity(config))}
+
+    where = f"experiments.{task}.evaluate"
+    return (
+        Stage(
+            *("evaluate", versions["evaluate"], identity, method_label),
+            f"{where}:evaluate",
+            shows=_ACCURACY,
+        ),
+        Stage(
+            *("continuity", versions["continuity"], evaluated, method_label),
+            f"{where}:measure_jump",
+            shows=_JUMP,
+        ),
+    )
 
 
 def features_label(config: AnyConfig) -> str:
