@@ -152,8 +152,8 @@ def headlines(report: Report) -> str:
     return "".join([_HEADLINE_HEAD, *lines])
 
 
-def markdown(table: Table, without: str = "") -> str:
-    """The lines of a table as Markdown, without its notes, and without lines that have a text."""
+def markdown(table: Table, without: str | None = None) -> str:
+    """The lines of a table as Markdown, without its notes and lines with a given cell."""
     head = (table.names, ("---",) * len(table.names))
     rows = (row for block in table.blocks for row in block.rows if without not in row)
     lines = [*head, *(map(escape_markdown, row) for row in rows)]
