@@ -95,7 +95,7 @@ def _outcomes(
     symmetry: Symmetry | None = None,
     g: int = 0,
 ) -> NDArray[np.float64]:
-    """Return the possible next observations, [n, K, width + 3], sorted over the K outcomes.
+    """Return the possible next observations, [n, K, width + 3], in one order of the K outcomes.
 
     The last three columns are reward, termination and probability.
     """
@@ -110,8 +110,9 @@ def _outcomes(
         rows.append(np.column_stack((observed.reshape(count, -1), *ends)))
     stacked = np.stack(rows, axis=1).astype(np.float64)
     if len(simulator.outcomes) > 1:
-        for sample in stacked:
-            sample[:] = sample[np.lexsort(sample.T)]
+        # Any order will do that does not depend on the last bits; a random projection gives one.
+        key = stacked @ np.random.default_rng(0).normal(size=stacked.shape[-1])
+        stacked = np.take_along_axis(stacked, key.argsort(axis=1)[..., None], axis=1)
     return stacked
 
 
