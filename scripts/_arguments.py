@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from typing import NoReturn
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
+from typing import Any, NoReturn
 
 from experiments.frame.errors import unknown
+
+#: A word that names an option; -1 is a number.
+_OPTION = re.compile(r"--?[A-Za-z]")
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,3 +30,26 @@ class Parser(argparse.ArgumentParser):
         for value in values:
             if value not in names:
                 self.error(str(unknown(what, value, names, listed)))
+
+    def parse_known_args(  # type: ignore[override]  # overloads of one type each
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Refuse an unknown option first: argparse would complain of missing words before it."""
+        words = list(sys.argv[1:] if args is None else args)
+        self._check_options(words)
+        return super().parse_known_args(words, namespace)
+
+    def _check_options(self, words: Iterable[str]) -> None:
+        words = takewhile(lambda word: word != "--", words)
+        if self._subparsers is not None:  # the words after a command are the command's
+            words = takewhile(_OPTION.match, words)
+        known = [name for action in self._actions for name in action.option_strings]
+        long = [name for name in known if name.startswith("--")]
+        for word in filter(_OPTION.match, words):
+            name = word.partition("=")[0]
+            if name not in known and not any(each.startswith(name) for each in long):
+                self.error(str(unknown("option", name, long)))
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None:
+            self.check((*action.option_strings, action.dest)[0], [value], action.choices)

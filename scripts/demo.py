@@ -33,6 +33,7 @@ from report.claims.file import read_claims
 from report.claims.verdicts import FILE
 from report.options import figures_folder
 from report.runs.jobs import count, quoted
+from scripts._arguments import Parser
 from scripts._demo_display import DONE, FAILED, RUNNING, Display
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -110,9 +111,7 @@ class Stopped(Exception):
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The choices of a command line: seed, results, only."""
-    parser = argparse.ArgumentParser(
-        prog="demo.py", description="All five tasks at demo scale, and the report."
-    )
+    parser = Parser(prog="demo.py", description="All five tasks at demo scale, and the report.")
     parser.add_argument("--seed", type=_seed, default=0, help="the first seed (default: 0)")
     parser.add_argument(
         "--results", type=Path, default=Path("results"), help="results folder (default: results)"

@@ -10,7 +10,6 @@ A run that is unfinished or damaged is named in one line and left out; the statu
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,11 +19,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.frame.files import sha256, write_atomic, write_json
-from experiments.frame.record_files import RECORD, parse_record
+from experiments.frame.record_files import RECORD, finished_record
 from experiments.frame.records import FinishedRun
 from experiments.frame.tasks import TASKS
 from experiments.frame.terminal import run_program
 from report import checksums
+from scripts._arguments import Parser
 
 STAGES = ("pretrain", "lambda")
 WEIGHTS = ".safetensors"
@@ -43,14 +43,7 @@ def finished_run(folder: Path) -> FinishedRun:
         ValueError: It is unfinished, damaged, or another run's, or has no weights; one line.
     """
     path, metrics = folder / RECORD, folder / "metrics.csv"
-    try:
-        record = parse_record(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file: the run did not begin") from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: not a whole record ({error})") from None
-    if record.get("status") != "done":
-        raise ValueError(f"{folder}: not finished, its status is {record.get('status')}")
+    record = finished_record(folder)
     if record.get("name") != folder.name:
         raise ValueError(f"{path}: the record of another run, {record.get('name')}")
     if not metrics.is_file() or sha256(metrics) != record.get("metrics_sha256"):
@@ -77,7 +70,7 @@ def export(run: FinishedRun, folder: Path) -> Iterator[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Export; 1 where a run was refused, 2 where there was none to export."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="export_weights.py",
         description="Copy the weights of finished runs to a folder, with records and checksums.",
     )

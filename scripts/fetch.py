@@ -24,11 +24,12 @@ from experiments.frame.stopping import catch_signals
 from experiments.frame.tasks import load_task
 from experiments.frame.terminal import run_program
 from report.runs.jobs import asked
+from scripts._arguments import Parser
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The choices of a command line: preset, words, config_dir."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="fetch.py", description="Fetch what the jobs of a preset need from the network."
     )
     parser.add_argument("preset", help="what follows experiment= on run.py's command line")

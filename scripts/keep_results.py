@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.frame.files import is_plain_name
 from experiments.frame.methods import METHODS
-from experiments.frame.record_files import parse_record
+from experiments.frame.record_files import finished_record
 from experiments.frame.rows import COLUMNS, PROTOCOLS, SCALES
 from experiments.frame.terminal import run_program
 from report import checksums
@@ -35,6 +35,7 @@ from report.rows import (
     read_metrics,
 )
 from report.sentences import FOREIGN, SUFFIX, write_sentences
+from scripts._arguments import Parser
 
 # Columns that can be asked for; the task and the scale are chosen otherwise.
 WHERE_COLUMNS = tuple(column for column in KEY_COLUMNS if column not in ("task", "scale"))
@@ -217,7 +218,10 @@ def with_needed(names: Iterable[str], runs: Path) -> dict[str, Any]:
     def read(name: str, user: str) -> Mapping[str, Any]:
         if not is_plain_name(str(name)):
             raise ValueError(f"{runs / user / 'record.json'}: {name!r} is not the name of a run")
-        return _finished_record(runs / name / "record.json", user)
+        try:
+            return finished_record(runs / name)
+        except ValueError as error:
+            raise ValueError(f"{error}{f', which {user} was built on' if user else ''}") from None
 
     return _closure(names, read)
 
@@ -235,22 +239,9 @@ def _closure(names: Iterable[str], read: Callable[[str, str], Any]) -> dict[str,
     return records
 
 
-def _finished_record(path: Path, user: str) -> dict[str, Any]:
-    needed = f", which {user} was built on" if user else ""
-    try:
-        record = parse_record(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file{needed}") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: not a whole record ({error}){needed}") from None
-    if record.get("status") != "done":
-        raise ValueError(f"{path}: not the record of a finished run{needed}")
-    return record
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Copy; 2 with one line on stderr where nothing was kept."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="keep_results.py",
         description="Copy the rows and records of finished runs into results/measured.",
         epilog=_GRAMMAR,

@@ -6,7 +6,6 @@ ones have them in the text of `variant` alone. Rows and numbers stay as they are
 
 from __future__ import annotations
 
-import argparse
 import ast
 import csv
 import json
@@ -23,6 +22,7 @@ from experiments.frame.files import write_json, write_text
 from experiments.frame.record_files import RECORD, SEAL, parse_record, seal
 from experiments.frame.rows import label_of
 from report import checksums
+from scripts._arguments import Parser
 
 #: Between two options of the text; values may hold commas.
 _PARTS = re.compile(r", (?=[\w.]+=)")
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 1 if a file cannot be read.
     """
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser = Parser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
     parser.add_argument("--write", action="store_true", help="change the files (default: tell)")
     chosen = parser.parse_args(arguments)

@@ -33,6 +33,7 @@ from report.plots.idea import draw_idea
 from report.rerun import rerun_page
 from report.results import load_results
 from report.tables import Table
+from scripts._arguments import Parser
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE, CHOICE = "figure10", "which_method"
@@ -95,7 +96,7 @@ _OURS = "\nClaims of our own, judged in the same way:\n\n"
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The choices of a command line: root, check."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="readme.py", description="What README and docs show of the rows under results/."
     )
     parser.add_argument("--root", type=Path, default=ROOT, help="the checkout (default: this one)")

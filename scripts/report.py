@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments.frame.files import write_text
 from experiments.frame.terminal import run_program
 from report.page.page import write_page
+from scripts._arguments import Parser
 
 ROOT = Path(__file__).resolve().parents[1]
 _NAMES = {"paper": "report.html", "demo": "report_demo.html"}
@@ -26,7 +27,7 @@ _NAMES = {"paper": "report.html", "demo": "report_demo.html"}
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The choices of a command line: results, out (None: beside the rows), scale."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="report.py",
         description="The paper, rerun: one page of HTML from the rows in results/.",
     )

@@ -13,7 +13,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.frame.terminal import run_program
+from scripts._arguments import Parser
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path("docs") / "notebooks" / "tutorial.py"
@@ -106,8 +107,11 @@ def notebook(found: list[Cell], outputs: list[Output]) -> str:
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run and write."""
+    Parser(description="Run the tutorial and write its page and its notebook.").parse_args(
+        arguments
+    )
     found = cells((ROOT / SOURCE).read_text(encoding="utf-8"))
     outputs = list(run(found))
     (ROOT / PAGE).write_text(page(found, outputs), encoding="utf-8")

@@ -54,6 +54,24 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record
 
 
+def finished_record(folder: Path) -> dict[str, Any]:
+    """Return the record of a finished run from its folder.
+
+    Raises:
+        ValueError: If there is no whole record, or its run has not finished; one line.
+    """
+    path = folder / RECORD
+    try:
+        record = parse_record(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: not a whole record ({error})") from None
+    if record.get("status") != "done":
+        raise ValueError(f"{path}: the run is not finished, its status is {record.get('status')}")
+    return record
+
+
 def is_as_recorded(path: Path) -> bool:
     """Whether a file of a run has the checksum in its record; True if none is recorded."""
     artefacts = (read_record(path.parent) or {}).get("artefacts")

@@ -343,7 +343,7 @@ def test_it_prints_a_line_for_each_claim_and_the_cells_of_those_that_are_named(
     [
         (["contary"], "claim=contary is not known (did you mean contrary?); "),
         (["--scale", "pepper"], "--scale=pepper is not known (did you mean paper?); choose from: "),
-        (["--al1"], "unrecognized arguments: --al1"),
+        (["--al1"], "option=--al1 is not known (did you mean --all?); choose from: "),
     ],
 )
 def test_a_mistake_is_one_line(tree: Any, capsys: Any, words: list[str], line: str) -> None:

@@ -60,7 +60,7 @@ def test_weights_have_plain_names_records_and_checksums(tmp_path: Path) -> None:
     ("damage", "said"),
     [
         ("status", "not finished, its status is interrupted"),
-        ("no record", "the run did not begin"),
+        ("no record", "no such file"),
         ("record", "not a whole record"),
         ("renamed", "the record of another run"),
         ("metrics", "missing, or not as it was recorded"),

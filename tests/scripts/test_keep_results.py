@@ -121,7 +121,7 @@ def test_a_missing_run_behind_the_rows_is_refused(tree: Any, capsys: Any, state:
         path.write_text("{")
     reason = {
         "absent": "no such file",
-        "failed": "not the record of a finished run",
+        "failed": "the run is not finished, its status is failed",
         "unreadable": "not a whole record",
     }[state]
     line = refusal(tree, capsys)

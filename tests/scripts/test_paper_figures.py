@@ -98,8 +98,8 @@ def test_names_are_listed_without_any_rows(capsys: Any) -> None:
         (["table13"], "artefact=table13 is not known (did you mean table3?); python "),
         (["figure8a", "table2"], "artefact=figure8a is not known (did you mean figure8?); python "),
         (["--scale", "dem"], "--scale=dem is not known (did you mean demo?); choose from: paper, "),
-        (["--spread", "no"], "argument --spread: invalid choice: 'no' (choose from "),
-        (["--only", "table2"], "unrecognized arguments: --only"),
+        (["--spread", "no"], "--spread=no is not known"),
+        (["--only", "table2"], "option=--only is not known"),
     ],
 )
 def test_a_mistake_is_one_line(capsys: Any, words: list[str], line: str) -> None:

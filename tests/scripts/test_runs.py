@@ -234,7 +234,10 @@ def test_committed_runs_of_machines_with_another_fast_precision_are_found(
     ("words", "line"),
     [
         (["missing"], "missing needs a preset, such as: python scripts/runs.py missing table2"),
-        (["list", "--status", "dune"], "argument --status: invalid choice: 'dune' (choose from "),
+        (
+            ["list", "--status", "dune"],
+            "--status=dune is not known (did you mean done?); choose from: ",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(words: list[str], line: str, capsys: Any) -> None:
