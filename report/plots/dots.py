@@ -51,7 +51,7 @@ def draw_dots(
     drawing = draw_grid(grid, lambda axes, panel: _draw_panel(axes, panel, shown), y_label)
     counts = (len(dots.values) for panel in panels for dots in panel.dots.values())
     axis = f"y axes do not begin at zero, and span at least {100 * _LEAST:g} % of their values"
-    add_legend(drawing, [], (seeds_note(counts, errors), "small dots: its seeds", axis, *notes))
+    add_legend(drawing, [], (seeds_note(counts, errors), "small dots: single seeds", axis, *notes))
     return drawing
 
 

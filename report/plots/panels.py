@@ -22,9 +22,9 @@ SKY_BLUE, YELLOW = "#56B4E9", "#F0E442"
 
 # Inches: of a line of the legend, and of a picture without panels and legend.
 _LINE, _EDGES = 0.19, 0.35
-# Of a note, in characters per inch; of an entry of the legend, inches per character and beside.
+# Of a note, in characters per inch; of a legend's entries, inches per character, beside, between.
 _CHARACTERS = 14
-_CHARACTER, _BESIDE = 0.062, 0.65
+_CHARACTER, _BESIDE, _GAP = 0.062, 0.65, 0.25
 _NOTE_SIZE = 8
 
 PanelT = TypeVar("PanelT")
@@ -152,7 +152,7 @@ def add_legend(drawing: Drawing, handles: Sequence[Artist], notes: Iterable[str]
     width, height = drawing.get_size_inches()
     lines = textwrap.wrap("; ".join(filter(None, notes)), int(_CHARACTERS * width))
     longest = max((len(str(handle.get_label())) for handle in handles), default=0)
-    fitting = int(width / (_CHARACTER * longest + _BESIDE))
+    fitting = int((width + _GAP) / (_CHARACTER * longest + _BESIDE))
     columns = max(1, min(fitting, len(handles)))
     legend = drawing.legend(
         handles=handles,
