@@ -13,6 +13,11 @@ SPREAD_NOTES: dict[Spread, str] = {
     "reference": "spread: as the authors' code computes it, each seed's value stored twice and "
     "ddof = 1 over the 2n values (for n = 3 this is 0.894 times the sample standard deviation)",
 }
+# The same in a picture.
+SPREAD_WORDS: dict[Spread, str] = {
+    "sample": "one standard deviation over seeds",
+    "reference": "the authors' smaller spread over seeds",
+}
 
 DAGGER = "\N{DAGGER}"
 EN_DASH = "\N{EN DASH}"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from report.plots.panels import Mark, arrange, draw_grid
+from report.plots.panels import Errors, Mark, add_legend, arrange, draw_grid, seeds_note
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,13 +21,10 @@ if TYPE_CHECKING:
 
 # Of the one unit that a group has on the x axis, what its bars take.
 _FILLED = 0.8
-# Few groups would have bars as broad as the panel.
-_LEAST_GROUPS = 3
 # What pictures add to the height of a panel.
 _PICTURES = 0.25
 _MARKER: dict[str, Any] = {
-    **{"linestyle": "none", "marker": "D"},
-    **{"markerfacecolor": "white", "markeredgecolor": "0.1"},
+    **{"linestyle": "none", "marker": "D", "markerfacecolor": "white", "markeredgecolor": "0.1"},
 }
 
 
@@ -49,17 +46,19 @@ class BarLook(NamedTuple):
 
     Attributes:
         colours: Label to colour, in the order of the bars and of the legend.
+        errors: What the error bars are.
+        notes: What else the legend says.
         marker: The name of the paper's numbers in the legend.
         baseline: Height of a thin line across each panel; None for no line.
-        columns: Of the legend; None: as many as it has entries.
     """
 
     colours: Mapping[str, str]
     y_label: str
     y_limits: tuple[float, float]
+    errors: Errors
+    notes: Sequence[str] = ()
     marker: str = "the paper's number"
     baseline: float | None = None
-    columns: int | None = None
 
 
 #: Key of a panel, to name of a group, to label of a bar, to the bar.
@@ -103,9 +102,10 @@ def bar_limits(grid: Sequence[Sequence[BarPanel | None]], tick: int) -> tuple[fl
 def draw_bars(grid: Sequence[Sequence[BarPanel | None]], look: BarLook) -> Drawing:
     """Panels in rows, with one legend below them."""
     drawing = draw_grid(grid, lambda axes, panel: _draw_panel(axes, panel, look), look.y_label)
-    handles = _handles([panel for row in grid for panel in row if panel], look)
-    columns = look.columns or len(handles)
-    drawing.legend(handles=handles, loc="outside lower center", ncols=columns)
+    panels = [panel for row in grid for panel in row if panel]
+    marks = (bar for panel in panels for bars in _all_bars(panel) for bar in bars.values())
+    note = seeds_note((bar.seeds for bar in marks), look.errors)
+    add_legend(drawing, _handles(panels, look), (note, *look.notes))
     return drawing
 
 
@@ -124,8 +124,7 @@ def _draw_panel(axes: Axes, panel: BarPanel, look: BarLook) -> None:
                 _draw_picture(axes, middle, width, pictures[label])
     count = len(panel.groups)
     axes.set_xticks(range(count), [*panel.groups])
-    half = max(count, _LEAST_GROUPS) / 2
-    axes.set_xlim((count - 1) / 2 - half, (count - 1) / 2 + half)
+    axes.set_xlim(-0.5, count - 0.5)
     low, high = look.y_limits
     axes.set_ylim(low, high)
     ticks = [tick for tick in axes.get_yticks() if low <= tick <= high]

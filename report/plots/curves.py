@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from experiments.frame.methods import METHODS
 from report.cells import Number
-from report.plots.panels import Mark, arrange, draw_grid, spread_mark
+from report.plots.panels import (
+    Errors,
+    Mark,
+    add_legend,
+    arrange,
+    draw_grid,
+    seeds_note,
+    spread_mark,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,16 +25,26 @@ if TYPE_CHECKING:
 
 # Lengths of dashes and gaps are in line widths.
 LineStyle = Literal["solid"] | tuple[float, tuple[float, ...]]
-SOLID: LineStyle = "solid"
-DASHED: LineStyle = (0, (4.5, 1.6))
-DOTTED: LineStyle = (0, (1, 1.3))
+LONG: LineStyle = (0, (9, 2))
+SPARSE: LineStyle = (0, (1, 3))
+# Of the methods in the order of their registry, in turn.
+_STYLES: tuple[LineStyle, ...] = (
+    *((0, (6, 1.5, 1, 1.5)), "solid", (0, (4.5, 1.6)), (0, (1, 1.3))),
+    *((0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (9, 1.5, 3, 1.5))),
+)
+
+
+class LineLook(NamedTuple):
+    """How a line looks."""
+
+    colour: str
+    style: LineStyle
 
 
 class Curve(NamedTuple):
-    """One line: labels of colour and style in the legend, and points by place on the x axis."""
+    """One line: its label in the legend, and its points by their place on the x axis."""
 
-    colour: str
-    style: str
+    label: str
     points: Mapping[float, Mark]
 
 
@@ -40,20 +59,20 @@ class Look(NamedTuple):
     """How the curves of a figure look.
 
     Attributes:
-        styles: Label to line style, in the order of the legend. With the labels of the colours,
-            the legend has each label once, in its colour and style.
+        lines: Label to the look of its line, in the order of the legend.
+        errors: What the bands are.
+        notes: What else the legend says.
         y_limits: Lowest and highest value; bands are cut there. None: each panel's own.
         baseline: Height of a thin line across each panel; None for no line.
-        columns: Of the legend; None: as many as it has colours or styles.
     """
 
-    colours: Mapping[str, str]
-    styles: Mapping[str, LineStyle]
+    lines: Mapping[str, LineLook]
     x_label: str
     y_label: str
+    errors: Errors
+    notes: Sequence[str] = ()
     y_limits: tuple[float, float] | None = None
     baseline: float | None = None
-    columns: int | None = None
 
 
 Key = tuple[str, ...]
@@ -61,10 +80,15 @@ Key = tuple[str, ...]
 Curves = Mapping[Key, Mapping[Key, Mapping[int, Number]]]
 
 
-def method_labels(curve: Key) -> tuple[str, str]:
-    """The labels of a curve whose key is a method: its own, of colour and style."""
-    label = METHODS[curve[0]].label
-    return label, label
+def method_lines() -> dict[str, LineLook]:
+    """Label of each method to the look of its line, the same in all figures."""
+    looks = zip(METHODS.values(), cycle(_STYLES), strict=False)
+    return {method.label: LineLook(method.colour, style) for method, style in looks}
+
+
+def method_label(curve: Key) -> str:
+    """The label of a curve whose key is a method."""
+    return METHODS[curve[0]].label
 
 
 def curve_rows(curves: Curves) -> Iterator[tuple[str, ...]]:
@@ -79,7 +103,7 @@ def curve_rows(curves: Curves) -> Iterator[tuple[str, ...]]:
 def curve_grid(
     curves: Curves,
     title: Callable[[Key], str],
-    labels: Callable[[Key], tuple[str, str]],
+    label: Callable[[Key], str],
     column: int,
     mark: Callable[[Number], Mark] = spread_mark,
     unit: int = 1,
@@ -89,7 +113,7 @@ def curve_grid(
     Args:
         curves: All curves; a panel without any is left out.
         title: From the key of a panel.
-        labels: From the key of a curve to its labels of colour and style.
+        label: From the key of a curve.
         column: Which part of a panel's key stands in columns.
         mark: How a number is drawn.
         unit: Of the x axis: places are divided by it.
@@ -98,7 +122,7 @@ def curve_grid(
         panel: Panel(
             title(panel),
             [
-                Curve(*labels(curve), {place / unit: mark(each) for place, each in points.items()})
+                Curve(label(curve), {place / unit: mark(each) for place, each in points.items()})
                 for curve, points in own.items()
             ],
         )
@@ -121,24 +145,44 @@ def common_limits(grid: Sequence[Sequence[Panel | None]], tick: int) -> tuple[fl
 
 
 def draw_curves(grid: Sequence[Sequence[Panel | None]], look: Look) -> Drawing:
-    """Panels in rows, with one legend of colours and styles below them."""
+    """Panels in rows, with one legend below them, which says where their x axes end."""
+    from matplotlib.lines import Line2D
+
     drawing = draw_grid(grid, lambda axes, panel: _draw_panel(axes, panel, look), look.y_label)
-    _add_legend(drawing, grid, look)
+    panels = [panel for row in grid for panel in row if panel]
+    curves = [curve for panel in panels for curve in panel.curves]
+    used = {curve.label for curve in curves}
+    handles = [
+        Line2D([], [], color=line.colour, linestyle=line.style, label=label)
+        for label, line in look.lines.items()
+        if label in used
+    ]
+    seeds = (mark.seeds for curve in curves for mark in curve.points.values())
+    notes = (seeds_note(seeds, look.errors), _ends_note(panels, look.x_label), *look.notes)
+    add_legend(drawing, handles, notes)
     return drawing
+
+
+def _ends_note(panels: Sequence[Panel], x_label: str) -> str:
+    """Where the panels end, if they differ: a reader would compare their right edges."""
+    ends = {max(place for curve in panel.curves for place in curve.points) for panel in panels}
+    if len(ends) == 1:
+        return ""
+    return f"panels end at different {x_label}: {', '.join(f'{end:g}' for end in sorted(ends))}"
 
 
 def _draw_panel(axes: Axes, panel: Panel, look: Look) -> None:
     if look.baseline is not None:
         axes.axhline(look.baseline, color="0.5", linewidth=0.8)
     for curve in panel.curves:
-        colour = look.colours[curve.colour]
+        line = look.lines[curve.label]
         x, points = [*curve.points], curve.points.values()
         below, above = [point.low for point in points], [point.high for point in points]
-        axes.fill_between(x, below, above, color=colour, alpha=0.14, linewidth=0)
+        axes.fill_between(x, below, above, color=line.colour, alpha=0.14, linewidth=0)
         # A line of one point would not be seen.
         marker = "o" if len(x) == 1 else ""
         heights = [point.value for point in points]
-        axes.plot(x, heights, color=colour, linestyle=look.styles[curve.style], marker=marker)
+        axes.plot(x, heights, color=line.colour, linestyle=line.style, marker=marker)
     if look.y_limits is not None:
         low, high = look.y_limits
         margin = 0.02 * (high - low)
@@ -146,32 +190,3 @@ def _draw_panel(axes: Axes, panel: Panel, look: Look) -> None:
     axes.margins(x=0.02)
     axes.set_title(panel.title)
     axes.set_xlabel(look.x_label)
-
-
-def _add_legend(drawing: Drawing, grid: Sequence[Sequence[Panel | None]], look: Look) -> None:
-    from matplotlib.lines import Line2D
-
-    curves = [curve for row in grid for panel in row if panel for curve in panel.curves]
-    used = {curve.colour for curve in curves} | {curve.style for curve in curves}
-    together = look.colours.keys() == look.styles.keys()
-    colours = [
-        Line2D([], [], color=colour, linestyle=look.styles[label], label=label)
-        if together
-        else Line2D([], [], color=colour, linewidth=3, label=label)
-        for label, colour in look.colours.items()
-        if label in used
-    ]
-    styles = [
-        Line2D([], [], color="0.2", linestyle=style, label=label)
-        for label, style in look.styles.items()
-        if label in used and not together
-    ]
-    # A legend is filled column by column: colours make its first row, styles its second.
-    columns = max(len(colours), len(styles))
-    blank = Line2D([], [], color="none", label=" ")
-    rows = [row for row in (colours, styles) if row]
-    filled = [[*row, *[blank] * (columns - len(row))] for row in rows]
-    handles = [handle for pair in zip(*filled, strict=True) for handle in pair]
-    drawing.legend(
-        handles=handles, loc="outside lower center", ncols=look.columns or columns, handlelength=2.6
-    )

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from report.cells import Interval
-from report.plots.panels import draw_grid
+from report.plots.panels import Errors, add_legend, draw_grid, seeds_note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
 # Places beside the middle of a method's column, which is one wide.
-_MEAN, _SEEDS, _JITTER = 0.16, -0.17, 0.06
+_MEAN, _SEEDS, _JITTER = 0.28, -0.15, 0.07
+# Of a column, what dots side by side may take.
+_ROOM = 0.56
+# Dots that are nearer in height stand side by side: a share of the axis.
+_NEAR = 0.025
+# The least height of an axis, as a share of its largest value: small differences look small.
+_LEAST = 0.05
 
 
 class Dots(NamedTuple):
@@ -32,15 +38,27 @@ class DotPanel(NamedTuple):
 
 
 def draw_dots(
-    grid: Sequence[Sequence[DotPanel | None]], colours: Mapping[str, str], y_label: str
+    grid: Sequence[Sequence[DotPanel | None]],
+    colours: Mapping[str, str],
+    y_label: str,
+    errors: Errors,
+    notes: Sequence[str] = (),
 ) -> Drawing:
-    """Panels in rows, with a column for each method that one of them has."""
-    used = {method for row in grid for panel in row if panel for method in panel.dots}
+    """Panels in rows, with a column for each method that one of them has, and notes below."""
+    panels = [panel for row in grid for panel in row if panel]
+    used = {method for panel in panels for method in panel.dots}
     shown = {method: colour for method, colour in colours.items() if method in used}
-    return draw_grid(grid, lambda axes, panel: _draw_panel(axes, panel, shown), y_label)
+    drawing = draw_grid(grid, lambda axes, panel: _draw_panel(axes, panel, shown), y_label)
+    counts = (len(dots.values) for panel in panels for dots in panel.dots.values())
+    axis = f"y axes do not begin at zero, and span at least {100 * _LEAST:g} % of their values"
+    add_legend(drawing, [], (seeds_note(counts, errors), "small dots: single seeds", axis, *notes))
+    return drawing
 
 
 def _draw_panel(axes: Axes, panel: DotPanel, colours: Mapping[str, str]) -> None:
+    values = [value for dots in panel.dots.values() for value in dots.values]
+    low, high = _limits(values)
+    axes.set_ylim(low, high)
     for column, (method, colour) in enumerate(colours.items()):
         if method in panel.dots:
             _draw_column(axes, column, panel.dots[method], colour)
@@ -53,10 +71,31 @@ def _draw_panel(axes: Axes, panel: DotPanel, colours: Mapping[str, str]) -> None
     axes.set_title(panel.title)
 
 
+def _limits(values: Sequence[float]) -> tuple[float, float]:
+    """The ends of an axis, with a margin around all values."""
+    low, high = min(values), max(values)
+    # Equal values need a height too, zeros among them.
+    least = _LEAST * max(abs(low), abs(high)) or 1.0
+    margin = max(0.05 * (high - low), (least - (high - low)) / 2)
+    return low - margin, high + margin
+
+
+def _swarm(values: Sequence[float], near: float) -> Iterator[float]:
+    """Yield the places of sorted values beside the middle: those near each other are apart."""
+    groups: list[list[float]] = []
+    for value in values:
+        if not groups or value - groups[-1][0] > near:
+            groups.append([])
+        groups[-1].append(value)
+    for group in groups:
+        step = min(_JITTER, _ROOM / max(len(group) - 1, 1))
+        yield from (step * (rank - (len(group) - 1) / 2) for rank in range(len(group)))
+
+
 def _draw_column(axes: Axes, column: int, dots: Dots, colour: str) -> None:
     values = sorted(dots.values)
-    # Neighbours in height are apart in width: five places in turn.
-    places = [column + _SEEDS + _JITTER * (2 * rank % 5 - 2) for rank in range(len(values))]
+    low, high = axes.get_ylim()
+    places = [column + _SEEDS + beside for beside in _swarm(values, _NEAR * (high - low))]
     axes.scatter(places, values, s=12, color=colour, alpha=0.4, linewidths=0)
     low, high = dots.interval or (dots.mean, dots.mean)
     axes.errorbar(

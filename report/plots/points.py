@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from report.plots.panels import Mark, draw_grid
+from report.plots.panels import Errors, Mark, add_legend, draw_grid, seeds_note
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -58,15 +58,21 @@ def draw_points(
     styles: Mapping[str, Style],
     x_label: str,
     y_label: str,
+    errors: Errors,
 ) -> Drawing:
     """Panels in rows, with one legend below them; `styles` are in its order."""
     drawing = draw_grid(
         grid, lambda axes, panel: _draw_panel(axes, panel, styles, x_label), y_label, (3.8, 3.0)
     )
-    used = {name for row in grid for panel in row if panel for name in panel.points}
+    panels = [panel for row in grid for panel in row if panel]
+    used = {name for panel in panels for name in panel.points}
     handles = [_handle(name, style) for name, style in styles.items() if name in used]
-    width = max(len(row) for row in grid)
-    drawing.legend(handles=handles, loc="outside lower center", ncols=max(2, width + width // 3))
+    seeds = (point.mark.seeds for panel in panels for point in panel.points.values())
+    notes = (
+        seeds_note(seeds, errors),
+        "line: the best so far; points above one place are moved apart",
+    )
+    add_legend(drawing, handles, notes)
     return drawing
 
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from report.cells import MISSING, Interval
-from report.plots.panels import draw_grid
+from report.plots.panels import Errors, add_legend, draw_grid, seeds_note
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
@@ -19,7 +18,7 @@ _WIDTH, _GAP, _ASIDE = 0.86, 0.9, 0.5
 # Where the two error bars of a bar are, so that they do not cover each other.
 _BESIDE = 0.14
 _SMALL = 7.5
-_INCHES = (8.0, 3.0)
+_INCHES = (8.0, 3.2)
 _ERROR: dict[str, Any] = {"fmt": "none", "ecolor": "0.1", "elinewidth": 0.9, "capsize": 1.5}
 
 
@@ -27,11 +26,13 @@ class Stack(NamedTuple):
     """One bar: shares in percent by label, from bottom to top.
 
     `first` and `last` are the ends of the error bars of the first and the last part, in percent.
+    The shares are means over `seeds`.
     """
 
     parts: Mapping[str, float]
     first: Interval
     last: Interval
+    seeds: int
 
 
 class StackPanel(NamedTuple):
@@ -50,14 +51,20 @@ def draw_stacks(
     grid: Sequence[Sequence[StackPanel | None]],
     colours: Mapping[str, str],
     y_label: str,
-    errors: str,
+    errors: Errors,
 ) -> Drawing:
-    """Panels in rows, with one legend below them; `errors` names the error bars there."""
+    """Panels in rows, with one legend of the parts that are seen below them."""
+    from matplotlib.patches import Patch
+
     drawing = draw_grid(
         grid, lambda axes, panel: _draw_panel(axes, panel, colours), y_label, _INCHES
     )
-    handles = _handles(colours, errors)
-    drawing.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    panels = [panel for row in grid for panel in row if panel]
+    groups = [bars for panel in panels for groups in panel.sections for bars in groups.values()]
+    stacks = [stack for bars in groups for stack in bars.values()]
+    seen = [name for name in colours if any(stack.parts[name] for stack in stacks)]
+    note = seeds_note((stack.seeds for stack in stacks), errors)
+    add_legend(drawing, [Patch(color=colours[name], label=name) for name in seen], [note])
     return drawing
 
 
@@ -107,11 +114,3 @@ def _draw_error(axes: Axes, place: float, height: float, ends: Interval) -> None
     # Rounding may put the mean of equal values a little beside them.
     lengths = [[max(height - ends.low, 0.0)], [max(ends.high - height, 0.0)]]
     axes.errorbar(place, height, yerr=lengths, **_ERROR)
-
-
-def _handles(colours: Mapping[str, str], errors: str) -> list[Artist]:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    parts: list[Artist] = [Patch(color=colour, label=label) for label, colour in colours.items()]
-    return [*parts, Line2D([], [], color="0.1", linewidth=0.9, label=errors)]

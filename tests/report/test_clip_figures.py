@@ -136,7 +136,7 @@ def test_a_further_method_is_shown_where_it_has_rows(
     assert ("RN101", method) not in lines
     assert figure.digest.notes[-1].startswith(f"{method} stands in no such figure")
     [legend] = drawn(figure).legends
-    label = {LAMBDA: "λ-equitune (ours)"}.get(method, "soft choice")
+    label = {LAMBDA: "λ-equitune"}.get(method, "soft choice")
     assert label in [text.get_text() for text in legend.get_texts()]
 
 
@@ -149,7 +149,7 @@ def test_a_demo_is_of_symbols_and_has_no_paper_beside_it(tree: Any) -> None:
     assert {model for model, _ in lines} == {"RN50", OURS}
     assert lines["RN50", ZERO][-2:] == ABSENT[:2]
     papers = [line for line in both.rows if line[1] == "reported"]
-    assert {line[2] for line in papers} == {"cifar100"} and len(papers) == 6
+    assert {line[2] for line in papers} == {"cifar100"} and len(papers) == 6 * len(MODELS)
 
 
 def test_a_protocol_has_panels_of_the_models_with_rows(tree: Any) -> None:
@@ -163,9 +163,10 @@ def test_a_protocol_has_panels_of_the_models_with_rows(tree: Any) -> None:
         f"{COMMAND}figure8 scale=paper protocol=reference model={OURS} seed=0,1,2 method={ZERO}",
         f"{COMMAND}figure8 scale=paper",
     )
+    parts = ("a: quarter turns", "b: half turns")
     assert [axes.get_title() for axes in drawn(figure).axes] == [
-        "a: rot90, cifar100\nprotocol reference",
-        "b: rot180, cifar100\nprotocol reference",
+        *(f"{part}, CIFAR-100\nprotocol reference (as the authors' code)" for part in parts),
+        *(f"{part}, CIFAR-100\nthe paper's models, its numbers of one seed" for part in parts),
     ]
 
 
@@ -176,18 +177,20 @@ def test_bars_have_their_heights_colours_and_the_papers_markers(tree: Any) -> No
     names = ("imagenet_v2", "RN50", "rot180", ZERO, "rot180")
     assert ("paper", "paper", *names, "52.0", "", "51.0", "53.0", "1") in figure.rows
     assert ("paper", "reported", *names, "51.63", "", "", "", "") in figure.rows
-    assert len(figure.rows) == 3 * 7
+    # Its models without rows of ours have panels of their own.
+    assert ("paper", "reported", "imagenet_v2", "RN101") in {row[:4] for row in figure.rows}
+    assert len(figure.rows) == 3 * 7 + (len(MODELS) - 1) * 7
     drawing = drawn(figure)
     nothing_is_cut(drawing)
     assert [axes.get_title().split(",")[0] for axes in drawing.axes] == [
-        *("a: pretrained", "b: rot90", "c: rot180"),
-    ]
+        *("a: pretrained", "b: quarter turns", "c: half turns"),
+    ] * 2
     assert len({axes.get_ylim() for axes in drawing.axes}) == 1
     panel, looks = drawing.axes[1], colours()
     bars = [(bar.get_height(), to_hex(bar.get_facecolor()).upper()) for bar in panel.patches]
-    shown = [looks["pretrained, rot90"], looks["equitune"], looks[ZERO]]
+    shown = [looks[name] for name in ("pretrained", "equitune", ZERO)]
     assert bars == [*zip((35.0, 42.0, 47.0, 37.0, 44.0, 49.0), shown * 2, strict=True)]
-    assert len(set(looks.values())) == len(KNOWN) + 2
+    assert len(set(looks.values())) == len(KNOWN) + 3
     markers = [line for line in panel.lines if line.get_marker() == "D"]
     assert [float(line.get_ydata()[0]) for line in markers] == [39.61, 46.32, 50.74]
     # One seed: the interval over images; three: one spread to each side.
@@ -224,18 +227,17 @@ def test_bars_are_shares_and_the_papers_image_has_a_panel(tree: Any) -> None:
     drawing = drawn(figure)
     nothing_is_cut(drawing)
     assert [axes.get_title() for axes in drawing.axes] == [
-        "all test images, cifar100\nprotocol reference, scale paper",
-        "one test image, cifar100\nfirst seed",
-        "the paper's, cifar100\none image",
-        "all test images, cifar100\nprotocol paper, scale paper",
-        "one test image, cifar100\nfirst seed",
-        f"all test images, {DRAWN}\nprotocol paper, scale demo",
-        f"one test image, {DRAWN}\nfirst seed",
+        "CIFAR-100\nprotocol reference (as the authors' code), scale paper",
+        "CIFAR-100\nprotocol paper (as the paper says), scale paper",
+        "the paper's models, one image\nCIFAR-100",
+        f"{DRAWN}\nprotocol paper (as the paper says), scale demo",
     ]
-    paper, ours, one = drawing.axes[2:5]
-    assert [bar.get_height() for bar in one.patches[:4]] == [*reversed(SHARES)]
+    ours, paper = drawing.axes[1:3]
+    all_images, one = [*SHARES], [*reversed(SHARES)]
     heights = [bar.get_height() for bar in ours.patches]
-    assert heights == pytest.approx([*SHARES, *(share + 2 for share in SHARES)])
+    assert heights == pytest.approx([*all_images, *one, *(n + 2 for n in all_images), *one])
+    groups = [text.get_text() for text in ours.get_xticklabels()]
+    assert groups[:2] == ["RN50\nall images", "RN50\none image"]
     shown = [to_hex(bar.get_facecolor()).upper() for bar in ours.patches[:4]]
     assert shown == [*COLOURS.values()]
     assert [bar.get_height() for bar in paper.patches[:4]] == [38.95, 18.38, 31.31, 11.36]
@@ -253,14 +255,15 @@ def test_a_further_method_that_learns_weights_has_bars_where_it_has_rows(
     assert list(lines) == ["RN50", "RN50, soft choice", "RN101"]
     assert lines["RN50, soft choice"] == (*lines["RN50"][:6], *ABSENT)
     names = [text.get_text() for text in drawn(figure).axes[0].get_xticklabels()]
-    assert names == ["RN50", "RN50\nsoft choice"]
+    kinds = ("all images", "one image")
+    assert names == [f"{name}\n{kind}" for name in ("RN50", "RN50 soft choice") for kind in kinds]
 
 
 def test_the_views_of_the_image_are_shown_where_it_is_at_hand(tree: Any) -> None:
     folder = tree.run("a", everything(tree, [LAMBDA]), task="clip").parent
     pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     Image.fromarray(pixels).save(folder / "shown.png")
-    one = drawn(build_figure(tree, "figure12")).axes[1]
+    one = drawn(build_figure(tree, "figure12")).axes[0]
     pictures = [np.asarray(place.get_images()[0].get_array()) for place in one.child_axes]
     assert len(pictures) == 4
     assert all((np.rot90(pixels, k) == found).all() for k, found in enumerate(pictures))

@@ -82,8 +82,9 @@ def test_another_recipe_of_fine_tuning_has_a_block_a_panel_and_a_command(tree: A
     )
     assert ("paper", "paper", OURS, RECIPE, "equitune", "500") in {row[:6] for row in figure.rows}
     assert [axes.get_title() for axes in drawn(figure).axes] == [
-        f"{OURS} (ours), cifar100\nprotocol paper\n{RECIPE}",
-        *(f"the paper's {model}\ncifar100" for model in MODELS[:2]),
+        f"{OURS} (ours), CIFAR-100\nprotocol paper (as the paper says)\n"
+        "fine-tuned for 1000 steps, measured every\n500",
+        *(f"the paper's {model}, CIFAR-100" for model in MODELS[:2]),
     ]
 
 
@@ -165,9 +166,9 @@ def test_each_model_has_the_papers_curves_beside_it(tree: Any) -> None:
     ]
     titles = [axes.get_title().split("\n")[0] for axes in drawing.axes]
     assert dict(zip(places, titles, strict=True)) == {
-        **{(0, 0): "RN50, cifar100", (0, 1): "RN50, cifar100", (0, 2): "the paper's RN50"},
-        **{(1, 1): "RN101, cifar100", (1, 2): "the paper's RN101"},
-        (2, 1): f"{OURS} (ours), cifar100",
+        **{(0, 0): "RN50, CIFAR-100", (0, 1): "RN50, CIFAR-100"},
+        **{(1, 1): "RN101, CIFAR-100", (2, 1): f"{OURS} (ours), CIFAR-100"},
+        **{(rank, 2): f"the paper's {each}, CIFAR-100" for rank, each in enumerate(MODELS[:2])},
     }
     assert len({axes.get_ylim() for axes in drawing.axes}) == 1
     ours, paper = drawing.axes[0], drawing.axes[2]

@@ -204,10 +204,10 @@ def test_a_protocol_has_a_column_and_all_share_their_axis(tree: Any) -> None:
     tree.run("a", [*rows, *everything(tree, model="ResNet18")], task="cnn")
     drawing = drawn(build(tree))
     assert [axes.get_title() for axes in drawing.axes] == [
-        "ResNet20, protocol reference\ntraining images",
-        "ResNet20, protocol paper\ntest images",
-        "the paper's resnet\ntraining images, labels put right",
-        "ResNet18, protocol paper\ntest images",
+        "ResNet20, training images\nprotocol reference (as the authors' code)",
+        "ResNet20, test images\nprotocol paper (as the paper says)",
+        "the paper's ResNet, read off its picture\ntraining images",
+        "ResNet18, test images\nprotocol paper (as the paper says)",
     ]
     places = [axes.get_subplotspec() for axes in drawing.axes]
     assert [place and place.colspan.start for place in places] == [0, 1, 2, 1]

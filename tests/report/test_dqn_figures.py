@@ -46,13 +46,13 @@ def test_panels_are_regimes_by_environments(tree: Any) -> None:
     tree.measured([*dqn_rows(tree), *modern, *tuned], task="dqn")
     drawing = drawn(build_figure(tree, "figure2"))
     assert [axes.get_title() for axes in drawing.axes] == [
-        "gridworld, regime reference, 100k steps",
-        "cartpole, regime reference, 100k steps",
-        "acrobot, regime reference, 70k steps",
-        "gridworld, regime modern, 100k steps",
-        "cartpole, regime modern, 100k steps",
-        "acrobot, regime modern, 70k steps",
-        "cartpole, regime tuned, 50k steps",
+        "gridworld, 100k steps\nregime reference (learns after 50000 steps)",
+        "cartpole, 100k steps\nregime reference (learns after 50000 steps)",
+        "acrobot, 70k steps\nregime reference (learns after 50000 steps)",
+        "gridworld, 100k steps\nregime modern (learns after 100 steps)",
+        "cartpole, 100k steps\nregime modern (learns after 100 steps)",
+        "acrobot, 70k steps\nregime modern (learns after 100 steps)",
+        "cartpole, 50k steps\nregime tuned",
     ]
     # It stands below the others of its environment.
     assert drawing.axes[6].get_subplotspec().colspan == range(1, 2)  # type: ignore[union-attr]
@@ -65,6 +65,20 @@ def test_panels_are_regimes_by_environments(tree: Any) -> None:
     assert [float(point.get_ydata()[0]) for point in points] == [-350.0, -347.0, -344.0]
     seeds = drawing.axes[2].collections[0].get_offsets()
     assert sorted(float(place[1]) for place in seeds) == dqn_values(0)  # type: ignore[union-attr]
+
+
+def test_small_differences_look_small_and_equal_seeds_are_apart(tree: Any) -> None:
+    rows = [*tree.returns([0.73, 0.731], "equizero"), *tree.returns([0.732] * 9, "equitune")]
+    tree.run("a", rows, task="dqn")
+    drawing = drawn(build_figure(tree, "figure2"))
+    [axes] = drawing.axes
+    low, high = axes.get_ylim()
+    assert high - low == pytest.approx(0.05 * 0.732)
+    places = axes.collections[0].get_offsets()
+    assert len({round(float(place[0]), 6) for place in places}) == 9  # type: ignore[union-attr]
+    note = drawing.legends[0].get_title().get_text().replace("\n", " ")
+    assert note.startswith("n = 2\N{EN DASH}9 seeds; large dot and bar: mean and 95 % bootstrap")
+    assert "span at least 5 % of their values" in note and "acrobot: the return" in note
 
 
 @pytest.mark.parametrize("scales", [("paper",), ("paper", "demo")])
@@ -119,7 +133,7 @@ def test_gains_are_drawn_in_thousands_of_steps_about_a_line_at_zero(tree: Any) -
     tree.run("a", [*rows, *tree.returns([1.0, 2.0], "equizero", "gridworld")], task="dqn")
     drawing = drawn(build_figure(tree, "figure2_training"))
     [axes] = drawing.axes
-    assert axes.get_title() == "cartpole, regime reference"
+    assert axes.get_title() == "cartpole\nregime reference (learns after 50000 steps)"
     assert axes.get_xlabel() == "training steps (thousands)"
     assert axes.get_ylabel() == "gain in return over pretrained"
     zero, equitune, equizero = axes.lines
@@ -129,6 +143,7 @@ def test_gains_are_drawn_in_thousands_of_steps_about_a_line_at_zero(tree: Any) -
     # Where two curves lie on each other, both are seen.
     assert equitune.get_linestyle() != equizero.get_linestyle()
     [legend] = drawing.legends
+    assert "equitune and equizero agree" in legend.get_title().get_text().replace("\n", " ")
     assert [text.get_text() for text in legend.get_texts()] == ["equitune", "equizero"]
     colours = [to_hex(line.get_color()).upper() for line in legend.get_lines()]
     assert colours == [METHODS[method].colour for method in ("equitune", "equizero")]

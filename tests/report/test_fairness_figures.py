@@ -55,7 +55,8 @@ def test_every_way_has_a_bar_of_each_demographic_group(tree: Any) -> None:
     assert "the paper prints no numbers for this part" in notes and "synthetic" not in notes
     [axes] = drawn(figure).axes
     assert axes.get_title().split("\n") == [
-        "SmolLM2-135M-Instruct: respect, protocol paper, 250 sentences per bar",
+        "man and woman: respect task, SmolLM2-135M-Instruct",
+        "protocol paper, 250 sentences per bar",
         "judge minilm, which Equizero optimises: accuracy 84.0 [80.0, 88.0] %, "
         "label flips 6.0 [5.0, 7.0] %",
     ]
@@ -114,7 +115,8 @@ def test_the_planted_model_is_called_synthetic(tree: Any) -> None:
     assert "its bias is synthetic" in notes and "no run here has tested it" in notes
     assert common.REFERENCE_COMMAND in notes
     assert drawn(figure).axes[0].get_title() == (
-        "PlantedGPT2 (synthetic bias): respect, protocol paper, 250 sentences per bar\n"
+        "man and woman: respect task, PlantedGPT2 (synthetic bias)\n"
+        "protocol paper, 250 sentences per bar\n"
         "judge words, which Equizero optimises"
     )
 
@@ -164,7 +166,7 @@ def test_a_model_is_named_after_its_source(tree: Any) -> None:
     figure = build_figure(tree, "figure3")
     words = f"{COMMAND} model=causal_lm task.regard_data=FOLDER model.source=some/model group="
     assert figure.digest.commands[1].startswith(words)
-    assert drawn(figure).axes[0].get_title().startswith("some/model: respect")
+    assert drawn(figure).axes[0].get_title().startswith("man and woman: respect task, some/model")
 
 
 def test_three_demographic_groups_have_three_bars_of_all_seeds(tree: Any) -> None:

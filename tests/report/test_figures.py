@@ -11,10 +11,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure as Drawing
 from rich.console import Console
 
+from experiments.frame.methods import METHODS
 from report.cells import Number
 from report.figures import Figure
-from report.plots.curves import DASHED, SOLID, Curve, Look, Panel, draw_curves
-from report.plots.panels import BLUE, GREEN, ORANGE, spread_mark
+from report.plots.curves import Curve, LineLook, Look, Panel, draw_curves
+from report.plots.panels import BLUE, Errors, plain_mark, seeds_note, spread_errors, spread_mark
+from report.plots.words import plain, plain_options, plain_protocol
 from report.tables import Table
 from tests.report.conftest import build_figure, drawn
 
@@ -124,52 +126,89 @@ def test_a_demo_shows_thirds_of_its_own_steps(tree: Any) -> None:
     assert f"{COMMAND} protocol=paper scale=demo" in table.commands
 
 
-def test_panels_are_protocols_with_rows_and_rows_are_data_sets(tree: Any) -> None:
+def test_panels_are_models_and_rows_are_data_sets_and_protocols_with_rows(tree: Any) -> None:
     tree.measured(everything(tree))
     tree.run("a", curve(tree, 50.0, 0.01, dataset="around_right", group="direction"))
     drawing = drawn(build(tree))
     panels = drawing.axes
-    assert tuple(drawing.get_size_inches()) == pytest.approx((7.4, 6.1))
+    reference, paper = (
+        f"protocol {name}"
+        for name in ("reference (as the authors' code)", "paper (as the paper says)")
+    )
     assert [axes.get_title() for axes in panels] == [
-        "add_jump, protocol reference",
-        "add_jump, protocol paper",
-        "around_right, protocol paper",
+        *(f"{model}, add jump\n{reference}" for model in ("LSTM", "GRU", "RNN")),
+        *(f"{model}, add jump\n{paper}" for model in ("LSTM", "GRU", "RNN")),
+        f"LSTM, around right\n{paper}",
     ]
-    assert [len(axes.lines) for axes in panels] == [9, 9, 1]
-    assert {axes.get_xlabel() for axes in panels} == {"fine-tuning iterations"}
-    assert panels[0].get_ylabel() == panels[2].get_ylabel() == "test accuracy (%)"
-    # Models have colours, methods have styles.
-    lines = panels[1].lines
-    assert [to_hex(line.get_color()).upper() for line in lines[::3]] == [BLUE, ORANGE, GREEN]
-    assert len({line.get_color() for line in lines}) == 3
-    assert [line.get_linestyle() for line in lines[:3]] == ["-", "--", "--"]
-    dashes = [line._dash_pattern[1] for line in lines[:3]]  # type: ignore[attr-defined]
-    assert dashes[0] is None and max(dashes[1]) < max(dashes[2])
+    assert [len(axes.lines) for axes in panels] == [*[3] * 6, 1]
+    assert {axes.get_xlabel() for axes in panels} == {"iterations of fine-tuning"}
+    assert {axes.get_ylabel() for axes in panels[::3]} == {"test accuracy (%)"}
+    # Methods have their own colours, and differ in style too.
+    lines = panels[3].lines
+    shown = [METHODS[name] for name in ("equizero", "equitune", "lambda_equitune")]
+    assert [to_hex(line.get_color()).upper() for line in lines] == [m.colour for m in shown]
+    dashes = [line._dash_pattern[1] for line in lines]  # type: ignore[attr-defined]
+    assert len({str(each) for each in dashes}) == 3
     assert list(lines[0].get_xdata()) == list(STEPS)
     assert list(lines[0].get_ydata()) == [51.0 + 0.01 * step for step in STEPS]
     [legend] = drawing.legends
-    assert [text.get_text() for text in legend.get_texts()] == [
-        *("LSTM", "equizero", "GRU", "equitune", "RNN", "lambda_equitune (ours)"),
-    ]
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels == ["equitune", "equizero", "\N{GREEK SMALL LETTER LAMDA}-equitune"]
+    assert (
+        legend.get_title()
+        .get_text()
+        .startswith(
+            "n = 3 seeds; band: \N{PLUS-MINUS SIGN} one standard deviation over seeds; the paper"
+        )
+    )
 
 
 def test_the_band_is_one_spread_to_each_side(tree: Any) -> None:
     summaries = Number(50.0, 4.0, 3), Number(60.0, 2.0, 3), Number(70.0, None, 1)
     points = dict(zip((0.0, 100.0, 200.0), map(spread_mark, summaries), strict=True))
-    look = Look({"LSTM": BLUE}, {"equizero": SOLID, "equitune": DASHED}, "x", "y", (0, 100))
-    drawing = draw_curves([[Panel("one", [Curve("LSTM", "equizero", points)])]], look)
+    lines = dict.fromkeys(("equizero", "equitune"), LineLook(BLUE, "solid"))
+    look = Look(lines, "x", "y", spread_errors("band", "sample"), y_limits=(0, 100))
+    drawing = draw_curves([[Panel("one", [Curve("equizero", points)])]], look)
     [axes] = drawing.axes
     [band] = axes.collections
     corners = {tuple(corner) for corner in band.get_paths()[0].vertices.tolist()}
     assert corners == {(0, 46), (0, 54), (100, 58), (100, 62), (200, 70)}
     assert axes.get_ylim() == (-2, 102)
-    # The legend has what is drawn; a colour and a style make its two rows.
-    assert [text.get_text() for text in drawing.legends[0].get_texts()] == ["LSTM", "equizero"]
+    # The legend has what is drawn.
+    assert [text.get_text() for text in drawing.legends[0].get_texts()] == ["equizero"]
+
+
+def test_a_note_says_what_a_reader_needs() -> None:
+    errors = Errors("bar: many", "bar: one")
+    assert seeds_note([3, 3, None], errors) == "n = 3 seeds; bar: many"
+    assert seeds_note([1], errors) == "n = 1 seed; bar: one"
+    assert seeds_note([1], Errors("bar: many")) == "n = 1 seed"
+    assert seeds_note([1, 3], errors) == "n = 1\N{EN DASH}3 seeds; bar: many; where n = 1, bar: one"
+    assert seeds_note([None], errors) == ""
+
+
+def test_panels_that_end_apart_say_so() -> None:
+    panels = [
+        Panel("one", [Curve("equizero", {0.0: plain_mark(1.0), end: plain_mark(2.0)})])
+        for end in (500.0, 4000.0)
+    ]
+    look = Look({"equizero": LineLook(BLUE, "solid")}, "steps", "y", Errors(""))
+    for shown, text in ((panels, "panels end at different steps: 500, 4000"), (panels[:1], "")):
+        [legend] = draw_curves([shown], look).legends
+        assert legend.get_title().get_text() == text
+
+
+def test_names_have_plain_words_where_there_are_some() -> None:
+    assert (plain("cifar100"), plain("own_data")) == ("CIFAR-100", "own_data")
+    assert plain_protocol("own") == "protocol own"
+    assert plain_options("finetune.steps=500, finetune.learning_rate=1e-05, draw=image, text") == (
+        "fine-tuned for 500 steps, learning rate 1e-05, draw=image, text"
+    )
 
 
 def test_a_single_point_is_seen(tree: Any) -> None:
     tree.run("a", [*curve(tree, 50.0, 0.01), tree.row(70.0, model="RNN", step=200)])
-    lines = drawn(build(tree)).axes[0].lines
+    lines = [line for axes in drawn(build(tree)).axes for line in axes.lines]
     assert [line.get_marker() for line in lines] == ["", "o"]
 
 
@@ -182,7 +221,7 @@ def test_the_whole_legend_and_all_labels_are_inside(tree: Any) -> None:
         boxes += [axes.get_tightbbox() for axes in drawing.axes]
         for box in boxes:
             assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
-        assert len(drawing.axes) == (2 if complete else 1)
+        assert len(drawing.axes) == (6 if complete else 3)
 
 
 def small(rows: tuple[tuple[str, ...], ...]) -> Figure:

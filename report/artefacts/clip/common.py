@@ -12,6 +12,7 @@ from experiments.frame.rows import PROTOCOLS
 from report.aggregate import Labels, Numbers
 from report.cells import format_papers, span
 from report.options import Options
+from report.plots.words import plain_protocol
 from report.presets import axes
 from report.results import Results, departing, option, own_groups, select
 from report.spec import Column, Line, Spec
@@ -150,6 +151,11 @@ def in_picture(model: str) -> str:
     return f"{model}\n(ours)" if model == OURS else model
 
 
+def ours_note(models: Iterable[str]) -> str:
+    """What a picture says of our model, if it is there."""
+    return f"{OURS} (ours): trained by this suite" if OURS in models else ""
+
+
 def place(scale: str, protocol: str, options: Options) -> str:
     """The protocol of a panel, and the scale where there are several."""
-    return f"protocol {protocol}" + f", scale {scale}" * (len(options.scales) > 1)
+    return plain_protocol(protocol) + f", scale {scale}" * (len(options.scales) > 1)

@@ -15,7 +15,16 @@ from report.cells import EN_DASH, NUMBER_HEADERS, Number, format_measure, number
 from report.figures import Figure
 from report.options import Options
 from report.plots.bars import BarLook, Bars, bar_grid, bar_limits, draw_bars
-from report.plots.panels import PURPLE, VERMILION, end_mark
+from report.plots.panels import (
+    PURPLE,
+    VERMILION,
+    YELLOW,
+    Mark,
+    end_mark,
+    plain_mark,
+    spread_errors,
+)
+from report.plots.words import plain
 from report.presets import axes
 from report.results import Results, select
 from report.spec import Column, Line, shown
@@ -31,44 +40,48 @@ TITLES = {
 }
 # Title of each panel, to the transform of its images; "": pretrained, with all of them.
 PANELS = {
-    "figure4": {"a: pretrained": "", "b: rot90": "rot90", "c: rot180": "rot180"},
+    "figure4": {
+        "a: pretrained": "",
+        **{f"{part}: {plain(each)}": each for part, each in (("b", "rot90"), ("c", "rot180"))},
+    },
     "figure7": {PRETRAINED: ""},
-    "figure8": {"a: rot90": "rot90", "b: rot180": "rot180"},
+    "figure8": {f"{part}: {plain(each)}": each for part, each in (("a", "rot90"), ("b", "rot180"))},
 }
 # Transforms in the order of columns, and how a table names them.
 TRANSFORMS = {"none": "upright", "rot180": "rot180", "rot90": "rot90"}
 _NOTES = (
     *(common.FLIP_NOTE, common.IMAGES_NOTE, common.INTERVAL_NOTE),
     "error bars: one spread to each side, and for a single seed the interval; diamonds: the number "
-    "of the same bar in the paper",
+    "of the same bar in the paper; its models without rows of ours stand in panels of their own",
     *(common.SOURCE_NOTE, common.OURS_NOTE),
 )
 _BEYOND = "{} stands in no such figure of the paper; it is shown where it has rows"
 _TICK = 10
+# Of the paper's models that have no rows of ours.
+_PAPERS = {"scale": "paper", "protocol": "reported"}
 #: A bar: a method, and the transform of the images.
 Way = tuple[str, str]
 
 
-def label(method: str, transform: str) -> str:
-    """The name of a bar in the legend: one for the same number in every panel."""
-    known = METHODS[method]
-    if not known.uses_group:
-        return f"{known.label}, {TRANSFORMS[transform]}"
-    return f"{known.label} (ours)" if method == LAMBDA else known.label
+def label(method: str, transform: str = "") -> str:
+    """The name of a bar in the legend, with a transform where a panel has several."""
+    name = METHODS[method].label
+    return f"{name}, {plain(TRANSFORMS[transform])}" if transform else name
 
 
 def colours() -> dict[str, str]:
     """Label to colour, in the order of the legend."""
-    drops = zip(TRANSFORMS, (PURPLE, VERMILION, METHODS[PRETRAINED].colour), strict=True)
-    found = {label(name, each): m.colour for name, m in METHODS.items() for each in TRANSFORMS}
-    return found | {label(PRETRAINED, each): colour for each, colour in drops}
+    turned = zip(TRANSFORMS, (PURPLE, VERMILION, YELLOW), strict=True)
+    parts = {label(PRETRAINED, each): colour for each, colour in turned}
+    return parts | {label(name): method.colour for name, method in METHODS.items()}
 
 
 def zero_shot_figure(name: str, results: Results, options: Options) -> Figure:
     """Figure 4, 7 or 8: accuracy of each model on transformed images.
 
-    There is a row of panels per scale and protocol with rows, and bars are grouped by model;
-    without rows of ours there is no picture.
+    There is a row of panels per scale and protocol with rows, and bars are grouped by model; the
+    paper's models without rows of ours have a row of their own. Without any rows of ours there is
+    no picture.
     """
     rows = common.of_data(common.result_rows(results, options, trained=False), name)
     rows = select(rows[common.in_own_group(rows)], departure="", step="", view="")
@@ -79,11 +92,22 @@ def zero_shot_figure(name: str, results: Results, options: Options) -> Figure:
     numbers = Numbers(rows.loc[there], (*ARM, "method", "transform", "metric"), options.spread)
     reported = select(common.reported_rows(results, name), metric=ACCURACY)
     models = [Line(arm, numbers, reported) for arm in common.arms(numbers, name, options)]
+    drawn = [line.labels["model"] for line in models if [*_bars(line, ways)]]
+    papers = [
+        Line(
+            {**_PAPERS, "dataset": common.dataset(name, "paper"), "model": model}, numbers, reported
+        )
+        for model in common.MODELS
+        if drawn and model not in drawn and "paper" in options.scales
+    ]
     return Figure(
         digest=_digest(name, ways, models, options),
         headers=(*ARM, "group", "method", "transform", *NUMBER_HEADERS),
-        rows=tuple(row for line in models for row in _number_rows(line, ways)),
-        draw=lambda: _draw(panels, models, options),
+        rows=(
+            *(row for line in models for row in _number_rows(line, ways)),
+            *(_papers_row(line, way, n) for line in papers for way, n in _papers(line, ways)),
+        ),
+        draw=lambda: _draw(name, panels, models, papers, options),
     )
 
 
@@ -103,6 +127,20 @@ def _bars(line: Line, ways: Iterable[Way]) -> Iterator[tuple[Way, Number, float 
             yield (method, transform), number, common.paper(line, **labels)
 
 
+def _papers(line: Line, ways: Iterable[Way]) -> Iterator[tuple[Way, float]]:
+    """The paper's numbers of a model."""
+    for method, transform in ways:
+        number = common.paper(line, method=method, transform=transform)
+        if number is not None:
+            yield (method, transform), number
+
+
+def _papers_row(line: Line, way: Way, number: float) -> tuple[str, ...]:
+    names = (line.labels[name] for name in ("dataset", "model"))
+    own = (*names, own_group(*way), *way)
+    return (*_PAPERS.values(), *own, repr(number), "", "", "", "")
+
+
 def _number_rows(line: Line, ways: Sequence[Way]) -> Iterator[tuple[str, ...]]:
     """All numbers drawn: ours, and beside each the paper's."""
     scale, protocol, *names = (line.labels[name] for name in ARM)
@@ -110,7 +148,7 @@ def _number_rows(line: Line, ways: Sequence[Way]) -> Iterator[tuple[str, ...]]:
         own = (*names, own_group(*way), *way)
         yield (scale, protocol, *own, *number_cells(number))
         if reported is not None:
-            yield ("paper", "reported", *own, repr(reported), "", "", "", "")
+            yield _papers_row(line, way, reported)
 
 
 def _digest(name: str, ways: Sequence[Way], models: Sequence[Line], options: Options) -> Table:
@@ -155,23 +193,44 @@ def _digest(name: str, ways: Sequence[Way], models: Sequence[Line], options: Opt
     return spec.build(models[0].numbers, options, lines, models[0].reported, beyond)
 
 
-def _draw(panels: Mapping[str, Sequence[Way]], models: Sequence[Line], options: Options) -> Drawing:
+def _draw(
+    name: str,
+    panels: Mapping[str, Sequence[Way]],
+    models: Sequence[Line],
+    papers: Sequence[Line],
+    options: Options,
+) -> Drawing:
     bars: Bars = {}
-    for line in models:
-        for title, ways in panels.items():
-            found = {
-                label(*way): end_mark(number, reported)
-                for way, number, reported in _bars(line, ways)
-            }
-            key = (*(line.labels[name] for name in PLACE), title)
-            bars.setdefault(key, {})[common.in_picture(line.labels["model"])] = found
+
+    def add(line: Line, title: str, marks: Iterable[tuple[Way, Mark]]) -> None:
+        key = (*(line.labels[each] for each in PLACE), title)
+        several = not PANELS[name][title]
+        own = {label(way[0], way[1] * several): mark for way, mark in marks}
+        bars.setdefault(key, {})[common.in_picture(line.labels["model"])] = own
+
+    for title, ways in panels.items():
+        for line in models:
+            add(line, title, ((way, end_mark(n, theirs)) for way, n, theirs in _bars(line, ways)))
+        for line in papers:
+            add(line, title, ((way, plain_mark(number)) for way, number in _papers(line, ways)))
 
     def head(panel: tuple[str, ...]) -> str:
-        scale, protocol, data, name = panel
-        return f"{name}, {data}\n{common.place(scale, protocol, options)}"
+        scale, protocol, data, title = panel
+        if protocol == _PAPERS["protocol"]:
+            return f"{title}, {plain(data)}\nthe paper's models, its numbers of one seed"
+        return f"{title}, {plain(data)}\n{common.place(scale, protocol, options)}"
 
-    grid = bar_grid(bars, head, column=3)
-    # In one row the labels would be wider than the panels.
-    columns = min(len(panels) + 1, 3)
-    limits = bar_limits(grid, _TICK)
-    return draw_bars(grid, BarLook(colours(), "top-1 accuracy (%)", limits, columns=columns))
+    # Panels stand in columns; a single kind of them has one for each protocol.
+    grid = bar_grid(bars, head, column=3 if len(panels) > 1 else 1)
+    added = any(way[0] == LAMBDA for ways in panels.values() for way in ways)
+    look = BarLook(
+        colours(),
+        "top-1 accuracy (%)",
+        bar_limits(grid, _TICK),
+        spread_errors("error bar", options.spread, "images"),
+        [
+            common.ours_note(line.labels["model"] for line in models),
+            f"the paper's figure has no {METHODS[LAMBDA].label}" * added,
+        ],
+    )
+    return draw_bars(grid, look)

@@ -15,7 +15,17 @@ from report.cells import NUMBER_HEADERS, Number, format_measure, number_cells
 from report.figures import Figure
 from report.options import Options
 from report.plots.bars import BarLook, BarPanel, Bars, bar_grid, bar_limits, draw_bars
-from report.plots.panels import BLUE, GREEN, ORANGE, PURPLE, Mark, end_mark, plain_mark
+from report.plots.panels import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    end_mark,
+    plain_mark,
+    reported_mark,
+    spread_errors,
+)
+from report.plots.words import plain
 from report.results import Results, seed_order, select
 from report.spec import Line, shown
 
@@ -32,7 +42,9 @@ TURNS = {"0": "upright", "1": "by 90", "2": "by 180", "3": "by 270"}
 # The authors' script turns clockwise, once more for each point, so that the upright image is last.
 PAPERS_VIEWS = {"360": "0", "270": "1", "180": "2", "90": "3"}
 COLOURS = dict(zip(TURNS.values(), (BLUE, ORANGE, GREEN, PURPLE), strict=True))
-_ALL, _ONE = "all test images", "one test image"
+# Below a group of bars, and what a picture says of it.
+_ALL, _ONE = "all images", "one image"
+_ONE_NOTE = f"{_ONE}: a test image in the run of the first seed"
 _TICK = 10
 _EVEN = 25.0
 _NOTES = (
@@ -74,8 +86,8 @@ _SPEC = common.bars_spec(
 def lambda_figure(results: Results, options: Options) -> Figure:
     """Figure 12: lambda's share of each turn.
 
-    There is a panel per scale and protocol with rows, and one of the paper's image; without rows of
-    ours there is no picture.
+    There is a panel per scale and protocol with rows, in which the mean over all images stands
+    beside one image, and a panel of the paper's image; without rows of ours there is no picture.
     """
     rows = common.of_data(common.result_rows(results, options, trained=False), NAME)
     rows = select(rows, departure="", step="", group="rot90", transform="rot90")
@@ -142,29 +154,40 @@ def _draw(lines: Sequence[Line], papers: Sequence[Line], options: Options) -> Dr
     bars: Bars = {}
     pictures: dict[tuple[str, ...], dict[str, dict[str, Picture]]] = {}
     for line in lines:
-        all_images, one_image = ((*(line.labels[n] for n in PLACE), name) for name in (_ALL, _ONE))
-        name, (shares, path) = line.labels["picture"], _one_image(line)
-        bars.setdefault(all_images, {})[name] = _marks(line)
-        bars.setdefault(one_image, {})[name] = {turn: plain_mark(s) for turn, s in shares.items()}
+        key = tuple(line.labels[name] for name in PLACE)
+        name, (shares, path) = line.labels["picture"].replace("\n", " "), _one_image(line)
+        own = bars.setdefault(key, {})
+        own[f"{name}\n{_ALL}"] = {turn: end_mark(number) for turn, number in _shares(line).items()}
+        own[f"{name}\n{_ONE}"] = {turn: plain_mark(share) for turn, share in shares.items()}
         if path is not None:
-            pictures.setdefault(one_image, {})[name] = _turned(path)
+            pictures.setdefault(key, {})[f"{name}\n{_ONE}"] = _turned(path)
 
     def title(panel: tuple[str, ...]) -> str:
-        scale, protocol, data, name = panel
-        below = common.place(scale, protocol, options) if name == _ALL else "first seed"
-        return f"{name}, {data}\n{below}"
+        scale, protocol, data = panel
+        return f"{plain(data)}\n{common.place(scale, protocol, options)}"
 
-    grid = bar_grid(bars, title, 3, pictures)
+    grid = bar_grid(bars, title, 1, pictures)
     if papers:
-        groups = {line.labels["model"]: _marks(line) for line in papers}
-        head = f"the paper's, {papers[0].labels['dataset']}\none image"
-        grid[0].append(BarPanel(head, groups))
-    limits = bar_limits(grid, _TICK)
-    return draw_bars(grid, BarLook(COLOURS, "share of lambda (%)", limits, baseline=_EVEN))
-
-
-def _marks(line: Line) -> dict[str, Mark]:
-    return {turn: end_mark(number) for turn, number in _shares(line).items()}
+        groups = {
+            line.labels["model"]: {turn: reported_mark(n) for turn, n in _shares(line).items()}
+            for line in papers
+        }
+        grid[0].append(
+            BarPanel(f"the paper's models, one image\n{plain(papers[0].labels['dataset'])}", groups)
+        )
+    look = BarLook(
+        COLOURS,
+        "share of \N{GREEK SMALL LETTER LAMDA} (%)",
+        bar_limits(grid, _TICK),
+        spread_errors("error bar", options.spread, "images"),
+        [
+            common.ours_note(line.labels["model"] for line in lines),
+            _ONE_NOTE,
+            f"line: {_EVEN:g} %, the share of each view in equitune",
+        ],
+        baseline=_EVEN,
+    )
+    return draw_bars(grid, look)
 
 
 def _turned(path: Path) -> dict[str, Picture]:

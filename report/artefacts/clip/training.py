@@ -16,7 +16,6 @@ from report.cells import EN_DASH, MISSING, format_summary, span
 from report.figures import Figure
 from report.options import Options
 from report.plots.curves import (
-    SOLID,
     Curves,
     Key,
     Look,
@@ -24,8 +23,11 @@ from report.plots.curves import (
     curve_grid,
     curve_rows,
     draw_curves,
-    method_labels,
+    method_label,
+    method_lines,
 )
+from report.plots.panels import reported_mark, spread_errors
+from report.plots.words import plain, plain_options
 from report.presets import axes
 from report.results import Results, departing, select, step_numbers
 from report.spec import Column, Line, Spec, shown
@@ -193,24 +195,33 @@ def _draw(name: str, ours: Curves, theirs: Curves, options: Options) -> Drawing:
     def title(panel: Key) -> str:
         scale, protocol, model, recipe = panel
         if protocol == "reported":
-            return f"the paper's {model}\n{common.dataset(name, scale)}"
-        head = f"{common.in_picture(model)}, {common.dataset(name, scale)}".replace("\n", " ")
+            return f"the paper's {model}, {data(scale)}"
+        head = f"{common.in_picture(model)}, {data(scale)}".replace("\n", " ")
         place = common.place(scale, protocol, options)
-        return "\n".join([head, place, *textwrap.wrap(recipe, _WIDTH)])
+        words = plain_options(recipe) if recipe else ""
+        return "\n".join([head, place, *textwrap.wrap(words, _WIDTH)])
 
-    grid = curve_grid(ours, title, method_labels, column=1)
+    def data(scale: str) -> str:
+        return plain(common.dataset(name, scale))
+
+    grid = curve_grid(ours, title, method_label, column=1)
     # The paper's curves stand beside the first panels of their model, and else in the first row.
     rows = dict.fromkeys((key[0], *key[2:]) for key, own in ours.items() if own)
     beside = [model for _, model, _ in rows]
-    papers = curve_grid(theirs, title, method_labels, column=1)
-    for key, [panel] in zip(theirs, papers, strict=True):
-        grid[beside.index(key[2]) if key[2] in beside else 0].append(panel)
-    tuned = {known.label: known.colour for known in METHODS.values() if known.uses_group}
+    papers = curve_grid(theirs, title, method_label, column=1, mark=reported_mark)
+    apart = [panel for key, [panel] in zip(theirs, papers, strict=True) if key[2] not in beside]
+    if len(apart) == len(papers) and all(len(row) == 1 for row in grid):
+        # Side by side there are no empty places.
+        grid = [[panel for [panel] in grid], *([apart] if apart else [])]
+    else:
+        for key, [panel] in zip(theirs, papers, strict=True):
+            grid[beside.index(key[2]) if key[2] in beside else 0].append(panel)
     look = Look(
-        tuned,
-        dict.fromkeys(tuned, SOLID),
+        method_lines(),
         "steps of fine-tuning",
         "top-1 accuracy (%)",
+        spread_errors("band", options.spread),
+        [common.ours_note(beside), "the paper's curves have no spread" * bool(papers)],
         common_limits(grid, _TICK),
     )
     return draw_curves(grid, look)

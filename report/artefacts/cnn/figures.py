@@ -15,7 +15,6 @@ from experiments.frame.methods import (
     LAMBDA_EQUITUNE,
     METHODS,
     PRETRAINED,
-    Kind,
 )
 from experiments.frame.rows import PROTOCOLS
 from report.aggregate import Labels, Numbers
@@ -33,17 +32,19 @@ from report.cells import EN_DASH, MISSING, format_papers, span
 from report.figures import Figure
 from report.options import Options
 from report.plots.curves import (
-    DASHED,
-    DOTTED,
-    SOLID,
+    LONG,
+    SPARSE,
     Key,
+    LineLook,
     Look,
     common_limits,
     curve_grid,
     curve_rows,
     draw_curves,
+    method_lines,
 )
-from report.plots.panels import PURPLE, VERMILION
+from report.plots.panels import PURPLE, VERMILION, Errors, reported_mark, spread_errors
+from report.plots.words import plain, plain_protocol
 from report.presets import axes
 from report.results import Results, select, step_numbers
 from report.spec import UNITS, Column, Line, Spec, shown
@@ -116,17 +117,18 @@ def probing_figure(name: str, results: Results, options: Options) -> Figure:
     def title(panel: Key) -> str:
         scale, protocol, model = panel
         if protocol not in PROTOCOLS:
-            return f"the paper's {model}\ntraining images, labels put right"
+            return f"the paper's {plain(model)}, read off its picture\ntraining images"
         further = f", scale {scale}" if len(options.scales) > 1 else ""
-        return f"{model}, protocol {protocol}\n{IMAGES[protocol]}{further}"
+        return f"{model}, {IMAGES[protocol]}{further}\n{plain_protocol(protocol)}"
 
     def draw() -> Drawing:
-        grid = curve_grid(curves, title, _legend, column=1)
+        grid = curve_grid(curves, title, _label, column=1)
         ordered = papers.panels(spec.sorted(reported_lines), _PANEL, _CURVE, "epoch")
-        for row in curve_grid(ordered, title, _legend, column=1):
+        for row in curve_grid(ordered, title, _label, column=1, mark=reported_mark):
             grid[0] += row
         ways = spec.sorted({name: line[name] for name in _CURVE} for line in lines)
-        return draw_curves(grid, _look(ways, common_limits(grid, tick=5)))
+        errors = spread_errors("band", options.spread)
+        return draw_curves(grid, _look(ways, common_limits(grid, tick=5), errors))
 
     return Figure(
         digest=spec.build(numbers, options, lines, reported),
@@ -210,22 +212,28 @@ def _papers(step: str, line: Line) -> str:
     return format_papers(line.paper(**own, step=step))
 
 
-def _legend(way: Key) -> tuple[str, str]:
-    """The one label of a curve's colour and style."""
+def _label(way: Key) -> str:
     method, loss = way
-    label = METHODS[method].label + (f" ({loss.replace('_', ' ')})" if loss else "")
-    return label, label
+    return METHODS[method].label + (f" ({loss.replace('_', ' ')})" if loss else "")
 
 
-def _look(ways: Iterable[Labels], limits: tuple[float, float]) -> Look:
-    # Of equizero's losses the first has the method's colour.
-    own = {(EQUIZERO, "entropy"): VERMILION, (EQUIZERO, "reversed_max_probability"): PURPLE}
-    dashes = {"entropy": DASHED, "reversed_max_probability": DOTTED}
-    colours, styles = {}, {}
-    for way in ways:
-        method, (label, _) = METHODS[way["method"]], _legend(key := (way["method"], way["loss"]))
-        colours[label] = own.get(key, method.colour)
-        alone = method.kind is Kind.OWN_VIEW
-        styles[label] = DASHED if alone else dashes.get(way["loss"], SOLID)
-    # In one row the labels would be wider than the panels.
-    return Look(colours, styles, "epochs of probing", "accuracy (%)", limits, columns=3)
+def _look(ways: Iterable[Labels], limits: tuple[float, float], errors: Errors) -> Look:
+    # Of equizero's losses the first has the method's look.
+    own = {
+        (EQUIZERO, "entropy"): LineLook(VERMILION, LONG),
+        (EQUIZERO, "reversed_max_probability"): LineLook(PURPLE, SPARSE),
+    }
+    known = method_lines()
+    keys = [(way["method"], way["loss"]) for way in ways]
+    return Look(
+        {_label(key): own.get(key, known[METHODS[key[0]].label]) for key in keys},
+        "epochs of probing",
+        "accuracy (%)",
+        errors,
+        [
+            "in brackets: by which loss equizero chooses a view; reversed max probability takes "
+            "the least confident view, as the authors' code does",
+            "the paper's two equizero curves have their swapped labels corrected",
+        ],
+        limits,
+    )

@@ -21,8 +21,9 @@ from report.artefacts.comparison.views import (
 from report.cells import EN_DASH, MISSING, NUMBER_HEADERS, Number, format_measure, number_cells
 from report.figures import Figure
 from report.options import Options
-from report.plots.panels import arrange, end_mark
+from report.plots.panels import arrange, end_mark, spread_errors
 from report.plots.points import Point, PointPanel, Style, draw_points, staircase
+from report.plots.words import plain, plain_options, plain_protocol
 from report.results import Results
 from report.spec import Column, Line, Spec, seeds, shown
 
@@ -121,7 +122,8 @@ def _draw(view: View, panels: Panels, ways: Sequence[Key], options: Options) -> 
         for place, way in sorted(enumerate(ways), key=lambda each: order.index(each[1][0]))
     }
     grid = arrange(known, column=0)
-    return draw_points(grid, styles, "passes per prediction", view.unit)
+    errors = spread_errors("error bar", options.spread, "inputs")
+    return draw_points(grid, styles, "passes per prediction", view.unit, errors)
 
 
 def _in_grid(view: View, place: Key) -> Key:
@@ -133,9 +135,9 @@ def _in_grid(view: View, place: Key) -> Key:
 
 def _title(view: View, place: Key, options: Options) -> str:
     own = dict(zip(view.place, place, strict=True))
-    head = f"{own['model']}, {own['dataset']}, {own['group']}"
+    head = ", ".join([own["model"], plain(own["dataset"]), plain(own["group"])])
     further = [f"regime {own['regime']}"] if view.steps else []
-    further += [f"protocol {own['protocol']}"] * (own["protocol"] != PROTOCOL)
+    further += [plain_protocol(own["protocol"])] * (own["protocol"] != PROTOCOL)
     further += [f"scale {own['scale']}"] * (len(options.scales) > 1)
-    further += [own["departure"]] * bool(own["departure"])
+    further += [plain_options(own["departure"])] * bool(own["departure"])
     return "\n".join([head, *textwrap.wrap(", ".join(further), _WIDTH)])

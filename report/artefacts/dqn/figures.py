@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from itertools import cycle, product
+from itertools import product
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -27,21 +27,19 @@ from report.cells import MISSING, Interval, Number, format_counts, format_interv
 from report.figures import Figure
 from report.options import Options
 from report.plots.curves import (
-    DASHED,
-    DOTTED,
-    SOLID,
     Curves,
     Key,
     Look,
     curve_grid,
     draw_curves,
-    method_labels,
+    method_label,
+    method_lines,
 )
 from report.plots.dots import DotPanel, Dots, draw_dots
-from report.plots.panels import arrange, end_mark
+from report.plots.panels import Errors, arrange, end_mark
 from report.results import Results
 from report.spec import Column, Line, Spec
-from report.statistics import bootstrap_interval, paired_differences
+from report.statistics import COVERAGE, bootstrap_interval, paired_differences
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -51,6 +49,11 @@ _IDENTITY_NOTE = (
     "cartpole has two group elements and two actions: equitune and equizero (softmax) choose the "
     "same action in every state but for ties of floating-point numbers, so they cannot differ"
 )
+_INTERVAL = f"{COVERAGE} bootstrap interval of the mean over seeds"
+# What a title says of a regime, and a picture of an environment that it shows.
+_LEARNS = {"reference": "learns after 50000 steps", "modern": "learns after 100 steps"}
+_RETURN_NOTES = {"acrobot": "acrobot: the return \N{MINUS SIGN}500 is of episodes without success"}
+_GAIN_NOTES = {"cartpole": "cartpole: equitune and equizero agree, their curves lie on each other"}
 _NOTES = (
     f"the paper's order: {' > '.join(reversed(PAPERS_METHODS))}",
     *(REGIME_NOTE, STEP_NOTE, _IDENTITY_NOTE),
@@ -95,7 +98,9 @@ def figure2(results: Results, options: Options) -> Figure:
             for (scale, regime, dataset, step), own in found.items()
         }
         colours = {method.label: method.colour for method in METHODS.values()}
-        return draw_dots(arrange(panels, column=2), colours, "return")
+        notes = [note for name, note in _RETURN_NOTES.items() if any(name in key for key in panels)]
+        errors = Errors(f"large dot and bar: mean and {_INTERVAL}")
+        return draw_dots(arrange(panels, column=2), colours, "return", errors, notes)
 
     return Figure(
         digest=spec.build(numbers, options, lines),
@@ -129,8 +134,9 @@ def _ends(interval: Interval | None) -> tuple[str, str]:
 
 def _title(panel: Key, options: Options, *further: str) -> str:
     scale, regime, dataset = panel
+    learns = f" ({_LEARNS[regime]})" if regime in _LEARNS else ""
     line = f"\nscale {scale}" if len(options.scales) > 1 else ""
-    return ", ".join((dataset, f"regime {regime}", *further)) + line
+    return f"{', '.join((dataset, *further))}\nregime {regime}{learns}{line}"
 
 
 def figure2_training(results: Results, options: Options) -> Figure:
@@ -148,20 +154,21 @@ def figure2_training(results: Results, options: Options) -> Figure:
         for step in sorted({str(n) for own in gains[_panel(block)].values() for n in own}, key=int)
         or [""]
     ]
-    styles = cycle((SOLID, DASHED, DOTTED))
-    others = [method for name, method in METHODS.items() if name != BASELINE]
     look = Look(
-        colours={method.label: method.colour for method in others},
-        # On cartpole two curves lie on each other.
-        styles={method.label: style for method, style in zip(others, styles, strict=False)},
+        lines=method_lines(),
         x_label="training steps (thousands)",
         y_label=f"gain in return over {BASELINE}",
+        errors=Errors(f"band: {_INTERVAL}"),
+        notes=[
+            "each panel has its own y axis",
+            *(note for name, note in _GAIN_NOTES.items() if any(name in key for key in gains)),
+        ],
         baseline=0.0,
     )
 
     def draw() -> Drawing:
         title = partial(_title, options=options)
-        grid = curve_grid(gains, title, method_labels, column=2, mark=end_mark, unit=1000)
+        grid = curve_grid(gains, title, method_label, column=2, mark=end_mark, unit=1000)
         return draw_curves(grid, look)
 
     return Figure(

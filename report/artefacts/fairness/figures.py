@@ -24,7 +24,7 @@ from report.cells import (
 )
 from report.figures import Figure
 from report.options import Options
-from report.plots.panels import SKY_BLUE, VERMILION, YELLOW, arrange
+from report.plots.panels import SKY_BLUE, VERMILION, YELLOW, arrange, spread_errors
 from report.plots.stacks import Stack, StackPanel, draw_stacks
 from report.results import Results
 from report.spec import Column, Line, Spec, shown
@@ -176,8 +176,9 @@ def _draw(panels: Sequence[Sequence[Line]], options: Options) -> Drawing:
         if any(_ours(bar) and _shares(bar) for bar in panel):
             own = panel[0].labels
             together.setdefault((f"{own['scale']} {own['beside']}", own["group"]), []).extend(panel)
+    errors = spread_errors("error bar", options.spread, "sentences")
     grid = arrange({key: _panel(bars, options) for key, bars in together.items()}, column=0)
-    return draw_stacks(grid, COLOURS, "share of sentences (%)", "95 % interval")
+    return draw_stacks(grid, COLOURS, "share of sentences (%)", errors)
 
 
 def _panel(bars: Sequence[Line], options: Options) -> StackPanel:
@@ -197,7 +198,8 @@ def _panel(bars: Sequence[Line], options: Options) -> StackPanel:
         if shares := _shares(bar):
             parts = {label: shares[label].mean for label in LABELS}
             ends = shares[LABELS[0]].ends, shares[LABELS[-1]].ends
-            stacks.setdefault(bar.labels["view"], Stack(parts, *ends))
+            seeds = shares[LABELS[0]].seeds
+            stacks.setdefault(bar.labels["view"], Stack(parts, *ends, seeds))
     title = f"{_title(ours, text, options)}\n{_judge_title(first)}"
     return StackPanel(title, [*sections.values()])
 
@@ -206,11 +208,14 @@ def _title(ours: Sequence[Line], text: Sequence[Line], options: Options) -> str:
     first = ours[0].labels
     model = common.TITLES.get(first["model"], first["model"].rpartition(" ")[-1])
     scale = f", scale {first['scale']}" if len(options.scales) > 1 else ""
+    persons = " and ".join(dict.fromkeys(bar.labels["view"] for bar in ours))
     protocols = " and ".join(dict.fromkeys(bar.labels["protocol"] for bar in ours))
     written, beside = (span(_sentences(b) for b in own if _shares(b)) for own in (ours, text))
     return (
-        f"{model}: {first['dataset']}, protocol {protocols}{scale}, {written} sentences per bar"
-        + f" ({common.TITLES[REFERENCE]}: {beside})" * bool(text)
+        f"{persons}: {first['dataset']} task, {model}\n"
+        f"protocol {protocols}{scale}, {written} sentences per bar"
+        + f" ({common.TITLES[REFERENCE]}: {beside})"
+        * bool(text)
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
-from experiments.frame.methods import EQUITUNE, EQUIZERO, LAMBDA_EQUITUNE
+from experiments.frame.methods import EQUITUNE, EQUIZERO, LAMBDA_EQUITUNE, METHODS
 from experiments.frame.rows import PROTOCOLS
 from report.aggregate import Labels, Numbers
 from report.artefacts.scan.common import GROUPS, MODELS, ZERO_SHOT, result_rows
@@ -13,17 +13,17 @@ from report.cells import EN_DASH, span
 from report.figures import Figure
 from report.options import Options
 from report.plots.curves import (
-    DASHED,
-    DOTTED,
-    SOLID,
     Curves,
     Key,
     Look,
     curve_grid,
     curve_rows,
     draw_curves,
+    method_label,
+    method_lines,
 )
-from report.plots.panels import BLUE, GREEN, ORANGE
+from report.plots.panels import spread_errors
+from report.plots.words import plain, plain_protocol
 from report.results import Results, step_numbers
 from report.spec import UNITS, Column, Line, Spec, shown
 from report.tables import Table
@@ -32,20 +32,10 @@ LAST_STEP = 3000
 EVERY = 200
 DIGEST_STEPS = (0, 1000, 2000, 3000)
 PAPERS_DATASET = "add_jump"
-# Method of the rows, and legend.
-METHODS = {
-    EQUIZERO: EQUIZERO,
-    EQUITUNE: EQUITUNE,
-    LAMBDA_EQUITUNE: f"{LAMBDA_EQUITUNE} (ours)",
-}
-LOOK = Look(
-    colours=dict(zip(MODELS, (BLUE, ORANGE, GREEN), strict=True)),
-    styles=dict(zip(METHODS.values(), (SOLID, DOTTED, DASHED), strict=True)),
-    x_label="fine-tuning iterations",
-    y_label="test accuracy (%)",
-    y_limits=(0, 100),
-)
-_PANEL, _CURVE = ("scale", "protocol", "dataset"), ("model", "method")
+SHOWN = (EQUIZERO, EQUITUNE, LAMBDA_EQUITUNE)
+_ADDED = f"the paper's figure has no {METHODS[LAMBDA_EQUITUNE].label}"
+_BLOCK, _LINE = ("scale", "protocol", "dataset"), ("model", "method")
+_PANEL, _CURVE = (*_BLOCK, "model"), ("method",)
 _HEADERS = (*_PANEL, *_CURVE, "step", "mean", "spread", "n")
 _NOTES = (
     "band: mean \N{PLUS-MINUS SIGN} spread",
@@ -59,32 +49,40 @@ _NOTES = (
 def figure10(results: Results, options: Options) -> Figure:
     """Figure 10: test accuracy against iterations of fine-tuning, mean and spread over seeds.
 
-    There is one panel per protocol with rows, and a row of panels per scale and data set.
+    There is a column of panels per model, and a row per scale, data set and protocol with rows.
     """
     numbers = _numbers(results, options)
-    ways = product(options.scales, GROUPS, PROTOCOLS, MODELS, METHODS)
-    names = ("scale", "dataset", "protocol", *_CURVE)
+    ways = product(options.scales, GROUPS, PROTOCOLS, MODELS, SHOWN)
+    names = ("scale", "dataset", "protocol", *_LINE)
     lines = [dict(zip(names, way, strict=True)) for way in ways]
     curves = numbers.panels(lines, _PANEL, _CURVE, "iteration")
 
     def title(panel: Key) -> str:
-        scale = f", scale {panel[0]}" if len(options.scales) > 1 else ""
-        return f"{panel[2]}, protocol {panel[1]}{scale}"
+        scale, protocol, dataset, model = panel
+        further = f", scale {scale}" if len(options.scales) > 1 else ""
+        return f"{model}, {plain(dataset)}{further}\n{plain_protocol(protocol)}"
+
+    look = Look(
+        lines=method_lines(),
+        x_label="iterations of fine-tuning",
+        y_label="test accuracy (%)",
+        errors=spread_errors("band", options.spread),
+        notes=[_ADDED],
+        y_limits=(0, 100),
+    )
 
     return Figure(
         digest=_digest(numbers, lines, curves, options),
         headers=_HEADERS,
         rows=tuple(curve_rows(curves)),
-        draw=lambda: draw_curves(
-            curve_grid(curves, title, lambda curve: (curve[0], METHODS[curve[1]]), column=1), LOOK
-        ),
+        draw=lambda: draw_curves(curve_grid(curves, title, method_label, column=3), look),
     )
 
 
 def _numbers(results: Results, options: Options) -> Numbers:
     rows = result_rows(results, options, variant="", split="test", model=MODELS)
     rows = rows[rows["last"] != ZERO_SHOT].assign(step=rows["last"])
-    rows = rows[(rows["group"] == rows["dataset"].map(GROUPS)) & rows["method"].isin(METHODS)]
+    rows = rows[(rows["group"] == rows["dataset"].map(GROUPS)) & rows["method"].isin(SHOWN)]
     rows = rows.assign(iteration=step_numbers(rows))
     # Further on are the ends of other runs, those of Tables 10 to 12; between are trials of others.
     kept = (rows["iteration"] % EVERY == 0) | (rows["scale"] != "paper")
@@ -108,8 +106,8 @@ def _digest(numbers: Numbers, lines: Sequence[Labels], curves: Curves, options: 
     spec = Spec(
         name="figure10",
         title="Figure 10: test accuracy on SCAN against iterations of fine-tuning",
-        block=_PANEL,
-        stub=_CURVE,
+        block=_BLOCK,
+        stub=_LINE,
         columns={
             "": (
                 *(shown(f"step {s}", iteration=s) for s in _digest_steps(curves, options)),
