@@ -109,6 +109,14 @@ class Table:
         """All that is shown of rows."""
         return self.blocks
 
+    def without(self, cell: str) -> Table:
+        """The same without the rows that have such a cell."""
+        blocks = (
+            Block(block.labels, tuple(row for row in block.rows if cell not in row))
+            for block in self.blocks
+        )
+        return replace(self, blocks=tuple(blocks))
+
     def noted(self, note: str) -> Table:
         """The same with one note more."""
         return replace(self, notes=(*self.notes, note))

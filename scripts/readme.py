@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments.frame.terminal import run_program
 from report.artefacts.catalogue import ARTEFACTS
 from report.artefacts.comparison.choice import NOT_YET
-from report.cells import EN_DASH, NOT_REPORTED, format_interval, format_number
+from report.cells import EN_DASH, NOT_REPORTED
+from report.claims.headlines import HEADLINES, found_headlines
 from report.claims.model import OURS, PAPER
 from report.claims.statistics import NOT_RUN, REPRODUCED, TESTED, overall
 from report.claims.tables import grouped
@@ -42,52 +43,6 @@ RERUN = Path("docs") / "rerun.md"
 _HEAD = (
     "| claim | where | our runs (protocol: cells reproduced) | the paper's own numbers |\n"
     "|---|---|---|---|\n"
-)
-#: What README says of a claim: in words, its id, comparison and some labels.
-HEADLINES = (
-    (
-        "commands with a new verb (SCAN, LSTM): equizero over equitune",
-        *("scan-zero-shot", "equizero > equitune"),
-        {"protocol": "reference", "dataset": "add_jump", "model": "LSTM"},
-    ),
-    (
-        "the same: equitune over the pretrained model",
-        *("scan-zero-shot", "equitune > pretrained"),
-        {"protocol": "reference", "dataset": "add_jump", "model": "LSTM"},
-    ),
-    (
-        "turned photographs, zero-shot (a small CLIP of ours): equizero over equitune",
-        *("clip-order", "equizero > equitune"),
-        {"protocol": "paper", "model": "SmallCLIP", "transform": "rot90"},
-    ),
-    (
-        "the same: λ-equitune over equitune",
-        *("clip-lambda-zero-shot", "lambda_equitune > equitune"),
-        {"protocol": "paper", "model": "SmallCLIP"},
-    ),
-    (
-        "turned photographs, last layers learned (ResNet-20, in the paper ResNet-18): λ-equitune "
-        "over equitune",
-        *("cnn-order", "lambda_equitune > equitune"),
-        {"protocol": "paper", "model": "ResNet20", "step": "10"},
-    ),
-    (
-        "turned photographs, a CNN as it is (public ResNet-20): equitune over equizero",
-        *("cnn-equizero-untrained", "equitune > equizero, largest probability, public weights"),
-        {"dataset": "cifar10"},
-    ),
-    (
-        "cart pole (deep Q-learning): equizero over equitune, which "
-        "[cannot differ there](docs/dqn.md#cartpole-cannot-tell-equizero-from-equitune)",
-        *("dqn-order", "equizero > equitune"),
-        {"dataset": "cartpole", "variant": ""},
-    ),
-    (
-        "sentences about a straight and a gay man (SmolLM2): relaxed equitune leaves no gap in "
-        "regard",
-        *("fairness-debias", "R-Equi"),
-        {"protocol": "paper", "dataset": "respect", "group": "straight_gay", "split": "minilm"},
-    ),
 )
 _HEADLINE_HEAD = "| what the paper says | here | in the paper | verdict |\n|---|---|---|---|\n"
 _OWN = "the paper's models"
@@ -136,27 +91,21 @@ def claims_table(report: Report) -> str:
 
 
 def headlines(report: Report) -> str:
-    """The table of `HEADLINES` as Markdown."""
-    lines = []
-    for words, claim, comparison, labels in HEADLINES:
-        [cell] = (
-            cell
-            for cell in report.cells
-            if (cell.claim.id, cell.comparison) == (claim, comparison)
-            and labels.items() <= cell.labels.items()
-            and cell.found
-        )
-        assert cell.found
-        ours = f"{format_number(cell.found.value, True)} {format_interval(cell.found.interval, 1)}"
-        paper = EN_DASH if cell.paper is None else format_number(cell.paper.value, True)
-        lines.append(f"| {words} | {ours} | {paper} | {cell.verdict} |\n")
+    """The table of `HEADLINES` as Markdown; a ValueError unless each is found once."""
+    found = found_headlines(report)
+    if [each.headline for each in found] != list(HEADLINES):
+        raise ValueError("rows of a headline are missing, or two of its cells have some")
+    lines = (
+        f"| {each.headline.words} | {each.ours} | {each.paper} | {each.verdict} |\n"
+        for each in found
+    )
     return "".join([_HEADLINE_HEAD, *lines])
 
 
-def markdown(table: Table, without: str | None = None) -> str:
-    """The lines of a table as Markdown, without its notes and lines with a given cell."""
+def markdown(table: Table) -> str:
+    """The lines of a table as Markdown, without its notes."""
     head = (table.names, ("---",) * len(table.names))
-    rows = (row for block in table.blocks for row in block.rows if without not in row)
+    rows = (row for block in table.blocks for row in block.rows)
     lines = [*head, *(map(escape_markdown, row) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -192,7 +141,9 @@ def contents(root: Path) -> dict[Path, bytes]:
     readme, page, claims = root / "README.md", root / PAGE, root / CLAIMS
     images = root / "docs" / "images"
     return {
-        readme: filled(readme, methods=markdown(choice, NOT_YET), headlines=headlines(report)),
+        readme: filled(
+            readme, methods=markdown(choice.without(NOT_YET)), headlines=headlines(report)
+        ),
         page: filled(page, methods=markdown(choice)),
         claims: filled(claims, claims=claims_table(report)),
         root / RERUN: filled(root / RERUN, presets=rerun_page(root)),
