@@ -14,7 +14,7 @@ from report.artefacts.scan.tables import (
     zero_shot_table,
 )
 
-_ZERO_SHOT = ("zero_shot",)
+_ZERO_SHOT = ("methods", "zero_shot")
 _WITH_LENGTHS = ("lengths", "zero_shot")
 _FINETUNED = ("finetuned", "group_models", "zero_shot")
 
@@ -28,7 +28,10 @@ ARTEFACTS: dict[str, Entry] = {
         )
     },
     **{
-        name: Entry("scan", partial(finetuned_table, name), _FINETUNED) for name in FINETUNED_MODELS
+        name: Entry("scan", partial(finetuned_table, name), files)
+        for name, files in zip(
+            FINETUNED_MODELS, (("methods", *_FINETUNED), _FINETUNED, _FINETUNED), strict=True
+        )
     },
     "figure10": Entry("scan", figure10, ("few_shot",)),
     "scan_variants": Entry("scan", variants_table, _WITH_LENGTHS),
