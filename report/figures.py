@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -103,15 +104,18 @@ class Figure:
             pictures[kind].write_bytes(picture)
         return [*paths, *pictures.values()]
 
-    def pictures(self, *kinds: str) -> dict[str, bytes]:
+    def pictures(self, *kinds: str, **settings: str) -> dict[str, bytes]:
         """The drawing as files of the types `png`, `pdf`, `svg`, by type."""
-        return pictures(self.draw, *kinds)
+        return pictures(self.draw, *kinds, **settings)
 
 
-def pictures(draw: Callable[[], Drawing], *kinds: str) -> dict[str, bytes]:
-    """A drawing as files of the types `png`, `pdf`, `svg`, by type."""
+def pictures(draw: Callable[[], Drawing], *kinds: str, **settings: str) -> dict[str, bytes]:
+    """A drawing as files of the types `png`, `pdf`, `svg`, by type.
+
+    `settings` of matplotlib go before those of the house.
+    """
     files = {kind: io.BytesIO() for kind in kinds}
-    with house_style():
+    with house_style(settings):
         drawing = draw()
         for kind, file in files.items():
             drawing.savefig(file, format=kind, dpi=_DPI, metadata=_METADATA[kind])
@@ -119,12 +123,12 @@ def pictures(draw: Callable[[], Drawing], *kinds: str) -> dict[str, bytes]:
 
 
 @contextmanager
-def house_style() -> Iterator[None]:
+def house_style(settings: Mapping[Any, Any] = MappingProxyType({})) -> Iterator[None]:
     """Draw as all figures here are drawn; the user's own settings of matplotlib do not count."""
     # Here and not above: importing it takes longer than building all tables.
     import matplotlib
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
+        matplotlib.rcParams.update({**_STYLE, **settings})
         yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 from experiments.frame.rows import SCALES
 from report.artefacts.catalogue import ARTEFACTS, TITLES
+from report.artefacts.comparison.choice import NOT_YET
 from report.artefacts.entry import build
 from report.cells import EN_DASH, MISSING, NOT_REPORTED
+from report.claims.headlines import Outcome, found_headlines
 from report.claims.model import OURS, PAPER
 from report.claims.statistics import (
     CONTRARY,
@@ -30,13 +32,15 @@ from report.claims.verdicts import Report, make_report
 from report.faces import render
 from report.figures import Figure
 from report.options import Options
+from report.page.pictures import Picture, embedded
 from report.page.sources import KEYS, Source, find_sources, hours
 from report.results import Results, load_results, seed_order
 from report.tables import Block, Table
 
-_WIDTH = re.compile(rb'<svg [^>]*?width="([0-9.]+)pt"', re.DOTALL)
-# Of the screen to a point of print: the widest figures then fill the page.
-_PIXELS = 1.25
+#: What the page begins with, of the headlines (by their claims) and of the figures.
+FINDINGS = ("scan-zero-shot", "clip-order", "cnn-equizero-untrained", "fairness-debias")
+FIRST = ("figure10", "figure8", "pareto_cnn", "figure3")
+CHOICE = "which_method"
 _BADGES = {
     REPRODUCED: "yes",
     HOLDS: "yes",
@@ -69,18 +73,22 @@ class Shown(NamedTuple):
 
     Attributes:
         table: The table, or the digest of the figure.
-        picture: The drawing as SVG in base64; empty for a table and where nothing is drawn.
-        width: Of the picture, in pixels.
+        picture: The drawing; None for a table and where nothing is drawn.
         rows: Anchors to paths of the rows that it may show; empty where it shows none of ours.
         command: The shell command that writes its files.
     """
 
     table: Table
     is_figure: bool
-    picture: str
-    width: int
+    picture: Picture | None
     rows: Mapping[str, str]
     command: str
+
+    @property
+    def short(self) -> str:
+        """Its name in a list: the number in the paper, or the title."""
+        numbered = re.fullmatch(r"(figure|table)(\d+[a-z]?)", self.table.name)
+        return f"{numbered[1].title()} {numbered[2]}" if numbered else self.table.title
 
 
 class Task(NamedTuple):
@@ -112,6 +120,30 @@ class Listed(NamedTuple):
     cells: Table
 
 
+class Styles(dict[tuple[str, ...], str]):
+    """The style of each row of headers: on a narrow screen it writes them beside the cells."""
+
+    def __missing__(self, headers: tuple[str, ...]) -> str:
+        """Name a new one."""
+        self[headers] = name = f"t{len(self)}"
+        return name
+
+    @property
+    def rules(self) -> str:
+        """CSS, one rule for each column."""
+        return "".join(
+            f".{name} td:nth-child({place})::before{{content:{_css(header)}}}"
+            for headers, name in self.items()
+            for place, header in enumerate(headers, 1)
+            if header
+        )
+
+
+def _css(text: str) -> str:
+    # A style ends where it has a tag.
+    return json.dumps(f"{text}: ", ensure_ascii=False).replace("<", "\\3c ")
+
+
 class Origin(NamedTuple):
     """A file of rows or a folder of runs, and a table of its runs."""
 
@@ -132,22 +164,37 @@ def write_page(folder: Path, scale: str, root: Path) -> str:
     sources = find_sources(folder, results, scale)
     groups = grouped([cell for cell in claims.cells if cell.claim.of == PAPER])
     counts = Counter(overall([cell.verdict for cell in inside]) for inside in groups.values())
+    first = [_task(name, results, sources, scale) for name in TITLES if name not in read]
+    tasks = [_task(name, results, sources, scale) for name in TITLES if name in read]
+    shown = {each.table.name: each for task in (*first, *tasks) for each in task.shown}
     return render(
         "page.html",
         scale=scale,
+        findings=_findings(claims),
+        front=[shown[name] for name in FIRST if name in shown],
+        choice=shown.get(CHOICE),
+        not_yet=NOT_YET,
+        styles=Styles(),
         about=_SCALES[scale],
         others=[name for name in SCALES if name != scale],
         gaps=results.gaps,
         counts=sorted(counts.items()),
         claims=_claims(claims),
         verdicts=claims.tables[1],
-        first=[_task(name, results, sources, scale) for name in TITLES if name not in read],
-        tasks=[_task(name, results, sources, scale) for name in TITLES if name in read],
+        first=first,
+        tasks=tasks,
         sources=[_origin(source) for source in sources],
         skips=results.skips,
         badges=_BADGES,
+        dash=EN_DASH,
         absent=(MISSING, NOT_REPORTED),
     )
+
+
+def _findings(report: Report) -> list[Outcome]:
+    """The first headline of each claim of `FINDINGS`."""
+    found = {each.headline.claim: each for each in reversed(found_headlines(report))}
+    return [found[claim] for claim in FINDINGS if claim in found]
 
 
 def _claims(report: Report) -> dict[str, list[Listed]]:
@@ -221,15 +268,9 @@ def _task(task: str, results: Results, sources: Sequence[Source], scale: str) ->
 
 def _shown(built: Table | Figure, rows: Mapping[str, str], command: str) -> Shown:
     if isinstance(built, Table):
-        return Shown(built, False, "", 0, rows, command)
-    if not built.rows:
-        return Shown(built.digest, True, "", 0, rows, command)
-    picture = built.pictures("svg")["svg"]
-    found = _WIDTH.search(picture)
-    assert found
-    # Its own width: where there are fewer panels they are not larger.
-    width = round(float(found[1]) * _PIXELS)
-    return Shown(built.digest, True, base64.b64encode(picture).decode(), width, rows, command)
+        return Shown(built, False, None, rows, command)
+    picture = embedded(built) if built.rows else None
+    return Shown(built.digest, True, picture, rows, command)
 
 
 def _anchor(source: Source) -> str:

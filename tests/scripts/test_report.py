@@ -102,8 +102,8 @@ def test_it_needs_nothing_else_and_every_link_leads_somewhere(claimed: Any) -> N
     page = _Page(text)
     assert len(page.addresses) == 2
     assert page.targets and page.targets <= page.anchors
-    assert all(address.startswith("data:image/svg+xml;base64,") for address in page.addresses)
-    assert text.count("<table>") == len(re.findall("<table><caption>[^<]+</caption>", text)) > 4
+    assert all(address.startswith("data:image/svg+xml,") for address in page.addresses)
+    assert text.count("<table") == len(re.findall(r"<table class=.t\d+.><caption>[^<]+<", text)) > 4
     assert not re.search(r"<script|@import|url\(|https?:", re.sub(r'src="[^"]*"', "", text))
 
 
@@ -308,35 +308,54 @@ def _content(built: Any) -> tuple[Any, ...]:
 
 
 @pytest.mark.slow
-def test_the_committed_rows_make_a_page_that_a_phone_shows(tmp_path: Path) -> None:
+def test_the_committed_rows_make_a_page_that_every_screen_shows(tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no browser: neither chromium nor google-chrome is installed")
     results = _linked(tmp_path / "results")
-    written(results)
-    frame = tmp_path / "frame.html"
-    # Wide content must scroll in its own frame, not move the page.
-    frame.write_text(
-        '<iframe id="phone" width="390" height="800" src="results/page.html"></iframe><script>'
-        "window.onload = () => { const page = document.getElementById('phone').contentDocument;"
-        "page.querySelectorAll('details').forEach(part => { part.open = true; });"
-        "const facts = {width: page.documentElement.scrollWidth,"
-        "images: [...page.images].map(i => i.naturalWidth),"
-        "sections: page.querySelectorAll('section').length,"
-        "ground: getComputedStyle(page.body).backgroundColor,"
-        "ink: getComputedStyle(page.body).color};"
-        "document.body.innerHTML = `<pre>${JSON.stringify(facts)}</pre>`; }</script>",
-        encoding="utf-8",
-    )
-    light, dark = (_facts(browser, frame, tmp_path, *options) for options in ((), (_DARK,)))
-    assert light["width"] <= 390
-    assert len(light["images"]) >= 8 and min(light["images"]) > 100
-    assert light["sections"] == 8
-    assert _brightness(light["ground"]) > 230 > 60 > _brightness(light["ink"])
-    assert _brightness(dark["ground"]) < 60 < 200 < _brightness(dark["ink"])
+    page = written(results)
+    assert len(page.encode()) < 1.5e6
+    assert page.count("<li><span") >= 4 and page.index('id="found"') < page.index('id="choice"')
+    assert page.index('id="choice"') < page.index("<figure>") < page.index('id="claims"')
+    # On paper: no list of links, and nothing hidden.
+    path = results / "page.html"
+    path.write_text(page.replace("@media print", "@media all"), encoding="utf-8")
+    printed = _seen(browser, tmp_path, 700)
+    assert printed["wide"] == [] and printed["nav"] == "none"
+    path.write_text(page, encoding="utf-8")
+    for width, options in ((1200, ()), (390, ()), (390, (_DARK,))):
+        seen = _seen(browser, tmp_path, width, *options)
+        assert seen["width"] <= width and seen["wide"] == []
+        assert len(seen["images"]) >= 8 and min(seen["images"]) > 100
+        assert seen["sections"] == 10 and seen["nav"] == "block"
+        light = _brightness(seen["ground"]), _brightness(seen["ink"])
+        assert (min(light) < 60 and max(light) > 200) and (light[0] < light[1]) == bool(options)
 
 
 _DARK = "--blink-settings=preferredColorScheme=0"
+
+
+def _seen(browser: str, folder: Path, width: int, *options: str) -> Mapping[str, Any]:
+    """What a browser of a width shows: `wide` are the ids around what has hidden columns."""
+    frame = folder / "frame.html"
+    frame.write_text(
+        f'<iframe id="screen" width="{width}" height="800" src="results/page.html"></iframe>'
+        "<script>window.onload = () => {"
+        "const page = document.getElementById('screen').contentDocument;"
+        "page.querySelectorAll('details').forEach(part => { part.open = true; });"
+        "const style = getComputedStyle(page.body);"
+        "const facts = {width: page.documentElement.scrollWidth,"
+        "images: [...page.images].map(i => i.naturalWidth),"
+        "sections: page.querySelectorAll('section').length,"
+        "nav: getComputedStyle(page.querySelector('nav')).display,"
+        "wide: [...page.querySelectorAll('.scroll,figure,pre')]"
+        ".filter(part => part.scrollWidth > part.clientWidth)"
+        ".map(part => part.closest('[id]').id),"
+        "ground: style.backgroundColor, ink: style.color};"
+        "document.body.innerHTML = `<pre>${JSON.stringify(facts)}</pre>`; }</script>",
+        encoding="utf-8",
+    )
+    return _facts(browser, frame, folder, "--window-size=1600,1200", *options)
 
 
 def _facts(browser: str, page: Path, home: Path, *options: str) -> Mapping[str, Any]:

@@ -1,0 +1,55 @@
+"""Report: pictures inside the page, as small as they can be without losing their lines."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import quote
+
+from report.figures import Figure
+
+_WIDTH = re.compile(r'<svg [^>]*?width="([0-9.]+)pt"', re.DOTALL)
+# Of the screen to a point of print: the widest figures then fill the page.
+_PIXELS = 1.25
+_TEXT = {"svg.fonttype": "none", "font.sans-serif": "DejaVu Sans, Verdana"}
+_FONT = re.compile(r" font-family: [^;\"]*;?")
+_STYLE = '<style type="text/css">', "text{font-family: DejaVu Sans, Verdana, sans-serif}"
+_NUMBER = re.compile(r"-?\d+\.\d+")
+_UNSEEN = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", re.DOTALL)
+
+
+class Picture(NamedTuple):
+    """A picture in the page.
+
+    Attributes:
+        address: The whole drawing, as a `data:` address.
+        width: In pixels.
+    """
+
+    address: str
+    width: int
+
+
+def embedded(figure: Figure) -> Picture:
+    """The drawing of a figure; its text is text, in a font of the reader's machine."""
+    drawn = figure.pictures("svg", **_TEXT)["svg"].decode()
+    found = _WIDTH.search(drawn)
+    assert found
+    # Its own width: where there are fewer panels they are not larger.
+    width = round(float(found[1]) * _PIXELS)
+    # The address stands in double quotes, so that those of the drawing are single ones.
+    small = quote(shortened(drawn).replace('"', "'"), safe=" =:/;,'()+-.{}*")
+    return Picture(f"data:image/svg+xml,{small}", width)
+
+
+def shortened(drawing: str) -> str:
+    """An SVG without what is not seen: comments, names of nothing, digits below a hundredth."""
+    text = _FONT.sub("", _UNSEEN.sub("", drawing)).replace(_STYLE[0], "".join(_STYLE), 1)
+    text = text.replace("'", "&#39;")
+    used = sorted(set(re.findall(r'(?:url\(#|href="#)([^")]+)', text)))
+    short = {name: f"i{place}" for place, name in enumerate(used)}
+    text = re.sub(r' id="([^"]+)"', lambda m: f' id="{short[m[1]]}"' if m[1] in short else "", text)
+    text = re.sub(r'(url\(#|href="#)([^")]+)', lambda m: m[1] + short[m[2]], text)
+    text = _NUMBER.sub(lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), text)
+    text = re.sub(r">\s+<", "><", text.strip()).replace("<g/>", "")
+    return re.sub(r"\s+", " ", text)
