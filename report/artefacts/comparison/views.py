@@ -13,7 +13,7 @@ from itertools import product
 
 import pandas as pd
 
-from experiments.frame.methods import EQUITUNE, METHODS, Kind
+from experiments.frame.methods import EQUITUNE, METHODS, PAPERS, Kind
 from report.aggregate import Labels, Numbers
 from report.artefacts.dqn.tables import DATASETS, REGIMES
 from report.cells import Number
@@ -181,13 +181,16 @@ def lines(view: View, numbers: Numbers, options: Options) -> Iterator[dict[str, 
 def view_numbers(view: View, results: Results, options: Options) -> Numbers:
     """The numbers of a view: accuracy, upright, gain, error, passes, jump, trained.
 
-    Rows count if their evaluation says how many passes a prediction takes.
+    Rows count if their evaluation says how many passes a prediction takes, and if their model is
+    the preset's or was run with some method that is not the paper's.
     """
     rows = select(results.ours, task=view.task, scale=options.scales, view="", split=_SPLITS)
     chosen = option(rows, "training")
     training = fixed(view.preset).get("training")
     rows = rows[chosen == training if training else chosen.isna()]
     rows = _placed(_at_step(view, _counted(rows)))
+    further = rows.loc[~rows["method"].isin(PAPERS), "model"]
+    rows = rows[rows["model"].isin({*axes(view.preset)["model"], *further})]
     found = [
         _way(view, *each)
         for each in zip(rows["protocol"], rows["method"], rows["departures"], strict=True)
