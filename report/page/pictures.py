@@ -14,6 +14,7 @@ _PIXELS = 1.25
 _TEXT = {"svg.fonttype": "none", "font.sans-serif": "DejaVu Sans, Verdana"}
 _FONT = re.compile(r" font-family: [^;\"]*;?")
 _STYLE = '<style type="text/css">', "text{font-family: DejaVu Sans, Verdana, sans-serif}"
+_TAG = re.compile(r"<[^>]+>")
 _NUMBER = re.compile(r"-?\d+\.\d+")
 _UNSEEN = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", re.DOTALL)
 
@@ -37,19 +38,22 @@ def embedded(figure: Figure) -> Picture:
     assert found
     # Its own width: where there are fewer panels they are not larger.
     width = round(float(found[1]) * _PIXELS)
-    # The address stands in double quotes, so that those of the drawing are single ones.
-    small = quote(shortened(drawn).replace('"', "'"), safe=" =:/;,'()+-.{}*")
+    small = quote(shortened(drawn), safe=" =:/;,'()+-.{}*")
     return Picture(f"data:image/svg+xml,{small}", width)
 
 
 def shortened(drawing: str) -> str:
     """An SVG without what is not seen: comments, names of nothing, digits below a hundredth."""
     text = _FONT.sub("", _UNSEEN.sub("", drawing)).replace(_STYLE[0], "".join(_STYLE), 1)
-    text = text.replace("'", "&#39;")
     used = sorted(set(re.findall(r'(?:url\(#|href="#)([^")]+)', text)))
     short = {name: f"i{place}" for place, name in enumerate(used)}
     text = re.sub(r' id="([^"]+)"', lambda m: f' id="{short[m[1]]}"' if m[1] in short else "", text)
     text = re.sub(r'(url\(#|href="#)([^")]+)', lambda m: m[1] + short[m[2]], text)
-    text = _NUMBER.sub(lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), text)
     text = re.sub(r">\s+<", "><", text.strip()).replace("<g/>", "")
-    return re.sub(r"\s+", " ", text)
+    return _TAG.sub(lambda m: _short_tag(m[0]), text)
+
+
+def _short_tag(tag: str) -> str:
+    """A tag with single quotes, as its address stands in double ones."""
+    tag = _NUMBER.sub(lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), tag)
+    return re.sub(r"\s+", " ", tag.replace("'", "&#39;").replace('"', "'"))
