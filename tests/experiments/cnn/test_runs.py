@@ -187,8 +187,9 @@ def test_one_view_that_is_trained_on_turned_images_costs_the_passes_of_four(
 
 
 def test_the_same_seed_twice_gives_identical_rows(configure: Configure, tmp_path: Path) -> None:
+    """The network of the first run is the one that was trained for all tests here."""
     texts = []
-    for name in ("first", "second"):
+    for name in ("results", "second"):
         config = configure(*SHORT, "method=lambda_equitune", f"results={tmp_path}/{name}")
         lines = (execute(config).folder / "metrics.csv").read_bytes().splitlines()
         texts.append([line for line in lines if b"training_seconds" not in line])
