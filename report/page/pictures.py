@@ -11,7 +11,7 @@ from report.figures import Figure
 _WIDTH = re.compile(r'<svg [^>]*?width="([0-9.]+)pt"', re.DOTALL)
 # Of the screen to a point of print: the widest figures then fill the page.
 _PIXELS = 1.25
-_TEXT = {"svg.fonttype": "none", "font.sans-serif": "DejaVu Sans, Verdana"}
+# Each text names its font in full: one rule for all is shorter.
 _FONT = re.compile(r" font-family: [^;\"]*;?")
 _STYLE = '<style type="text/css">', "text{font-family: DejaVu Sans, Verdana, sans-serif}"
 _TAG = re.compile(r"<[^>]+>")
@@ -33,7 +33,7 @@ class Picture(NamedTuple):
 
 def embedded(figure: Figure) -> Picture:
     """The drawing of a figure; its text is text, in a font of the reader's machine."""
-    drawn = figure.pictures("svg", **_TEXT)["svg"].decode()
+    drawn = figure.pictures("svg", **{"svg.fonttype": "none"})["svg"].decode()
     found = _WIDTH.search(drawn)
     assert found
     # Its own width: where there are fewer panels they are not larger.

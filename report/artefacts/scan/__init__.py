@@ -24,7 +24,9 @@ ARTEFACTS: dict[str, Entry] = {
     **{
         name: Entry("scan", partial(zero_shot_table, name), (*files, more))
         for name, files, more in zip(
-            *(ZERO_SHOT_MODELS, (("zero_shot",), _WITH_LENGTHS, _WITH_LENGTHS), _MORE_SEEDS),
+            ZERO_SHOT_MODELS,
+            (("zero_shot",), _WITH_LENGTHS, _WITH_LENGTHS),
+            _MORE_SEEDS,
             strict=True,
         )
     },
