@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,7 +20,7 @@ from tempfile import TemporaryDirectory
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.frame.terminal import run_program
-from report.artefacts.catalogue import ARTEFACTS
+from report.artefacts.catalogue import ARTEFACTS, TASKS
 from report.artefacts.comparison.choice import NOT_YET
 from report.cells import EN_DASH, NOT_REPORTED
 from report.claims.headlines import HEADLINES, found_headlines
@@ -27,12 +28,12 @@ from report.claims.model import OURS, PAPER
 from report.claims.statistics import NOT_RUN, REPRODUCED, TESTED, overall
 from report.claims.tables import grouped
 from report.claims.verdicts import Report, make_report
-from report.faces import escape_markdown
+from report.excerpts import fill_tables, markdown
 from report.figures import Figure, pictures
 from report.options import Options
 from report.plots.idea import draw_idea
 from report.rerun import rerun_page
-from report.results import load_results
+from report.results import Results, load_results
 from report.tables import Table
 from scripts._arguments import Parser
 
@@ -102,12 +103,9 @@ def headlines(report: Report) -> str:
     return "".join([_HEADLINE_HEAD, *lines])
 
 
-def markdown(table: Table) -> str:
+def _choice(table: Table) -> str:
     """The lines of a table as Markdown, without its notes."""
-    head = (table.names, ("---",) * len(table.names))
-    rows = (row for block in table.blocks for row in block.rows)
-    lines = [*head, *(map(escape_markdown, row) for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown(table.names, (row for block in table.blocks for row in block.rows))
 
 
 def filled(path: Path, **texts: str) -> bytes:
@@ -135,16 +133,21 @@ def contents(root: Path) -> dict[Path, bytes]:
         results = Path(folder)
         for name in ("paper", "measured"):
             (results / name).symlink_to(root / "results" / name)
-        report = make_report(results, "paper", root)
-        picture, choice = (_built(results, name) for name in (PICTURE, CHOICE))
-    assert isinstance(picture, Figure) and isinstance(choice, Table)
+        # Loaded once: each claim, table and picture selects its rows of all.
+        loaded = load_results(results, TASKS, ("paper",))
+        report = make_report(results, "paper", root, loaded)
+    picture, choice = _figure(loaded, PICTURE), _table(loaded, CHOICE)
+    table = cache(partial(_table, loaded))
+    pages = {path: path.read_text(encoding="utf-8") for path in (root / "docs").glob("*.md")}
+    tables = {path: fill_tables(text, table) for path, text in pages.items()}
     readme, page, claims = root / "README.md", root / PAGE, root / CLAIMS
     images = root / "docs" / "images"
     return {
+        **{path: text.encode() for path, text in tables.items() if text != pages[path]},
         readme: filled(
-            readme, methods=markdown(choice.without(NOT_YET)), headlines=headlines(report)
+            readme, methods=_choice(choice.without(NOT_YET)), headlines=headlines(report)
         ),
-        page: filled(page, methods=markdown(choice)),
+        page: filled(page, methods=_choice(choice)),
         claims: filled(claims, claims=claims_table(report)),
         root / RERUN: filled(root / RERUN, presets=rerun_page(root)),
         images / "idea.svg": pictures(draw_idea, "svg")["svg"],
@@ -152,9 +155,17 @@ def contents(root: Path) -> dict[Path, bytes]:
     }
 
 
-def _built(results: Path, name: str) -> Figure | Table:
-    entry = ARTEFACTS[name]
-    return entry.build(load_results(results, entry.tasks, ("paper",)), Options())
+def _figure(loaded: Results, name: str) -> Figure:
+    built = ARTEFACTS[name].build(loaded, Options())
+    assert isinstance(built, Figure)
+    return built
+
+
+def _table(loaded: Results, name: str) -> Table:
+    built = ARTEFACTS[name].build(loaded, Options())
+    if not isinstance(built, Table):
+        raise KeyError(name)
+    return built
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

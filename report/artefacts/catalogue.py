@@ -25,6 +25,8 @@ TITLES: dict[str, str] = {task: module.TITLE for task, module in _MODULES.items(
 ARTEFACTS: dict[str, Entry] = {
     name: entry for module in _MODULES.values() for name, entry in module.ARTEFACTS.items()
 }
+#: All tasks whose rows some artefact shows.
+TASKS: tuple[str, ...] = tuple(dict.fromkeys(t for e in ARTEFACTS.values() for t in e.tasks))
 
 
 def listed() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments.frame.rows import SCALES
-from report.artefacts.catalogue import ARTEFACTS, TITLES
+from report.artefacts.catalogue import ARTEFACTS, TASKS, TITLES
 from report.artefacts.comparison.choice import NOT_YET
 from report.artefacts.entry import build
 from report.cells import EN_DASH, MISSING, NOT_REPORTED
@@ -158,14 +158,13 @@ def write_page(folder: Path, scale: str, root: Path) -> str:
 
     Names of tests begin in `root`. Refused claims or rows are a ValueError of one line.
     """
-    read = tuple(dict.fromkeys(task for entry in ARTEFACTS.values() for task in entry.tasks))
-    results = load_results(folder, read, (scale,))
+    results = load_results(folder, TASKS, (scale,))
     claims = make_report(folder, scale, root, results)
     sources = find_sources(folder, results, scale)
     groups = grouped([cell for cell in claims.cells if cell.claim.of == PAPER])
     counts = Counter(overall([cell.verdict for cell in inside]) for inside in groups.values())
-    first = [_task(name, results, sources, scale) for name in TITLES if name not in read]
-    tasks = [_task(name, results, sources, scale) for name in TITLES if name in read]
+    first = [_task(name, results, sources, scale) for name in TITLES if name not in TASKS]
+    tasks = [_task(name, results, sources, scale) for name in TITLES if name in TASKS]
     shown = {each.table.name: each for task in (*first, *tasks) for each in task.shown}
     return render(
         "page.html",

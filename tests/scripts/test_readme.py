@@ -31,8 +31,14 @@ def test_the_lines_that_are_to_be_pasted_print_what_stands_below_them() -> None:
 def checkout(tmp_path: Path) -> Path:
     """What the program reads and writes, to be changed."""
     for name in (
-        *("README.md", "docs/which-method.md", "docs/claims.md", "docs/rerun.md"),
-        *("docs/images/figure10.svg", "docs/images/idea.svg"),
+        *(
+            "README.md",
+            "docs/which-method.md",
+            "docs/claims.md",
+            "docs/rerun.md",
+            "docs/model_card.md",
+        ),
+        *("docs/model_card.md", "docs/images/figure10.svg", "docs/images/idea.svg"),
     ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,19 +52,25 @@ def test_the_table_and_the_picture_are_those_of_the_rows(capsys: Any) -> None:
     assert main(["--check"]) == 0, capsys.readouterr().err
 
 
-def test_a_changed_verdict_or_picture_is_noticed_and_mended(checkout: Path, capsys: Any) -> None:
-    readme, picture = checkout / "docs" / "claims.md", checkout / "docs" / "images" / "figure10.svg"
-    text = readme.read_text(encoding="utf-8")
-    readme.write_text(text.replace("**undecided**", "**reproduced**", 1), encoding="utf-8")
+def test_what_was_changed_is_noticed_and_mended(checkout: Path, capsys: Any) -> None:
+    picture, before = checkout / "docs" / "images" / "figure10.svg", {}
+    changes = {
+        "model_card": ("47.5 (0.8)", "57.5 (0.8)"),
+        "claims": ("**undecided", "**reproduced"),
+    }
+    for name, change in changes.items():
+        page = checkout / "docs" / f"{name}.md"
+        before[page] = page.read_text(encoding="utf-8")
+        assert change[0] in before[page]
+        page.write_text(before[page].replace(*change, 1), encoding="utf-8")
     picture.unlink()
     assert main(["--root", str(checkout), "--check"]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(";")[0] for line in lines] == [
-        f"out of date: {readme}",
-        f"out of date: {picture}",
+        f"out of date: {path}" for path in (*before, picture)
     ]
     assert main(["--root", str(checkout)]) == 0
-    assert readme.read_text(encoding="utf-8") == text
+    assert {page: page.read_text(encoding="utf-8") for page in before} == before
     assert picture.read_bytes() == (ROOT / "docs" / "images" / "figure10.svg").read_bytes()
 
 

@@ -50,12 +50,11 @@ def zero_shot_table(name: str, results: Results, options: Options) -> Table:
     model = ZERO_SHOT_MODELS[name]
     numbers = result_numbers(results, options, model=model, variant="", step=ZERO_SHOT)
     title = f"{_number(name)}: zero-shot accuracy of the {model} on SCAN"
-    found = {labels["method"] for labels in numbers.labels("method")}
     lines = [
         block | _line(model, method, GROUPS if known.uses_group else TRIVIAL)
         for block in _blocks(options)
         for method, known in METHODS.items()
-        if method in (*PAPERS, *found)
+        if method in PAPERS or {"method": method} in numbers.labels("method", **block)
     ]
     reported = select(results.reported, artefact=name)
     return _methods(name, title, stub=("method",)).build(numbers, options, lines, reported)
@@ -70,15 +69,18 @@ def finetuned_table(name: str, results: Results, options: Options) -> Table:
         f"{_number(name)}: accuracy on SCAN of the {model}, pretrained and fine-tuned, and of the "
         f"{built_in}"
     )
-    tuned = numbers.labels("method", model=model, step=FINETUNED)
-    methods = [name for name in METHODS if name in PAPERS or {"method": name} in tuned]
+    tuned = partial(numbers.labels, "method", model=model, step=FINETUNED)
     lines = [
         block | line
         for block in _blocks(options)
         for line in (
             _line(model, PRETRAINED, TRIVIAL),
             _line(built_in, PRETRAINED, BUILT_IN_GROUPS[block["protocol"]]),
-            *(_line(model, m, GROUPS, FINETUNED) for m in methods if METHODS[m].uses_group),
+            *(
+                _line(model, method, GROUPS, FINETUNED)
+                for method, known in METHODS.items()
+                if known.uses_group and (method in PAPERS or {"method": method} in tuned(**block))
+            ),
         )
     ]
     return _methods(name, title, stub=("model", "method")).build(

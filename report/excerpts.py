@@ -1,0 +1,96 @@
+"""Parts of tables inside pages of text: the page says which, the rows say what stands there.
+
+    <!-- table table2+table8 protocol=paper columns='add_jump: test;n': written by ... -->
+    <!-- end of table -->
+
+asks for the lines of Tables 2 and 8 with protocol `paper`, and for two columns of them. A label may
+have several texts: `model=GRU;RNN`.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+
+from report.faces import escape_markdown
+from report.tables import Table
+
+_PLACE = re.compile(
+    r"^(<!-- table (?P<asked>[^\n]+): written by scripts/readme\.py -->\n)"
+    r".*?^(<!-- end of table -->\n)",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def fill_tables(text: str, table: Callable[[str], Table]) -> str:
+    """A page with the tables that it asks for.
+
+    Args:
+        text: The page, in Markdown.
+        table: Makes the table of a name; a KeyError if there is none.
+
+    Raises:
+        ValueError: An unknown table, label or column, or no line that has the labels.
+    """
+
+    def filled(place: re.Match[str]) -> str:
+        begin, end = place[1], place[3]
+        return f"{begin}\n{_excerpt(place['asked'], table)}\n{end}"
+
+    return _PLACE.sub(filled, text)
+
+
+def _excerpt(asked: str, table: Callable[[str], Table]) -> str:
+    names, *words = shlex.split(asked)
+    pairs = (word.partition("=")[::2] for word in words)
+    where = {name: texts.split(";") for name, texts in pairs}
+    columns = where.pop("columns", [])
+    lines: list[dict[str, str]] = []
+    for name in names.split("+"):
+        try:
+            found = table(name)
+        except KeyError:
+            raise ValueError(f"a page asks for the table {name!r}, which is not known") from None
+        own = [{"table": name, **line} for line in _lines(found)]
+        _refuse_unknown(name, [*where, *columns], own)
+        lines += [line for line in own if all(line[name] in where[name] for name in where)]
+    if not lines:
+        raise ValueError(f"a page asks for lines that are not there: {asked}")
+    # Names of lines that tell nothing apart are left out.
+    stub = ["table", *_names(found), *found.stub]
+    head = [name for name in stub if len({line[name] for line in lines}) > 1]
+    head += columns or [name for name in found.headers if name not in found.stub]
+    # The title of a group is left out where its columns have names of their own.
+    short = dict(zip(found.headers, found.names, strict=True))
+    brief = [short.get(name, name) for name in head]
+    shown = (own if brief.count(own) == 1 else name for own, name in zip(brief, head, strict=True))
+    return markdown(shown, ([line[name] for name in head] for line in lines))
+
+
+def markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """The lines of a table as Markdown."""
+    names = [*map(escape_markdown, head)]
+    lines = [names, ["---"] * len(names), *([*map(escape_markdown, row)] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _names(table: Table) -> list[str]:
+    return [*(table.blocks[0].labels if table.blocks else ())]
+
+
+def _lines(table: Table) -> list[Mapping[str, str]]:
+    return [
+        {**block.labels, **dict(zip(table.headers, row, strict=True))}
+        for block in table.blocks
+        for row in block.rows
+    ]
+
+
+def _refuse_unknown(name: str, asked: Iterable[str], lines: list[dict[str, str]]) -> None:
+    known = lines[0] if lines else {}
+    for each in asked:
+        if each not in known:
+            raise ValueError(
+                f"a page asks for {each!r} of {name}; choose from: {', '.join(sorted(known))}"
+            )

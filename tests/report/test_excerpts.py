@@ -1,0 +1,73 @@
+"""Tables inside pages of text."""
+
+from __future__ import annotations
+
+import pytest
+
+from report.excerpts import fill_tables
+from report.tables import Block, ColumnGroup, Table
+
+GROUPS = (ColumnGroup("here", ("test", "n")), ColumnGroup("there", ("test", "low, high")))
+TABLES = {
+    name: Table(
+        name,
+        "A table",
+        ("method",),
+        GROUPS,
+        (
+            Block({"protocol": "paper"}, (("a|b", f"{name} 1", "3", "2", "0"), ("c", *"4567"))),
+            Block({"protocol": "reference"}, (("c", *"8901"),)),
+        ),
+    )
+    for name in ("one", "two")
+}
+PLACE = "text\n\n<!-- table {}: written by scripts/readme.py -->\n{}<!-- end of table -->\n\nmore\n"
+
+
+def lines(asked: str) -> list[str]:
+    """The lines of what a page that asks for something shows, after the second time too."""
+    page = fill_tables(PLACE.format(asked, "old\n"), TABLES.__getitem__)
+    assert fill_tables(page, TABLES.__getitem__) == page
+    assert page.startswith("text\n") and page.endswith("\nmore\n") and "old" not in page
+    return [line for line in page.splitlines() if line.startswith("|")]
+
+
+def test_lines_and_columns_are_chosen() -> None:
+    """Names that tell nothing apart are left out, as is a title that no column needs."""
+    assert lines("one protocol=paper columns='here: test;there: low, high'") == [
+        "| method | test | low, high |",
+        "| --- | --- | --- |",
+        r"| a\|b | one 1 | 0 |",
+        "| c | 4 | 7 |",
+    ]
+    assert lines("one method=c")[::2] == [
+        "| protocol | here: test | n | there: test | low, high |",
+        "| paper | 4 | 5 | 6 | 7 |",
+    ]
+
+
+def test_tables_are_joined() -> None:
+    found = lines("one+two method='a|b;other' columns='here: n'")
+    assert found == ["| table | n |", "| --- | --- |", "| one | 3 |", "| two | 3 |"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    {
+        "three": "the table 'three', which is not known",
+        "one model=LSTM": "'model' of one; choose from: here: n, .*, method, protocol, table, ",
+        "one columns=m": "'m' of one; choose from: ",
+        "one method=d": "lines that are not there: one method=d",
+    }.items(),
+)
+def test_what_is_not_there_is_one_line(asked: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        lines(asked)
+    assert "\n" not in str(caught.value)
+
+
+def test_several_tables_of_a_page_are_filled() -> None:
+    page = PLACE.format("one columns='here: n'", "") + PLACE.format("two columns='here: n'", "")
+    filled = fill_tables(page, TABLES.__getitem__)
+    assert filled.count("| paper | a\\|b | 3 |") == 2
+    assert filled.count("more") == 2
