@@ -32,6 +32,7 @@ from experiments.external.weight_files import load_weights
 from experiments.images import cifar
 from experiments.images.inputs import Preprocessing
 from experiments.images.options import ImageDataset
+from scripts._arguments import Parser
 
 SEE = Preprocessing(32, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 MARGIN = 0.01
@@ -146,9 +147,7 @@ def outcomes(options: argparse.Namespace, network: nn.Module, name: str) -> Iter
 
 def main() -> None:
     """Read the command line, run all cells, print the shares."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--network", action="append", default=[], help="ARCHITECTURE=FILE")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=[*KINDS])

@@ -8,7 +8,6 @@ and the reason is the last line.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import subprocess
@@ -23,6 +22,7 @@ from typing import NamedTuple
 from benchmarks._bad_cases import Case, cases
 from benchmarks._bad_files import FOLDER, MARK
 from experiments.frame.cli import FULL_ERROR
+from scripts._arguments import Parser
 
 ROOT = Path(__file__).parents[1]
 #: A refusal takes less; a process that goes on is ended.
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 1 where a case was not refused as it must be.
     """
-    parser = argparse.ArgumentParser(prog="bad_input", description="Wrong command lines.")
+    parser = Parser(prog="bad_input", description="Wrong command lines.")
     parser.add_argument("--cases", type=int, default=416, help="how many (default: 416)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
     parser.add_argument("--workers", type=int, default=2, help="at a time (default: 2)")

@@ -22,6 +22,7 @@ import torchvision  # type: ignore[import-untyped]
 from torch import Tensor
 
 import equitune
+from scripts._arguments import Parser
 
 MIB = 2**20
 
@@ -104,7 +105,7 @@ def held(device: torch.device) -> int:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--model", default="resnet18", help="a name of torchvision")
     parser.add_argument("--size", type=int, default=64, help="pixels of a side")
     parser.add_argument("--batch", type=int, default=8)

@@ -5,7 +5,6 @@ OMP_NUM_THREADS=1 python -m benchmarks.clip_orbits --model ViT-B-32
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from experiments.clip.scoring import Elementwise, Scorer
 from experiments.images.extraction import SQUARE, orbit_outputs
 from experiments.images.inputs import Preprocessing
 from experiments.images.symmetries import members
+from scripts._arguments import Parser
 
 CLASSES = 100
 ROT90, ROT180 = members("rot90"), members("rot180")
@@ -103,7 +103,7 @@ def ours(
 @torch.inference_mode()
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--model", default="ViT-B-32")
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--batch", type=int, default=16, help="images per pass")

@@ -26,6 +26,7 @@ from experiments.images.extraction import Orbits, orbit_outputs
 from experiments.images.inputs import Preprocessing
 from experiments.images.orbit_data import Stored, TurnedImages
 from experiments.images.symmetries import members
+from scripts._arguments import Parser
 
 NET = LambdaNetConfig(
     hidden=100, depth=2, dropout=0.0, positive="exp", learning_rate=1e-3, weight_decay=0.0
@@ -65,9 +66,7 @@ def microseconds(asked: Plan, source: TurnedImages, batch: int, repeats: int) ->
 
 def main() -> None:
     """Read the command line, measure, print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--architecture", default="torchvision:resnet18")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--images", type=int, default=2000, help="stored")

@@ -8,7 +8,6 @@ few images. Nothing leaves the machine. Needs 3 GB of disk, kept for the next ti
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
@@ -100,6 +99,7 @@ _TRANSFER = """
 import hashlib, sys, time
 from experiments.frame.files import sha256
 from experiments.external.hub import hub_file
+from scripts._arguments import Parser
 
 def timed(work):
     begun = time.perf_counter()
@@ -174,7 +174,7 @@ def table(opened: Sequence[Opened]) -> str:
 
 def main() -> int:
     """Open all doors; the exit status is 1 if one does not open."""
-    parser = argparse.ArgumentParser(description="Open the doors to the paper's models.")
+    parser = Parser(description="Open the doors to the paper's models.")
     parser.add_argument("--files", type=Path, default=Path(tempfile.gettempdir()) / "doors")
     parser.add_argument("--only", default="", help="doors whose name contains this")
     chosen = parser.parse_args()

@@ -38,6 +38,7 @@ from experiments.dqn.training import make_learner, train
 from experiments.frame.conf import CONF
 from experiments.frame.load import load
 from experiments.frame.options import AnyConfig
+from scripts._arguments import Parser
 
 METHODS = ("pretrained", "equitune", "equizero")
 
@@ -127,9 +128,7 @@ def measure(dataset: str, networks: int, episodes: int, their_episodes: int) -> 
 
 def main() -> None:
     """Read the command line, measure, print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = ["cartpole", "acrobot", "gridworld"]
     parser.add_argument("--datasets", nargs="+", choices=names, default=names)
     parser.add_argument("--networks", type=int, default=6, help="side by side")

@@ -23,6 +23,7 @@ from experiments.dqn.training import make_learner, train
 from experiments.frame.conf import CONF
 from experiments.frame.load import load
 from experiments.frame.options import AnyConfig
+from scripts._arguments import Parser
 
 
 def configuration(dataset: str, steps: int) -> AnyConfig:
@@ -68,9 +69,7 @@ def measure(dataset: str, steps: int, repeats: int) -> str:
 
 def main() -> None:
     """Read the command line, measure, print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = ["cartpole", "acrobot", "gridworld"]
     parser.add_argument("--datasets", nargs="+", choices=names, default=names)
     parser.add_argument("--steps", type=int, default=10000)

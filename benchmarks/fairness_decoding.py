@@ -11,7 +11,6 @@ time, on a GPU of the clock; all take turns.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from experiments.fairness.scorers import Judge
 from experiments.fairness.token_rules import ByRegard, uniform_rule
 from experiments.fairness.words import Vocabulary
 from experiments.frame.rows import LABELS
+from scripts._arguments import Parser
 
 PAIRS, TOKENS, BLOCK, TOP_K, SEED = 40, 15, 5, 40, 0
 
@@ -109,7 +109,7 @@ def seconds(work: Callable[[], object], device: str) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--sentences", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)

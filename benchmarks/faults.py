@@ -5,7 +5,6 @@ python -m benchmarks.faults --kills 100
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from benchmarks import _fault_disk, _fault_files, _fault_kills, _fault_processes
 from benchmarks._fault_runs import Case
 from experiments.frame.tasks import TASKS
+from scripts._arguments import Parser
 
 CHECKS = {
     "SIGKILL": "every file after each kill; at the end, all bytes",
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 1 where a case had a problem.
     """
-    parser = argparse.ArgumentParser(prog="faults", description="Faults, done to small runs.")
+    parser = Parser(prog="faults", description="Faults, done to small runs.")
     names = list(faults(1, 1, 0))
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="which (all)")
     parser.add_argument("--kills", type=int, default=100, help="over all tasks (default: 100)")

@@ -8,7 +8,6 @@ worst case.
 
 from __future__ import annotations
 
-import argparse
 import resource
 import statistics
 import time
@@ -23,6 +22,7 @@ from experiments.scan.data import load_data, word_actions
 from experiments.scan.nets.model import Seq2Seq
 from experiments.scan.options import ScanTask, load_group
 from experiments.scan.translate import translate, translate_plain, translator
+from scripts._arguments import Parser
 
 GROUPS = ("verb4", "verb_direction", "verb4_direction")
 
@@ -39,7 +39,7 @@ def measure(work: Callable[[], object], repeats: int) -> tuple[float, float]:
 
 def main() -> None:
     """Print one line per method."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--model", choices=("LSTM", "GRU", "RNN"), default="LSTM")
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--repeats", type=int, default=5)

@@ -29,6 +29,7 @@ from experiments.scan.nets.objective import Objective
 from experiments.scan.nets.training import Settings, Trainer
 from experiments.scan.options import load_group
 from experiments.scan.trainers import make_finetuner, make_trainer
+from scripts._arguments import Parser
 
 KINDS = ("pretraining", "finetuning", "equivariant")
 GROUPS = ("verb4", "verb")
@@ -105,9 +106,7 @@ def measure(
 
 def main() -> None:
     """Read the command line, measure, print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--what", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=["LSTM", "GRU", "RNN"])
     parser.add_argument("--torch", action="store_true", help="time plain PyTorch as well")

@@ -5,7 +5,6 @@ python -m benchmarks.wrapper --model resnet18 --size 64
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -15,11 +14,12 @@ import torchvision  # type: ignore[import-untyped]
 from torch import nn
 
 import equitune
+from scripts._arguments import Parser
 
 
 def main() -> None:
     """Print median times and ratios; calls take turns in one process."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--model", default="resnet18", help="a ResNet of torchvision")
     parser.add_argument("--size", type=int, default=64, help="pixels of a side")
     parser.add_argument("--batch", type=int, default=8)

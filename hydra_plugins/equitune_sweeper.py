@@ -52,11 +52,11 @@ class GridSweeper(BasicSweeper):
                     print(line, flush=True)
 
     def _figures(self) -> str:
-        """Return the command that draws the figure of a preset; empty if there is none."""
+        """Return the command that shows the rows of a preset; empty if there is none."""
         config = self.config
-        if config is None or config.preset is None:
+        if config is None or config.artefact is None:
             return ""
-        words = ["python", "scripts/paper_figures.py"]
+        words = ["python", "scripts/paper_figures.py", config.artefact]
         words += ["--scale", config.scale.name] if config.scale.name != "paper" else []
         words += ["--results", config.results] if config.results != "results" else []
         return shlex.join(words)

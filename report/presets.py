@@ -28,6 +28,12 @@ def axes(preset: str) -> Mapping[str, tuple[str, ...]]:
     return chosen | {name: tuple(str(text).split(",")) for name, text in _swept(preset).items()}
 
 
+def artefact(preset: str) -> str:
+    """The table or figure that shows the rows of a preset."""
+    name: str = _read("experiment", preset).get("artefact", preset)
+    return name
+
+
 def _swept(preset: str) -> Mapping[str, Any]:
     found: Mapping[str, Any] = _read("experiment", preset)["hydra"]["sweeper"]["params"]
     return found

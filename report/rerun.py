@@ -9,6 +9,7 @@ from typing import Any
 
 from report.artefacts.catalogue import ARTEFACTS
 from report.artefacts.entry import Entry
+from report.presets import artefact
 from report.rows import committed_records
 
 _MINUTE = 60
@@ -47,11 +48,12 @@ def _section(name: str, comments: list[str], measured: Path) -> Iterator[str]:
         if is_command:
             # A remark stands behind the command, after some spaces.
             yield f"\n    python run.py {command.partition('   ')[0]}\n"
-    entry = ARTEFACTS.get(name)
-    if entry is None:
-        yield f"\nOther tables show its rows; `scripts/runs.py missing {name}` lists its runs."
+    shows = artefact(name)
+    command = f"`python scripts/paper_figures.py {shows}`"
+    if shows == name:
+        yield f"\n{_took(ARTEFACTS[name], measured)} {command} draws them."
     else:
-        yield f"\n{_took(entry, measured)} `python scripts/paper_figures.py {name}` draws them."
+        yield f"\n{command} shows its rows, beside others."
 
 
 def _took(entry: Entry, measured: Path) -> str:

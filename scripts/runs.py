@@ -97,7 +97,7 @@ def show_missing(chosen: argparse.Namespace) -> int:
         first = sweep[0].config
         history = read_history(Path(first.results), first.task.name)
         if all(history.holds(job.config) for job in sweep):
-            print(_drawn(chosen.preset, first), flush=True)
+            print(_drawn(first), flush=True)
         for job in jobs(sweep):
             found.append(job)
             print(f"{job.state:16}  {' '.join(job.words)}  {job.folder.name}", flush=True)
@@ -121,20 +121,19 @@ def show_missing(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _drawn(preset: str, config: AnyConfig) -> str:
+def _drawn(config: AnyConfig) -> str:
     """Return a line on a preset whose jobs all have committed rows."""
     from report.artefacts.catalogue import ARTEFACTS  # pandas: not for a list
     from report.artefacts.entry import build
     from report.options import Options
     from report.results import load_results
 
-    if preset not in ARTEFACTS:
-        return "results/measured has rows of all these jobs"
-    entry, scales = ARTEFACTS[preset], (config.scale.name,)
+    assert config.artefact is not None
+    entry, scales = ARTEFACTS[config.artefact], (config.scale.name,)
     results = load_results(Path(config.results), entry.tasks, scales)
     if build(entry, results, Options(scales)).commands:
-        return f"results/measured has rows of all these jobs; {preset} still lacks numbers"
-    return f"all rows are in results/measured; nothing to run to draw {preset}"
+        return f"results/measured has rows of all these jobs; {config.artefact} still lacks numbers"
+    return f"all rows are in results/measured; nothing to run to draw {config.artefact}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

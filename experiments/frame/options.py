@@ -173,6 +173,7 @@ class RunConfig(Generic[TaskT, ModelT, DatasetT, GroupT]):
     threads: int = at_least(1)
     results: str = MISSING
     preset: str | None = None
+    artefact: str | None = None
     verbose: bool = False
 
     def to_yaml(self) -> str:

@@ -27,6 +27,7 @@ from experiments.frame.stages import name_run
 from experiments.frame.tasks import TASKS, load_task
 from experiments.frame.variant import variant
 from experiments.scan.fingerprint import VERSIONS, group_identity, learning_rate, nontrivial_group
+from report.artefacts.catalogue import ARTEFACTS
 
 Configure = Callable[..., AnyConfig]
 IMAGES = ("rot90", "rot180", "mirror", "dihedral")
@@ -221,6 +222,7 @@ def test_the_jobs_of_every_preset_compose(preset: str) -> None:
         )
         axes = {key: str(value).split(",") for key, value in raw.hydra.sweeper.params.items()}
         assert raw.hydra.mode.name == "MULTIRUN" and raw.preset == preset
+        assert raw.artefact in ARTEFACTS
         axes["seed"] = axes["seed"][:1]
         given = LEFT_OPEN.get(preset, ())
         for values in covering(list(axes.values())):

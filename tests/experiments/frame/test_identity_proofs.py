@@ -30,7 +30,7 @@ from tests.experiments.proofs import Keys, Watcher, at, leaves, others
 Configure = Callable[..., AnyConfig]
 
 #: Values of the whole configuration that say how a run is done.
-HOW = {("device",), ("threads",), ("results",), ("preset",), ("stage",)}
+HOW = {("device",), ("threads",), ("results",), ("preset",), ("artefact",), ("stage",)}
 #: Values that a stage reads and that do not decide its numbers, and why.
 NOT_DECIDING = {
     "scan": {},
