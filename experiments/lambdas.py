@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
 import equitune
@@ -153,6 +152,7 @@ def fit_temperature(cost: Callable[[float], float], lowest: float, highest: floa
         lowest: Exponent of ten of the lowest temperature.
         highest: Exponent of ten of the highest temperature.
     """
+    from scipy.optimize import minimize_scalar  # a second, which few runs need
 
     def at(exponent: float) -> float:
         return cost(10**exponent)
