@@ -30,7 +30,7 @@ def axes(preset: str) -> Mapping[str, tuple[str, ...]]:
 
 def artefact(preset: str) -> str:
     """The table or figure that shows the rows of a preset."""
-    name: str = _read("experiment", preset).get("artefact", preset)
+    name: str = _read("experiment", preset)["artefact"]
     return name
 
 
