@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from benchmarks._door_files import CLIPS, TORCHVISION, build, publish
 from experiments.frame.files import sha256
+from scripts._arguments import Parser
 from tests.experiments.hub_server import HubServer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,7 +100,6 @@ _TRANSFER = """
 import hashlib, sys, time
 from experiments.frame.files import sha256
 from experiments.external.hub import hub_file
-from scripts._arguments import Parser
 
 def timed(work):
     begun = time.perf_counter()

@@ -6,13 +6,12 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from markupsafe import escape
@@ -20,9 +19,8 @@ from markupsafe import escape
 from report.artefacts.catalogue import ARTEFACTS
 from report.figures import Figure
 from report.options import Options
-from report.results import load_results
+from report.results import Results, load_results
 from report.sentences import SUFFIX
-from report.tables import Table
 from scripts import claims, paper_figures
 from scripts.report import main
 
@@ -228,37 +226,67 @@ def _linked(folder: Path, without: Path | None = None) -> Path:
     return folder
 
 
-@cache
-def _whole(task: str) -> Mapping[str, Any]:
-    """Every artefact of a task from all committed rows, built once."""
-    with TemporaryDirectory() as folder:
-        rows = load_results(_linked(Path(folder) / "results"), (task,), ("paper",))
-        # Tables of sentences read further files.
-        return {
-            name: _content(entry.build(rows, Options()))
-            for name, entry in ARTEFACTS.items()
-            if entry.task == task
-        }
+class Built(NamedTuple):
+    """Artefacts by name: what each shows, and its commands."""
+
+    shown: Mapping[str, tuple[Any, ...]]
+    commands: Mapping[str, tuple[str, ...]]
+
+
+Build = Callable[[str, Path | None], Built]
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Build every artefact of a task from all committed rows, but those of one file; each once."""
+    folder = _linked(tmp_path_factory.mktemp("results"))
+
+    @cache
+    def rows(task: str) -> Results:
+        return load_results(folder, (task,), ("paper",))
+
+    @cache
+    def built(task: str, without: Path | None) -> Built:
+        found = rows(task)
+        if without is not None and without.stem.endswith(SUFFIX):
+            less = _linked(tmp_path_factory.mktemp("less"), without)
+            found = load_results(less, (task,), ("paper",))
+        elif without is not None:
+            name = str(folder / without.relative_to(ROOT / "results"))
+            files = found.ours["where"].str.rpartition(":")[0]
+            found = replace(found, ours=found.ours[files != name])
+        return _of(task, found)
+
+    return built
+
+
+def _of(task: str, rows: Results) -> Built:
+    shown, commands = {}, {}
+    for name, entry in ARTEFACTS.items():
+        if entry.task == task:
+            made = entry.build(rows, Options())
+            table = made.digest if isinstance(made, Figure) else made
+            shown[name] = (made.rows if isinstance(made, Figure) else (), table)
+            commands[name] = table.commands
+    return Built(shown, commands)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_without_any_one_file_all_is_built_and_a_gap_is_named(path: Path, tmp_path: Path) -> None:
-    task = path.parent.name
+def test_without_any_one_file_all_is_built_and_a_gap_is_named(
+    path: Path, tmp_path: Path, build: Build
+) -> None:
+    task, sentences = path.parent.name, path.stem.endswith(SUFFIX)
     folder = _linked(tmp_path / "less", path)
-    less = load_results(folder, (task,), ("paper",))
-    sentences = path.stem.endswith(SUFFIX)
     gone = f"{folder / path.relative_to(ROOT / 'results')} is missing: its rows are not counted"
-    assert [gap.partition(";")[0] for gap in less.gaps] == ([] if sentences else [gone])
-    built = _whole(task)
-    assert len(built) > 2
-    for name, whole in built.items():
-        artefact = ARTEFACTS[name].build(less, Options())
-        table = artefact.digest if isinstance(artefact, Figure) else artefact
-        assert isinstance(table, Table)
-        lost = whole != _content(artefact)
+    found = load_results(folder, (task,), ("paper",)).gaps
+    assert [gap.partition(";")[0] for gap in found] == ([] if sentences else [gone])
+    whole, less = build(task, None), build(task, path)
+    assert len(whole.shown) > 2
+    for name, commands in less.commands.items():
+        lost = whole.shown[name] != less.shown[name]
         # A table that rests on this file alone names the commands that make its rows.
         if lost and (sentences or (path.stem,) == ARTEFACTS[name].sources):
-            assert table.commands and all("python run.py" in line for line in table.commands)
+            assert commands and all("python run.py" in line for line in commands)
 
 
 def test_without_the_paper_s_numbers_all_is_built_and_it_says_so(
@@ -276,35 +304,22 @@ def test_without_the_paper_s_numbers_all_is_built_and_it_says_so(
 
 @pytest.mark.parametrize("task", sorted({path.parent.name for path in MEASURED}))
 def test_the_files_that_an_artefact_names_are_those_whose_rows_it_shows(
-    task: str, tmp_path: Path
+    task: str, tmp_path: Path, build: Build
 ) -> None:
-    whole = load_results(_linked(tmp_path / "whole"), (task,), ("paper",))
-    blank = replace(whole, ours=whole.ours.head(0))
-    files = whole.ours["where"].str.rpartition(":")[0]
-    known = {Path(file).stem for file in files.unique()}
-    for name, entry in ARTEFACTS.items():
-        if entry.task == task:
-            full = _content(entry.build(whole, Options()))
-            shown = {
-                Path(file).stem
-                for file in files.unique()
-                if _content(entry.build(replace(whole, ours=whole.ours[files != file]), Options()))
-                != full
-            }
-            # What no file has yet cannot be shown.
-            there = {name for name in entry.sources if name in known}
-            assert shown in (there, set()), name
-            assert shown or full == _content(entry.build(blank, Options())), name
+    files = [path for path in MEASURED if path.parent.name == task]
+    rows = load_results(_linked(tmp_path / "results"), (task,), ("paper",))
+    blank = _of(task, replace(rows, ours=rows.ours.head(0))).shown
+    for name, whole in build(task, None).shown.items():
+        shown = {path.stem for path in files if build(task, path).shown[name] != whole}
+        # What no file has yet cannot be shown.
+        there = {path.stem for path in files}.intersection(ARTEFACTS[name].sources)
+        assert shown in (there, set()), name
+        assert shown or whole == blank[name], name
 
 
 def test_every_file_is_shown_by_some_artefact() -> None:
     shown = {(entry.task, name) for entry in ARTEFACTS.values() for name in entry.sources}
     assert {(path.parent.name, path.stem) for path in MEASURED} <= shown
-
-
-def _content(built: Any) -> tuple[Any, ...]:
-    rows = built.rows if isinstance(built, Figure) else ()
-    return rows, built.digest if isinstance(built, Figure) else built
 
 
 @pytest.mark.slow
