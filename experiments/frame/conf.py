@@ -13,6 +13,8 @@ from experiments.frame.tasks import load_task
 
 CONF = Path(__file__).parents[2] / "conf"
 SectionT = TypeVar("SectionT")
+#: The key of Hydra's list of defaults.
+_DEFAULTS = "defaults"
 
 
 def options(section: str, task: str) -> list[str]:
@@ -72,8 +74,7 @@ def section(group: str, name: str, kind: type[SectionT], task: str) -> SectionT:
     choices = options(group, task)
     if name not in choices:
         raise unknown(group, name, choices)
-    values = read(f"{group}/{name}")
-    values.pop("defaults", None)  # Hydra's defaults list
+    values = {key: value for key, value in read(f"{group}/{name}").items() if key != _DEFAULTS}
     merged = OmegaConf.merge(OmegaConf.structured(kind), values)
     found = OmegaConf.to_object(merged)
     assert isinstance(found, kind)
@@ -81,6 +82,19 @@ def section(group: str, name: str, kind: type[SectionT], task: str) -> SectionT:
 
 
 def read(option: str) -> Any:
-    """Return the content of ``GROUP/NAME``, as OmegaConf reads it; empty if there is no file."""
+    """Return the content of ``GROUP/NAME``, as OmegaConf reads it; empty if there is no file.
+
+    It belongs to all callers: do not change it.
+    """
+    return _parsed(CONF / f"{option}.yaml", changed(option))
+
+
+def changed(option: str) -> int | None:
+    """Return when the file of ``GROUP/NAME`` was last changed, in ns; None if there is no file."""
     path = CONF / f"{option}.yaml"
-    return OmegaConf.load(path) if path.is_file() else OmegaConf.create({})
+    return path.stat().st_mtime_ns if path.is_file() else None
+
+
+@cache
+def _parsed(path: Path, changed: int | None) -> Any:
+    return OmegaConf.create({}) if changed is None else OmegaConf.load(path)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from experiments.frame.conf import read
+from experiments.frame.conf import changed, read
 from experiments.frame.files import file_digest
 from experiments.frame.rows import label_of
 
@@ -73,22 +74,31 @@ def variant(config: AnyConfig) -> str:
 
 def _defaults(config: AnyConfig) -> dict[str, Any]:
     """Return the sections of a configuration as the files in ``conf/`` give them."""
-    task, method = config.task.name, config.method.name
-    sections = {
-        "task": read(f"task/{task}"),
-        "method": read(f"method/{method}"),
-        "model": read(f"model/{config.model.name}"),
-        "dataset": read(f"dataset/{config.dataset.name}"),
-        "group": read(f"group/{config.group.name}"),
-    }
-    merged = OmegaConf.merge(
-        sections,
-        read(f"task_scale/{task}_{config.scale.name}"),
-        read(f"task_protocol/{task}_{config.protocol.name}"),
-        read(f"task_method/{task}_{method}"),
-        read(f"task_model/{task}_{config.model.name}"),
-        read(f"task_protocol_method/{task}_{config.protocol.name}_{method}"),
+    task, method, protocol = config.task.name, config.method.name, config.protocol.name
+    sections = (
+        f"task/{task}",
+        f"method/{method}",
+        f"model/{config.model.name}",
+        f"dataset/{config.dataset.name}",
+        f"group/{config.group.name}",
     )
+    further = (
+        f"task_scale/{task}_{config.scale.name}",
+        f"task_protocol/{task}_{protocol}",
+        f"task_method/{task}_{method}",
+        f"task_model/{task}_{config.model.name}",
+        f"task_protocol_method/{task}_{protocol}_{method}",
+    )
+    return _merged(sections, further, tuple(map(changed, (*sections, *further))))
+
+
+@cache  # each version of the files is merged once
+def _merged(
+    sections: tuple[str, ...], further: tuple[str, ...], _changed: tuple[int | None, ...]
+) -> dict[str, Any]:
+    """Return what files say of a section each, and further ones of several."""
+    named = {name.partition("/")[0]: read(name) for name in sections}
+    merged = OmegaConf.merge(named, *map(read, further))
     plain = OmegaConf.to_container(merged, resolve=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}

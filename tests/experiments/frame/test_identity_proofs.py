@@ -17,7 +17,6 @@ import torch
 from PIL import Image
 
 from benchmarks._fault_runs import SETTINGS
-from experiments.frame import conf
 from experiments.frame.errors import UserError
 from experiments.frame.options import AnyConfig
 from experiments.frame.runner import execute
@@ -108,8 +107,6 @@ RUNS: dict[str, tuple[str, ...]] = {
 @pytest.fixture
 def watcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watcher]:
     watcher = Watcher(monkeypatch)
-    # A name reads files of conf/, which stay as they are; here hundreds of names are made.
-    monkeypatch.setattr("experiments.frame.variant.read", functools.cache(conf.read))
     yield watcher
     watcher.close()
 
