@@ -170,6 +170,32 @@ class Writer:
         )
         return found.words.cpu()
 
+    def passes(self, prompt: Prompt, sentences: range) -> float:
+        """Return how many tokens the model reads for each that it writes, by counting.
+
+        The prompt does not count. A block that is read again, in the words of each branch, does.
+
+        Args:
+            prompt: The prompt.
+            sentences: Numbers of the sentences, written one by one.
+        """
+        read = written = 0
+
+        def counted(module: Any, words: tuple[Any, ...], named: dict[str, Any]) -> None:
+            nonlocal read
+            read += named["input_ids"].numel()
+
+        prefix = (len(self.encode(prompt)) - 1) * self.branches.ids.group.order
+        handle = self.model.network.register_forward_pre_hook(counted, with_kwargs=True)
+        try:
+            for number in sentences:
+                ids = self.write(prompt, range(number, number + 1))[0].tolist()
+                written += (ids.index(self.end) + 1) if self.end in ids else len(ids)
+                read -= prefix
+        finally:
+            handle.remove()
+        return read / written
+
     def encode(self, prompt: Prompt) -> Int[Tensor, " length"]:
         """Return the ids of a prompt, with the prefix of the tokenizer's template.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from experiments.costs import parameters
 from experiments.estimates import estimate
 from experiments.fairness.decoding import Writer, make_prompts
 from experiments.fairness.generate import prepared_writer
@@ -16,6 +17,7 @@ from experiments.fairness.methods import vocabulary_of
 from experiments.fairness.models import load_model
 from experiments.fairness.scorers import WORTH, Judge, judge_of
 from experiments.fairness.sentences import SENTENCES, Sentence, csv_bytes, read_csv
+from experiments.fairness.train_lambda import load_lambda
 from experiments.fairness.words import Vocabulary
 from experiments.frame.rows import LABELS
 from experiments.lambdas import copy_rows
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from experiments.frame.records import Run
 
 LABELLED = "labels.csv"
-#: Sentences per prompt for measuring the equivariance error of a selection.
+#: Sentences per prompt for measuring the equivariance error of a selection, and the passes.
 _WATCHED = 4
 
 
@@ -84,7 +86,7 @@ def _compare(run: Run, first: Tensor, second: Tensor, judge: str, view: str) -> 
 def _equivariance(
     config: FairnessConfig, run: Run, sentences: Sequence[Sentence], judge: Judge | None
 ) -> None:
-    """Write the equivariance error of the method."""
+    """Write the equivariance error of the method, and what it costs."""
     language = load_model(config, run)
     # The action of all words of E measures every method, even if it moves fewer words.
     vocabulary = vocabulary_of(config, language, whole=True)
@@ -101,6 +103,10 @@ def _equivariance(
         _defect(writer, vocabulary, config, context) for context in config.dataset.contexts
     )
     run.row("equivariance_error", defect)
+    first = make_prompts(config.group, config.task.prompts, config.dataset.contexts)[0]
+    run.row("passes", writer.passes(first, range(_WATCHED)))
+    net = load_lambda(config, run) if config.method.entry.needs_net else None
+    run.row("trained_parameters", parameters(net))
 
 
 def _turned(vocabulary: Vocabulary, tokens: tuple[int, ...]) -> tuple[int, ...]:

@@ -68,6 +68,13 @@ def test_a_method_is_judged_on_sentences_about_all_groups(
     else:
         assert (gap, mirrored) == (0, 100)
         assert error < 1e-4
+    passes = value(run.folder, metric="passes")
+    if method == "equizero":  # blocks are read again, and none goes on behind the end
+        assert 3 < passes < 6
+    else:
+        assert passes == (1 if method == "pretrained" else 2)
+    trained = value(run.folder, metric="trained_parameters")
+    assert trained > 1000 if method == "lambda_equitune" else trained == 0
     with open(run.folder / LABELLED, newline="") as stream:
         labelled = list(csv.DictReader(stream))
     assert len(labelled) == 80
