@@ -92,6 +92,11 @@ def test_names_are_listed_without_any_rows(capsys: Any) -> None:
     assert " ".join(lines[1::2]).split() == list(ARTEFACTS)
 
 
+def test_the_results_page_says_what_each_shows() -> None:
+    text = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+    assert not [name for name in ARTEFACTS if f"`{name}`" not in text]
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
