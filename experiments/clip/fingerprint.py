@@ -29,7 +29,7 @@ VERSIONS = {
     "lambda": 2,
     "finetune": 1,
     "evaluate": 1,
-    "timing": 1,
+    "timing": 2,
     "continuity": 1,
 }
 #: Default batch size of an evaluation that draws one transform per batch.

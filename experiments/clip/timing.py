@@ -101,7 +101,8 @@ def timing(config: ClipConfig, run: Run) -> None:
     """Classify the test images with every method, in turns, batch by batch.
 
     The first round warms up and does not count. A row's time is the median of the rounds, for all
-    images; its ratio to equitune is the median of the rounds' ratios.
+    images, its memory their most. Ratios to equitune are the medians of the rounds' ratios, with
+    the least and the greatest.
 
     Raises:
         Interrupted: If the process was asked to stop; the run begins again next time.
@@ -112,33 +113,41 @@ def timing(config: ClipConfig, run: Run) -> None:
     see, entries = preprocessing(config.model), contenders(config, device)
     inputs = [see(part) for part in torch.split(images, task.timing_batch)]
     seconds: list[list[float]] = [[] for _ in entries]
-    memory = [0.0] * len(entries)
+    memory: list[list[float]] = [[] for _ in entries]
     with progress(f"timing {config.model.name}", (task.timing_rounds + 1) * len(entries)) as bar:
         for turn in range(task.timing_rounds + 1):
             for place, entry in enumerate(entries):
                 if run.should_checkpoint:
                     raise Interrupted(f"stopped on request; {run.folder.name} begins again")
                 taken, peak = _measure(entry.make(), inputs, device)
-                memory[place] = max(memory[place], peak)
                 if turn:
                     seconds[place].append(taken)
+                    memory[place].append(peak)
                 bar.update(turn * len(entries) + place + 1)
     cuda, threads = device.type == "cuda", torch.get_num_threads()
     machine = torch.cuda.get_device_name(device) if cuda else f"{device}, threads={threads}"
     name = f"{machine}, batch {task.timing_batch}, {task.precision}, {len(images)} images"
-    for entry, taken_by, peak in zip(entries, seconds, memory, strict=True):
+    for entry, taken_by, peaks in zip(entries, seconds, memory, strict=True):
         # The view names the machine, so that rows of several machines can be compared.
         columns = {"method": entry.method, "variant": entry.variant, "split": "test", "view": name}
-        ratios = [own / even for own, even in zip(taken_by, seconds[0], strict=True)]
         run.row("inference_seconds", statistics.median(taken_by), **columns)
-        run.row("relative_seconds", statistics.median(ratios), **columns)
-        run.row("relative_seconds_low", min(ratios), **columns)
-        run.row("relative_seconds_high", max(ratios), **columns)
-        if peak:
-            run.row("peak_memory_mib", peak, **columns)
+        _ratio(run, "relative_seconds", taken_by, seconds[0], columns)
+        if all(peaks):
+            run.row("peak_memory_mib", max(peaks), **columns)
+            _ratio(run, "relative_memory", peaks, memory[0], columns)
         run.row("images", len(images), **columns)
     run.fact("device", str(device))
     run.fact("hardware", machine)
+
+
+def _ratio(
+    run: Run, metric: str, own: list[float], even: list[float], columns: dict[str, str]
+) -> None:
+    """Write the ratio of two methods' numbers, round by round."""
+    ratios = [one / other for one, other in zip(own, even, strict=True)]
+    run.row(metric, statistics.median(ratios), **columns)
+    run.row(f"{metric}_low", min(ratios), **columns)
+    run.row(f"{metric}_high", max(ratios), **columns)
 
 
 def _measure(
