@@ -61,10 +61,11 @@ def _excerpt(asked: str, table: Callable[[str], Table]) -> str:
     stub = ["table", *_names(found), *found.stub]
     head = [name for name in stub if len({line[name] for line in lines}) > 1]
     head += columns or [name for name in found.headers if name not in found.stub]
-    # The title of a group is left out where its columns have names of their own.
-    short = dict(zip(found.headers, found.names, strict=True))
-    brief = [short.get(name, name) for name in head]
-    shown = (own if brief.count(own) == 1 else name for own, name in zip(brief, head, strict=True))
+    # The title of a group is left out where all columns are of one.
+    grouped = slice(len(found.stub), None)
+    short = dict(zip(found.headers[grouped], found.names[grouped], strict=True))
+    titles = {name.removesuffix(short[name]) for name in head if name in short}
+    shown = (short.get(name, name) if len(titles) == 1 else name for name in head)
     return markdown(shown, ([line[name] for name in head] for line in lines))
 
 

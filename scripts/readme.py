@@ -136,7 +136,8 @@ def contents(root: Path) -> dict[Path, bytes]:
         # Loaded once: each claim, table and picture selects its rows of all.
         loaded = load_results(results, TASKS, ("paper",))
         report = make_report(results, "paper", root, loaded)
-    picture, choice = _figure(loaded, PICTURE), _table(loaded, CHOICE)
+    picture, choice = ARTEFACTS[PICTURE].build(loaded, Options()), _table(loaded, CHOICE)
+    assert isinstance(picture, Figure)
     table = cache(partial(_table, loaded))
     pages = {path: path.read_text(encoding="utf-8") for path in (root / "docs").glob("*.md")}
     tables = {path: fill_tables(text, table) for path, text in pages.items()}
@@ -155,17 +156,9 @@ def contents(root: Path) -> dict[Path, bytes]:
     }
 
 
-def _figure(loaded: Results, name: str) -> Figure:
-    built = ARTEFACTS[name].build(loaded, Options())
-    assert isinstance(built, Figure)
-    return built
-
-
 def _table(loaded: Results, name: str) -> Table:
     built = ARTEFACTS[name].build(loaded, Options())
-    if not isinstance(built, Table):
-        raise KeyError(name)
-    return built
+    return built.digest if isinstance(built, Figure) else built
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -33,15 +33,15 @@ def lines(asked: str) -> list[str]:
 
 
 def test_lines_and_columns_are_chosen() -> None:
-    """Names that tell nothing apart are left out, as is a title that no column needs."""
-    assert lines("one protocol=paper columns='here: test;there: low, high'") == [
+    """Names that tell nothing apart are left out, as is the title of all columns."""
+    assert lines("one protocol=paper columns='there: test;there: low, high'") == [
         "| method | test | low, high |",
         "| --- | --- | --- |",
-        r"| a\|b | one 1 | 0 |",
-        "| c | 4 | 7 |",
+        r"| a\|b | 2 | 0 |",
+        "| c | 6 | 7 |",
     ]
     assert lines("one method=c")[::2] == [
-        "| protocol | here: test | n | there: test | low, high |",
+        "| protocol | here: test | here: n | there: test | there: low, high |",
         "| paper | 4 | 5 | 6 | 7 |",
     ]
 
