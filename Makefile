@@ -33,7 +33,7 @@ torch: $(READY) ## PyTorch's own build for BACKEND=cpu, cu126, ... in place of t
 		$$(grep -oE '^torch(vision)?==[0-9.]+' requirements.lock)
 
 fetch: $(READY) ## what PRESET=... needs from the network, for machines that have none
-	$(BIN)/python scripts/fetch.py $(PRESET)
+	$(BIN)/python scripts/fetch.py $(or $(PRESET),$(error name a preset: make fetch PRESET=figure8))
 
 demo: $(READY) ## all five tasks at demo scale, figures, claims and a report, in minutes
 	$(BIN)/python scripts/demo.py --seed $(SEED)

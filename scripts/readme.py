@@ -108,12 +108,11 @@ def _choice(table: Table) -> str:
     return markdown(table.names, (row for block in table.blocks for row in block.rows))
 
 
-def filled(path: Path, **texts: str) -> bytes:
+def filled(path: Path, content: str, **texts: str) -> str:
     """The content of a file with texts between the marks of their names.
 
     A file without the marks is a ValueError of one line.
     """
-    content = path.read_text(encoding="utf-8")
     for name, text in texts.items():
         marks = f"<!-- {name}: written by scripts/readme.py -->\n", f"<!-- end of {name} -->\n"
         before, start, rest = content.partition(marks[0])
@@ -121,7 +120,7 @@ def filled(path: Path, **texts: str) -> bytes:
         if not (start and end):
             raise ValueError(f"{path}: no lines {marks[0].strip()!r} and {marks[1].strip()!r}")
         content = f"{before}{start}\n{text}\n{end}{after}"
-    return content.encode()
+    return content
 
 
 def contents(root: Path) -> dict[Path, bytes]:
@@ -138,19 +137,21 @@ def contents(root: Path) -> dict[Path, bytes]:
         report = make_report(results, "paper", root, loaded)
     picture, choice = ARTEFACTS[PICTURE].build(loaded, Options()), _table(loaded, CHOICE)
     assert isinstance(picture, Figure)
-    table = cache(partial(_table, loaded))
+    table, readme = cache(partial(_table, loaded)), root / "README.md"
+    parts = {
+        readme: {"methods": _choice(choice.without(NOT_YET)), "headlines": headlines(report)},
+        root / PAGE: {"methods": _choice(choice)},
+        root / CLAIMS: {"claims": claims_table(report)},
+        root / RERUN: {"presets": rerun_page(root)},
+    }
     pages = {path: path.read_text(encoding="utf-8") for path in (root / "docs").glob("*.md")}
-    tables = {path: fill_tables(text, table) for path, text in pages.items()}
-    readme, page, claims = root / "README.md", root / PAGE, root / CLAIMS
+    pages[readme] = readme.read_text(encoding="utf-8")
     images = root / "docs" / "images"
     return {
-        **{path: text.encode() for path, text in tables.items() if text != pages[path]},
-        readme: filled(
-            readme, methods=_choice(choice.without(NOT_YET)), headlines=headlines(report)
-        ),
-        page: filled(page, methods=_choice(choice)),
-        claims: filled(claims, claims=claims_table(report)),
-        root / RERUN: filled(root / RERUN, presets=rerun_page(root)),
+        **{
+            path: filled(path, fill_tables(text, table), **parts.get(path, {})).encode()
+            for path, text in sorted(pages.items())
+        },
         images / "idea.svg": pictures(draw_idea, "svg")["svg"],
         images / f"{PICTURE}.svg": picture.pictures("svg")["svg"],
     }

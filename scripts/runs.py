@@ -3,9 +3,9 @@
     python scripts/runs.py list --task scan --status failed
     python scripts/runs.py missing table2 scale=demo
 
-`list` shows the run folders under results/runs by their records. `missing` shows each job of a
-preset, whether rows of all are committed, about how long those take that are left, and the one
-command that does them.
+`list` shows the run folders under results/runs by their records. `missing` says whether the
+committed rows already have all that the preset's table or figure shows; else it shows each job,
+about how long those take that are left, and the one command that does them.
 """
 
 from __future__ import annotations
@@ -97,7 +97,13 @@ def show_missing(chosen: argparse.Namespace) -> int:
         first = sweep[0].config
         history = read_history(Path(first.results), first.task.name)
         if all(history.holds(job.config) for job in sweep):
-            print(_drawn(first), flush=True)
+            lacks = _lacks(first)
+            if not lacks:
+                print(f"all rows are in results/measured; nothing to run to draw {first.artefact}")
+                return 0
+            print(
+                f"results/measured has rows of all these jobs; {first.artefact} still lacks numbers"
+            )
         for job in jobs(sweep):
             found.append(job)
             print(f"{job.state:16}  {' '.join(job.words)}  {job.folder.name}", flush=True)
@@ -121,8 +127,8 @@ def show_missing(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _drawn(config: AnyConfig) -> str:
-    """Return a line on a preset whose jobs all have committed rows."""
+def _lacks(config: AnyConfig) -> bool:
+    """Whether the table or figure of a preset lacks numbers of other jobs than its own."""
     from report.artefacts.catalogue import ARTEFACTS  # pandas: not for a list
     from report.artefacts.entry import build
     from report.options import Options
@@ -131,9 +137,7 @@ def _drawn(config: AnyConfig) -> str:
     assert config.artefact is not None
     entry, scales = ARTEFACTS[config.artefact], (config.scale.name,)
     results = load_results(Path(config.results), entry.tasks, scales)
-    if build(entry, results, Options(scales)).commands:
-        return f"results/measured has rows of all these jobs; {config.artefact} still lacks numbers"
-    return f"all rows are in results/measured; nothing to run to draw {config.artefact}"
+    return bool(build(entry, results, Options(scales)).commands)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -119,7 +119,9 @@ def _audit(options: argparse.Namespace) -> Audit:
     result = audit(
         network.model.to(device), batches, action, Invariant(action.group), chunk=options.chunk
     )
-    return replace(result, model=options.model)
+    kept = {"default": "", "none": " (random weights)"}
+    own = kept.get(options.weights, f" ({Path(options.weights).name})")
+    return replace(result, model=options.model + own)
 
 
 def _write(result: Audit, path: Path) -> None:

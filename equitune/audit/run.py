@@ -87,8 +87,8 @@ def audit(
         model: As `Equivariant` takes it. It is put into evaluation mode.
         batches: Batches (inputs, targets), or inputs alone; read once. Further arguments of the
             model may follow, by name: (inputs, targets, {"attention_mask": mask}). Inputs must be
-            upright, as they were in pretraining. Of every two successive samples chance gives one
-            to each half.
+            upright, as they were in pretraining. Of every two successive samples a random one
+            goes to each half.
         action_in: As `Equivariant` takes it.
         action_out: As `Equivariant` takes it.
         choose: Batches to choose on, once; all of `batches` are measured. Give it where samples
@@ -138,7 +138,7 @@ def audit(
             (_candidates(choose_on(one).methods()[0]), other)
             for one, other in ((first, second), (second, first))
         ]
-        notes.append("Names, code and weightings were chosen again, on all samples.")
+        notes.append("Names, code and weightings are chosen once more, on all samples.")
     else:
         folds = [(_candidates(methods), stored[1])]
     methods = _in_all(methods, folds, notes)

@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
 
 HEADLINES = (
     Headline(
-        "commands with a new verb (SCAN, LSTM): equizero over equitune",
+        "commands with a new verb (SCAN, LSTM, protocol reference): equizero over equitune",
         *("scan-zero-shot", "equizero > equitune"),
         {"protocol": "reference", "dataset": "add_jump", "model": "LSTM"},
     ),
@@ -60,7 +60,8 @@ HEADLINES = (
         {"protocol": "paper", "model": "ResNet20", "step": "10"},
     ),
     Headline(
-        "turned photographs, a CNN as it is (public ResNet-20): equitune over equizero",
+        "turned photographs, a CNN as it is, where the paper finds equizero worse (public "
+        "ResNet-20): equitune over equizero",
         *("cnn-equizero-untrained", "equitune > equizero, largest probability, public weights"),
         {"dataset": "cifar10"},
     ),

@@ -519,7 +519,9 @@ def test_the_command_line_on_drawn_images(folder: Path, tmp_path: Path) -> None:
     run = [sys.executable, "-W", "error", "-m", "equitune.audit", *words]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stderr == "", done.stderr
-    assert done.stdout.startswith("Audit of torchvision:resnet18 for Rot90 (cyclic(4))")
+    assert done.stdout.startswith(
+        "Audit of torchvision:resnet18 (random weights) for Rot90 (cyclic(4))"
+    )
     data = json.loads(files[1].read_text(encoding="utf-8"))
     assert data["metric"] == "accuracy" and data["passes"] == 200 and data["samples"] == [25, 50]
     assert all(file.stat().st_size for file in files)

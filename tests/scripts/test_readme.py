@@ -55,8 +55,8 @@ def test_the_table_and_the_picture_are_those_of_the_rows(capsys: Any) -> None:
 def test_what_was_changed_is_noticed_and_mended(checkout: Path, capsys: Any) -> None:
     picture, before = checkout / "docs" / "images" / "figure10.svg", {}
     changes = {
-        "model_card": ("47.5 (0.8)", "57.5 (0.8)"),
         "claims": ("**undecided", "**reproduced"),
+        "model_card": ("47.5 (0.8)", "57.5 (0.8)"),
     }
     for name, change in changes.items():
         page = checkout / "docs" / f"{name}.md"

@@ -1,4 +1,4 @@
-"""Which method to use: for each situation the way that gained most, by task."""
+"""Which method to use: for each situation the way that gained most at the least cost, by task."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from statistics import fmean
 from typing import NamedTuple
 
-from experiments.frame.methods import EQUITUNE, METHODS
+from experiments.frame.methods import EQUITUNE, METHODS, PRETRAINED
 from report.aggregate import Labels, Numbers
 from report.artefacts.comparison.tables import (
     GAIN_NOTE,
@@ -27,14 +27,20 @@ from report.artefacts.comparison.views import (
     needs,
     view_numbers,
 )
-from report.cells import EN_DASH, Number
+from report.cells import EN_DASH, Number, format_number
 from report.options import Options
 from report.results import Results
 from report.tables import Block, ColumnGroup, Table
 
 Place = dict[str, str]
 NOT_YET = "not run yet"
-_HEADERS = ("use", "gain over equitune", "passes", "best of")
+_HEADERS = (
+    *("use", "on transformed inputs", "on upright inputs", "gain over equitune", "passes"),
+    "best of",
+)
+#: Points of accuracy by which a way may be behind the best and still be the one to use.
+_NEAR = 1.0
+_ARROW = "\N{RIGHTWARDS ARROW}"
 
 
 class Situation(NamedTuple):
@@ -42,7 +48,7 @@ class Situation(NamedTuple):
 
     Attributes:
         labels: Whether there are labels, of whatever number.
-        trains: Whether the model's last layers are trained in any case.
+        trains: Whether the model, or its last layers, are trained in any case.
         even: Whether all views are equally good for the model.
     """
 
@@ -53,18 +59,22 @@ class Situation(NamedTuple):
 
     def serves(self, view: View) -> bool:
         """Whether a view can be about it."""
-        return self.trains == view.name.endswith("_probe") and (self.even or not view.same_views)
+        if view.same_views and not self.even:
+            return False
+        return view.trains if self.trains else not view.name.endswith("_probe")
 
     def allows(self, way: Labels) -> bool:
         """Whether a way is open to the user: one with a group, or a model trained for it."""
         method = METHODS[way["method"]]
-        return (method.uses_group or method.augments) and (self.labels or needs(way) == "no")
+        if method.augments:
+            return self.trains or self.even
+        return method.uses_group and (self.labels or needs(way) == "no")
 
 
 SITUATIONS = (
     Situation("no labels", labels=False),
     Situation("some labels"),
-    Situation("you train the head anyway", trains=True),
+    Situation("you train the model anyway", trains=True),
     Situation("all views are equally good", even=True),
 )
 
@@ -83,8 +93,11 @@ def choice_table(results: Results, options: Options) -> Table:
         ),
         notes=(
             *(GAIN_NOTE, PASSES_NOTE),
-            "use: the way with the greatest mean gain over the places of the task, or equitune "
-            "where none gains; best of: so many were compared, on the inputs that the gain is of",
+            "use: of the ways that are at most a point of accuracy behind the greatest mean gain "
+            "over the places of the task, the one with the fewest passes, then the one that needs "
+            "least, then the best; best of: so many were compared, on the inputs that the gain is "
+            "of",
+            "on transformed, on upright inputs: the model as it is, and with this way",
             "all views are equally good: the model loses less than a point of accuracy on "
             "transformed inputs, or no input is upright",
         ),
@@ -117,7 +130,7 @@ def _parts(view: View, own: list[Place]) -> Iterator[tuple[str, list[Place]]]:
 
 def _best(
     situation: Situation, view: View, numbers: Numbers, inside: list[Place]
-) -> tuple[str, str, str, str]:
+) -> tuple[str, ...]:
     """The cells of one situation in one view."""
     run = [
         place
@@ -135,18 +148,53 @@ def _best(
         if situation.allows(way) and (found := _gains(numbers, own, way))
     }
     if not gains:
-        return (NOT_YET, EN_DASH, EN_DASH, EN_DASH)
-    best = max(gains, key=lambda way: fmean(number.mean for number in gains[way]))
+        return (NOT_YET, *[EN_DASH] * (len(_HEADERS) - 1))
+    means = {way: fmean(number.mean for number in found) for way, found in gains.items()}
+    least = max(means.values()) - (0 if view.steps else _NEAR)
+
+    def burden(key: tuple[str, ...]) -> tuple[float, int, float]:
+        way = dict(zip(WAY, key, strict=True))
+        return max(_passes(numbers, own, way), default=0.0), _needed(way), -means[key]
+
+    best = min((way for way in gains if means[way] >= least), key=burden)
     way = dict(zip(WAY, best, strict=True))
     texts = [estimate(number) for number in gains[best]]
     if best[0] == EQUITUNE:
         texts = [EN_DASH] * len(own)
-    passes = {
-        number.mean for place in own if (number := numbers.find(**place, **way, metric="passes"))
-    }
-    titles = (named(place, run) for place in own)
-    told = "; ".join(": ".join(pair) for pair in zip(titles, texts, strict=True))
-    return label(way), told, cost(passes), str(len(gains))
+    titles = [named(place, run) for place in own]
+    changes = (
+        _told(titles, [_change(numbers, place, way, metric) for place in own])
+        for metric in ("accuracy", "upright")
+    )
+    passes = _passes(numbers, own, way)
+    return label(way), *changes, _told(titles, texts), cost(passes), str(len(gains))
+
+
+def _told(titles: list[str], texts: list[str]) -> str:
+    """A text for each place; a dash where none has any."""
+    if set(texts) == {""}:
+        return EN_DASH
+    return "; ".join(": ".join(pair) for pair in zip(titles, texts, strict=True))
+
+
+def _change(numbers: Numbers, place: Place, way: Labels, metric: str) -> str:
+    """A number of the model as it is, and that with a way; empty without them."""
+    alone = {"method": PRETRAINED, "how": ""}
+    ends = [numbers.find(**place, **each, metric=metric) for each in (alone, way)]
+    return f" {_ARROW} ".join(format_number(end.mean) for end in ends if end) if all(ends) else ""
+
+
+def _passes(numbers: Numbers, own: list[Place], way: Labels) -> set[float]:
+    found = (numbers.find(**place, **way, metric="passes") for place in own)
+    return {number.mean for number in found if number}
+
+
+def _needed(way: Labels) -> int:
+    """The rank of what a way needs: nothing, one number, a network, labels, the whole model."""
+    method, labels = METHODS[way["method"]], needs(way)
+    if labels == "no":
+        return 2 if method.is_fitted else 0
+    return (4 if method.augments else 3) if labels == "yes" else 1
 
 
 def _gains(numbers: Numbers, own: list[Place], way: Labels) -> list[Number]:

@@ -50,6 +50,8 @@ def methods_table(view: View, results: Results, options: Options) -> Table:
     """Table of every way at every place: what it needs, what it costs, what it gains."""
     numbers, spec = view_numbers(view, results, options), _spec(view, options)
     found = spec.sorted(lines(view, numbers, options))
+    # Places with rows first.
+    found.sort(key=lambda line: not numbers.labels(**{name: line[name] for name in view.place}))
     return spec.build(numbers, options, [{**line, "metric": "accuracy"} for line in found])
 
 

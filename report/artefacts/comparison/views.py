@@ -82,6 +82,11 @@ class View:
         return self.unit == View.unit and self.task != "scan"
 
     @property
+    def trains(self) -> bool:
+        """Whether the model, or its last layers, are trained by some of its methods."""
+        return any(METHODS[arm["method"]].augments for arm in arms(self.preset))
+
+    @property
     def place(self) -> tuple[str, ...]:
         """The labels of a place that its rows tell apart."""
         return tuple(name for name in PLACE if name != "regime" or self.steps)
