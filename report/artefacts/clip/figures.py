@@ -51,8 +51,9 @@ PANELS = {
 TRANSFORMS = {"none": "upright", "rot180": "rot180", "rot90": "rot90"}
 _NOTES = (
     *(common.FLIP_NOTE, common.IMAGES_NOTE, common.INTERVAL_NOTE),
-    "error bars: one spread to each side, and for a single seed the interval; diamonds: the number "
-    "of the same bar in the paper; its models without rows of ours stand in panels of their own",
+    "error bars: one spread to each side, and for a single seed the interval; diamonds, of models "
+    "that are the paper's: the number of the same bar in the paper; its models without rows of "
+    "ours stand in panels of their own",
     *(common.SOURCE_NOTE, common.OURS_NOTE),
 )
 _BEYOND = "{} stands in no such figure of the paper; it is shown where it has rows"
@@ -229,6 +230,7 @@ def _draw(
         bar_limits(grid, _TICK),
         spread_errors("error bar", options.spread, "images"),
         [
+            "zero-shot CLIP",
             common.ours_note(line.labels["model"] for line in models),
             f"the paper's figure has no {METHODS[LAMBDA].label}" * added,
         ],
