@@ -48,15 +48,17 @@ class GridSweeper(BasicSweeper):
         finally:
             if watched.ends:
                 jobs = [filter_overrides(job) for batch in self.overrides or () for job in batch]
-                for line in summary(jobs, watched.ends, describe, self._figures()):
+                for line in summary(jobs, watched.ends, describe, self._next()):
                     print(line, flush=True)
 
-    def _figures(self) -> str:
-        """Return the command that shows the rows of a preset; empty if there is none."""
+    def _next(self) -> str:
+        """Return the command that shows the rows of a preset, or else the run folders."""
         config = self.config
-        if config is None or config.artefact is None:
-            return ""
-        words = ["python", "scripts/paper_figures.py", config.artefact]
-        words += ["--scale", config.scale.name] if config.scale.name != "paper" else []
+        assert config is not None
+        if config.artefact is None:
+            words = ["python", "scripts/runs.py", "list", "--task", config.task.name]
+        else:
+            words = ["python", "scripts/paper_figures.py", config.artefact]
+            words += ["--scale", config.scale.name] if config.scale.name != "paper" else []
         words += ["--results", config.results] if config.results != "results" else []
         return shlex.join(words)
