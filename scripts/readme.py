@@ -108,6 +108,16 @@ def _choice(table: Table) -> str:
     return markdown(table.names, (row for block in table.blocks for row in block.rows))
 
 
+def _unrun(table: Table) -> str:
+    """A sentence with the situations without rows, task by task."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for situation, task, *cells in (row for block in table.blocks for row in block.rows):
+        if NOT_YET in cells:
+            found[task].append(situation)
+    texts = (f"{task} ({', '.join(own)})" for task, own in found.items())
+    return f"Not run yet: {'; '.join(texts)}."
+
+
 def filled(path: Path, content: str, **texts: str) -> str:
     """The content of a file with texts between the marks of their names.
 
@@ -140,7 +150,7 @@ def contents(root: Path) -> dict[Path, bytes]:
     table, readme = cache(partial(_table, loaded)), root / "README.md"
     parts = {
         readme: {"methods": _choice(choice.without(NOT_YET)), "headlines": headlines(report)},
-        root / PAGE: {"methods": _choice(choice)},
+        root / PAGE: {"methods": f"{_choice(choice.without(NOT_YET))}\n{_unrun(choice)}\n"},
         root / CLAIMS: {"claims": claims_table(report)},
         root / RERUN: {"presets": rerun_page(root)},
     }

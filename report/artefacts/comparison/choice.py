@@ -34,10 +34,7 @@ from report.tables import Block, ColumnGroup, Table
 
 Place = dict[str, str]
 NOT_YET = "not run yet"
-_HEADERS = (
-    *("use", "on transformed inputs", "on upright inputs", "gain over equitune", "passes"),
-    "best of",
-)
+_HEADERS = ("use", "transformed", "upright", "gain over equitune", "passes", "best of")
 #: Points of accuracy by which a way may be behind the best and still be the one to use.
 _NEAR = 1.0
 _ARROW = "\N{RIGHTWARDS ARROW}"
@@ -97,7 +94,7 @@ def choice_table(results: Results, options: Options) -> Table:
             "over the places of the task, the one with the fewest passes, then the one that needs "
             "least, then the best; best of: so many were compared, on the inputs that the gain is "
             "of",
-            "on transformed, on upright inputs: the model as it is, and with this way",
+            "transformed, upright: the score on such inputs, of the model as it is and with it",
             "all views are equally good: the model loses less than a point of accuracy on "
             "transformed inputs, or no input is upright",
         ),
