@@ -19,7 +19,7 @@ from experiments.clip.models import build_model, image_encoder, preprocessing
 from experiments.clip.scoring import LOSSES, Scorer
 from experiments.frame.errors import Interrupted
 from experiments.frame.fields import given
-from experiments.frame.machine import choose_device, ieee_float32
+from experiments.frame.machine import choose_device, hardware, ieee_float32
 from experiments.frame.methods import LAMBDA_EQUITUNE, METHODS, PAPERS, Parts
 from experiments.frame.progress import progress
 from experiments.images.symmetries import make_action
@@ -125,7 +125,8 @@ def timing(config: ClipConfig, run: Run) -> None:
                     memory[place].append(peak)
                 bar.update(turn * len(entries) + place + 1)
     cuda, threads = device.type == "cuda", torch.get_num_threads()
-    machine = torch.cuda.get_device_name(device) if cuda else f"{device}, threads={threads}"
+    processor = hardware()["processor"] or str(device)
+    machine = torch.cuda.get_device_name(device) if cuda else f"{processor}, threads={threads}"
     name = f"{machine}, batch {task.timing_batch}, {task.precision}, {len(images)} images"
     for entry, taken_by, peaks in zip(entries, seconds, memory, strict=True):
         # The view names the machine, so that rows of several machines can be compared.

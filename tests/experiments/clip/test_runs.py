@@ -19,6 +19,7 @@ from experiments.clip.measures import calibration_error, drawn
 from experiments.clip.models import WEIGHTS
 from experiments.frame.errors import Interrupted, UserError
 from experiments.frame.files import load_tensors
+from experiments.frame.machine import hardware
 from experiments.frame.methods import METHODS, PAPERS
 from experiments.frame.options import AnyConfig
 from experiments.frame.runner import StopSignal, ensure, execute
@@ -348,7 +349,7 @@ def test_the_methods_are_timed_side_by_side(configure: Configure) -> None:
     assert ratios["lambda_equitune", "second encoder"] > ratios["lambda_equitune", ""]
     assert {row["group"] for row in seconds} == {"rot90"}
     assert {row["view"] for row in seconds} == {
-        f"cpu, threads={torch.get_num_threads()}, batch 4, float32, 6 images"
+        f"{hardware()['processor']}, threads={torch.get_num_threads()}, batch 4, float32, 6 images"
     }
     assert {row["value"] for row in rows(folder, metric="images")} == {"6.0"}
 
