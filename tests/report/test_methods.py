@@ -243,6 +243,16 @@ def test_what_to_use_depends_on_what_you_have(tree: Any) -> None:
     )
 
 
+def test_another_protocol_is_shown_where_a_further_method_was_run_in_it(tree: Any) -> None:
+    rows = [*some(tree), *evaluated(tree, CNN, "equitune", 61.0, protocol="reference", **NETWORK)]
+    for extra, expected in (([], {"paper"}), (["soft_equizero"], {"paper", "reference"})):
+        for method in extra:
+            rows += evaluated(tree, CNN, method, 66.0, 5.0, protocol="reference", **NETWORK)
+        tree.measured(rows, "methods", task="cnn")
+        table = build_table(tree, "methods_cnn")
+        assert {block.labels["protocol"] for block in table.blocks} == expected
+
+
 def test_of_near_equals_the_one_that_asks_least_is_named(tree: Any) -> None:
     rows: list[Any] = []
     ways = {"equitune": None, "equizero": 4.0, "lambda_equitune": 5.0, "early_exit": 4.5}

@@ -186,16 +186,17 @@ def lines(view: View, numbers: Numbers, options: Options) -> Iterator[dict[str, 
 def view_numbers(view: View, results: Results, options: Options) -> Numbers:
     """The numbers of a view: accuracy, upright, gain, error, passes, jump, trained.
 
-    Rows count if their evaluation says how many passes a prediction takes, and if their model is
-    the preset's or was run with some method that is not the paper's.
+    Rows count if their evaluation says how many passes a prediction takes, and if their model and
+    protocol are the preset's or were run with some method that is not the paper's.
     """
     rows = select(results.ours, task=view.task, scale=options.scales, view="", split=_SPLITS)
     chosen = option(rows, "training")
     training = fixed(view.preset).get("training")
     rows = rows[chosen == training if training else chosen.isna()]
     rows = _placed(_at_step(view, _counted(rows)))
-    further = rows.loc[~rows["method"].isin(PAPERS), "model"]
-    rows = rows[rows["model"].isin({*axes(view.preset)["model"], *further})]
+    own = pd.MultiIndex.from_frame(rows[["model", "protocol"]])
+    usual = pd.MultiIndex.from_product([axes(view.preset)["model"], [PROTOCOL]])
+    rows = rows[own.isin(usual) | own.isin(own[~rows["method"].isin(PAPERS)])]
     found = [
         _way(view, *each)
         for each in zip(rows["protocol"], rows["method"], rows["departures"], strict=True)
