@@ -97,7 +97,7 @@ _ALL = (
     View("cnn_probe", "cnn", "CNNs with the last layers trained", ("methods_probe",), "symbols"),
     View("clip", "clip", "Zero-shot CLIP", ("methods",), "symbols", columns=("group",)),
     View(
-        *("scan", "scan", "SCAN, zero-shot", ("methods",), "add_jump"),
+        *("scan", "scan", "SCAN, zero-shot", ("methods", "more_seeds_paper"), "add_jump"),
         score={"": "accuracy"},
         columns=("dataset", "group"),
     ),

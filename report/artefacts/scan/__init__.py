@@ -35,7 +35,7 @@ ARTEFACTS: dict[str, Entry] = {
     },
     "figure10": Entry("scan", figure10, ("few_shot",)),
     "scan_variants": Entry("scan", variants_table, _WITH_LENGTHS),
-    "scan_groups": Entry("scan", groups_table, ("groups", "zero_shot")),
-    "scan_lengths": Entry("scan", lengths_table, _WITH_LENGTHS),
+    "scan_groups": Entry("scan", groups_table, ("groups", "zero_shot", "more_seeds")),
+    "scan_lengths": Entry("scan", lengths_table, (*_WITH_LENGTHS, "more_seeds")),
     "scan_rates": Entry("scan", rates_table, ("finetuned", "rates")),
 }
