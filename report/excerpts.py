@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from report.faces import escape_markdown
 from report.tables import Table
@@ -52,17 +52,18 @@ def _excerpt(asked: str, table: Callable[[str], Table]) -> str:
             found = table(name)
         except KeyError:
             raise ValueError(f"a page asks for the table {name!r}, which is not known") from None
-        own = [{"table": name, **line} for line in _lines(found)]
+        named, *rows = found.flat
+        own = [{"table": name} | dict(zip(named, row, strict=True)) for row in rows]
         _refuse_unknown(name, [*where, *columns], own)
         lines += [line for line in own if all(line[name] in where[name] for name in where)]
     if not lines:
         raise ValueError(f"a page asks for lines that are not there: {asked}")
     # Names of lines that tell nothing apart are left out.
-    stub = ["table", *_names(found), *found.stub]
-    head = [name for name in stub if len({line[name] for line in lines}) > 1]
-    head += columns or [name for name in found.headers if name not in found.stub]
-    # The title of a group is left out where all columns are of one.
     grouped = slice(len(found.stub), None)
+    stub = ["table", *(name for name in named if name not in found.headers[grouped])]
+    head = [name for name in stub if len({line[name] for line in lines}) > 1]
+    head += columns or found.headers[grouped]
+    # The title of a group is left out where all columns are of one.
     short = dict(zip(found.headers[grouped], found.names[grouped], strict=True))
     titles = {name.removesuffix(short[name]) for name in head if name in short}
     shown = (short.get(name, name) if len(titles) == 1 else name for name in head)
@@ -74,18 +75,6 @@ def markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     names = [*map(escape_markdown, head)]
     lines = [names, ["---"] * len(names), *([*map(escape_markdown, row)] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _names(table: Table) -> list[str]:
-    return [*(table.blocks[0].labels if table.blocks else ())]
-
-
-def _lines(table: Table) -> list[Mapping[str, str]]:
-    return [
-        {**block.labels, **dict(zip(table.headers, row, strict=True))}
-        for block in table.blocks
-        for row in block.rows
-    ]
 
 
 def _refuse_unknown(name: str, asked: Iterable[str], lines: list[dict[str, str]]) -> None:

@@ -105,6 +105,13 @@ class Table:
         return spans
 
     @property
+    def flat(self) -> list[tuple[str, ...]]:
+        """All headers and then all rows, with the labels of their blocks as first columns."""
+        head = (*(self.blocks[0].labels if self.blocks else ()), *self.headers)
+        rows = ((*block.labels.values(), *row) for block in self.blocks for row in block.rows)
+        return [head, *rows]
+
+    @property
     def numbers(self) -> tuple[object, ...]:
         """All that is shown of rows."""
         return self.blocks
@@ -166,9 +173,7 @@ def write_faces(folder: Path, name: str, faces: Mapping[str, str]) -> list[Path]
 
 def to_csv(table: Table) -> str:
     """The cells as CSV, with the block's labels as first columns and without the caption."""
-    head = (*(table.blocks[0].labels if table.blocks else ()), *table.headers)
-    rows = ((*block.labels.values(), *row) for block in table.blocks for row in block.rows)
-    return csv_text([head, *rows])
+    return csv_text(table.flat)
 
 
 def to_markdown(table: Table) -> str:

@@ -148,9 +148,10 @@ def contents(root: Path) -> dict[Path, bytes]:
     picture, choice = ARTEFACTS[PICTURE].build(loaded, Options()), _table(loaded, CHOICE)
     assert isinstance(picture, Figure)
     table, readme = cache(partial(_table, loaded)), root / "README.md"
+    methods = _choice(choice.without(NOT_YET))
     parts = {
-        readme: {"methods": _choice(choice.without(NOT_YET)), "headlines": headlines(report)},
-        root / PAGE: {"methods": f"{_choice(choice.without(NOT_YET))}\n{_unrun(choice)}\n"},
+        readme: {"methods": methods, "headlines": headlines(report)},
+        root / PAGE: {"methods": f"{methods}\n{_unrun(choice)}\n"},
         root / CLAIMS: {"claims": claims_table(report)},
         root / RERUN: {"presets": rerun_page(root)},
     }

@@ -97,13 +97,10 @@ def show_missing(chosen: argparse.Namespace) -> int:
         first = sweep[0].config
         history = read_history(Path(first.results), first.task.name)
         if all(history.holds(job.config) for job in sweep):
-            lacks = _lacks(first)
-            if not lacks:
-                print(f"all rows are in results/measured; nothing to run to draw {first.artefact}")
+            line, is_whole = _drawn(first)
+            print(line, flush=True)
+            if is_whole:
                 return 0
-            print(
-                f"results/measured has rows of all these jobs; {first.artefact} still lacks numbers"
-            )
         for job in jobs(sweep):
             found.append(job)
             print(f"{job.state:16}  {' '.join(job.words)}  {job.folder.name}", flush=True)
@@ -127,17 +124,21 @@ def show_missing(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _lacks(config: AnyConfig) -> bool:
-    """Whether the table or figure of a preset lacks numbers of other jobs than its own."""
+def _drawn(config: AnyConfig) -> tuple[str, bool]:
+    """Return a line on a preset whose jobs all have committed rows; whether nothing is left."""
     from report.artefacts.catalogue import ARTEFACTS  # pandas: not for a list
     from report.artefacts.entry import build
     from report.options import Options
     from report.results import load_results
 
-    assert config.artefact is not None
+    there = "results/measured has rows of all these jobs"
+    if config.artefact not in ARTEFACTS:  # a preset of one's own may name none
+        return there, False
     entry, scales = ARTEFACTS[config.artefact], (config.scale.name,)
     results = load_results(Path(config.results), entry.tasks, scales)
-    return bool(build(entry, results, Options(scales)).commands)
+    if build(entry, results, Options(scales)).commands:
+        return f"{there}; {config.artefact} still lacks numbers", False
+    return f"all rows are in results/measured; nothing to run to draw {config.artefact}", True
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

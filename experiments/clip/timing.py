@@ -125,7 +125,7 @@ def timing(config: ClipConfig, run: Run) -> None:
                     memory[place].append(peak)
                 bar.update(turn * len(entries) + place + 1)
     cuda, threads = device.type == "cuda", torch.get_num_threads()
-    processor = hardware()["processor"] or str(device)
+    processor = (device.type == "cpu" and hardware()["processor"]) or str(device)
     machine = torch.cuda.get_device_name(device) if cuda else f"{processor}, threads={threads}"
     name = f"{machine}, batch {task.timing_batch}, {task.precision}, {len(images)} images"
     for entry, taken_by, peaks in zip(entries, seconds, memory, strict=True):

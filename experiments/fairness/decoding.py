@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 import equitune
+from experiments.costs import rows_read
 from experiments.fairness.kv_cache import CachedModel, Read
 from experiments.fairness.sampling import Noise, RankSampler, draw_noise
 from experiments.frame.errors import UserError
@@ -179,22 +180,15 @@ class Writer:
             prompt: The prompt.
             sentences: Numbers of the sentences, written one by one.
         """
-        read = written = 0
+        texts: list[list[int]] = []
 
-        def counted(module: Any, words: tuple[Any, ...], named: dict[str, Any]) -> None:
-            nonlocal read
-            read += named["input_ids"].numel()
+        def write() -> None:
+            texts.extend(self.write(prompt, range(n, n + 1))[0].tolist() for n in sentences)
 
+        read = rows_read([self.model.network], write, lambda **named: named["input_ids"].numel())
         prefix = (len(self.encode(prompt)) - 1) * self.branches.ids.group.order
-        handle = self.model.network.register_forward_pre_hook(counted, with_kwargs=True)
-        try:
-            for number in sentences:
-                ids = self.write(prompt, range(number, number + 1))[0].tolist()
-                written += (ids.index(self.end) + 1) if self.end in ids else len(ids)
-                read -= prefix
-        finally:
-            handle.remove()
-        return read / written
+        written = sum(ids.index(self.end) + 1 if self.end in ids else len(ids) for ids in texts)
+        return (read - prefix * len(texts)) / written
 
     def encode(self, prompt: Prompt) -> Int[Tensor, " length"]:
         """Return the ids of a prompt, with the prefix of the tokenizer's template.

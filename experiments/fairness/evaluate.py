@@ -98,14 +98,14 @@ def _equivariance(
         following = written[phrases[(place + 1) % len(phrases)], context, number]
         same.append(_turned(vocabulary, tokens) == following)
     estimate(torch.tensor(same)).write(run, "mirrored_sentences")
-    writer = prepared_writer(config, run, language, vocabulary_of(config, language), judge)
+    net = load_lambda(config, run) if config.method.entry.needs_net else None
+    writer = prepared_writer(config, run, language, vocabulary_of(config, language), judge, net)
     defect = max(
         _defect(writer, vocabulary, config, context) for context in config.dataset.contexts
     )
     run.row("equivariance_error", defect)
     first = make_prompts(config.group, config.task.prompts, config.dataset.contexts)[0]
     run.row("passes", writer.passes(first, range(_WATCHED)))
-    net = load_lambda(config, run) if config.method.entry.needs_net else None
     run.row("trained_parameters", parameters(net))
 
 

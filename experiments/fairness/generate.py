@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+import equitune
 from experiments.fairness.decoding import Prompt, Writer, make_prompts
 from experiments.fairness.methods import make_writer, relaxed_lists, vocabulary_of
 from experiments.fairness.models import LanguageModel, load_model
@@ -117,6 +118,7 @@ def prepared_writer(
     language: LanguageModel,
     vocabulary: Vocabulary,
     judge: Judge | None = None,
+    net: equitune.LambdaNet | None = None,
 ) -> Writer:
     """Return the writer of the run's method, with its trained lambda or its judge.
 
@@ -126,10 +128,11 @@ def prepared_writer(
         language: The model.
         vocabulary: The action on its tokens.
         judge: The judge of equizero, if already loaded.
+        net: The network of lambda, if already loaded.
     """
     options: dict[str, Any] = {}
     if config.method.entry.needs_loss:
         options["judge"] = judge or judge_of(config, given(config.task.scorer), run)
     elif config.method.entry.needs_net:
-        options["net"] = load_lambda(config, run)
+        options["net"] = load_lambda(config, run) if net is None else net
     return make_writer(config, language, vocabulary, **options)

@@ -19,14 +19,9 @@ _DEFAULTS = "defaults"
 
 def options(section: str, task: str) -> list[str]:
     """Return the options of a config group that belong to a task."""
-    paths = sorted((CONF / section).glob("*.yaml"))
-    return [path.stem for path in paths if task in _owners(path, path.stat().st_mtime_ns)]
-
-
-@cache
-def _owners(path: Path, _changed: int) -> tuple[str, ...]:
-    """Return the tasks that a file names; each version of it is parsed once."""
-    return tuple(owners(OmegaConf.select(OmegaConf.load(path), "task")))
+    names = [path.stem for path in sorted((CONF / section).glob("*.yaml"))]
+    named = {name: OmegaConf.select(read(f"{section}/{name}"), "task") for name in names}
+    return [name for name, tasks in named.items() if task in owners(tasks)]
 
 
 def groups_of(task: str) -> list[str]:
@@ -95,6 +90,6 @@ def changed(option: str) -> int | None:
     return path.stat().st_mtime_ns if path.is_file() else None
 
 
-@cache
+@cache  # each version of a file is parsed once
 def _parsed(path: Path, changed: int | None) -> Any:
     return OmegaConf.create({}) if changed is None else OmegaConf.load(path)

@@ -185,6 +185,9 @@ def test_rows_that_are_committed_and_the_time_that_runs_like_them_took(
     lines = missing(tree.path, capsys, "dataset=add_jump")
     assert lines[0] == "results/measured has rows of all these jobs; table2 still lacks numbers"
     assert lines[1].startswith("planned") and lines[2] == "1 jobs: 1 planned"
+    # A preset of one's own may name no table.
+    own = missing(tree.path, capsys, "dataset=add_jump", "artefact=null")
+    assert own == ["results/measured has rows of all these jobs", *lines[1:-1], own[-1]]
     about = "of CPU time for them with all that they build on, by earlier runs on"
     assert lines[3] == f"about 5 min {about} Chip, a processor that was not recorded"
     # What is built on counts for each data set and seed; other data sets have about its cost.
