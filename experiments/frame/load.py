@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from functools import cache, partial
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
@@ -25,13 +27,16 @@ if TYPE_CHECKING:
     from experiments.frame.stages import Task
 
 
-def load(raw: DictConfig, *, bfloat16: bool | None = None) -> AnyConfig:
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def load(raw: DictConfig) -> AnyConfig:
     """Turn a composed configuration into typed dataclasses, or raise a one-line error.
 
     Args:
         raw: The configuration composed by Hydra from ``conf/`` and the command line.
-        bfloat16: Whether the device multiplies bfloat16 in hardware, to name runs of other
-            machines; None: as this machine's device.
 
     Returns:
         The configuration; its task, model, dataset and group are dataclasses of the task.
@@ -40,14 +45,32 @@ def load(raw: DictConfig, *, bfloat16: bool | None = None) -> AnyConfig:
         UserError: For an unknown key, a wrong type, a value out of range or a combination that
             the task does not have.
     """
+    config = _checked(raw)
+    _choose_precision(config, partial(multiplies_bfloat16, config.device))
+    return config
+
+
+def load_for_machines(raw: DictConfig) -> list[AnyConfig]:
+    """As `load`: on this machine, then, where its fast precision decides, on one of the other."""
+    here = _checked(raw)
+    elsewhere = deepcopy(here)
+    _choose_precision(here, partial(multiplies_bfloat16, here.device))
+    _choose_precision(elsewhere, lambda: not multiplies_bfloat16(here.device))
+    return [here, elsewhere] if here != elsewhere else [here]
+
+
+def _checked(raw: DictConfig) -> AnyConfig:
     task = load_task(str(OmegaConf.select(raw, "task.name")))
     _check_fit(raw, task)
-    schema = _schema(task.sections)
+    schema, structured = _schema(tuple(task.sections.items()))
     _check_texts(schema, OmegaConf.to_container(raw), "")
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), raw)
-        _check_given(merged)
-        found: Any = OmegaConf.to_object(merged)
+        merged = OmegaConf.merge(structured, raw)
+        try:
+            found: Any = OmegaConf.to_object(merged)
+        except OmegaConfBaseException:
+            _check_given(merged)
+            raise
     except OmegaConfBaseException as error:
         raise explain(error) from error
     config: AnyConfig = RunConfig(**vars(found))
@@ -74,7 +97,6 @@ def load(raw: DictConfig, *, bfloat16: bool | None = None) -> AnyConfig:
             "choose from: softplus, exp"
         )
     task.resolve(config)
-    _choose_precision(config, config.device, bfloat16)
     return config
 
 
@@ -94,22 +116,23 @@ def _drop_unread(config: AnyConfig) -> None:
                 raise UserError(f"method={method.name} needs {key}.{item.name}")
 
 
-def _schema(sections: Mapping[str, type]) -> type:
-    """Return `RunConfig` with a task's section types, in a form that OmegaConf can read."""
-    kinds = get_type_hints(RunConfig) | dict(sections)
+@cache
+def _schema(sections: tuple[tuple[str, type], ...]) -> tuple[type, DictConfig]:
+    """Return `RunConfig` with a task's section types, as a class and as OmegaConf reads it."""
+    kinds = _hints(RunConfig) | dict(sections)
     fields = [(item.name, kinds[item.name], item) for item in dataclasses.fields(RunConfig)]
-    return dataclasses.make_dataclass("RunConfig", fields)
+    schema = dataclasses.make_dataclass("RunConfig", fields)
+    return schema, OmegaConf.structured(schema)
 
 
-def _choose_precision(section: Any, device: str, bfloat16: bool | None) -> None:
-    """Replace every precision ``auto`` in nested dataclasses by the device's fast one."""
+def _choose_precision(section: Any, is_bfloat16: Callable[[], bool]) -> None:
+    """Replace every precision ``auto`` in nested dataclasses by the fast one, bfloat16 or not."""
     for item in dataclasses.fields(section):
         value = getattr(section, item.name)
         if dataclasses.is_dataclass(value):
-            _choose_precision(value, device, bfloat16)
+            _choose_precision(value, is_bfloat16)
         elif value == "auto" and item.metadata.get("machine"):
-            fast = multiplies_bfloat16(device) if bfloat16 is None else bfloat16
-            setattr(section, item.name, "bfloat16" if fast else "float32")
+            setattr(section, item.name, "bfloat16" if is_bfloat16() else "float32")
 
 
 def _is_temperature(task: Any) -> bool:
@@ -182,8 +205,8 @@ def _check_texts(kind: Any, given: Any, key: str, *, listed: bool = False) -> No
         for name, one in given.items():
             _check_texts(parts[0], name, key, listed=True)
             _check_texts(parts[1], one, f"{key}.{name}")
-    elif isinstance(given, Mapping) and dataclasses.is_dataclass(kind):
-        for name, part in get_type_hints(kind).items():
+    elif isinstance(given, Mapping) and isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        for name, part in _hints(kind).items():
             if name in given:
                 _check_texts(part, given[name], f"{key}.{name}".lstrip("."))
 

@@ -5,20 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import OverrideType
 from hydra.types import RunMode
 
 from experiments.frame.cli import refuse_several_presets
 from experiments.frame.conf import CONF
 from experiments.frame.errors import UserError
-from experiments.frame.load import load
+from experiments.frame.load import load_for_machines
 from experiments.frame.options import AnyConfig
 from experiments.frame.records import find_finished
 from experiments.frame.runner import run_folder
@@ -59,12 +62,13 @@ class Asked(NamedTuple):
 
     Attributes:
         words: What tells it from the other jobs, as on the command line.
-        raw: The configuration as Hydra composes it; `config` is checked.
+        config: Its configuration on this machine.
+        elsewhere: That of a machine with another fast precision, where it differs.
     """
 
     words: tuple[str, ...]
-    raw: DictConfig
     config: AnyConfig
+    elsewhere: Sequence[AnyConfig]
 
 
 def asked(words: Sequence[str], config_dir: Path | None = None) -> list[Asked]:
@@ -76,12 +80,39 @@ def asked(words: Sequence[str], config_dir: Path | None = None) -> list[Asked]:
     """
     with _composing(words, config_dir) as (shared, sweep):
         common = set(sweep[0]).intersection(*sweep)
+        composed = _composer(shared)
         found = []
         for job in sweep:
-            raw = compose("config", [*shared, *job])
+            here, *elsewhere = load_for_machines(composed(job))
             own = tuple(word for word in job if word not in common)
-            found.append(Asked(own, raw, load(raw)))
+            found.append(Asked(own, here, elsewhere))
         return found
+
+
+def _composer(shared: Sequence[str]) -> Callable[[Sequence[str]], DictConfig]:
+    """Return what composes a job as Hydra does, once for all jobs that choose the same files.
+
+    Values are set in a copy of the composition; most jobs of a sweep differ in a value, the seed.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    assert isinstance(loader, ConfigLoaderImpl)
+    is_group = loader.repository.group_exists
+    parsed = cache(OverridesParser.create(config_loader=loader).parse_override)
+
+    @cache
+    def chosen(files: tuple[str, ...]) -> DictConfig:
+        return compose("config", [*shared, *files])
+
+    def composed(job: Sequence[str]) -> DictConfig:
+        overrides = [parsed(word) for word in job]
+        if any(override.type is not OverrideType.CHANGE for override in overrides):
+            return compose("config", [*shared, *job])
+        values = [each for each in overrides if not is_group(each.key_or_group)]
+        raw = deepcopy(chosen(tuple(word for word in job if parsed(word) not in values)))
+        loader._apply_overrides_to_config(values, raw)
+        return raw
+
+    return composed
 
 
 def jobs(sweep: Sequence[Asked]) -> Iterator[Job]:
@@ -139,8 +170,8 @@ def _look(asked: Asked, committed: Callable[[str, str], set[str]]) -> tuple[Path
     """Find the run of a job; one of a machine with another fast precision will do as well."""
     here = _known(asked.config, committed)
     if here[1] == "planned":
-        for bfloat16 in (True, False):
-            there = _known(load(asked.raw, bfloat16=bfloat16), committed)
+        for config in asked.elsewhere:
+            there = _known(config, committed)
             if there[1] in ("done", COMMITTED):
                 return there
     return here
