@@ -14,6 +14,8 @@ from rich.text import Text
 
 from report.faces import csv_text, render
 
+_GAP = 2  # characters between two columns
+
 
 @dataclass(frozen=True)
 class ColumnGroup:
@@ -129,13 +131,14 @@ class Table:
         return replace(self, notes=(*self.notes, note))
 
     def show(self, console: Console) -> None:
-        """Print the table, each column group below the one before so that lines stay short."""
+        """Print the table: each group of columns, and what no line has room for, below the last."""
         console.print(Text(self.title, style="bold"))
         for block in self.blocks:
             for span in self.spans:
                 console.print(Text(": ".join(filter(None, (block.title, span.title)))))
-                columns = [*range(len(self.stub)), *range(span.first - 1, span.last)]
-                console.print(self._rich(block, columns))
+                for columns in self._parts(block, span, console.width):
+                    console.print(_rich(columns, console.width))
+                    console.print()
         for note in self.notes:
             console.print(Text(f"- {note}"))
         if self.commands:
@@ -144,21 +147,51 @@ class Table:
             console.print(Text(f"    {command}"), soft_wrap=True)
         console.print()
 
-    def _rich(self, block: Block, columns: Sequence[int]) -> RichTable:
-        table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-        for column in columns:
-            header = self.names[column]
-            # Long headers break, so that cells need not; a cell that must loses nothing.
-            words = [*header.split(), *(row[column] for row in block.rows)]
-            table.add_column(Text(header), overflow="fold", max_width=max(map(len, words)))
-        for row in block.rows:
-            table.add_row(*(Text(row[column]) for column in columns))
-        return table
+    def _parts(self, block: Block, span: Span, room: int) -> list[list[list[str]]]:
+        """The columns of a group, header first, in as many parts as their words need room.
+
+        Each part begins with the stub.
+        """
+        columns = [[name, *cells] for name, *cells in zip(self.names, *block.rows, strict=True)]
+        stub = columns[: len(self.stub)]
+        parts = [list(stub)]
+        for column in columns[span.first - 1 : span.last]:
+            if len(parts[-1]) > len(stub) and _spare([*parts[-1], column], room) < 0:
+                parts.append(list(stub))
+            parts[-1].append(column)
+        return parts
 
     def write(self, folder: Path) -> list[Path]:
         """Write the table as `<name>.csv`, `<name>.md` and `<name>.tex`."""
         faces = {".csv": to_csv(self), ".md": to_markdown(self), ".tex": to_latex(self)}
         return write_faces(folder, self.name, faces)
+
+
+def _rich(columns: Sequence[Sequence[str]], room: int) -> RichTable:
+    """Columns, header first. Headers break between words; cells where the room asks for it."""
+    table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    widths = [_word(column) for column in columns]
+    whole = [
+        max(least, *map(len, cells)) for least, (_, *cells) in zip(widths, columns, strict=True)
+    ]
+    for _ in range(_spare(columns, room)):
+        narrow = min(range(len(whole)), key=lambda at: widths[at] - whole[at])
+        widths[narrow] += widths[narrow] < whole[narrow]
+    for (header, *_), width in zip(columns, widths, strict=True):
+        table.add_column(Text(header), overflow="fold", max_width=width)
+    for row in zip(*(cells for _, *cells in columns), strict=True):
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _word(column: Sequence[str]) -> int:
+    """The length of the longest word of a column."""
+    return max(len(word) for cell in column for word in cell.split() or [""])
+
+
+def _spare(columns: Sequence[Sequence[str]], room: int) -> int:
+    """How many characters a line has left when no word of the columns breaks."""
+    return room - sum(_word(column) + _GAP for column in columns) + 1
 
 
 def write_faces(folder: Path, name: str, faces: Mapping[str, str]) -> list[Path]:

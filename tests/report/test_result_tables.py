@@ -142,3 +142,16 @@ def test_on_a_terminal_headers_break_before_cells_and_nothing_is_lost() -> None:
     table.show(Console(file=narrow, width=90))
     assert "\N{HORIZONTAL ELLIPSIS}" not in narrow.getvalue()
     assert "finetune.weight_decay=0.0" in narrow.getvalue()
+
+
+def test_columns_without_room_stand_below_and_no_word_breaks() -> None:
+    headers = tuple(f"header{number}" for number in range(9))
+    rows = tuple((name, *headers) for name in ("lambda_equitune", "augmented_equitune"))
+    table = Table("wide", "", ("method",), (ColumnGroup("", headers),), (Block({}, rows),))
+    stream = io.StringIO()
+    table.show(Console(file=stream, width=60))
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= 60
+    words = [word for line in lines for word in line.split()]
+    assert all(words.count(header) == 3 for header in headers)
+    assert words.count("augmented_equitune") == words.count("method") == 3  # in each of the parts
