@@ -53,6 +53,8 @@ def _excerpt(asked: str, table: Callable[[str], Table]) -> str:
         except KeyError:
             raise ValueError(f"a page asks for the table {name!r}, which is not known") from None
         named, *rows = found.flat
+        if lines and lines[0].keys() != {"table", *named}:
+            raise ValueError(f"a page joins tables of different columns: {names}")
         own = [{"table": name} | dict(zip(named, row, strict=True)) for row in rows]
         _refuse_unknown(name, [*where, *columns], own)
         lines += [line for line in own if all(line[name] in where[name] for name in where)]

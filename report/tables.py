@@ -175,8 +175,8 @@ def _rich(columns: Sequence[Sequence[str]], room: int) -> RichTable:
         max(least, *map(len, cells)) for least, (_, *cells) in zip(widths, columns, strict=True)
     ]
     for _ in range(_spare(columns, room)):
-        narrow = min(range(len(whole)), key=lambda at: widths[at] - whole[at])
-        widths[narrow] += widths[narrow] < whole[narrow]
+        tallest = max(range(len(whole)), key=lambda at: whole[at] / widths[at])
+        widths[tallest] += widths[tallest] < whole[tallest]
     for (header, *_), width in zip(columns, widths, strict=True):
         table.add_column(Text(header), overflow="fold", max_width=width)
     for row in zip(*(cells for _, *cells in columns), strict=True):
@@ -186,7 +186,7 @@ def _rich(columns: Sequence[Sequence[str]], room: int) -> RichTable:
 
 def _word(column: Sequence[str]) -> int:
     """The length of the longest word of a column."""
-    return max(len(word) for cell in column for word in cell.split() or [""])
+    return max(len(word) for cell in column for word in (cell.split() or ["-"]))
 
 
 def _spare(columns: Sequence[Sequence[str]], room: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from functools import cache, partial
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig, ListConfig
 
     from experiments.frame.stages import Task
+
+#: How a wrong value is named that looks like several numbers: 0:2, 0-2 or 0..2.
+_SPAN = re.compile(r"Value '\d+(:|-|\.\.)\d+' .* to Integer")
 
 
 @cache
@@ -171,7 +175,9 @@ def explain(error: OmegaConfBaseException) -> UserError:
     if "not in" in str(error) and parent is not None and OmegaConf.is_dict(parent):
         return unknown("key", key, _full_names(key, parent.keys()))
     reason = (error.msg or str(error)).splitlines()[0].rstrip(".")
-    return UserError(f"{key}: {reason[0].lower()}{reason[1:]}")
+    span = _SPAN.match(reason)
+    hint = f"; a sweep is {key}=0,1,2 or {key}=range(3)" if span else ""
+    return UserError(f"{key}: {reason[0].lower()}{reason[1:]}{hint}")
 
 
 def _full_names(key: str, siblings: Iterable[Any]) -> list[str]:

@@ -338,6 +338,7 @@ BAD = {
     "task.pretrain.teacher_forcing=2": ["at least 0 and at most 1"],
     "seed=-1": ["seed=-1", "at least 0"],
     "seed=one": ["seed", "one"],
+    "seed=0:2": ["seed", "0:2", "seed=range(3)"],
     "device=tpu": ["device=tpu", "auto, cpu, cuda, mps"],
     "stage=train": ["stage=train", "choose from: pretrain, lambda, finetune, evaluate"],
     "model.checkpoint=missing.safetensors": ["missing.safetensors", "no such file"],
