@@ -43,6 +43,7 @@ class GridSweeper(BasicSweeper):
 
         assert self.launcher is not None and self.config is not None
         self.launcher = watched = _Watched(self.launcher)
+        self._words = arguments
         try:
             return super().sweep(arguments)
         finally:
@@ -56,7 +57,9 @@ class GridSweeper(BasicSweeper):
         config = self.config
         assert config is not None
         if config.artefact is None:
-            words = ["python", "scripts/runs.py", "list", "--task", config.task.name]
+            several = any(word.startswith("task=") and "," in word for word in self._words)
+            words = ["python", "scripts/runs.py", "list"]
+            words += [] if several else ["--task", config.task.name]
         else:
             words = ["python", "scripts/paper_figures.py", config.artefact]
             words += ["--scale", config.scale.name] if config.scale.name != "paper" else []

@@ -12,33 +12,43 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from report.faces import escape_markdown
 from report.tables import Table
 
 _PLACE = re.compile(
     r"^(<!-- table (?P<asked>[^\n]+): written by scripts/readme\.py -->\n)"
-    r".*?^(<!-- end of table -->\n)",
+    r"(?:(?!^<!-- table ).)*?^(<!-- end of table -->\n)",
     re.DOTALL | re.MULTILINE,
 )
+_MARK = re.compile(r"^<!-- (?:table |end of table)", re.MULTILINE)
 
 
-def fill_tables(text: str, table: Callable[[str], Table]) -> str:
+def fill_tables(path: Path, text: str, table: Callable[[str], Table]) -> str:
     """A page with the tables that it asks for.
 
     Args:
-        text: The page, in Markdown.
+        path: The page, for messages.
+        text: What stands there, in Markdown.
         table: Makes the table of a name; a KeyError if there is none.
 
     Raises:
-        ValueError: An unknown table, label or column, or no line that has the labels.
+        ValueError: An unknown table, label or column, no line that has the labels, or a table
+            without one of its two marks.
     """
 
     def filled(place: re.Match[str]) -> str:
         begin, end = place[1], place[3]
         return f"{begin}\n{_excerpt(place['asked'], table)}\n{end}"
 
-    return _PLACE.sub(filled, text)
+    try:
+        made, count = _PLACE.subn(filled, text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if len(_MARK.findall(text)) != 2 * count:
+        raise ValueError(f"{path}: a table lacks its first or its last mark")
+    return made
 
 
 def _excerpt(asked: str, table: Callable[[str], Table]) -> str:
@@ -56,10 +66,13 @@ def _excerpt(asked: str, table: Callable[[str], Table]) -> str:
         if lines and lines[0].keys() != {"table", *named}:
             raise ValueError(f"a page joins tables of different columns: {names}")
         own = [{"table": name} | dict(zip(named, row, strict=True)) for row in rows]
-        _refuse_unknown(name, [*where, *columns], own)
+        _refuse_unknown(name, [*where, *columns], ["table", *named])
         lines += [line for line in own if all(line[name] in where[name] for name in where)]
-    if not lines:
-        raise ValueError(f"a page asks for lines that are not there: {asked}")
+    absent = [
+        text for name in where for text in where[name] if all(line[name] != text for line in lines)
+    ]
+    if absent or not lines:
+        raise ValueError(f"no line has {', '.join(absent) or 'numbers'}: {asked}")
     # Names of lines that tell nothing apart are left out.
     grouped = slice(len(found.stub), None)
     stub = ["table", *(name for name in named if name not in found.headers[grouped])]
@@ -79,8 +92,7 @@ def markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _refuse_unknown(name: str, asked: Iterable[str], lines: list[dict[str, str]]) -> None:
-    known = lines[0] if lines else {}
+def _refuse_unknown(name: str, asked: Iterable[str], known: list[str]) -> None:
     for each in asked:
         if each not in known:
             raise ValueError(

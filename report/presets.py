@@ -30,8 +30,12 @@ def axes(preset: str) -> Mapping[str, tuple[str, ...]]:
 
 def artefact(preset: str) -> str:
     """The table or figure that shows the rows of a preset."""
-    name: str = _read("experiment", preset)["artefact"]
-    return name
+    name = _read("experiment", preset).get("artefact")
+    if name is None:
+        raise ValueError(
+            f"conf/experiment/{preset}.yaml: no artefact, the table that shows its rows"
+        )
+    return str(name)
 
 
 def _swept(preset: str) -> Mapping[str, Any]:

@@ -172,7 +172,7 @@ def _rich(columns: Sequence[Sequence[str]], room: int) -> RichTable:
     table = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     widths = [_word(column) for column in columns]
     whole = [
-        max(least, *map(len, cells)) for least, (_, *cells) in zip(widths, columns, strict=True)
+        max([least, *map(len, cells)]) for least, (_, *cells) in zip(widths, columns, strict=True)
     ]
     for _ in range(_spare(columns, room)):
         tallest = max(range(len(whole)), key=lambda at: whole[at] / widths[at])

@@ -71,7 +71,9 @@ def claims_table(report: Report) -> str:
         names = ", ".join(dict.fromkeys(cell.models for cell in cells))
         models = f" on {names}" if stands_in else f" on {_OWN}" if claim in stand_ins else ""
         verdict = overall(found)
-        share = "" if verdict == NOT_RUN else f" {found.count(REPRODUCED)} of {len(found)}"
+        unrun = found.count(NOT_RUN)
+        share = f" {found.count(REPRODUCED)} of {len(found) - unrun}" * (verdict != NOT_RUN)
+        share += f"; {unrun} not run" * (bool(share) and unrun > 0)
         ours[claim][f"**{verdict}**{models}"] += [f"{protocol}{share}"] * bool(protocol)
     papers = {row[0]: row[-1] for block in verdicts.blocks for row in block.rows}
     claimant = {cell.claim.id: cell.claim.of for cell in report.cells}
@@ -115,7 +117,7 @@ def _unrun(table: Table) -> str:
         if NOT_YET in cells:
             found[task].append(situation)
     texts = (f"{task} ({', '.join(own)})" for task, own in found.items())
-    return f"Not run yet: {'; '.join(texts)}."
+    return f"Not run yet: {'; '.join(texts)}." if found else ""
 
 
 def filled(path: Path, content: str, **texts: str) -> str:
@@ -155,13 +157,13 @@ def contents(root: Path) -> dict[Path, bytes]:
         root / CLAIMS: {"claims": claims_table(report)},
         root / RERUN: {"presets": rerun_page(root)},
     }
-    pages = {path: path.read_text(encoding="utf-8") for path in (root / "docs").glob("*.md")}
-    pages[readme] = readme.read_text(encoding="utf-8")
+    paths = {*(root / "docs").glob("*.md"), *parts}
+    pages = {path: path.read_text(encoding="utf-8") for path in sorted(paths)}
     images = root / "docs" / "images"
     return {
         **{
-            path: filled(path, fill_tables(text, table), **parts.get(path, {})).encode()
-            for path, text in sorted(pages.items())
+            path: filled(path, fill_tables(path, text, table), **parts.get(path, {})).encode()
+            for path, text in pages.items()
         },
         images / "idea.svg": pictures(draw_idea, "svg")["svg"],
         images / f"{PICTURE}.svg": picture.pictures("svg")["svg"],

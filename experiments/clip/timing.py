@@ -159,8 +159,7 @@ def _measure(
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
         torch.cuda.synchronize(device)
-    else:
-        _reset_peak()
+    known = cuda or _reset_peak()
     start = time.perf_counter()
     for batch in inputs:
         classify(batch.to(device))
@@ -168,14 +167,16 @@ def _measure(
         torch.cuda.synchronize(device)
     taken = time.perf_counter() - start
     peak = torch.cuda.max_memory_allocated(device) / 2**20 if cuda else _peak()
-    return taken, peak
+    return taken, peak if known else 0.0
 
 
-def _reset_peak() -> None:
+def _reset_peak() -> bool:
+    """Forget the peak so far; without that it is not known."""
     try:
         _RESET.write_text("5")
     except OSError:  # not Linux, or not allowed
-        return
+        return False
+    return True
 
 
 def _peak() -> float:

@@ -206,7 +206,7 @@ def _cells(claim: Claim, comparison: Comparison, ours: pd.DataFrame, scale: str)
         if not any(labels.items() <= each.items() for each in seen):
             seen.append(labels)
             models = labels.get("model", ", ".join(claim.models))
-            text = claim.command.of(labels)
+            text = comparison.command or claim.command.of(labels)
             command = f"{_RUN}{text.format_map(labels)} scale={scale}" if text else ""
             yield Cell(claim, comparison.name, scale, labels, models, command=command)
 

@@ -60,6 +60,7 @@ class Comparison:
     filters: Filter = field(default_factory=dict)
     level: float = 0.0
     paper: tuple[Filter, ...] = ()
+    command: str = ""
 
     def __post_init__(self) -> None:
         """Raise a ValueError where the terms are not as many as the lists that go with them."""

@@ -171,5 +171,6 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
 
 
 def overall(verdicts: Sequence[str]) -> str:
-    """The worst verdict: one contrary cell is enough; reproduced only where all cells are."""
-    return min(verdicts, key=VERDICTS.index)
+    """The worst verdict of what was run: one contrary cell is enough; reproduced where all are."""
+    run = [verdict for verdict in verdicts if verdict != NOT_RUN]
+    return min(run or verdicts, key=VERDICTS.index)

@@ -15,7 +15,7 @@ from report.claims.verdicts import Report
 
 _WHOSE = {PAPER: "of the paper", OURS: "of our own"}
 _NOTES = (
-    "A claim has the worst verdict of its cells, and of the protocols and models that were run.",
+    "A claim has the worst verdict of its cells, protocols and models, of those that were run.",
     "*: on models in place of the paper's; not run on the paper's own.",
 )
 

@@ -40,7 +40,8 @@ _VERDICTS = (
     f"within the margin); {CONTRARY}: on the other side, or, of a claim of difference, within the "
     f"margin of no difference; {UNDECIDED}: neither; {NOT_RUN}: no rows; {TESTED}: a test of that "
     f"name is in the test suite (make test runs it), and there is no number to reproduce",
-    "a claim has the worst verdict of its cells: it is reproduced where all of them are",
+    "a claim has the worst verdict of its cells that were run: it is reproduced where all of these "
+    "are",
     "interval: Student's t of the differences paired by seed; of one seed the interval over images "
     "or sentences that its rows have, or the least and greatest of rounds; unpaired: both sides' "
     "intervals joined as if they were independent, which is wider than paired where what is hard "

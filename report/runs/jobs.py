@@ -6,23 +6,24 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import OverrideType
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import RunMode
 
 from experiments.frame.cli import refuse_several_presets
 from experiments.frame.conf import CONF
 from experiments.frame.errors import UserError
 from experiments.frame.load import load_for_machines
-from experiments.frame.options import AnyConfig
+from experiments.frame.options import AnyConfig, RunConfig
 from experiments.frame.records import find_finished
 from experiments.frame.runner import run_folder
 from experiments.frame.stages import name_run
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 COMMITTED = "done (committed)"
+#: Options of a run that are in no section.
+_OPTIONS = {
+    name
+    for name, kind in get_type_hints(RunConfig).items()
+    if not (isinstance(kind, TypeVar) or is_dataclass(kind))
+}
 
 
 class Job(NamedTuple):
@@ -96,7 +103,6 @@ def _composer(shared: Sequence[str]) -> Callable[[Sequence[str]], DictConfig]:
     """
     loader = GlobalHydra.instance().config_loader()
     assert isinstance(loader, ConfigLoaderImpl)
-    is_group = loader.repository.group_exists
     parsed = cache(OverridesParser.create(config_loader=loader).parse_override)
 
     @cache
@@ -105,9 +111,10 @@ def _composer(shared: Sequence[str]) -> Callable[[Sequence[str]], DictConfig]:
 
     def composed(job: Sequence[str]) -> DictConfig:
         overrides = [parsed(word) for word in job]
-        if any(override.type is not OverrideType.CHANGE for override in overrides):
+        values = [each for each in overrides if _sets_value(each)]
+        plain = all(each.type is OverrideType.CHANGE for each in overrides)
+        if not plain or any(isinstance(each.value(), dict) for each in overrides):
             return compose("config", [*shared, *job])
-        values = [each for each in overrides if not is_group(each.key_or_group)]
         raw = deepcopy(chosen(tuple(word for word in job if parsed(word) not in values)))
         loader._apply_overrides_to_config(values, raw)
         return raw
@@ -124,6 +131,12 @@ def jobs(sweep: Sequence[Asked]) -> Iterator[Job]:
     committed = cache(_committed)
     for each in sweep:
         yield Job(each.words, *_look(each, committed))
+
+
+def _sets_value(override: Override) -> bool:
+    """Whether a word sets an option of a run; a group of files, also of the user's, has no dot."""
+    key = override.key_or_group
+    return override.package is None and ("." in key or key in _OPTIONS)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from report.excerpts import fill_tables
@@ -24,10 +26,14 @@ TABLES = {
 PLACE = "text\n\n<!-- table {}: written by scripts/readme.py -->\n{}<!-- end of table -->\n\nmore\n"
 
 
+def filled(page: str) -> str:
+    return fill_tables(Path("page.md"), page, TABLES.__getitem__)
+
+
 def lines(asked: str) -> list[str]:
     """The lines of what a page that asks for something shows, after the second time too."""
-    page = fill_tables(PLACE.format(asked, "old\n"), TABLES.__getitem__)
-    assert fill_tables(page, TABLES.__getitem__) == page
+    page = filled(PLACE.format(asked, "old\n"))
+    assert filled(page) == page
     assert page.startswith("text\n") and page.endswith("\nmore\n") and "old" not in page
     return [line for line in page.splitlines() if line.startswith("|")]
 
@@ -47,7 +53,7 @@ def test_lines_and_columns_are_chosen() -> None:
 
 
 def test_tables_are_joined() -> None:
-    found = lines("one+two method='a|b;other' columns='here: n'")
+    found = lines("one+two method='a|b' columns='here: n'")
     assert found == ["| table | n |", "| --- | --- |", "| one | 3 |", "| two | 3 |"]
 
 
@@ -57,7 +63,8 @@ def test_tables_are_joined() -> None:
         "three": "the table 'three', which is not known",
         "one model=LSTM": "'model' of one; choose from: here: n, .*, method, protocol, table, ",
         "one columns=m": "'m' of one; choose from: ",
-        "one method=d": "lines that are not there: one method=d",
+        "one method=d": "page.md: no line has d: one method=d",
+        "one method=c;d": "no line has d: one method=c;d",
     }.items(),
 )
 def test_what_is_not_there_is_one_line(asked: str, message: str) -> None:
@@ -68,6 +75,14 @@ def test_what_is_not_there_is_one_line(asked: str, message: str) -> None:
 
 def test_several_tables_of_a_page_are_filled() -> None:
     page = PLACE.format("one columns='here: n'", "") + PLACE.format("two columns='here: n'", "")
-    filled = fill_tables(page, TABLES.__getitem__)
-    assert filled.count("| paper | a\\|b | 3 |") == 2
-    assert filled.count("more") == 2
+    made = filled(page)
+    assert made.count("| paper | a\\|b | 3 |") == 2
+    assert made.count("more") == 2
+
+
+@pytest.mark.parametrize("lost", ["<!-- end of table -->\n", ": written by scripts/readme.py"])
+def test_a_page_that_lacks_a_mark_is_refused_and_loses_nothing(lost: str) -> None:
+    one, other = PLACE.format("one", "old\n"), PLACE.format("two", "old\n")
+    for page in (one.replace(lost, "") + other, one + other.replace(lost, "")):
+        with pytest.raises(ValueError, match=r"page\.md: a table lacks its first or its last mark"):
+            filled(page)

@@ -266,6 +266,18 @@ def test_of_near_equals_the_one_that_asks_least_is_named(tree: Any) -> None:
             assert found.startswith("early exit" if passes == 2 else "equizero")
 
 
+def test_methods_are_weighed_over_the_seeds_that_all_have(tree: Any) -> None:
+    """Where seed 0 is common, 50 + 0 and 64 + 0; of two seeds each has half a point more."""
+    rows = evaluated(tree, CNN, "pretrained", 50.0, passes=1, seeds=2, **NETWORK)
+    rows += evaluated(tree, CNN, "equitune", 60.0, **NETWORK)
+    rows += evaluated(tree, CNN, "equizero", 64.0, 4.0, seeds=2, **NETWORK)
+    tree.measured(rows, "methods", task="cnn")
+    found = chosen(build_table(tree, "which_method"), "no labels", CNN.title)
+    assert found[1] == f"ResNet20: 50.0 {ARROW} 64.0" and found[3] == "ResNet20: +4.0 [+3.0, +5.0]"
+    line = next(row for row in build_table(tree, "methods_cnn").flat if "equizero" in row)
+    assert line[-1] == "2"  # its own table has all seeds
+
+
 def test_a_trial_is_taken_in_where_it_belongs(tree: Any) -> None:
     trial = ["max_images=200", "pretrain.epochs=2", "probe.epochs=3"]
     rows = {
@@ -300,7 +312,7 @@ def test_claims_of_our_own_are_judged_like_the_paper_s(tree: Any) -> None:
         if cell.claim.of == "ours" and cell.labels.get("model") == "ResNet20"
     }
     public = {key: found.pop(key) for key in [*found] if key[1].endswith("public weights")}
-    assert len(public) == 7 and {*public.values()} == {"not run here"}
+    assert len(public) == 9 and {*public.values()} == {"not run here"}
     lambdas = "lambda_equitune > soft_equizero"
     assert found == {
         ("ours-cnn-lambda", f"{lambdas}, largest probability"): "reproduced",

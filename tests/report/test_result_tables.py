@@ -144,6 +144,13 @@ def test_on_a_terminal_headers_break_before_cells_and_nothing_is_lost() -> None:
     assert "finetune.weight_decay=0.0" in narrow.getvalue()
 
 
+def test_a_block_without_rows_has_its_headers() -> None:
+    stream = io.StringIO()
+    table = Table("none", "", ("method",), (ColumnGroup("", ("test",)),), (Block({}, ()),))
+    table.show(Console(file=stream, width=60))
+    assert "method" in stream.getvalue()
+
+
 def test_columns_without_room_stand_below_and_no_word_breaks() -> None:
     headers = tuple(f"header{number}" for number in range(9))
     rows = tuple((name, *headers) for name in ("lambda_equitune", "augmented_equitune"))

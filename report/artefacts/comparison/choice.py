@@ -78,7 +78,7 @@ SITUATIONS = (
 
 def choice_table(results: Results, options: Options) -> Table:
     """Table of situations and tasks, with the way that gained most and what it costs."""
-    found = {view: view_numbers(view, results, options) for view in VIEWS.values()}
+    found = {view: view_numbers(view, results, options, shared=True) for view in VIEWS.values()}
     return Table(
         name="which_method",
         title="Which method to use, by what you have",
@@ -93,8 +93,9 @@ def choice_table(results: Results, options: Options) -> Table:
             "use: of the ways that are at most a point of accuracy behind the greatest mean gain "
             "over the places of the task, the one with the fewest passes, then the one that needs "
             "least, then the best; best of: so many were compared, on the inputs that the gain is "
-            "of",
-            "transformed, upright: the score on such inputs, of the model as it is and with it",
+            "of, over the seeds that all of them have",
+            "transformed, upright: the score on such inputs, without a method and with it; where "
+            "the model is trained anyway, without a method it is trained on upright inputs",
             "all views are equally good: the model loses less than a point of accuracy on "
             "transformed inputs, or no input is upright",
         ),
@@ -175,7 +176,7 @@ def _told(titles: list[str], texts: list[str]) -> str:
 
 
 def _change(numbers: Numbers, place: Place, way: Labels, metric: str) -> str:
-    """A number of the model as it is, and that with a way; empty without them."""
+    """A number without a method, and that with a way; empty without them."""
     alone = {"method": PRETRAINED, "how": ""}
     ends = [numbers.find(**place, **each, metric=metric) for each in (alone, way)]
     return f" {_ARROW} ".join(format_number(end.mean) for end in ends if end) if all(ends) else ""

@@ -97,7 +97,7 @@ _ALL = (
     View("cnn_probe", "cnn", "CNNs with the last layers trained", ("methods_probe",), "symbols"),
     View("clip", "clip", "Zero-shot CLIP", ("methods",), "symbols", columns=("group",)),
     View(
-        *("scan", "scan", "SCAN, zero-shot", ("methods", "more_seeds_paper"), "add_jump"),
+        *("scan", "scan", "SCAN", ("methods", "more_seeds_paper"), "add_jump"),
         score={"": "accuracy"},
         columns=("dataset", "group"),
     ),
@@ -183,11 +183,14 @@ def lines(view: View, numbers: Numbers, options: Options) -> Iterator[dict[str, 
         yield {name: found[name] for name in (*PLACE, *WAY)}
 
 
-def view_numbers(view: View, results: Results, options: Options) -> Numbers:
+def view_numbers(
+    view: View, results: Results, options: Options, *, shared: bool = False
+) -> Numbers:
     """The numbers of a view: accuracy, upright, gain, error, passes, jump, trained.
 
     Rows count if their evaluation says how many passes a prediction takes, and if their model and
-    protocol are the preset's or were run with some method that is not the paper's.
+    protocol are the preset's or were run with some method that is not the paper's. `shared` leaves
+    the seeds that all ways of a place have, where there are some.
     """
     rows = select(results.ours, task=view.task, scale=options.scales, view="", split=_SPLITS)
     chosen = option(rows, "training")
@@ -207,7 +210,20 @@ def view_numbers(view: View, results: Results, options: Options) -> Numbers:
         regime=_regimes(view, rows),
         metric=_names(view, rows),
     )
-    return Numbers(rows[rows["metric"] != ""], (*PLACE, *WAY, "metric"), options.spread)
+    rows = rows[rows["metric"] != ""]
+    rows = _shared(rows) if shared else rows
+    return Numbers(rows, (*PLACE, *WAY, "metric"), options.spread)
+
+
+def _shared(rows: pd.DataFrame) -> pd.DataFrame:
+    scores = rows[rows["metric"] == "accuracy"]
+    scores = scores.assign(way=scores["method"] + "\n" + scores["how"])
+    ways = scores.groupby([*PLACE, "seed"])["way"].nunique()
+    all_ways = scores.groupby([*PLACE])["way"].nunique()
+    common = ways.index[ways.to_numpy() == all_ways[ways.index.droplevel("seed")].to_numpy()]
+    own = pd.MultiIndex.from_frame(rows[[*PLACE, "seed"]])
+    places = pd.MultiIndex.from_frame(rows[[*PLACE]])
+    return rows[own.isin(common) | ~places.isin(common.droplevel("seed"))]
 
 
 def _counted(rows: pd.DataFrame) -> pd.DataFrame:
