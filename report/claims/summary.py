@@ -14,6 +14,7 @@ from report.claims.tables import grouped
 from report.claims.verdicts import Report
 
 _WHOSE = {PAPER: "of the paper", OURS: "of our own"}
+_WIDE = 110  # characters that have room for places, too
 _NOTES = (
     "A claim has the worst verdict of its cells, protocols and models, of those that were run.",
     "*: on models in place of the paper's; not run on the paper's own.",
@@ -36,10 +37,11 @@ def show_summary(report: Report, console: Console) -> None:
         table.add_column("claim", no_wrap=True, min_width=max(len(claim.id) for claim in claims))
         table.add_column("verdict", no_wrap=True, min_width=max(map(len, VERDICTS)) + 1)
         table.add_column("what it says", no_wrap=True, overflow="ellipsis", ratio=2)
-        table.add_column("where", no_wrap=True, overflow="ellipsis", ratio=1)
+        if console.width >= _WIDE:
+            table.add_column("where", no_wrap=True, overflow="ellipsis", ratio=1)
         for claim in claims:
             cells = (claim.id, verdicts[claim.id], claim.statement, claim.where)
-            table.add_row(*map(Text, cells))
+            table.add_row(*map(Text, cells[: len(table.columns)]))
         console.print(table)
         console.print()
     left_out = sum(map(bool, report.departures.values()))

@@ -100,7 +100,7 @@ def verdicts_table(
         stub=("claim",),
         groups=(ColumnGroup("", _SUMMARY),),
         blocks=_blocks(_verdict(inside, papers, scale) for inside in grouped(cells).values()),
-        notes=(f"{compared} comparisons of our own numbers in all", *_VERDICTS, *left_out),
+        notes=(f"comparisons of our own numbers: {compared} in all", *_VERDICTS, *left_out),
         commands=tuple(dict.fromkeys(missing)),
         latex_columns="p{2.4cm}p{1.3cm}p{3cm}p{1.6cm}p{1.6cm}p{1.6cm}p{1.4cm}p{1.4cm}",
     )
