@@ -61,6 +61,16 @@ def test_every_judge_has_its_differences_and_the_first_the_rest(tree: Any) -> No
     )
 
 
+def test_regard_is_the_optimised_judge_s_and_what_is_missing_has_commands(tree: Any) -> None:
+    tree.measured(all_ways(tree, judges=("words", "minilm"), seeds=2), task="fairness")
+    table = build_table(tree, "fairness_regard")
+    lines = lines_of(table, "scale=paper, protocol=paper, model=smollm2", 1)
+    assert list(lines) == [(name,) for name in WAYS]
+    # 15 and -5 points, and 2 more for the second seed.
+    assert lines["Equi",] == ("16 / -4", *["missing"] * 5)
+    assert f"{COMMAND}figure9 {SMOLLM}" in table.commands
+
+
 def test_missing_differences_are_so_by_the_first_judge_with_commands(tree: Any) -> None:
     tree.run("a", evaluated(tree), task="fairness")
     table = build_table(tree, "fairness_gaps")

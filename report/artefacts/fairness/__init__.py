@@ -10,6 +10,7 @@ from report.artefacts.fairness.tables import (
     SAMPLES,
     gaps_table,
     lambda_table,
+    regard_table,
     samples_table,
     scorers_table,
 )
@@ -22,6 +23,7 @@ ARTEFACTS: dict[str, Entry] = {
     **{name: Entry("fairness", partial(shares_figure, name), _ALL) for name in STUDIES},
     **{f"{name}_shares": Entry("fairness", partial(shares_table, name), _ALL) for name in STUDIES},
     **{name: Entry("fairness", partial(samples_table, name), _OWN) for name in SAMPLES},
+    "fairness_regard": Entry("fairness", regard_table, _ALL),
     "fairness_gaps": Entry("fairness", gaps_table, _ALL),
     "fairness_lambda": Entry("fairness", lambda_table, _OWN),
     "fairness_scorers": Entry("fairness", scorers_table, _ALL),

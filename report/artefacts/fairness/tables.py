@@ -104,6 +104,54 @@ def gaps_table(results: Results, options: Options) -> Table:
     return spec.build(numbers, options, lines, extra=general)
 
 
+def regard_table(results: Results, options: Options) -> Table:
+    """Table of the regard of all demographic groups, with a column per data set and pair."""
+    numbers = common.result_numbers(results, options)
+    found = common.places(numbers, options, common.EXPERIMENTS)
+    place = ("scale", "protocol", "model")
+    spec = Spec(
+        name="fairness_regard",
+        title="Regard of demographic groups, by the judge whom equizero optimises",
+        block=place,
+        stub=("way",),
+        columns={
+            dataset: [Column(pair, partial(_both, dataset, pair)) for pair in common.PAIRS]
+            for dataset in common.EXPERIMENTS
+        },
+        titles={"way": "method"},
+        units="Regard: positive minus negative sentences in percent of all about a demographic "
+        "group; of each group of a pair in the order of its name, the mean over seeds",
+        notes=("fairness_gaps has intervals, differences and the other judges",),
+        commands=lambda missing: common.commands(
+            {**line, "dataset": dataset, "group": pair}
+            for line in missing
+            for dataset in common.EXPERIMENTS
+            for pair in common.PAIRS
+        ),
+        with_spread=False,
+    )
+    lines: list[dict[str, str]] = []
+    for own in (each for each in found if each["group"] in common.PAIRS):
+        for way in common.ways(numbers, own):
+            line = {**{name: own[name] for name in place}, **way}
+            lines += [] if line in lines else [line]
+    general = partial(common.general_notes, results, {line["model"] for line in lines})
+    return spec.build(numbers, options, lines, extra=general)
+
+
+def _both(dataset: str, pair: str, line: Line) -> str:
+    names = ("scale", "protocol", "model")
+    place = {name: line.labels[name] for name in names} | {"dataset": dataset, "group": pair}
+    judge, *_ = common.judges(line.numbers, place)
+    for view in common.views(line.numbers, DISTANCE, **place):
+        own = [
+            line.find(**place, metric=REGARD, split=judge, view=person)
+            for person in view.split(common.BETWEEN)
+        ]
+        return " / ".join(str(round(number.mean)) if number else MISSING for number in own)
+    return MISSING
+
+
 def _gap_lines(numbers: Numbers, place: Labels) -> Iterator[dict[str, str]]:
     """List the lines of a pair; what is missing is so by the first judge only."""
     optimised = JUDGES.get(common.kind(place["model"]))
