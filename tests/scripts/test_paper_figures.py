@@ -34,7 +34,7 @@ def test_it_prints_and_writes_every_artefact(tree: Any, capsys: Any) -> None:
         *("clip_zero_shot", "clip_classes", "table1"),
         *("figure3", "figure9", "figure3_shares", "figure9_shares"),
         *("table3", "table4", "table5", "table6", "table7"),
-        *("fairness_gaps", "fairness_lambda", "fairness_scorers"),
+        *("fairness_regard", "fairness_gaps", "fairness_lambda", "fairness_scorers"),
     )
     figures = tree.path / "figures"
     assert {path.name for path in figures.iterdir()} == {
