@@ -21,6 +21,7 @@ from report.artefacts.comparison.views import (
     VIEWS,
     WAY,
     View,
+    decimals,
     gain,
     is_even,
     label,
@@ -91,7 +92,8 @@ def choice_table(results: Results, options: Options) -> Table:
         notes=(
             *(GAIN_NOTE, PASSES_NOTE),
             "use: of the ways that are at most a point of accuracy behind the greatest mean gain "
-            "over the places of the task, the one with the fewest passes, then the one that needs "
+            "over the places of the task (of returns: within the interval of the greatest gain), "
+            "the one with the fewest passes, then the one that needs "
             "least, then the best; best of: so many were compared, on the inputs that the gain is "
             "of, over the seeds that all of them have",
             "transformed, upright: the score on such inputs, without a method and with it; where "
@@ -148,15 +150,23 @@ def _best(
     if not gains:
         return (NOT_YET, *[EN_DASH] * (len(_HEADERS) - 1))
     means = {way: fmean(number.mean for number in found) for way, found in gains.items()}
-    least = max(means.values()) - (0 if view.steps else _NEAR)
+    top = max(gains, key=lambda key: means[key])
 
-    def burden(key: tuple[str, ...]) -> tuple[float, int, float]:
+    def is_near(key: tuple[str, ...]) -> bool:
+        if not view.steps:
+            return means[key] >= means[top] - _NEAR
+        ends = [number.interval[0] if number.interval else number.mean for number in gains[top]]
+        return all(one.mean >= end for one, end in zip(gains[key], ends, strict=True))
+
+    def burden(key: tuple[str, ...]) -> tuple[float, int, float, int]:
         way = dict(zip(WAY, key, strict=True))
-        return max(_passes(numbers, own, way), default=0.0), _needed(way), -means[key]
+        passes = max(_passes(numbers, own, way), default=0.0)
+        shown = round(means[key], decimals(own[0]["dataset"]))
+        return passes, _needed(way), -shown, [*METHODS].index(way["method"])
 
-    best = min((way for way in gains if means[way] >= least), key=burden)
+    best = min(filter(is_near, gains), key=burden)
     way = dict(zip(WAY, best, strict=True))
-    texts = [estimate(number) for number in gains[best]]
+    texts = [estimate(number, place) for number, place in zip(gains[best], own, strict=True)]
     if best[0] == EQUITUNE:
         texts = [EN_DASH] * len(own)
     titles = [named(place, run) for place in own]
@@ -179,7 +189,9 @@ def _change(numbers: Numbers, place: Place, way: Labels, metric: str) -> str:
     """A number without a method, and that with a way; empty without them."""
     alone = {"method": PRETRAINED, "how": ""}
     ends = [numbers.find(**place, **each, metric=metric) for each in (alone, way)]
-    return f" {_ARROW} ".join(format_number(end.mean) for end in ends if end) if all(ends) else ""
+    shown = decimals(place["dataset"])
+    texts = [format_number(end.mean, decimals=shown) for end in ends if end]
+    return f" {_ARROW} ".join(texts) if all(ends) else ""
 
 
 def _passes(numbers: Numbers, own: list[Place], way: Labels) -> set[float]:

@@ -12,6 +12,7 @@ from report.artefacts.comparison.views import (
     VIEWS,
     WAY,
     View,
+    decimals,
     gain,
     lines,
     needs,
@@ -69,7 +70,7 @@ def _spec(view: View, options: Options) -> Spec:
                 _column("trained", "trained", partial(format_mean, decimals=0)),
                 _column("passes", "passes", passes_of),
                 *upright,
-                _column(score, "accuracy", format_measure),
+                Column(score, _score),
                 Column("over equitune", _over),
                 _column("equivariance error", "error", format_digits),
                 _column("jump", "jump", format_digits),
@@ -107,15 +108,22 @@ def _column(header: str, metric: str, form: Callable[[Number | None], str]) -> C
     return Column(header, show)
 
 
+def _score(line: Line) -> str:
+    return format_measure(line.find(), decimals=decimals(line.labels["dataset"]))
+
+
 def _over(line: Line) -> str:
     number = gain(line.numbers, line.labels)
-    is_base = line.labels["method"] == EQUITUNE
-    return EN_DASH if is_base or (line.find() and not number) else format_measure(number, True)
+    if line.labels["method"] == EQUITUNE or (line.find() and not number):
+        return EN_DASH
+    return format_measure(number, True, decimals(line.labels["dataset"]))
 
 
-def estimate(number: Number) -> str:
+def estimate(number: Number, place: Labels) -> str:
     """A gain with its interval."""
-    return f"{format_number(number.mean, True)} {format_interval(number.interval, 1, True)}"
+    shown = decimals(place["dataset"])
+    mean = format_number(number.mean, True, shown)
+    return f"{mean} {format_interval(number.interval, shown, True)}"
 
 
 def places(view: View, numbers: Numbers, options: Options) -> list[dict[str, str]]:
@@ -201,7 +209,7 @@ def _row(
             cells.setdefault((view, title), NOT_RUN)
             if place["scale"] == scale and numbers.find(**labels):
                 number = gain(numbers, labels)
-                cells[view, title] = estimate(number) if number else EN_DASH
+                cells[view, title] = estimate(number, place) if number else EN_DASH
                 passes = numbers.find(**{**labels, "metric": "passes"})
                 costs |= {passes.mean} if passes else set()
     return (*way.values(), needs(way), cost(costs) or NOT_RUN, *cells.values())

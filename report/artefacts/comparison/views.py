@@ -92,6 +92,11 @@ class View:
         return tuple(name for name in PLACE if name != "regime" or self.steps)
 
 
+def decimals(dataset: str) -> int:
+    """The decimals that a score, or a gain, is shown with."""
+    return DATASETS[dataset].decimals if dataset in DATASETS else 1
+
+
 _ALL = (
     View("cnn", "cnn", "CNNs as they are", ("methods",), "letters"),
     View("cnn_probe", "cnn", "CNNs with the last layers trained", ("methods_probe",), "symbols"),
