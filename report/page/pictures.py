@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -14,6 +15,8 @@ _PIXELS = 1.25
 # Each text names its font in full: one rule for all is shorter.
 _FONT = re.compile(r" font-family: [^;\"]*;?")
 _STYLE = '<style type="text/css">', "text{font-family: DejaVu Sans, Verdana, sans-serif}"
+_OWN = re.compile(r' style="([^"]*)"')
+_UPRIGHT = re.compile(r' transform="rotate\(-?0 [^"]*\)"')
 _TAG = re.compile(r"<[^>]+>")
 _NUMBER = re.compile(r"-?\d+\.\d+")
 _UNSEEN = re.compile(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>", re.DOTALL)
@@ -43,13 +46,22 @@ def embedded(figure: Figure) -> Picture:
 
 
 def shortened(drawing: str) -> str:
-    """An SVG without what is not seen: comments, names of nothing, digits below a hundredth."""
-    text = _FONT.sub("", _UNSEEN.sub("", drawing)).replace(_STYLE[0], "".join(_STYLE), 1)
+    """An SVG without what is not seen: comments, names of nothing, digits below a hundredth.
+
+    A style that several marks have is written once.
+    """
+    text = _UPRIGHT.sub("", drawing)
+    text = _FONT.sub("", _UNSEEN.sub("", text)).replace(_STYLE[0], "".join(_STYLE), 1)
     used = sorted(set(re.findall(r'(?:url\(#|href="#)([^")]+)', text)))
     short = {name: f"i{place}" for place, name in enumerate(used)}
     text = re.sub(r' id="([^"]+)"', lambda m: f' id="{short[m[1]]}"' if m[1] in short else "", text)
     text = re.sub(r'(url\(#|href="#)([^")]+)', lambda m: m[1] + short[m[2]], text)
     text = re.sub(r">\s+<", "><", text.strip()).replace("<g/>", "")
+    styles = [style for style, count in Counter(_OWN.findall(text)).items() if count > 1]
+    classes = {style: f"s{place}" for place, style in enumerate(styles)}
+    rules = "".join(f".{name}{{{style.replace(': ', ':')}}}" for style, name in classes.items())
+    text = _OWN.sub(lambda m: f' class="{classes[m[1]]}"' if m[1] in classes else m[0], text)
+    text = text.replace(_STYLE[0], _STYLE[0] + rules, 1)
     return _TAG.sub(lambda m: _short_tag(m[0]), text)
 
 

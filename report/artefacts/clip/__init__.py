@@ -11,7 +11,7 @@ from report.artefacts.clip.tables import classes_table, table1, zero_shot_table
 from report.artefacts.clip.training import training_figure
 from report.artefacts.entry import Entry
 
-_ZERO_SHOT = ("zero_shot",)
+_ZERO_SHOT = ("methods", "zero_shot")
 
 
 TITLE = "CLIP: zero-shot classification"
@@ -20,6 +20,6 @@ ARTEFACTS: dict[str, Entry] = {
     **{name: Entry("clip", partial(training_figure, name), (name,)) for name in training.TITLES},
     "figure12": Entry("clip", lambda_figure, _ZERO_SHOT),
     "table1": Entry("clip", table1, ("table1",)),
-    "clip_zero_shot": Entry("clip", zero_shot_table, ("variants", "zero_shot")),
+    "clip_zero_shot": Entry("clip", zero_shot_table, ("variants", *_ZERO_SHOT)),
     "clip_classes": Entry("clip", classes_table, _ZERO_SHOT),
 }
