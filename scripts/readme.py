@@ -110,6 +110,16 @@ def _choice(table: Table) -> str:
     return markdown(table.names, (row for block in table.blocks for row in block.rows))
 
 
+def _brief(table: Table) -> str:
+    """The same without what is upright, and with situations of one answer in one line."""
+    shown = [place for place, name in enumerate(table.names) if name not in ("upright", "best of")]
+    found: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for row in (row for block in table.blocks for row in block.rows):
+        found[tuple(row[place] for place in shown[1:])].append(row[0])
+    lines = ((" or ".join(situations), *cells) for cells, situations in found.items())
+    return markdown((table.names[place] for place in shown), lines)
+
+
 def _unrun(table: Table) -> str:
     """A sentence with the situations without rows, task by task."""
     found: dict[str, list[str]] = defaultdict(list)
@@ -150,10 +160,10 @@ def contents(root: Path) -> dict[Path, bytes]:
     picture, choice = ARTEFACTS[PICTURE].build(loaded, Options()), _table(loaded, CHOICE)
     assert isinstance(picture, Figure)
     table, readme = cache(partial(_table, loaded)), root / "README.md"
-    methods = _choice(choice.without(NOT_YET))
+    known = choice.without(NOT_YET)
     parts = {
-        readme: {"methods": methods, "headlines": headlines(report)},
-        root / PAGE: {"methods": f"{methods}\n{_unrun(choice)}\n"},
+        readme: {"methods": _brief(known), "headlines": headlines(report)},
+        root / PAGE: {"methods": f"{_choice(known)}\n{_unrun(choice)}\n"},
         root / CLAIMS: {"claims": claims_table(report)},
         root / RERUN: {"presets": rerun_page(root)},
     }

@@ -93,9 +93,9 @@ def choice_table(results: Results, options: Options) -> Table:
             *(GAIN_NOTE, PASSES_NOTE),
             "use: of the ways that are at most a point of accuracy behind the greatest mean gain "
             "over the places of the task (of returns: within the interval of the greatest gain), "
-            "the one with the fewest passes, then the one that needs "
-            "least, then the best; best of: so many were compared, on the inputs that the gain is "
-            "of, over the seeds that all of them have",
+            "the one with the fewest passes, then the one that needs least, then (of accuracy) the "
+            "best; best of: so many were compared, on the inputs that the gain is of, over the "
+            "seeds that all of them have",
             "transformed, upright: the score on such inputs, without a method and with it; where "
             "the model is trained anyway, without a method it is trained on upright inputs",
             "all views are equally good: the model loses less than a point of accuracy on "
@@ -161,8 +161,9 @@ def _best(
     def burden(key: tuple[str, ...]) -> tuple[float, int, float, int]:
         way = dict(zip(WAY, key, strict=True))
         passes = max(_passes(numbers, own, way), default=0.0)
-        shown = round(means[key], decimals(own[0]["dataset"]))
-        return passes, _needed(way), -shown, [*METHODS].index(way["method"])
+        # Of returns, what lies within the best one's interval is not told apart by its mean.
+        gained = 0.0 if view.steps else means[key]
+        return passes, _needed(way), -gained, [*METHODS].index(way["method"])
 
     best = min(filter(is_near, gains), key=burden)
     way = dict(zip(WAY, best, strict=True))
