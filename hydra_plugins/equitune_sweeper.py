@@ -43,21 +43,20 @@ class GridSweeper(BasicSweeper):
 
         assert self.launcher is not None and self.config is not None
         self.launcher = watched = _Watched(self.launcher)
-        self._words = arguments
         try:
             return super().sweep(arguments)
         finally:
             if watched.ends:
                 jobs = [filter_overrides(job) for batch in self.overrides or () for job in batch]
-                for line in summary(jobs, watched.ends, describe, self._next()):
+                for line in summary(jobs, watched.ends, describe, self._next(arguments)):
                     print(line, flush=True)
 
-    def _next(self) -> str:
+    def _next(self, arguments: list[str]) -> str:
         """Return the command that shows the rows of a preset, or else the run folders."""
         config = self.config
         assert config is not None
         if config.artefact is None:
-            several = any(word.startswith("task=") and "," in word for word in self._words)
+            several = any(word.startswith("task=") and "," in word for word in arguments)
             words = ["python", "scripts/runs.py", "list"]
             words += [] if several else ["--task", config.task.name]
         else:

@@ -115,7 +115,7 @@ def _composer(shared: Sequence[str]) -> Callable[[Sequence[str]], DictConfig]:
         plain = all(each.type is OverrideType.CHANGE for each in overrides)
         if not plain or any(isinstance(each.value(), dict) for each in overrides):
             return compose("config", [*shared, *job])
-        raw = deepcopy(chosen(tuple(word for word in job if parsed(word) not in values)))
+        raw = deepcopy(chosen(tuple(word for word in job if not _sets_value(parsed(word)))))
         loader._apply_overrides_to_config(values, raw)
         return raw
 
