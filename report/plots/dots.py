@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from report.cells import Interval
 from report.plots.panels import Errors, add_legend, draw_grid, seeds_note
@@ -64,7 +64,9 @@ def _draw_panel(axes: Axes, panel: DotPanel, colours: Mapping[str, str]) -> None
             _draw_column(axes, column, panel.dots[method], colour)
     # A long name would run into its neighbour's.
     labels = [method.replace("_", "_\n") for method in colours]
-    axes.set_xticks(range(len(labels)), labels)
+    crowded = len(labels) > 4  # names side by side would overlap
+    turn: dict[str, Any] = {"rotation": 30, "ha": "right"} if crowded else {}
+    axes.set_xticks(range(len(labels)), labels, **turn)
     axes.set_xlim(-0.5, len(labels) - 0.5)
     axes.grid(visible=False, axis="x")
     axes.ticklabel_format(axis="y", useOffset=False)
