@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -118,45 +118,33 @@ def audit(
     wrapped = Equivariant(
         model, copy.deepcopy(action_in), Invariant(group), output=output, head=head, chunk=chunk
     )
-    passed = [pass_through(wrapped, part) for part in (choose, batches) if part is not None]
-    stored = [part.batches for part in passed]
-    chosen, seen = (sum(batch.size for batch in part) for part in (stored[0], stored[-1]))
-    samples = (chosen // 2 if choose is None else chosen, seen)
-    if min(samples) < 2:
-        raise ValueError(f"an audit needs two samples to choose on, two to measure; got {samples}")
-    labelled = stored[0][0].targets is not None
-    if metric is None:
-        stored = [
-            [_with_classes(batch, group.identity, labelled) for batch in part] for part in stored
-        ]
+    found = _pass_samples(wrapped, choose, batches, with_classes=metric is None)
     ruler = Ruler(group, action_out, correct if metric is None else metric)
-    choose_on = partial(Chooser, ruler=ruler, losses=losses, labelled=labelled, seed=seed)
-    methods, notes = choose_on(stored[0]).methods()
+    choose_on = partial(Chooser, ruler=ruler, losses=losses, labelled=found.labelled, seed=seed)
+    methods, notes = choose_on(found.choose).methods()
     if choose is None:
-        first, second = halves(stored[0], seed)
+        first, second = halves(found.measure, seed)
         folds = [
             (_candidates(choose_on(one).methods()[0]), other)
             for one, other in ((first, second), (second, first))
         ]
         notes.append("Names, code and weightings are chosen once more, on all samples.")
     else:
-        folds = [(_candidates(methods), stored[1])]
+        folds = [(_candidates(methods), found.measure)]
     methods = _in_all(methods, folds, notes)
-    measured = [ruler.measure(_parts(method, folds)) for method in methods]
-    if metric is None and not labelled:
+    if metric is None and not found.labelled:
         notes.append(
             "Agreement counts predictions that stay as they were upright, right or wrong; labels "
             "would tell accuracy."
         )
-    passes = sum(part.passes for part in passed)
-    seconds = sum(part.seconds for part in passed)
+    measured = [ruler.measure(_parts(method, folds)) for method in methods]
     values = torch.stack([one.values for one in measured])
     between = partial(
         gain,
         scale=1.0 if metric is None else float(values.max() - values.min()),
         comparisons=sum(method.candidate for method in methods) - 1,
     )
-    rows = tuple(_rows(methods, measured, group, seconds / passes, between))
+    rows = tuple(_rows(methods, measured, group, found.seconds / found.passes, between))
     trials = [
         Trial(row.method, one.mean(dim=0), (row.passes, NEEDS.index(row.needs)))
         for row, one in zip(rows, values, strict=True)
@@ -167,22 +155,67 @@ def audit(
         model=type(model).__name__,
         group=f"{type(action_in).__name__} ({group.name})",
         order=group.order,
-        metric=("accuracy" if labelled else "agreement") if metric is None else _name(metric),
+        metric=_name(metric, found.labelled),
         percent=metric is None,
-        samples=samples,
+        samples=found.sizes,
         changed=measured[0].changed,
         rows=rows,
         recommended=verdict.method,
         reason=verdict.reason,
         at_most_behind=verdict.at_most_behind,
         notes=tuple(notes),
-        passes=passes,
-        seconds=seconds,
+        passes=found.passes,
+        seconds=found.seconds,
         weightings={method.name: method.weighting for method in methods},
     )
 
 
-def _name(metric: Metric) -> str:
+class _Samples(NamedTuple):
+    """All samples: those to choose on and those to measure, which may be the same.
+
+    Attributes:
+        choose: Batches to choose on.
+        measure: Batches to measure.
+        sizes: Samples that one choice is made on, and samples that are measured.
+        labelled: Whether they came with targets.
+        passes: Inputs that went through the model.
+        seconds: Time of these passes.
+    """
+
+    choose: list[Stored]
+    measure: list[Stored]
+    sizes: tuple[int, int]
+    labelled: bool
+    passes: int
+    seconds: float
+
+
+def _pass_samples(
+    wrapped: Equivariant, choose: Iterable[Any] | None, measure: Iterable[Any], with_classes: bool
+) -> _Samples:
+    """Pass all samples through the model; with classes, set them as targets.
+
+    Raises:
+        TypeError: If a batch is something else, or outputs or labels are no classes.
+        ValueError: If there are too few samples, or only some have targets.
+    """
+    passed = [pass_through(wrapped, part) for part in (choose, measure) if part is not None]
+    stored = [part.batches for part in passed]
+    chosen, seen = (sum(batch.size for batch in part) for part in (stored[0], stored[-1]))
+    sizes = (chosen // 2 if choose is None else chosen, seen)
+    if min(sizes) < 2:
+        raise ValueError(f"an audit needs two samples to choose on, two to measure; got {sizes}")
+    labelled = stored[0][0].targets is not None
+    if with_classes:
+        identity = wrapped.action_in.group.identity
+        stored = [[_with_classes(batch, identity, labelled) for batch in part] for part in stored]
+    passes, seconds = sum(part.passes for part in passed), sum(part.seconds for part in passed)
+    return _Samples(stored[0], stored[-1], sizes, labelled, passes, seconds)
+
+
+def _name(metric: Metric | None, labelled: bool) -> str:
+    if metric is None:
+        return "accuracy" if labelled else "agreement"
     return str(getattr(metric, "__name__", "metric"))
 
 
