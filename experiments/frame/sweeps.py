@@ -45,7 +45,8 @@ def summary(
         else:
             bad.append(f"failed: {own}: {describe(end._return_value)}")
     yield from table(jobs, done)
-    yield from bad
+    if len(jobs) > 1:  # the reason of a single job is the program's own last line
+        yield from bad
     if bad:
         yield f"{len(bad)} of {len(jobs)} jobs are not done; the same command tries them again"
     elif command:

@@ -338,9 +338,11 @@ def test_the_committed_rows_make_a_page_that_every_screen_shows(tmp_path: Path) 
     # On paper: no list of links, and nothing hidden.
     path = results / "page.html"
     path.write_text(page.replace("@media print", "@media all"), encoding="utf-8")
-    printed = _seen(browser, tmp_path, 700)
+    printed = _seen(browser, tmp_path, 700, opened=False)
     assert printed["wide"] == [] and printed["nav"] == "none"
+    assert printed["folded"] == 0
     path.write_text(page, encoding="utf-8")
+    assert _seen(browser, tmp_path, 1200, opened=False)["folded"] > 0
     for width, options in ((1200, ()), (390, ()), (390, (_DARK,))):
         seen = _seen(browser, tmp_path, width, *options)
         assert seen["width"] <= width and seen["wide"] == []
@@ -353,18 +355,22 @@ def test_the_committed_rows_make_a_page_that_every_screen_shows(tmp_path: Path) 
 _DARK = "--blink-settings=preferredColorScheme=0"
 
 
-def _seen(browser: str, folder: Path, width: int, *options: str) -> Mapping[str, Any]:
+def _seen(
+    browser: str, folder: Path, width: int, *options: str, opened: bool = True
+) -> Mapping[str, Any]:
     """What a browser of a width shows: `wide` are the ids around what has hidden columns."""
     frame = folder / "frame.html"
     frame.write_text(
         f'<iframe id="screen" width="{width}" height="800" src="results/page.html"></iframe>'
         "<script>window.onload = () => {"
         "const page = document.getElementById('screen').contentDocument;"
-        "page.querySelectorAll('details').forEach(part => { part.open = true; });"
+        f"page.querySelectorAll('details').forEach(part => {{ part.open = {str(opened).lower()}; }});"
         "const style = getComputedStyle(page.body);"
         "const facts = {width: page.documentElement.scrollWidth,"
         "images: [...page.images].map(i => i.naturalWidth),"
         "sections: page.querySelectorAll('section').length,"
+        "folded: [...page.querySelectorAll('details > :not(summary)')]"
+        ".filter(part => !part.checkVisibility()).length,"
         "nav: getComputedStyle(page.querySelector('nav')).display,"
         "wide: [...page.querySelectorAll('.scroll,figure,pre')]"
         ".filter(part => part.scrollWidth > part.clientWidth)"

@@ -133,6 +133,10 @@ def test_a_sweep_ends_with_means_over_seeds_and_with_what_is_not_done(tmp_path: 
         "2 of 6 jobs are not done; the same command tries them again",
     ]
     assert list(summary(jobs[:4], ends[:4], describe, "make figures"))[-1] == "next: make figures"
+    # The reason of a single job is the program's own last line.
+    assert list(summary(jobs[4:5], ends[4:], describe, "make figures")) == [
+        "1 of 1 jobs are not done; the same command tries them again"
+    ]
 
 
 def test_a_sweep_over_seeds_alone_is_one_line_and_a_run_of_two_jobs_counts_once(
