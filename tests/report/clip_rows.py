@@ -121,7 +121,8 @@ def timed(tree: Any, machine: str, model: str) -> list[Any]:
         columns = COMMON | {"model": model, "method": method, "variant": variant, "view": machine}
         numbers = {"inference_seconds": 10 * ratio, "peak_memory_mib": 1000.0, "images": 32.0}
         ends = {
-            f"relative_seconds{end}": ratio + d
+            f"{name}{end}": ratio + d
+            for name in ("relative_seconds", "relative_memory")
             for end, d in (("", 0), ("_low", -0.005), ("_high", 0.005))
         }
         for metric, value in (numbers | ends).items():

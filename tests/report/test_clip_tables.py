@@ -185,11 +185,13 @@ def test_times_stand_beside_the_papers_whose_lambda_has_a_second_encoder(tree: A
     table = build_table(tree, "table1")
     lines = block(table, "machine=cpu")
     assert len(lines) == 8 and not table.commands
-    even = ("32", "10.00", "1.000 [0.995, 1.005]", "1000", "14.15", "1.000", "3703")
+    once, twice = "1.000 [0.995, 1.005]", "2.000 [1.995, 2.005]"
+    even = ("32", "10.00", once, "1000", once, "14.15", "1.000", "3703", "1.000")
     assert lines["RN50", "equitune", DASH] == even
-    assert lines["RN50", LAMBDA, DASH][4:] == ("not reported",) * 3
+    assert lines["RN50", LAMBDA, DASH][5:] == ("not reported",) * 4
     second = lines["RN50", LAMBDA, "second encoder"]
-    assert second[2] == "2.000 [1.995, 2.005]" and second[4:] == ("23.50", "1.661", "3941")
+    assert second[2] == second[4] == twice
+    assert second[5:] == ("23.50", "1.661", "3941", "1.064")
 
 
 def test_machines_stand_apart_and_what_lacks_has_a_command(tree: Any) -> None:

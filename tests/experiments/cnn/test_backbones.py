@@ -364,7 +364,7 @@ def test_weights_of_another_network_are_one_line() -> None:
     not (PUBLIC.is_file() and IMAGES.is_file()), reason=f"needs {PUBLIC} and {IMAGES}"
 )
 @torch.inference_mode()
-def test_the_public_resnet20_on_upright_and_rotated_images() -> None:
+def test_the_public_resnet20_on_upright_and_turned_images() -> None:
     import numpy as np
     import pyarrow.parquet
     from PIL import Image
@@ -381,11 +381,11 @@ def test_the_public_resnet20_on_upright_and_rotated_images() -> None:
     backbone = build_backbone("cifar:resnet20", class_count(weights, "cifar:resnet20"), 32).eval()
     put_weights(backbone, weights)
     accuracies = []
-    for turns in range(4):  # counterclockwise, as seen
+    for turns in (0, 1):  # counterclockwise, as seen
         rotated = torch.rot90(images, turns, (2, 3))
         logits = torch.cat([backbone(part) for part in rotated.split(500)])
         accuracies.append(100 * float((logits.argmax(dim=-1) == labels).double().mean()))
-    assert accuracies == pytest.approx([91.73, 37.75, 43.01, 37.38], abs=0.02)
+    assert accuracies == pytest.approx([91.73, 37.75], abs=0.02)
 
 
 OWN = """

@@ -6,10 +6,6 @@ Compiling a cell in one precision takes about 35 s the first time; numba then ke
 from __future__ import annotations
 
 import dataclasses
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numba
@@ -27,7 +23,6 @@ from experiments.scan.kernels.group_kernel import GroupTrainer
 from experiments.scan.nets.examples import Stream
 from experiments.scan.nets.group_model import GroupSeq2Seq
 from experiments.scan.nets.training import Settings
-from tests.experiments.conftest import ROOT
 from tests.experiments.scan.test_group_model import ACTIONS, cyclic_actions, error
 from tests.experiments.scan.test_kernel import KERNEL_CELLS, deviation
 
@@ -279,35 +274,6 @@ def test_dropout_and_ranges_are_refused() -> None:
         trainer.run(stream, 3, 5)
     with pytest.raises(ValueError, match=r"target words must lie in 0\.\.7"):
         trainer.run(Stream.pack([[2, 1]], [[9, 1]], [0], [True]), 0, 1)
-
-
-TRAIN = """
-import hashlib, logging
-from tests.experiments.scan.test_group_kernel import *
-logging.basicConfig(level=logging.INFO)
-trainer = GroupTrainer(make_model("LSTM", "cyclic(4)", torch.float32, hidden=16), make_settings())
-trainer.run(make_stream(), 0, 30)
-state = trainer.state_dict()
-print(hashlib.sha256(b"".join(state[name].numpy().tobytes() for name in sorted(state))).hexdigest())
-"""
-
-
-@pytest.mark.slow
-def test_a_process_that_finds_no_cached_kernel_trains_to_the_same_bits(tmp_path: Path) -> None:
-    runs = [
-        subprocess.run(
-            [sys.executable, "-c", TRAIN],
-            cwd=ROOT,
-            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        for _ in range(2)
-    ]
-    assert "compiling the LSTM group-training kernel" in runs[0].stderr
-    assert "compiling" not in runs[1].stderr
-    assert runs[0].stdout == runs[1].stdout
 
 
 # --- products -----------------------------------------------------------------------------
