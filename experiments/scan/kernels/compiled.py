@@ -43,8 +43,9 @@ logger = logging.getLogger(__name__)
 Key = tuple[object, ...]
 
 _IN_COMPILER = "EQUITUNE_COMPILING"
+# The compiler keeps almost all that it allocates: without collecting it takes a seventh less time.
 _COMPILE = (
-    "from importlib import import_module; "
+    "import gc; gc.disable(); from importlib import import_module; "
     "getattr(import_module({!r}), 'LOOP').compile_into_cache(*{!r})"
 )
 
