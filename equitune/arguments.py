@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -26,22 +26,63 @@ def repeated(value: Any, batch: int, times: int) -> Any:
     return value
 
 
-def places(model: nn.Module, named: Mapping[str, Any]) -> list[str]:
-    """Return the names of the model's arguments behind the first, checked for those with actions.
+class Arguments(NamedTuple):
+    """The arguments of a model behind the first.
+
+    Attributes:
+        places: The names of those that can be given by position.
+        names: All names; others can be given if `open_ended`.
+        open_ended: Whether it takes arguments of any name (**kwargs).
+        open_places: Whether it takes any number by position (*args).
+    """
+
+    places: list[str]
+    names: list[str]
+    open_ended: bool
+    open_places: bool
+
+    def check(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], actions: Mapping[str, Any]
+    ) -> None:
+        """Check that each argument with an action is given by its name.
+
+        Raises:
+            TypeError: If one is given by position, or may be.
+            ValueError: If one is not given, and the model does not name it.
+        """
+        for name, _ in zip(self.places, args, strict=False):
+            if name in actions:
+                raise TypeError(f"{name} is in keyword_actions: give it by name, {name}=...")
+        if self.open_places and len(args) > len(self.places):
+            raise TypeError(
+                "the model takes *args: with keyword_actions give all further arguments by name"
+            )
+        missing = [name for name in actions if name not in (*self.names, *kwargs)]
+        if missing:
+            raise ValueError(
+                f"keyword_actions has {missing}, but the call gives {[*kwargs]}, and the model "
+                f"names {self.names}"
+            )
+
+
+def arguments_of(model: nn.Module, actions: Mapping[str, Any]) -> Arguments:
+    """Return the arguments of a model, checked for those with actions.
 
     Raises:
         ValueError: If the model takes no argument of a name.
     """
-    if not named:
-        return []
-    parameters = list(inspect.signature(model.forward).parameters.values())
-    names = [parameter.name for parameter in parameters]
-    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    unknown = [name for name in named if name not in names]
+    if not actions:
+        return Arguments([], [], open_ended=True, open_places=True)
+    first, *others = inspect.signature(model.forward).parameters.values()
+    kinds = {one.kind for one in (first, *others)}
+    open_ended = first.VAR_KEYWORD in kinds
+    named = [one for one in others if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
+    names = [one.name for one in named]
+    unknown = [name for name in actions if name not in names]
     if unknown and not open_ended:
-        raise ValueError(f"keyword_actions has {unknown}, but the model takes {names[1:]}")
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [parameter.name for parameter in parameters[1:] if parameter.kind in kinds]
+        raise ValueError(f"keyword_actions has {unknown}, but the model takes {names}")
+    places = [one.name for one in named if one.kind != one.KEYWORD_ONLY]
+    return Arguments(places, names, open_ended, first.VAR_POSITIONAL in kinds)
 
 
 def pick(found: Any, output: Output | None) -> Any:

@@ -112,8 +112,7 @@ def select(
         raise ValueError(f"ties={ties!r} is unknown: choose 'first' or 'average'")
     if not tolerance >= 0:
         raise ValueError(f"tolerance={tolerance} must not be negative")
-    if loss.ndim != 2 or loss.shape[0] == 0:
-        raise ValueError(f"loss must have shape [group, batch], got {tuple(loss.shape)}")
+    _check_shape(loss)
     if not loss.is_floating_point():
         loss = loss.to(torch.get_default_dtype())
     unknown = torch.isnan(loss)
@@ -148,6 +147,11 @@ def _mean_of_tied(leaf: Tensor, loss: Tensor, weights: Tensor) -> Tensor:
     return average(leaf, weights)
 
 
+def _check_shape(loss: Tensor) -> None:
+    if loss.ndim != 2 or loss.shape[0] == 0:
+        raise ValueError(f"loss must have shape [group, batch], got {tuple(loss.shape)}")
+
+
 def soft_select_weights(
     loss: Float[Tensor, "group batch"], temperature: float
 ) -> Float[Tensor, "group batch"]:
@@ -164,10 +168,11 @@ def soft_select_weights(
         Weights that sum to one over the group, [G, B].
 
     Raises:
-        ValueError: If temperature is not positive.
+        ValueError: If temperature is not positive, or the loss has another shape.
     """
     if not temperature > 0:
         raise ValueError(f"temperature={temperature} must be positive")
+    _check_shape(loss)
     hopeless = torch.isnan(loss) | (loss == torch.inf)
     least = loss.masked_fill(hopeless, torch.inf).amin(dim=0)
     # Relative to the least loss, so that neither -inf nor a tiny temperature leaves inf - inf.

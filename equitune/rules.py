@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import torch
 from jaxtyping import Float, Shaped
@@ -62,6 +62,9 @@ class Weighed(NamedTuple):
     scores: Shaped[Tensor, "group batch ..."]
 
 
+WeightingT = TypeVar("WeightingT", bound="Weighting")
+
+
 class Weighting(nn.Module, ABC):
     """A rule that combines the views of an orbit.
 
@@ -92,6 +95,14 @@ class Weighting(nn.Module, ABC):
         """Keep a frozen callable out of parameters() and state_dict(), even if it is a module."""
         object.__setattr__(self, name, helper)
         self._helpers = (*self._helpers, helper)
+
+    def train(self: WeightingT, mode: bool = True) -> WeightingT:
+        """Set the mode; frozen helpers are put into evaluation mode, and never out of it."""
+        super().train(mode)
+        for helper in self._helpers:
+            if isinstance(helper, nn.Module) and not mode:
+                helper.eval()
+        return self
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Weighting:
         # Helpers are not registered, so moves to a device or dtype must be passed on by hand.
@@ -196,7 +207,8 @@ class Select(Weighting):
 
         Args:
             loss_fn: Maps raw outputs [G, B, ...] to a loss per view [G, B], lower is better; see
-                `equitune.losses`. It runs without gradient and is not part of the state dict.
+                `equitune.losses`. It runs without gradient and is not part of the state dict. If
+                it is a module, `eval()` reaches it and `train()` does not.
             ties: "first" (default) or "average"; see `equitune.averaging.select`.
             straight_through: Where gradients go (Section 3.2): None, to the chosen view (default);
                 "identity", to M(x); "mean", to the equitune mean M_G(x), which the paper prefers.
@@ -278,7 +290,8 @@ class SoftSelect(Weighting):
 
         Args:
             loss_fn: Maps raw outputs [G, B, ...] to a loss per view [G, B], lower is better.
-                Gradients flow through it. It is not part of the state dict.
+                Gradients flow through it. It is not part of the state dict. If it is a module,
+                `eval()` reaches it and `train()` does not.
             temperature: Positive, in the unit of the loss.
             reads: What loss_fn is called with; as for `Select`. Default "outputs".
 
@@ -296,7 +309,11 @@ class SoftSelect(Weighting):
         self._add_helper("loss_fn", loss_fn)
 
     def forward(self, views: Views) -> Any:
-        """Return the weighted mean of `views.undone`, [B, ...]."""
+        """Return the weighted mean of `views.undone`, [B, ...].
+
+        Raises:
+            ValueError: If the loss has not shape [G, B].
+        """
         return self.weigh(views).output
 
     def weigh(self, views: Views) -> Weighed:
@@ -323,12 +340,14 @@ class Learned(Weighting):
         Args:
             net: Maps features [N, F] to positive weights [N] (or [N, T] for one per token); see
                 `equitune.weights.LambdaNet`. Its parameters are part of the state dict.
-            features: Maps what is read [N, ...] to features [N, F]. Default None: inputs are
-                flattened, others are taken as they are.
+            features: Maps what is read [N, ...] to features [N, F]. It is not given the further
+                arguments of the model, such as an attention mask: read the "outputs" or "features"
+                where it needs them. Default None: inputs are flattened, others are taken as they
+                are.
             frozen: Run `features` without gradient and keep it, if it is a module, out of the
-                parameters and the state dict. Train or evaluation mode is then not passed on to it
-                either: put it in evaluation mode yourself. No gradient then goes through lambda
-                into the model's own outputs or features. Default True.
+                parameters and the state dict; `eval()` reaches it and `train()` does not. No
+                gradient then goes through lambda into the model's own outputs or features. Default
+                True.
             reads: What is read: the "inputs" gx (default), for which `features` may be a second
                 encoder; the model's own "outputs" M(gx), or the "features" of a split model, both
                 of which cost no second pass. N = G * B views, as the model had them.
@@ -367,7 +386,13 @@ class Learned(Weighting):
     def _weights(self, views: Views) -> Tensor:
         """Return lambda(gx) as the network gives it, [G, B, ...]."""
         part = _part(views, self.reads)
-        weights: Tensor = self.net(self._features_of(map_tree(lambda x: x.flatten(0, 1), part)))
+        features = self._features_of(map_tree(lambda x: x.flatten(0, 1), part))
+        if not isinstance(features, Tensor):
+            raise TypeError(
+                f"the network of Learned reads a tensor [N, F], got {described(features)}: give "
+                "features=, a function that takes it out"
+            )
+        weights: Tensor = self.net(features)
         return weights.reshape(*views.inputs.shape[:2], *weights.shape[1:])
 
     def _features_of(self, flat: Any) -> Any:

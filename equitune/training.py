@@ -68,10 +68,10 @@ def fit(
     watch: Callable[[int, float], None] | None = None,
     train_mode: bool = True,
 ) -> Fit:
-    """Train all parameters of a module and keep the best weights, in evaluation mode.
+    """Train the parameters of a module and keep the best weights, in evaluation mode.
 
     Args:
-        module: What is trained.
+        module: What is trained; parameters that need no gradient are not.
         batches: Batches of any type. They are iterated again when they end, so a list or a loader
             lasts for any number of steps; a generator ends the training.
         loss: Maps a batch to the loss, a number that depends on the module.
@@ -91,15 +91,16 @@ def fit(
         The history. If the training diverged, a warning says so and earlier weights are kept.
 
     Raises:
-        ValueError: If the module has no parameters, the loss does not depend on them, there is no
-            batch, or steps, every or patience is below 1.
+        ValueError: If the module has no parameters or all are frozen, the loss does not depend on
+            them, there is no batch, or steps, every or patience is below 1.
     """
     for name, number in (("steps", steps), ("every", every), ("patience", patience)):
         if number < 1:
             raise ValueError(f"{name}={number} must be at least 1")
-    parameters = list(module.parameters())
+    parameters = [one for one in module.parameters() if one.requires_grad]
     if not parameters:
-        raise ValueError(f"{type(module).__name__} has no parameters to train")
+        frozen = "" if next(module.parameters(), None) is None else " that is not frozen"
+        raise ValueError(f"{type(module).__name__} has no parameter to train{frozen}")
     optimise = optimiser(parameters)
     keeper = _Keeper(module, held_out, loss if metric is None else metric, every * patience)
     losses: list[Tensor] = []
@@ -157,8 +158,15 @@ def fit_lambda(
         The history.
 
     Raises:
-        ValueError: As `fit`; for a weighting without parameters, too.
+        ValueError: As `fit`; for a weighting without parameters, and for one that holds a part of
+            the model, which would be trained too.
     """
+    rest = {id(one) for part in (model.model, model.head) if part for one in part.parameters()}
+    if any(id(one) in rest for one in model.weighting.parameters()):
+        raise ValueError(
+            "the weighting holds a part of the model, which would be trained too: write "
+            "Learned(..., frozen=True), or give it a copy (copy.deepcopy)"
+        )
     return _fit_part(model, model.weighting, batches, held_out, loss, metric, True, options)
 
 
@@ -178,7 +186,8 @@ def fine_tune(
     change with it; give it a copy (`copy.deepcopy`) to prevent that.
 
     Args:
-        model: The wrapped model; all but its weighting is trained. It is left in evaluation mode.
+        model: The wrapped model; all but its weighting is trained, and what you froze
+            (`requires_grad_(False)`) stays as it is. It is left in evaluation mode.
         batches: See `fit`.
         held_out: See `fit`.
         loss: See `fit_lambda`.
@@ -345,9 +354,10 @@ def _cross_entropy(model: Equivariant, batch: tuple[Tensor, Tensor]) -> Tensor:
 def _only(part: nn.Module, model: nn.Module) -> Iterator[None]:
     """Let the parameters of a part, and no others of the model, get gradients."""
     before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    own = {id(parameter) for parameter in part.parameters()}
     try:
-        model.requires_grad_(False)
-        part.requires_grad_(True)
+        for parameter, flag in before:
+            parameter.requires_grad_(flag and id(parameter) in own)
         yield
     finally:
         for parameter, flag in before:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from equitune.actions import Action
-from equitune.arguments import Output, pick, places, repeated
+from equitune.arguments import Output, arguments_of, pick, repeated
 from equitune.checks import check_actions, check_input, check_output, described
 from equitune.explanation import Explanation, explain
 from equitune.rules import Identity, Uniform, Views, Weighting
@@ -97,7 +97,7 @@ class Equivariant(nn.Module):
         self.action_in = action_in
         self.action_out = action_out
         self.keyword_actions = {} if keyword_actions is None else dict(keyword_actions)
-        self._places = places(model, self.keyword_actions)
+        self._arguments = arguments_of(model, self.keyword_actions)
         # Actions inside of dicts must be registered, to follow to other devices.
         nested = [] if isinstance(action_out, Action) else leaves(action_out, "")
         nested += leaves(self.keyword_actions, "")
@@ -106,8 +106,11 @@ class Equivariant(nn.Module):
         self.output = output
         self.chunk = chunk
         self.checkpoint = checkpoint
-        # Both need only M(x): e x = x, and the other |G| - 1 views are not used.
-        self._is_bare = action_in.group.order == 1 or isinstance(weighting, Identity)
+
+    @property
+    def _is_bare(self) -> bool:
+        """Whether M(x) alone is needed: e x = x, and the other |G| - 1 views are not used."""
+        return self.action_in.group.order == 1 or isinstance(self.weighting, Identity)
 
     def forward(self, x: Shaped[Tensor, "batch ..."], /, *args: Any, **kwargs: Any) -> Any:
         """Return M_G(x).
@@ -124,8 +127,9 @@ class Equivariant(nn.Module):
         Raises:
             TypeError: If x is no tensor, the model returns something else than tensors, or an
                 argument with an action is no tensor or not given by name.
-            ValueError: If x has no batch dim, an action does not suit x or the output, or the model
-                does not return one output per view.
+            ValueError: If x has no batch dim, an action does not suit x or the output, the model
+                does not return one output per view, or an argument with an action is missing that
+                the model does not name.
         """
         check_input(x)
         if self._is_bare:
@@ -179,9 +183,8 @@ class Equivariant(nn.Module):
 
     def _moved(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the orbits of the arguments that have actions of their own, [G, B, ...]."""
-        for name, _ in zip(self._places, args, strict=False):
-            if name in self.keyword_actions:
-                raise TypeError(f"{name} is in keyword_actions: give it by name, {name}=...")
+        if self.keyword_actions:
+            self._arguments.check(args, kwargs, self.keyword_actions)
         moved = {}
         for name, action in self.keyword_actions.items():
             value = kwargs.get(name)
@@ -206,7 +209,8 @@ class Equivariant(nn.Module):
         repeat = partial(repeated, batch=batch, times=times)
         given = {k: v if k in self.keyword_actions else repeat(v) for k, v in kwargs.items()}
         given |= {name: views.flatten(0, 1) for name, views in moved.items()}
-        found = self._run(inputs.flatten(0, 1), [repeat(value) for value in args], given)
+        # A copy: a model that works in place must not change what rules read.
+        found = self._run(inputs.flatten(0, 1).clone(), [repeat(value) for value in args], given)
         for tree in found[1 if self.head is None else 0 :]:
             check_output(tree, times * batch, f"views of {batch} inputs")
         unflatten = partial(torch.unflatten, dim=0, sizes=(times, batch))
@@ -226,7 +230,9 @@ class Equivariant(nn.Module):
         self, x: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[Any, Any]:
         found = pick(self.model(x, *args, **kwargs), self.output)
-        return (None, found) if self.head is None else (found, self.head(found))
+        if self.head is None:
+            return None, found
+        return found, self.head(map_tree(lambda leaf: leaf.clone(), found))
 
 
 def _check_modules(model: object, head: object) -> None:

@@ -121,7 +121,8 @@ def _audit(options: argparse.Namespace) -> Audit:
     )
     kept = {"default": "", "none": " (random weights)"}
     own = kept.get(options.weights, f" ({Path(options.weights).name})")
-    return replace(result, model=options.model + own)
+    notes = (*result.notes, *filter(None, [files.note]))
+    return replace(result, model=options.model + own, notes=notes)
 
 
 def _write(result: Audit, path: Path) -> None:

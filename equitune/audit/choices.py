@@ -77,6 +77,9 @@ class Chooser:
         self.labelled, self.seed = labelled, seed
         given = None if losses is None else {name: (loss, name) for name, loss in losses.items()}
         self.losses = fitting_losses(self.samples.outputs) if given is None else given
+        for loss, _ in self.losses.values():
+            if isinstance(loss, nn.Module):
+                loss.eval()
         self.reads: Literal["outputs", "features"] = (
             "outputs" if self.samples.features is None else "features"
         )

@@ -51,10 +51,11 @@ class Source(NamedTuple):
 
 
 class Files(NamedTuple):
-    """Images, and their classes if they are in folders of one class each."""
+    """Images, their classes if they are in folders of one class each, and a note on these."""
 
     paths: list[Path]
     labels: list[int] | None
+    note: str = ""
 
 
 def load_network(name: str, weights: str, size: int | None) -> Network:
@@ -182,11 +183,18 @@ def find_images(folder: Path) -> dict[str, list[Path]]:
     """Return the images by the name of their folder of one class; by "" if there are no such.
 
     Raises:
-        Refused: If there is no image.
+        Refused: If there is no image, or none in some of the folders.
     """
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
     found = {path.name: _images(path) for path in folders}
-    found = {name: paths for name, paths in found.items() if paths} or {"": _images(folder)}
+    empty = [name for name, paths in found.items() if not paths]
+    if len(empty) == len(found):
+        found = {"": _images(folder)}
+    elif empty:
+        raise Refused(
+            f"--images {folder}: no image ({', '.join(SUFFIXES)}) is in its folder {empty[0]!r}; "
+            "remove the folder, or add images"
+        )
     if not any(found.values()):
         raise Refused(f"--images {folder}: no image ({', '.join(SUFFIXES)}) is in it")
     return found
@@ -212,9 +220,15 @@ def label(found: dict[str, list[Path]], network: Network) -> Files:
     paths = [path for one in found.values() for path in one]
     if list(found) == [""]:
         return Files(paths, None)
+    note = ""
     spelled = {name: name.lower().replace("_", " ") for name in found}
     if all(name.isdecimal() and int(name) < network.classes for name in found):
         index = {name: int(name) for name in found}
+        if len(found) == network.classes and list(index.values()) != sorted(index.values()):
+            note = (
+                "Folders are indices of classes: 10 is class 10. torchvision's ImageFolder sorts "
+                "them as text; for a network trained with it name them 00, 01, ..."
+            )
     elif all(word in network.names for word in spelled.values()):
         index = {name: network.names[word] for name, word in spelled.items()}
     elif len(found) == network.classes:
@@ -227,7 +241,7 @@ def label(found: dict[str, list[Path]], network: Network) -> Files:
             + "".join(f", as {name!r}" for name in list(network.names)[:1])
             + "; or put all images into one folder, without labels"
         )
-    return Files(paths, [index[name] for name, one in found.items() for _ in one])
+    return Files(paths, [index[name] for name, one in found.items() for _ in one], note)
 
 
 def read_batches(files: Files, transform: Callable[[Any], Tensor], size: int) -> Iterator[Any]:
@@ -246,9 +260,16 @@ def _image(path: Path, transform: Callable[[Any], Tensor]) -> Tensor:
     image, operations = _needed("PIL.Image"), _needed("PIL.ImageOps")
     try:
         with image.open(path) as opened:
+            if opened.mode[0] in "IF":
+                raise Refused(
+                    f"{path}: has more than 8 bits for a pixel (Pillow's mode {opened.mode}), and "
+                    "which value is white is unknown; save it with 8 bits"
+                )
             # Cameras note in the file how to turn the image upright.
             return transform(operations.exif_transpose(opened).convert("RGB"))
-    except (OSError, ValueError) as error:
+    except Refused:
+        raise
+    except Exception as error:  # of the decoder: of any type
         raise Refused(f"{path}: {_line(error)}") from error
 
 

@@ -54,6 +54,7 @@ class Audit:
         model: Name of the model.
         group: Name of the group.
         order: Its number of elements |G|.
+        options: Options of `Equivariant` that the audit was given, as code: ", head=head".
         metric: What is measured, higher is better.
         percent: Whether the metric is a share, shown in percent.
         samples: Number of samples that choices were made on, at least, before they were measured
@@ -75,6 +76,7 @@ class Audit:
     model: str
     group: str
     order: int
+    options: str
     metric: str
     percent: bool
     samples: tuple[int, int]
@@ -192,7 +194,8 @@ class Audit:
         if row is not self.rows[0]:
             change = show_gain(row.upright_gain, self.percent)
             lines.append(f"On upright inputs it changes the metric by {change}.")
-            lines.append(f"Code: Equivariant(model, action_in, action_out, {row.code})")
+            code = f"{row.code}{self.options}"
+            lines.append(f"Code: Equivariant(model, action_in, action_out, {code})")
         return lines + notes
 
 

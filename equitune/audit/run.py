@@ -84,7 +84,7 @@ def audit(
     costs, not which method is right more often.
 
     Args:
-        model: As `Equivariant` takes it. It is put into evaluation mode.
+        model: As `Equivariant` takes it. It and its head are put into evaluation mode.
         batches: Batches (inputs, targets), or inputs alone; read once. Further arguments of the
             model may follow, by name: (inputs, targets, {"attention_mask": mask}). Inputs must be
             upright, as they were in pretraining. Of every two successive samples a random one
@@ -108,16 +108,21 @@ def audit(
 
     Raises:
         TypeError: If a batch is something else, or a metric is needed and missing.
-        ValueError: If there are fewer than two samples to choose on (in a half) or to measure, only
-            some have targets, or the metric does not return one finite number per sample.
+        ValueError: If the action is not exact, there are fewer than two samples to choose on (in a
+            half) or to measure, only some have targets, a label is no class, an output is NaN, or
+            the metric does not return one finite number per sample.
     """
     check_actions(action_in, action_out=action_out)
-    model.eval()
+    if not action_in.exact:
+        raise ValueError(
+            f"an audit needs an exact action, and {action_in!r} is not: the orbit of gx would not "
+            "be that of x; measure equivariance_error instead"
+        )
     group = action_in.group
     # The action on outputs is applied to what is stored, not here.
     wrapped = Equivariant(
         model, copy.deepcopy(action_in), Invariant(group), output=output, head=head, chunk=chunk
-    )
+    ).eval()
     found = _pass_samples(wrapped, choose, batches, with_classes=metric is None)
     ruler = Ruler(group, action_out, correct if metric is None else metric)
     choose_on = partial(Chooser, ruler=ruler, losses=losses, labelled=found.labelled, seed=seed)
@@ -155,6 +160,7 @@ def audit(
         model=type(model).__name__,
         group=f"{type(action_in).__name__} ({group.name})",
         order=group.order,
+        options=_options(output, head),
         metric=_name(metric, found.labelled),
         percent=metric is None,
         samples=found.sizes,
@@ -213,6 +219,13 @@ def _pass_samples(
     return _Samples(stored[0], stored[-1], sizes, labelled, passes, seconds)
 
 
+def _options(output: object, head: object) -> str:
+    """Return the options of `Equivariant` that its code needs, as code."""
+    name = f"output={output!r}" if isinstance(output, str | int) else "output=output"
+    given = (name if output is not None else "", "head=head" if head is not None else "")
+    return "".join(f", {one}" for one in given if one)
+
+
 def _name(metric: Metric | None, labelled: bool) -> str:
     if metric is None:
         return "accuracy" if labelled else "agreement"
@@ -224,6 +237,7 @@ def _with_classes(batch: Stored, identity: int, labelled: bool) -> Stored:
 
     Raises:
         TypeError: If outputs or labels are no classes.
+        ValueError: If a label is none of the outputs' classes.
     """
     if not is_scores(batch.outputs):
         raise TypeError("outputs are not scores of classes, [N, C, ...]: give a metric")
@@ -233,7 +247,14 @@ def _with_classes(batch: Stored, identity: int, labelled: bool) -> Stored:
         raise TypeError(
             "targets are not classes, integers [N, ...] for outputs [N, C, ...]: give a metric"
         )
-    return Stored(batch.outputs, batch.features, batch.targets.long())
+    labels, count = batch.targets.long(), batch.outputs.shape[2]
+    if labels.numel() and not (labels.min() >= 0 and labels.max() < count):
+        odd = labels[(labels < 0) | (labels >= count)].flatten()[0]
+        raise ValueError(
+            f"labels must lie in 0..{count - 1}, the model's {count} classes, got {odd}: shift "
+            "them, or give a metric that leaves such places out"
+        )
+    return Stored(batch.outputs, batch.features, labels)
 
 
 def _candidates(methods: list[Method]) -> dict[str, Weighting]:

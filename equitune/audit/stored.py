@@ -64,7 +64,7 @@ def pass_through(model: Equivariant, batches: Iterable[Any]) -> Passed:
 
     Raises:
         TypeError: If a batch is neither inputs nor a tuple that begins with them.
-        ValueError: If some batches have targets and others have none.
+        ValueError: If some batches have targets and others have none, or an output is NaN.
     """
     tensors = chain(model.parameters(), model.buffers())
     device = next((tensor.device for tensor in tensors), torch.device("cpu"))
@@ -83,6 +83,8 @@ def pass_through(model: Equivariant, batches: Iterable[Any]) -> Passed:
             for tree in (views.outputs, views.features, targets)
         )
         seconds += time.perf_counter() - start
+        if any(leaf.is_floating_point() and leaf.isnan().any() for _, leaf in leaves(outputs, "")):
+            raise ValueError("the model returned NaN for some inputs, or for transforms of them")
         found.append(Stored(outputs, features, targets))
     if len({batch.targets is None for batch in found}) > 1:
         raise ValueError("some batches have targets, others have none")

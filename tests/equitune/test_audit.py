@@ -323,6 +323,22 @@ def test_a_split_model_gives_features_to_the_networks() -> None:
     assert found.weightings["prior"].reads == found.weightings["lambda"].reads == "features"
 
 
+def test_a_head_is_put_into_evaluation_mode_and_the_code_names_it() -> None:
+    head = nn.Sequential(nn.Dropout(0.5), nn.Identity())
+    found, alone = (
+        equitune.audit(Upright(), batches(120), ROT90, SAME, **options)
+        for options in ({"head": head}, {})
+    )
+    assert not head.training
+    assert [row.upright for row in found.rows[:3]] == [row.upright for row in alone.rows[:3]]
+    assert found.options == ", head=head" and ", head=head)" in found.text()
+    tree = equitune.audit(Parts(), batches(60), ROT90, SAME, output=lambda y: y["logits"])
+    assert tree.options == ", output=output"
+    assert equitune.audit(Parts(), batches(60), ROT90, SAME, output="logits").options == (
+        ", output='logits'"
+    )
+
+
 def test_integers_are_selected_not_averaged() -> None:
     class Words(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -389,11 +405,20 @@ def test_losses_of_one_s_own() -> None:
             {"metric": lambda output, target: output[:, 0] / 0},
             "not finite",
         ),
+        ([(torch.zeros(8, 1, 6, 6), torch.full((8,), 2))], {}, r"lie in 0..1, .* got 2: shift"),
+        ([(torch.zeros(8, 1, 6, 6), torch.full((8,), -100))], {}, "got -100: shift them, or give"),
+        ([torch.zeros(8, 1, 6, 6)], {"output": lambda y: y / 0 * 0}, "the model returned NaN"),
     ],
 )
 def test_wrong_arguments(given: Any, options: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         equitune.audit(Upright(), given, ROT90, SAME, **options)
+
+
+def test_an_action_that_is_not_exact_is_refused() -> None:
+    turns = equitune.ApproximateRotation(8)
+    with pytest.raises(ValueError, match="needs an exact action, and ApproximateRotation"):
+        equitune.audit(Upright(), batches(40), turns, Invariant(turns.group))
 
 
 def test_intervals_cover() -> None:
@@ -603,3 +628,33 @@ def test_folders_and_files_that_are_nothing(folder: Path, tmp_path: Path, capsys
     assert "'cats' is no class of this network" in capsys.readouterr().err
     assert main(command(tmp_path / "cats")) == 2
     assert "cannot identify" in capsys.readouterr().err
+    (tmp_path / "dogs").mkdir()
+    assert main(command(tmp_path)) == 2
+    assert "is in its folder 'dogs'; remove the folder, or add images" in capsys.readouterr().err
+
+
+def test_images_that_no_decoder_reads_or_of_unknown_white(tmp_path: Path, capsys: Any) -> None:
+    image = pytest.importorskip("PIL.Image")
+    pytest.importorskip("torchvision")
+    wide = image.new("I;16", (40, 32), 60000)
+    for name, content in {"wide": wide, "bomb": image.new("1", (14000, 14000))}.items():
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            content.save(tmp_path / name / f"{number}.png")
+    for name, message in {"wide": "more than 8 bits for a pixel", "bomb": "exceeds limit"}.items():
+        assert main(command(tmp_path / name)) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1 and str(tmp_path / name) in error
+
+
+def test_folders_of_indices_are_told_where_they_are_not_sorted_as_text(
+    folder: Path, tmp_path: Path, capsys: Any
+) -> None:
+    models = pytest.importorskip("torchvision.models")
+    torch.save(models.resnet18(num_classes=11).state_dict(), tmp_path / "eleven.pt")
+    for place in range(11):
+        (tmp_path / "images" / str(place)).mkdir(parents=True)
+        (tmp_path / "images" / str(place) / "0.png").symlink_to(folder / "tench" / "0.png")
+    words = [*command(tmp_path / "images"), "--weights", str(tmp_path / "eleven.pt")]
+    assert main(words) == 0
+    assert "Folders are indices of classes: 10 is class 10." in capsys.readouterr().out

@@ -61,6 +61,14 @@ KINDS: dict[str, Callable[[Tensor, Tensor], Any]] = {
 }
 
 
+class Anything(nn.Module):
+    """Takes what it is given."""
+
+    def forward(self, *args: Tensor, **kwargs: Tensor) -> Tensor:
+        """Return the sum of all arguments."""
+        return torch.stack([*args, *kwargs.values()]).sum(dim=0)
+
+
 class Net(nn.Module):
     """Two outputs without symmetry, in a tree of some kind."""
 
@@ -485,6 +493,28 @@ def test_frozen_lambda_sends_no_gradient_into_the_model(reads: Any) -> None:
             lambda: Equivariant(Blended(0), ACTION, SAME, keyword_actions={"y": ACTION})(X, X),
             TypeError,
             "y is in keyword_actions: give it by name, y=",
+        ),
+        (
+            lambda: Equivariant(Anything(), ACTION, SAME, keyword_actions={"y": ACTION})(X, X),
+            TypeError,
+            r"the model takes \*args: with keyword_actions give all further arguments by name",
+        ),
+        (
+            lambda: Equivariant(Anything(), ACTION, SAME, keyword_actions={"z": ACTION})(X, y=X),
+            ValueError,
+            r"keyword_actions has \['z'\], but the call gives \['y'\]",
+        ),
+        (
+            lambda: Equivariant(Net(), ACTION, SAME, Learned(nn.Linear(3, 1), lambda x: [x]))(X),
+            TypeError,
+            "reads a tensor .N, F., got list: give features=",
+        ),
+        (
+            lambda: Equivariant(Net(), ACTION, SAME, SoftSelect(lambda y: y, 1.0), output="scores")(
+                X
+            ),
+            ValueError,
+            r"loss must have shape \[group, batch\], got \(6, 4, 5\)",
         ),
         (
             lambda: Equivariant(Blended(0), ACTION, SAME, keyword_actions={"y": ACTION})(X, y=[1]),

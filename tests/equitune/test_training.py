@@ -223,14 +223,15 @@ def test_a_generator_ends_the_training_and_a_list_is_repeated() -> None:
 
 def test_a_watch_may_stop_it_and_gradients_are_as_before() -> None:
     model = wrapped()
-    model.model.requires_grad_(False)
+    model.model.norm.requires_grad_(False)
 
     def stop(step: int, value: float) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         equitune.fine_tune(model, batches(1), every=1, watch=stop)
-    assert not any(p.requires_grad for p in model.model.parameters())
+    assert not any(p.requires_grad for p in model.model.norm.parameters())
+    assert all(p.requires_grad for p in [*model.model.last.parameters()])
     assert all(p.requires_grad for p in model.weighting.parameters())
 
 
@@ -296,6 +297,29 @@ def no_batches() -> Iterator[int]:
     yield from ()
 
 
+def test_what_the_user_froze_stays_as_it_is() -> None:
+    model = wrapped()
+    model.model.norm.requires_grad_(False)
+    before = copy.deepcopy(model.state_dict())
+    equitune.fine_tune(model, batches(0), steps=3)
+    changed = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
+    assert changed == {"model.last.weight", "model.last.bias"}
+    model.model.requires_grad_(False)
+    with pytest.raises(ValueError, match="no parameter to train that is not frozen"):
+        equitune.fine_tune(model, batches(0))
+
+
+def test_a_weighting_that_holds_a_part_of_the_model_is_refused() -> None:
+    model = wrapped()
+    net = LambdaNet(16, positive="exp").double()
+    features = nn.Sequential(nn.Flatten(1), model.model.norm)
+    shared = Equivariant(model.model, model.action_in, model.action_out, Learned(net, features))
+    equitune.fit_lambda(shared, batches(0), steps=1)  # frozen, as it is by default
+    shared.weighting = Learned(net, features, frozen=False)
+    with pytest.raises(ValueError, match="holds a part of the model"):
+        equitune.fit_lambda(shared, batches(0), steps=1)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -306,7 +330,7 @@ def no_batches() -> Iterator[int]:
             "not depend on a parameter of Lin",
         ),
         (lambda: fit(line(0.0), no_batches(), lambda b: torch.zeros(())), "no batch to train on"),
-        (lambda: fit(nn.ReLU(), [0], lambda b: torch.zeros(())), "ReLU has no parameters"),
+        (lambda: fit(nn.ReLU(), [0], lambda b: torch.zeros(())), "ReLU has no parameter to train"),
         (
             lambda: fit(line(0.0), [0], lambda b: torch.zeros(()), no_batches()),
             "held_out has no batch",
@@ -315,7 +339,7 @@ def no_batches() -> Iterator[int]:
             lambda: equitune.fit_lambda(
                 Equivariant(nn.Flatten(), Rot90(), Invariant(equitune.cyclic(4))), []
             ),
-            "Uniform has no parameters to train",
+            "Uniform has no parameter to train",
         ),
         (
             lambda: equitune.fit_prior(LambdaNet(3, positive="none"), [], equitune.cyclic(2)),

@@ -272,6 +272,41 @@ def test_device_moves_reach_the_tables() -> None:
     assert model(X.to("meta")).device.type == "meta"
 
 
+def test_a_weighting_that_is_replaced_is_the_one_that_counts() -> None:
+    model = build("identity")
+    model.weighting = Uniform()
+    assert torch.equal(model(X), build("uniform")(X))
+    model.weighting = Identity(GROUP)
+    assert torch.equal(model(X), model.model(X))
+
+
+class InPlace(nn.Module):
+    """Changes its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return -x, which x is then, too."""
+        return x.neg_()
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_what_a_model_changes_in_place_is_not_what_rules_read(chunk: int | None) -> None:
+    x = X.clone()
+    views = Equivariant(InPlace(), ACTION, ACTION, chunk=chunk).views(x)
+    assert torch.equal(views.inputs, ACTION.orbit(X)) and torch.equal(x, X)
+    assert torch.equal(views.outputs, -ACTION.orbit(X))
+    split = Equivariant(mlp(), ACTION, ACTION, head=InPlace(), chunk=chunk).views(X)
+    assert torch.equal(split.features, -split.outputs)
+
+
+@pytest.mark.parametrize("make", [Select, lambda loss, reads: SoftSelect(loss, 1.0, reads)])
+def test_evaluation_mode_reaches_the_network_of_a_choice(make: Callable[..., Weighting]) -> None:
+    net = nn.Sequential(nn.Dropout(), nn.Linear(3, 1), nn.Flatten(1))
+    model = Equivariant(mlp(), ACTION, ACTION, make(net, reads="inputs"))
+    assert model.eval() is model and not net.training and torch.equal(model(X), model(X))
+    model.train()
+    assert model.model.training and not net.training
+
+
 def test_train_and_eval_mode_reach_the_model() -> None:
     model = Equivariant(nn.Sequential(mlp(), nn.Dropout(0.5)), ACTION, ACTION)
     assert model.eval().model[1].training is False
