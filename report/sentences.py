@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -61,11 +60,12 @@ def _first_judges(cells: Iterable[Mapping[str, str]]) -> list[Sentence]:
     return found
 
 
-def write_sentences(path: Path, runs: Iterable[Path]) -> bool:
-    """Write the committed sentences of some runs, and return whether any run has texts.
+def sentences_of_runs(
+    runs: Iterable[Path],
+) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    """The header and the lines of the committed sentences of some runs.
 
-    These are `KEPT` of each prompt, line breaks as blanks. A file that an earlier call left is
-    removed where no run has texts.
+    These are `KEPT` of each prompt, line breaks as blanks.
     """
     lines: list[tuple[object, ...]] = []
     for folder in runs:
@@ -80,11 +80,7 @@ def write_sentences(path: Path, runs: Iterable[Path]) -> bool:
             for sentence in found
             if sentence.number in lowest[sentence.person, sentence.context]
         ]
-    path.unlink(missing_ok=True)
-    if lines:
-        with open(path, "w", newline="", encoding="utf-8") as stream:
-            csv.writer(stream, lineterminator="\n").writerows([("run", *COLUMNS), *lines])
-    return bool(lines)
+    return ("run", *COLUMNS), lines
 
 
 def sentences_of(where: str) -> list[Sentence]:

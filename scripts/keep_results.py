@@ -1,6 +1,7 @@
 """Copy the rows and records of finished runs into ``results/measured``, to be committed.
 
-With --replace, runs of the task's other files that have one of the same numbers are taken out.
+Runs that a file of that name has stay in it if their folders are gone. With --replace, committed
+runs of the task that have one of the same numbers are taken out.
 
 python scripts/keep_results.py scan zero_shot --where step= --where 'model!=G-LSTM,G-GRU,G-RNN'
 """
@@ -34,7 +35,7 @@ from report.rows import (
     committed_records,
     read_metrics,
 )
-from report.sentences import FOREIGN, SUFFIX, write_sentences
+from report.sentences import FOREIGN, SUFFIX, sentences_of_runs
 from scripts._arguments import Parser
 
 # Columns that can be asked for; the task and the scale are chosen otherwise.
@@ -106,14 +107,14 @@ def keep(
     """Write ``measured/<task>/<name>.csv`` and the records of its runs as ``<name>.json``.
 
     Where runs have written sentences, a few of each stand in ``<name>_sentences.csv``. A run is
-    kept if each of its rows meets all conditions. With `replace`, runs of the task's other files
-    that have one of the same numbers are taken out of them. The file and the number of runs are
-    returned.
+    kept if each of its rows meets all conditions. Runs of an earlier file of that name stay if
+    their folders are gone. With `replace`, committed runs of the task that have one of the same
+    numbers are taken out. The file and the number of runs that were added are returned.
 
     Raises:
         ValueError: If the name is one of sentences, no finished run has such rows, a row or a
             sentence is invalid, a run was built on one that has no finished record, or without
-            `replace`, another file has another value for one of the numbers.
+            `replace`, a committed run has another value for one of the numbers.
     """
     if name.endswith(SUFFIX):
         raise ValueError(
@@ -127,7 +128,9 @@ def keep(
     # Before a file is written: a run behind them may be missing.
     records = with_needed(chosen, runs)
     folder = results / "measured" / task
-    old = dict(_older(folder, name, chosen.values(), replace))
+    own = folder / f"{name}.csv"
+    again = {run for run in _runs_of(own) if (runs / run).is_dir()}
+    old = dict(_older(folder, again, own, chosen.values(), replace))
     if old and not replace:
         path, runs_there = next(iter(old.items()))
         raise ValueError(
@@ -135,20 +138,38 @@ def keep(
             "--replace takes them out"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f"{name}.csv", "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([*COLUMNS, "run"])
-        for run, rows in chosen.items():
-            writer.writerows([*row.key, repr(row.value), run] for row in rows)
-    _write_records(folder / f"{name}.json", records)
-    own = [run for run, rows in chosen.items() if rows[0].cells["model"] not in FOREIGN]
-    write_sentences(folder / f"{name}{SUFFIX}.csv", [runs / run for run in own])
+    if again:
+        old.setdefault(own, set()).update(again)
     for path, gone in old.items():
+        if path != own or gone - again:
+            print(f"{path}: {len(gone - again)} runs are replaced", file=sys.stderr)
         _take_out(path, gone)
-    names = [name, *(path.stem for path in old)]
-    written = (folder / f"{each}{ending}" for each in names for ending in ENDINGS)
+    rows = [[*row.key, repr(row.value), run] for run, found in chosen.items() for row in found]
+    _append(own, [*COLUMNS, "run"], rows)
+    sibling = own.with_suffix(".json")
+    _write_records(sibling, (committed_records(sibling) if sibling.is_file() else {}) | records)
+    texts = [run for run, found in chosen.items() if found[0].cells["model"] not in FOREIGN]
+    _append(own.with_name(f"{name}{SUFFIX}.csv"), *sentences_of_runs(runs / run for run in texts))
+    names = {name, *(path.stem for path in old)}
+    written = (folder / f"{each}{ending}" for each in sorted(names) for ending in ENDINGS)
     checksums.note(folder.parent, [path for path in written if path.is_file()])
-    return folder / f"{name}.csv", len(chosen)
+    return own, len(chosen)
+
+
+def _runs_of(path: Path) -> set[str]:
+    """The runs whose rows a committed file has; none if there is no such file."""
+    return (
+        {r.cells["run"] for r in read_metrics(path, MEASURED_COLUMNS)} if path.is_file() else set()
+    )
+
+
+def _append(path: Path, header: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
+    """Add lines to a table, with a header if it is new."""
+    if not lines:
+        return
+    new = not path.is_file()
+    with open(path, "a", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, lineterminator="\n").writerows([*([header] if new else []), *lines])
 
 
 def _write_records(path: Path, records: Mapping[str, Any]) -> None:
@@ -156,26 +177,27 @@ def _write_records(path: Path, records: Mapping[str, Any]) -> None:
 
 
 def _older(
-    folder: Path, name: str, kept: Iterable[Sequence[Row]], equal: bool
+    folder: Path, again: set[str], own: Path, kept: Iterable[Sequence[Row]], equal: bool
 ) -> Iterator[tuple[Path, set[str]]]:
-    """Yield the task's other files with the runs that have a number of the kept ones.
+    """Yield the task's files with the runs that have a number of the kept ones.
 
-    A number of the same value counts only if `equal`.
+    A number of the same value counts only if `equal`; runs of the `own` file that are chosen
+    `again` do not.
     """
     values = {row.key: row.value for rows in kept for row in rows}
     for path in sorted(folder.glob("*.csv")):
-        if path.stem == name or path.stem.endswith(SUFFIX):
+        if path.stem.endswith(SUFFIX):
             continue
         rows = (row for row in read_metrics(path, MEASURED_COLUMNS) if row.key in values)
         found = {row.cells["run"] for row in rows if equal or row.value != values[row.key]}
+        found -= again if path == own else set()
         if found:
             yield path, found
 
 
 def _take_out(path: Path, runs: set[str]) -> None:
     """Take runs out of a committed file, its sentences and its records."""
-    print(f"{path}: {len(runs)} runs are replaced", file=sys.stderr)
-    left = {row.cells["run"] for row in read_metrics(path, MEASURED_COLUMNS)} - runs
+    left = _runs_of(path) - runs
     _drop_runs(path, runs)
     _drop_runs(path.with_name(f"{path.stem}{SUFFIX}.csv"), runs)
     sibling = path.with_suffix(".json")
@@ -263,7 +285,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--replace",
         action="store_true",
-        help="take runs with one of the same numbers out of the task's other files",
+        help="take committed runs with one of the same numbers out",
     )
     chosen = parser.parse_args(arguments)
     try:

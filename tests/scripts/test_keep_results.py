@@ -14,6 +14,7 @@ import pytest
 
 from report import checksums
 from report.results import load_results
+from report.rows import MEASURED_COLUMNS, read_metrics
 from scripts.keep_results import Condition, keep, main, parse_condition, with_needed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,6 +79,33 @@ def test_runs_with_the_same_numbers_are_replaced_in_other_files(tree: Any) -> No
         *("last.csv", "last.json", "own.csv", "own.json")
     ]
     assert not list(checksums.changed(tree.path / "measured", "scan"))
+
+
+def test_runs_whose_folders_are_gone_stay_in_the_file(tree: Any) -> None:
+    tree.run("evaluate-a", [tree.row(70.0)], built_on={"pretrain": "pretrain-a"})
+    tree.run("pretrain-a", [], stage="pretrain")
+    tree.labels("evaluate-a", [SENTENCE])
+    keep(tree.path, "scan", "own", [PAPER])
+    shutil.rmtree(tree.path / "runs")
+    tree.run("evaluate-b", [tree.row(60.0, seed="1")])
+    tree.labels("evaluate-b", [SENTENCE])
+    tree.run("evaluate-c", [tree.row(50.0, seed="2")])
+    for conditions, values in (
+        ([], [50.0, 60.0, 70.0]),
+        ([parse_condition("seed=1")], [60.0, 70.0]),
+    ):
+        path, _ = keep(tree.path, "scan", "own", [PAPER, *conditions])
+        assert sorted(row.value for row in read_metrics(path, MEASURED_COLUMNS)) == values
+        records = json.loads(path.with_suffix(".json").read_text())
+        assert len(records) == len(values) + 1 and "pretrain-a" in records
+        texts = path.with_name("own_sentences.csv").read_text().splitlines()
+        assert [line.partition(",")[0] for line in texts] == ["run", "evaluate-a", "evaluate-b"]
+        assert not list(checksums.changed(tree.path / "measured", "scan"))
+    tree.run("evaluate-d", [tree.row(71.0)])
+    with pytest.raises(ValueError, match=r"own.csv: 1 of its runs have other values"):
+        keep(tree.path, "scan", "own", [PAPER])
+    path, _ = keep(tree.path, "scan", "own", [PAPER], replace=True)
+    assert sorted(row.value for row in read_metrics(path, MEASURED_COLUMNS)) == [50.0, 60.0, 71.0]
 
 
 def test_edges_of_records_are_followed_over_several_levels(tree: Any) -> None:
