@@ -1,4 +1,4 @@
-"""`audit`: pass the orbits through the model once, choose on each half, measure on the other."""
+"""`audit`: pass the orbits through the model once, choose on all folds but one, measure on it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from equitune.audit.stored import (
     Ruler,
     Stored,
     correct,
-    halves,
+    fold_count,
+    folds,
     is_classes,
     is_scores,
     pass_through,
@@ -60,10 +61,10 @@ def audit(
     Methods: pretrained, equitune, equizero by each loss that fits the outputs, soft selection,
     a prior (equizero by a network that knows upright inputs, `fit_prior`), and lambda (a `Learned`,
     trained as `fit_lambda` does). The last two read the outputs, or the features of a split model.
-    The loss, the temperature and the networks are chosen on each half of the samples and measured
-    on the other (two-fold cross-fitting): all samples are measured, none with choices that it had a
-    part in. The halves may choose different losses. Names, code and weightings are chosen again,
-    on all samples.
+    The samples are divided into five folds. The loss, the temperature and the networks are chosen
+    on four and measured on the fifth, in turn (cross-fitting): all samples are measured, none with
+    choices that it had a part in. The folds may choose different losses. Names, code and weightings
+    are chosen again, on all samples.
 
     The recommendation counts the metric on transformed inputs, uniform over the group, e included:
 
@@ -87,8 +88,8 @@ def audit(
         model: As `Equivariant` takes it. It and its head are put into evaluation mode.
         batches: Batches (inputs, targets), or inputs alone; read once. Further arguments of the
             model may follow, by name: (inputs, targets, {"attention_mask": mask}). Inputs must be
-            upright, as they were in pretraining. Of every two successive samples a random one
-            goes to each half.
+            upright, as they were in pretraining. Of every five successive samples a random one
+            goes to each fold.
         action_in: As `Equivariant` takes it.
         action_out: As `Equivariant` takes it.
         choose: Batches to choose on, once; all of `batches` are measured. Give it where samples
@@ -101,16 +102,16 @@ def audit(
         chunk: As `Equivariant` takes it: transforms of a batch that go through the model at a time.
         tolerance: Equivariance error up to which a model counts as equivariant. Default 1e-3.
         margin: Smallest gain that matters, in the unit of the metric. Default 0.01.
-        seed: Of the halves and of the networks' training; your random state is left alone.
+        seed: Of the folds and of the networks' training; your random state is left alone.
 
     Returns:
         The result: `text()`, `markdown()`, `json()`, `picture(path)`; and `weightings` to use.
 
     Raises:
         TypeError: If a batch is something else, or a metric is needed and missing.
-        ValueError: If the action is not exact, there are fewer than two samples to choose on (in a
-            half) or to measure, only some have targets, a label is no class, an output is NaN, or
-            the metric does not return one finite number per sample.
+        ValueError: If the action is not exact, there are fewer than two samples to choose on (in
+            all folds but one) or to measure, only some have targets, a label is no class, an output
+            is NaN, or the metric does not return one finite number per sample.
     """
     check_actions(action_in, action_out=action_out)
     if not action_in.exact:
@@ -128,21 +129,20 @@ def audit(
     choose_on = partial(Chooser, ruler=ruler, losses=losses, labelled=found.labelled, seed=seed)
     methods, notes = choose_on(found.choose).methods()
     if choose is None:
-        first, second = halves(found.measure, seed)
-        folds = [
-            (_candidates(choose_on(one).methods()[0]), other)
-            for one, other in ((first, second), (second, first))
+        fitted = [
+            (_candidates(choose_on(others).methods()[0]), own)
+            for others, own in folds(found.measure, seed)
         ]
         notes.append("Names, code and weightings are chosen once more, on all samples.")
     else:
-        folds = [(_candidates(methods), found.measure)]
-    methods = _in_all(methods, folds, notes)
+        fitted = [(_candidates(methods), found.measure)]
+    methods = _in_all(methods, fitted, notes)
     if metric is None and not found.labelled:
         notes.append(
             "Agreement counts predictions that stay as they were upright, right or wrong; labels "
             "would tell accuracy."
         )
-    measured = [ruler.measure(_parts(method, folds)) for method in methods]
+    measured = [ruler.measure(_parts(method, fitted)) for method in methods]
     values = torch.stack([one.values for one in measured])
     between = partial(
         gain,
@@ -208,7 +208,7 @@ def _pass_samples(
     passed = [pass_through(wrapped, part) for part in (choose, measure) if part is not None]
     stored = [part.batches for part in passed]
     chosen, seen = (sum(batch.size for batch in part) for part in (stored[0], stored[-1]))
-    sizes = (chosen // 2 if choose is None else chosen, seen)
+    sizes = (seen - -(-seen // fold_count(seen)) if choose is None else chosen, seen)
     if min(sizes) < 2:
         raise ValueError(f"an audit needs two samples to choose on, two to measure; got {sizes}")
     labelled = stored[0][0].targets is not None
@@ -261,22 +261,22 @@ def _candidates(methods: list[Method]) -> dict[str, Weighting]:
     return {method.procedure: method.weighting for method in methods if method.candidate}
 
 
-def _in_all(methods: list[Method], folds: list[Fold], notes: list[str]) -> list[Method]:
+def _in_all(methods: list[Method], fitted: list[Fold], notes: list[str]) -> list[Method]:
     """Return the methods whose procedures every fold has too; note the others."""
-    found = [set(_candidates(methods)), *(set(rules) for rules, _ in folds)]
+    found = [set(_candidates(methods)), *(set(rules) for rules, _ in fitted)]
     missing = sorted(found[0].union(*found) - found[0].intersection(*found))
-    notes += [f"No {name}: it cannot be chosen on each half of the samples." for name in missing]
+    notes += [f"No {name}: it cannot be chosen without each of the folds." for name in missing]
     return [method for method in methods if method.procedure not in missing]
 
 
-def _parts(method: Method, folds: list[Fold]) -> list[tuple[Weighting, Stored]]:
+def _parts(method: Method, fitted: list[Fold]) -> list[tuple[Weighting, Stored]]:
     """Return all batches, each with the rule that the method uses there.
 
     For a candidate it is what its procedure chose on other samples.
     """
     return [
         (rules[method.procedure] if method.candidate else method.weighting, batch)
-        for rules, batches in folds
+        for rules, batches in fitted
         for batch in batches
     ]
 

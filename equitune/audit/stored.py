@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
@@ -21,6 +21,9 @@ from equitune.trees import leaves, map_tree, move_tree
 from equitune.wrapper import Equivariant
 
 Metric = Callable[[Any, Any], Tensor]
+
+FOLDS = 5
+"""In how many parts the samples are divided; choices are made on all but one of them."""
 
 
 @dataclass(frozen=True)
@@ -104,18 +107,31 @@ def _parts(batch: Any) -> tuple[Tensor, Any, dict[str, Any]]:
     )
 
 
-def halves(batches: Sequence[Stored], seed: int) -> tuple[list[Stored], list[Stored]]:
-    """Return two halves of all samples: of every two in succession, chance gives one to each."""
+def folds(batches: Sequence[Stored], seed: int) -> Iterator[tuple[list[Stored], list[Stored]]]:
+    """Yield the samples of each fold behind all others: to choose on, and to measure.
+
+    Of as many samples in succession as there are folds, chance gives one to each. There are `FOLDS`
+    of them, or fewer, so that each has two samples; but two at least.
+    """
     sizes = [batch.size for batch in batches]
+    count = fold_count(sum(sizes))
     generator = torch.Generator().manual_seed(seed)
-    coins = torch.randint(2, (sum(sizes) // 2 + 1,), generator=generator).repeat_interleave(2)
-    is_first = (torch.arange(len(coins)) % 2 == coins)[: sum(sizes)]
-    pairs = list(zip(batches, torch.split(is_first, sizes), strict=True))
-    first, second = (
-        [batch.rows(rows == wanted) for batch, rows in pairs if bool((rows == wanted).any())]
-        for wanted in (True, False)
-    )
-    return first, second
+    orders = torch.rand(sum(sizes) // count + 1, count, generator=generator).argsort(dim=1)
+    pairs = list(zip(batches, torch.split(orders.flatten()[: sum(sizes)], sizes), strict=True))
+    for fold in range(count):
+        others, own = (
+            [batch.rows(rows) for batch, rows in chosen if bool(rows.any())]
+            for chosen in (
+                [(batch, places != fold) for batch, places in pairs],
+                [(batch, places == fold) for batch, places in pairs],
+            )
+        )
+        yield others, own
+
+
+def fold_count(samples: int) -> int:
+    """Return the number of folds of so many samples."""
+    return max(2, min(FOLDS, samples // 2))
 
 
 def merge(batches: Sequence[Stored]) -> Stored:

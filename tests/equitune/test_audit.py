@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 import equitune
 from equitune import Audit, DihedralImage, Equivariant, Invariant, Mirror, Rot90
-from equitune.audit import choices
+from equitune.audit import choices, stored
 from equitune.audit.__main__ import main
 from equitune.audit.statistics import Gain, Trial, gain, recommend
-from equitune.audit.stored import Ruler, Stored, halves
+from equitune.audit.stored import Ruler, Stored, fold_count, folds
 
 ROT90 = Rot90()
 SAME = Invariant(ROT90.group)
@@ -84,7 +84,7 @@ def test_a_model_that_is_right_and_sure_upright_needs_a_selection() -> None:
     assert found.recommended is not None and found.recommended.startswith("equizero")
     best = rows(found)[found.recommended]
     assert best.transformed == best.upright > 0.99 and best.error == 0 and best.passes == 4
-    assert best.gain.low > 0.3 and found.samples == (200, 400)
+    assert best.gain.low > 0.3 and found.samples == (320, 400)
     assert found.changed is not None and 0.4 < found.changed < 0.6
     assert rows(found)["equitune"].transformed < 1.0001
     # What was recommended can be used as it is.
@@ -181,14 +181,25 @@ def test_the_table_s_samples_choose_nothing() -> None:
         assert a.upright == pytest.approx(1 - b.upright)
 
 
-@pytest.mark.parametrize("sizes", [[1] * 11, [4, 4, 3], [11]])
-def test_halves_are_disjoint_whole_and_alike_in_sorted_data(sizes: list[int]) -> None:
-    ids = torch.arange(11).split(sizes)
-    found = halves([Stored(part.expand(4, -1), None, part) for part in ids], seed=0)
-    first, second = (torch.cat([batch.targets for batch in half]).tolist() for half in found)
-    assert sorted(first + second) == list(range(11)) and abs(len(first) - len(second)) == 1
-    assert {i // 2 for i in first[:5]} == set(range(5)) == {i // 2 for i in second[:5]}
-    assert first not in (list(range(0, 11, 2)), list(range(1, 11, 2)))
+@pytest.mark.parametrize("sizes", [[1] * 23, [4, 16, 3], [23]])
+def test_folds_are_disjoint_whole_and_alike_in_sorted_data(sizes: list[int]) -> None:
+    ids = torch.arange(23).split(sizes)
+    found = list(folds([Stored(part.expand(4, -1), None, part) for part in ids], seed=0))
+    parts = []
+    for others, own in found:
+        chosen, measured = (
+            torch.cat([batch.targets for batch in side]).tolist() for side in (others, own)
+        )
+        assert sorted(chosen + measured) == list(range(23))
+        assert len(measured) in (4, 5) and [i // 5 for i in measured[:4]] == [0, 1, 2, 3]
+        parts.append(measured)
+    assert sorted(i for part in parts for i in part) == list(range(23))
+    assert [0, 5, 10, 15, 20] not in parts
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, 2), (4, 2), (7, 3), (9, 4), (10, 5), (99, 5)])
+def test_a_fold_has_two_samples_or_there_are_fewer_folds(count: int, expected: int) -> None:
+    assert fold_count(count) == expected
 
 
 MIRROR = Mirror()
@@ -198,10 +209,16 @@ SIDES = {
 }
 
 
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two folds in place of five, so that a choice is of half of the samples."""
+    monkeypatch.setattr(stored, "FOLDS", 2)
+
+
 def pairs(count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Images [count, 1, 1, 2], and the numbers of those in each half of an audit with seed 0."""
+    """Images [count, 1, 1, 2], and the numbers of those in both folds of an audit with seed 0."""
     ids = torch.arange(count)
-    first, second = halves([Stored(ids.expand(2, -1), None, ids)], seed=0)
+    (_, first), (_, second) = folds([Stored(ids.expand(2, -1), None, ids)], seed=0)
     x = torch.randn(count, 1, 1, 2, generator=torch.Generator().manual_seed(0))
     return x, first[0].targets, second[0].targets
 
@@ -211,11 +228,12 @@ def audit_pairs(batches: Any, **options: Any) -> Audit:
     return equitune.audit(nn.Flatten(), batches, MIRROR, same, losses=SIDES, **options)
 
 
-def test_each_half_is_measured_with_the_choices_of_the_other() -> None:
+@pytest.mark.usefixtures("two")
+def test_each_fold_is_measured_with_the_choices_of_the_others() -> None:
     x, first, second = pairs(80)
     labels = torch.zeros(80).long()
-    labels[first[:10]] = 1  # the first half takes "left", which is right on 30 of its 40
-    labels[second[:36]] = 1  # the second half and the whole take "right": 36 of 40, 46 of 80
+    labels[first[:10]] = 1  # the first fold takes "left", which is right on 30 of its 40
+    labels[second[:36]] = 1  # the second fold and the whole take "right": 36 of 40, 46 of 80
     found = audit_pairs(list(zip(x.split(7), labels.split(7), strict=True)))
     assert found.samples == (40, 80)
     left, right = (rows(found)[f"equizero ({name})"] for name in SIDES)
@@ -241,15 +259,16 @@ def test_every_sample_is_measured_once_in_one_order(monkeypatch: pytest.MonkeyPa
         return measure(self, parts)
 
     monkeypatch.setattr(Ruler, "measure", watched)
-    x, _, _ = pairs(31)
+    x = torch.randn(31, 1, 1, 2, generator=torch.Generator().manual_seed(0))
     batches = zip(x.split(4), torch.arange(31.0).split(4), strict=True)
     found = audit_pairs(batches, metric=lambda output, target: output[:, 0] * target)
-    assert found.samples == (15, 31) and "prior" in rows(found)
+    assert found.samples == (24, 31) and "prior" in rows(found)
     assert len(seen) == len(found.rows) and all(order == seen[0] for order in seen)
     assert sorted(seen[0]) == list(range(31))
 
 
-def test_a_procedure_that_a_half_lacks_is_left_out() -> None:
+@pytest.mark.usefixtures("two")
+def test_a_procedure_that_cannot_be_chosen_without_a_fold_is_left_out() -> None:
     x, first, _ = pairs(40)
     x[first] = x[first].mean(dim=-1, keepdim=True)  # no view differs, so there is no temperature
     found = audit_pairs([(x, torch.arange(40) % 2)])
@@ -548,7 +567,7 @@ def test_the_command_line_on_drawn_images(folder: Path, tmp_path: Path) -> None:
         "Audit of torchvision:resnet18 (random weights) for Rot90 (cyclic(4))"
     )
     data = json.loads(files[1].read_text(encoding="utf-8"))
-    assert data["metric"] == "accuracy" and data["passes"] == 200 and data["samples"] == [25, 50]
+    assert data["metric"] == "accuracy" and data["passes"] == 200 and data["samples"] == [40, 50]
     assert all(file.stat().st_size for file in files)
 
 
