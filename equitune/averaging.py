@@ -175,9 +175,10 @@ def soft_select_weights(
     _check_shape(loss)
     hopeless = torch.isnan(loss) | (loss == torch.inf)
     least = loss.masked_fill(hopeless, torch.inf).amin(dim=0)
-    # Relative to the least loss, so that neither -inf nor a tiny temperature leaves inf - inf.
-    above = (loss - least).masked_fill(loss == least, 0.0)
-    scores = (-above / temperature).masked_fill(hopeless, -torch.inf)
+    # Relative to the least loss, so that neither -inf nor a tiny temperature leaves inf - inf or
+    # 0 / 0: one below the precision of the loss is that of an equizero.
+    scores = (-(loss - least) / temperature).masked_fill(loss == least, 0.0)
+    scores = scores.masked_fill(hopeless, -torch.inf)
     scores = scores.masked_fill(hopeless.all(dim=0), 0.0)
     return torch.softmax(scores, dim=0)
 

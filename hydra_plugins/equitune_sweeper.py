@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, filter_overrides
 from hydra.plugins.launcher import Launcher
 
@@ -39,17 +41,26 @@ class GridSweeper(BasicSweeper):
         None is printed for a sweep that was stopped.
         """
         from experiments.frame.cli import describe
-        from experiments.frame.sweeps import summary
+        from experiments.frame.sweeps import summary, without_jobs
 
         assert self.launcher is not None and self.config is not None
         self.launcher = watched = _Watched(self.launcher)
         try:
-            return super().sweep(arguments)
+            results = super().sweep(arguments)
+            if not watched.ends:
+                raise without_jobs(self._parsed(arguments))
+            return results
         finally:
             if watched.ends:
                 jobs = [filter_overrides(job) for batch in self.overrides or () for job in batch]
                 for line in summary(jobs, watched.ends, describe, self._next(arguments)):
                     print(line, flush=True)
+
+    def _parsed(self, arguments: list[str]) -> list[Override]:
+        """Return the axes of the configuration and the words of the command line."""
+        assert self.config is not None
+        axes = [f"{key}={value}" for key, value in (self.params or {}).items()]
+        return OverridesParser.create().parse_overrides([*axes, *arguments])
 
     def _next(self, arguments: list[str]) -> str:
         """Return the command that shows the rows of a preset, or else the run folders."""

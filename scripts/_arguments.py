@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
+from pathlib import Path
 from typing import Any, NoReturn
 
 from experiments.frame.errors import unknown
@@ -30,6 +31,12 @@ class Parser(argparse.ArgumentParser):
         for value in values:
             if value not in names:
                 self.error(str(unknown(what, value, names, listed)))
+
+    def check_folder(self, option: str, path: Path) -> None:
+        """End the program where a folder to write to is a file, or lies below one."""
+        there = next((p for p in (path, *path.absolute().parents) if p.exists()), path)
+        if not there.is_dir():
+            self.error(f"{option} {path}: {there} is a file; give a folder")
 
     def parse_known_args(  # type: ignore[override]  # overloads of one type each
         self, args: Sequence[str] | None = None, namespace: Any = None

@@ -56,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     chosen = parser.parse_intermixed_args(arguments)
     parser.check("--scale", [chosen.scale], SCALES)
+    if chosen.out is not None:
+        parser.check_folder("--out", chosen.out)
     console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
     try:
         report = make_report(chosen.results, chosen.scale, ROOT)

@@ -24,6 +24,7 @@ from experiments.frame.files import is_plain_name
 from experiments.frame.methods import METHODS
 from experiments.frame.record_files import finished_record
 from experiments.frame.rows import COLUMNS, PROTOCOLS, SCALES
+from experiments.frame.tasks import TASKS
 from experiments.frame.terminal import run_program
 from report import checksums
 from report.results import finished_runs
@@ -112,10 +113,12 @@ def keep(
     numbers are taken out. The file and the number of runs that were added are returned.
 
     Raises:
-        ValueError: If the name is one of sentences, no finished run has such rows, a row or a
-            sentence is invalid, a run was built on one that has no finished record, or without
-            `replace`, a committed run has another value for one of the numbers.
+        ValueError: If the name is no plain one or one of sentences, no finished run has such rows,
+            a row or a sentence is invalid, a run was built on one that has no finished record, or
+            without `replace`, a committed run has another value for one of the numbers.
     """
+    if not is_plain_name(name):
+        raise ValueError(f"{name!r} is not the name of a file")
     if name.endswith(SUFFIX):
         raise ValueError(
             f"{name}: files that end with {SUFFIX} hold sentences; choose another name"
@@ -288,6 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="take committed runs with one of the same numbers out",
     )
     chosen = parser.parse_args(arguments)
+    parser.check("task", [chosen.task], TASKS)
     try:
         conditions = [parse_condition(text) for text in chosen.where]
         conditions.append(Condition("scale", (chosen.scale,), wanted=True))

@@ -113,6 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
     parser.add_argument("--write", action="store_true", help="change the files (default: tell)")
     chosen = parser.parse_args(arguments)
+    if not chosen.results.is_dir():
+        parser.error(f"--results {chosen.results}: no such folder")
     count = 0
     try:
         for path in migrate(chosen.results, write=chosen.write):

@@ -82,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     parser.check("artefact", chosen.names, ARTEFACTS, "python scripts/paper_figures.py --list")
     parser.check("--scale", [chosen.scale], (*SCALES, "all"))
+    if chosen.out is not None:
+        parser.check_folder("--out", chosen.out)
     scales = SCALES if chosen.scale == "all" else (chosen.scale,)
     names = list(ARTEFACTS if chosen.all else dict.fromkeys(chosen.names) or ARTEFACTS)
     console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)

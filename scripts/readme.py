@@ -188,6 +188,9 @@ def _table(loaded: Results, name: str) -> Table:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write or compare; 1 where something is out of date, 2 where rows or claims are refused."""
     chosen = parse_arguments(arguments)
+    if not (chosen.root / "results").is_dir():
+        print(f"error: --root {chosen.root}: no folder with results/", file=sys.stderr)
+        return 2
     try:
         made = contents(chosen.root)
     except (ValueError, OSError) as error:

@@ -134,9 +134,11 @@ def learns_jointly(config: CnnConfig) -> bool:
 def probed(config: CnnConfig) -> CnnConfig:
     """Return the configuration whose stage=probe trains the last layers that a run reads.
 
-    A weighting that is fitted afterwards reads those of equal weights.
+    A weighting that is fitted afterwards, or given, reads those of equal weights.
     """
-    return of_method(config, EQUITUNE) if is_fitted(config) else trained_as(config)
+    if config.method.entry.is_fitted and not learns_jointly(config):
+        return of_method(config, EQUITUNE)
+    return trained_as(config)
 
 
 def probe_identity(config: CnnConfig) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from experiments.dqn.fingerprint import augmenting, recipe
 from experiments.dqn.options import DqnGroup, Representation
-from experiments.frame.errors import UserError
+from experiments.frame.errors import UserError, unknown
 from experiments.frame.fields import given
-from experiments.frame.methods import one_view
 
 if TYPE_CHECKING:
     from experiments.dqn.options import DqnConfig
@@ -53,6 +52,8 @@ def _check_augmented(config: DqnConfig) -> None:
         raise UserError(
             f"method={method.name} trains the network itself: it takes no model.checkpoint"
         )
+    if dataset.symmetry not in dataset.representations:
+        raise unknown("dataset.symmetry", dataset.symmetry, dataset.representations)
     if not method.entry.uses_group and group not in ("trivial", dataset.symmetry):
         raise UserError(
             f"method={method.name} is trained on transforms by dataset.symmetry="
@@ -63,12 +64,10 @@ def _check_augmented(config: DqnConfig) -> None:
 
 def _check_weighting(config: DqnConfig) -> None:
     """Check and complete the settings of learned weights; None if nothing is learned."""
-    task, method = config.task, config.method.entry
+    task = config.task
     if not config.method.is_fitted:
         task.weighting = task.weighting_data = None
         return
-    if config.group.name == "trivial":
-        raise one_view(method)
     if config.method.lambda_net is not None:
         config.method.lambda_net.budget()
     data = given(task.weighting_data)

@@ -19,6 +19,7 @@ from experiments.frame.conf import CONF, groups_in, options, owners
 from experiments.frame.errors import UserError, unknown
 from experiments.frame.fields import check_values
 from experiments.frame.machine import multiplies_bfloat16
+from experiments.frame.methods import PRETRAINED
 from experiments.frame.options import AnyConfig, RunConfig
 from experiments.frame.tasks import load_task
 
@@ -92,6 +93,8 @@ def _checked(raw: DictConfig) -> AnyConfig:
         )
     _drop_unread(config)
     if config.stage == "lambda" and not config.method.is_fitted:
+        if method.is_fitted:
+            raise UserError("stage=lambda has nothing to fit: method.temperature is given")
         raise task.no_lambda(method)
     _check_checkpoint(config)
     net = config.method.lambda_net
@@ -101,6 +104,11 @@ def _checked(raw: DictConfig) -> AnyConfig:
             "choose from: softplus, exp"
         )
     task.resolve(config)
+    if method.is_fitted and method.uses_group and config.group.name == "trivial":
+        raise UserError(
+            f"method={method.name} has one view to weigh in group=trivial; choose "
+            f"method={PRETRAINED}"
+        )
     return config
 
 
@@ -111,6 +119,8 @@ def _drop_unread(config: AnyConfig) -> None:
         UserError: If a required option has no value.
     """
     method = config.method.entry
+    if config.method.distance != "neighbours":
+        config.method.neighbours = None
     for key, section in (("task", config.task), ("method", config.method)):
         for item in dataclasses.fields(section):
             need = item.metadata.get("only_for")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
-from experiments.frame.errors import UserError, unknown
+from experiments.frame.errors import unknown
 
 if TYPE_CHECKING:
     import equitune
@@ -290,10 +290,3 @@ def find_method(name: str) -> Method:
     if name not in METHODS:
         raise unknown("method", name, METHODS)
     return METHODS[name]
-
-
-def one_view(method: Method) -> UserError:
-    """Return the error for a method that would weigh the only view of the trivial group."""
-    return UserError(
-        f"method={method.name} has one view to weigh in group=trivial; choose method={PRETRAINED}"
-    )

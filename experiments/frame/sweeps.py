@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product, zip_longest
 from typing import TYPE_CHECKING
 
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
 
+from experiments.frame.errors import UserError
 from experiments.frame.records import FinishedRun
 from experiments.frame.show import Shown, shown
 
@@ -51,6 +53,13 @@ def summary(
         yield f"{len(bad)} of {len(jobs)} jobs are not done; the same command tries them again"
     elif command:
         yield f"next: {command}"
+
+
+def without_jobs(words: Iterable[Override]) -> UserError:
+    """Return the error for a sweep in which a word has no value."""
+    empty = [word for word in words if word.is_sweep_override() and not [*word.sweep_iterator()]]
+    named = ", ".join(str(word.input_line) for word in empty)
+    return UserError(f"{named or 'the sweep'} has no value, so there is no job")
 
 
 def table(

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from experiments.frame.conf import section
 from experiments.frame.errors import UserError
-from experiments.frame.methods import AUGMENTED, find_method, one_view
+from experiments.frame.methods import AUGMENTED, find_method
 from experiments.frame.options import AnyConfig, GroupConfig, MethodConfig
 from experiments.frame.stages import Number, Stage, built_on
 from experiments.images.arrays import Split
@@ -148,13 +148,16 @@ def check_group(config: AnyConfig) -> None:
     """Set the trivial group for methods with a single view, whatever group is configured.
 
     Raises:
-        UserError: If lambda has a single view.
+        UserError: If a model is trained on transforms by another group.
     """
-    method = config.method.entry
+    method, group, moved = config.method.entry, config.group.name, config.task.transform
+    if method.augments and group not in ("trivial", moved):
+        raise UserError(
+            f"method={method.name} is trained on transforms by task.transform={moved}, not by "
+            f"group={group}; give task.transform={group}"
+        )
     if not method.uses_group:
         config.group = GroupConfig(name="trivial")
-    elif config.group.name == "trivial" and method.needs_net:
-        raise one_view(method)
 
 
 def check_relus(config: AnyConfig) -> None:

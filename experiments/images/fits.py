@@ -264,6 +264,11 @@ def _fit_reference(
         unit = torch.eye(len(covariance), dtype=covariance.dtype)
         values, axes = torch.linalg.eigh((1 - SHRINKAGE) * covariance + SHRINKAGE * level * unit)
         tensors = {"mean": mean, "whiten": axes * values.rsqrt()}
+        if not bool(tensors["whiten"].isfinite().all()):
+            raise UserError(
+                f"method.distance=mahalanobis needs features that differ, and the {len(vectors)} "
+                "training images have none; hold out fewer, or take more images"
+            )
     else:
         generator = torch.Generator().manual_seed(derive(seed, BANK))
         chosen = torch.randperm(len(vectors), generator=generator)[:BANKED].sort().values

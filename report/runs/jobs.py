@@ -27,6 +27,7 @@ from experiments.frame.options import AnyConfig, RunConfig
 from experiments.frame.records import find_finished
 from experiments.frame.runner import run_folder
 from experiments.frame.stages import name_run
+from experiments.frame.sweeps import without_jobs
 from experiments.frame.tasks import load_task
 from report.rows import committed_records
 from report.runs.listing import find
@@ -176,6 +177,8 @@ def _sweep(words: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     parser = OverridesParser.create(config_loader=loader)
     overrides = parser.parse_overrides([*axes, *raw.hydra.overrides.task])
     (sweep,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    if not sweep:
+        raise without_jobs(overrides)
     return list(raw.hydra.overrides.hydra), sweep
 
 

@@ -293,13 +293,14 @@ def test_integer_losses_select_like_their_values() -> None:
     assert torch.equal(select(y, loss).index, torch.tensor([2, 0]))
 
 
-def test_soft_selection_survives_infinite_losses_and_tiny_temperatures() -> None:
+@pytest.mark.parametrize("temperature", [1e-30, 1e-300])  # the second is 0 in float32
+def test_soft_selection_survives_infinite_losses_and_tiny_temperatures(temperature: float) -> None:
     inf = torch.inf
     loss = torch.tensor(
         [[-inf, -inf, 1.0, inf], [0.0, -inf, 1.0 + 1e-3, inf], [5.0, 1.0, 9.0, 2.0]]
     )
     expected = torch.tensor([[1.0, 0.5, 1.0, 0.0], [0.0, 0.5, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
-    assert torch.equal(soft_select_weights(loss, 1e-30), expected)
+    assert torch.equal(soft_select_weights(loss, temperature), expected)
 
 
 def test_a_tolerance_that_is_no_number_is_refused() -> None:

@@ -142,6 +142,17 @@ def test_upright_inputs_of_the_model_itself_belong_to_every_group(tree: Any) -> 
     assert [row[5] for row in shown.values()] == [*[f"71.5 ({DASH})"] * 2, "missing"]
 
 
+def test_a_method_of_several_views_that_had_one_compares_nothing(tree: Any) -> None:
+    rows = some(tree)
+    tree.measured(rows, "methods", task="cnn")
+    before = build_table(tree, "methods_cnn").blocks
+    alone = [
+        row | {"group": "trivial", "value": "1.0"} for row in rows if row["method"] == "equizero"
+    ]
+    tree.measured(alone, "alone", task="cnn")
+    assert len(alone) > 1 and build_table(tree, "methods_cnn").blocks == before
+
+
 def test_without_a_gain_of_its_own_it_is_the_difference_seed_by_seed(tree: Any) -> None:
     rows = evaluated(tree, PROBE, "equitune", 60.0, seeds=3, **PROBED)
     for seed, value in enumerate((50.0, 52.0, 53.0)):

@@ -43,6 +43,19 @@ def test_a_misspelt_option_is_one_line(program: str) -> None:
     assert "option=--hepl is not known (did you mean --help?); choose from: --help" in said
 
 
+#: Words that name a folder that is none.
+FOLDERS = {
+    "paper_figures.py": ["table2", "--out", "README.md/figures"],
+    "claims.py": ["--out", "README.md"],
+    "migrate_results.py": ["--results", "nowhere"],
+}
+
+
+@pytest.mark.parametrize(("program", "words"), FOLDERS.items())
+def test_a_folder_that_is_none_is_one_line(program: str, words: list[str]) -> None:
+    assert f"{words[-2]} {words[-1]}: " in refusal(program, words)
+
+
 @pytest.mark.parametrize(("program", "words"), CHOICES.items())
 def test_a_misspelt_choice_is_one_line(program: str, words: list[str]) -> None:
     said = refusal(program, words)

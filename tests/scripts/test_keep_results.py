@@ -262,6 +262,27 @@ def test_a_name_of_sentences_is_refused(tree: Any, capsys: Any) -> None:
     assert "own_sentences: files that end with _sentences" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["foo", "own"], "task=foo is not known; choose from: clip, cnn, dqn, fairness, scan"),
+        (["scan", "../../own"], "'../../own' is not the name of a file"),
+    ],
+)
+def test_places_elsewhere_are_refused(
+    tree: Any, capsys: Any, words: list[str], expected: str
+) -> None:
+    tree.run("a", [tree.row(70.0)])
+    before = sorted(tree.path.rglob("*"))
+    try:
+        status: Any = main([*words, "--results", str(tree.path)])
+    except SystemExit as ended:
+        status = ended.code
+    error = capsys.readouterr().err
+    assert status == 2 and expected in error and error.count("\n") == 1
+    assert sorted(tree.path.rglob("*")) == before
+
+
 def test_nothing_to_keep_is_said(tree: Any, capsys: Any) -> None:
     tree.run("a", [tree.row(70.0)])
     line = refusal(tree, capsys, "model=GRU,RNN", "step!=")

@@ -245,7 +245,12 @@ def _at_step(view: View, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _placed(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows by the group of their place; a row that names none belongs to all groups."""
+    """The rows by the group of their place; a row that names none belongs to all groups.
+
+    A method of several views that ran with one view compares nothing.
+    """
+    uses_group = rows["method"].map({name: known.uses_group for name, known in METHODS.items()})
+    rows = rows[~((rows["group"] == _TRIVIAL) & uses_group.fillna(False).astype(bool))]
     moved = rows["transform"].where(rows["transform"] != "none", "")
     group = rows["group"].where(rows["group"] != _TRIVIAL, moved)
     known: dict[str, list[str]] = {}

@@ -287,6 +287,12 @@ def test_bad_input_is_one_line(configure: Configure, overrides: tuple[str, ...])
     assert "\n" not in str(caught.value)
 
 
+def test_a_temperature_that_is_given_reads_the_layers_of_equal_weights(run_py: RunPy) -> None:
+    result = run_py(*SHORT, "method=soft_equizero", "method.temperature=0.1")
+    assert result.returncode == 0, result.stderr
+    assert "-equitune-" in result.stderr and "lambda-" not in result.stderr
+
+
 def test_a_class_count_that_does_not_fit_ends_with_one_line(run_py: RunPy) -> None:
     result = run_py(*SHORT, "dataset.classes=7")
     assert result.returncode == 1

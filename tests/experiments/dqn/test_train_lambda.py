@@ -334,6 +334,7 @@ BAD = {
     ("stage=lambda", "method=soft_equizero", "method.temperature=1"): "not to method=soft_equizero",
     ("method=soft_equizero", "method.temperature=0"): "must be above 0",
     ("method=soft_equizero", "group=trivial"): "one view to weigh in group=trivial",
+    ("method=augmented_equitune", "dataset.symmetry=foo"): "dataset.symmetry=foo is not known",
     ("method=soft_equizero", "task.score=null"): "needs task.score",
     ("method=distance",): "a state and its mirror image are equally usual",
     ("method=lambda_equitune", "group=trivial"): "one view to weigh in group=trivial",

@@ -244,6 +244,30 @@ def test_the_data_set_chooses_its_group_and_pretrained_needs_none(configure: Con
     assert len(names) == 1
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_what_is_fitted_needs_more_than_one_view(configure: Configure, task: str) -> None:
+    fitted = load_task(task).methods(lambda known: known.is_fitted and known.uses_group)
+    for method in fitted.split(", "):
+        with pytest.raises(UserError, match=f"method={method} has one view|group=trivial does not act"):
+            configure(f"task={task}", f"method={method}", "group=trivial")
+
+
+@pytest.mark.parametrize("task", ["clip", "cnn"])
+def test_images_are_transformed_by_the_group_that_is_said(configure: Configure, task: str) -> None:
+    trains = "task.training=image_encoder" if task == "clip" else "task.training=probe"
+    words = (f"task={task}", "method=augmented", trains, "task.transform=rot90")
+    with pytest.raises(UserError, match=r"task.transform=rot90, not by group=mirror; give task"):
+        configure(*words, "group=mirror")
+    assert configure(*words, "group=rot90").task.transform == "rot90"
+
+
+def test_the_number_of_neighbours_names_no_run_that_does_not_read_it(configure: Configure) -> None:
+    words = ("task=cnn", "dataset=letters", "task.training=none", "method=distance")
+    assert configure(*words, "method.neighbours=3").method.neighbours is None
+    near = configure(*words, "method.neighbours=3", "method.distance=neighbours")
+    assert near.method.neighbours == 3
+
+
 def test_a_departure_from_the_protocol_is_labelled(configure: Configure, tmp_path: Path) -> None:
     weights = tmp_path / "w.safetensors"
     weights.write_bytes(b"x")

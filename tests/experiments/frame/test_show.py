@@ -14,12 +14,13 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
 from experiments.frame.cli import describe
-from experiments.frame.errors import RunFailed
+from experiments.frame.errors import RunFailed, UserError
 from experiments.frame.records import FinishedRun
 from experiments.frame.rows import COLUMNS
 from experiments.frame.show import headline
 from experiments.frame.sweeps import summary
 from experiments.frame.tasks import TASKS, load_task
+from report.runs.jobs import asked
 from tests.experiments.conftest import ROOT
 from tests.experiments.frame.test_terminal import TINY
 
@@ -146,6 +147,14 @@ def test_a_sweep_over_seeds_alone_is_one_line_and_a_run_of_two_jobs_counts_once(
     ends = [JobReturn(_return_value=run, status=JobStatus.COMPLETED)] * 2
     lines = list(summary([["seed=0"], ["seed=1"]], ends, describe, ""))
     assert [line.split() for line in lines[1:]] == [["mean", "(sd)", "n"], ["50.0", "-", "1"]]
+
+
+def test_a_sweep_without_a_job_is_refused(run_py: RunPy, tmp_path: Path) -> None:
+    done = run_py("-m", *TINY, "seed=range(3,0)")
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr == "run.py: seed=range(3,0) has no value, so there is no job\n"
+    with pytest.raises(UserError, match=r"seed=range\(0,0\) has no value"):
+        asked(["experiment=table2", "seed=range(0,0)"])
 
 
 def test_a_run_prints_its_headline_and_a_sweep_its_table_and_nothing_else(

@@ -214,6 +214,13 @@ def test_no_held_out_image_is_refused(tmp_path: Path) -> None:
         fit(MethodConfig("soft_equizero"), cast("Run", Recorded(tmp_path)), bare, None, 0)
 
 
+def test_a_single_image_has_no_mahalanobis_distance(tmp_path: Path) -> None:
+    one = MATERIAL._replace(learned=MATERIAL.learned.take(torch.arange(1)))
+    method = MethodConfig("distance", distance="mahalanobis")
+    with pytest.raises(UserError, match="needs features that differ, and the 1 training images"):
+        fit(method, cast("Run", Recorded(tmp_path)), one, None, 0)
+
+
 # Theorem 1 of every rule, and its limits.
 
 ROT = equitune.Rot90()
