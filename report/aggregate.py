@@ -10,6 +10,7 @@ import pandas as pd
 from report.cells import Interval, Number, summarise
 from report.options import Spread
 from report.results import seed_order
+from report.rows import KEY_COLUMNS
 
 #: What names a number or a line: column to text.
 Labels = Mapping[str, str]
@@ -61,10 +62,13 @@ class Numbers:
         seeds = {self._seeds[place]: self._values[place] for place in places}
         if len(seeds) < len(places):
             own = self.rows.iloc[[*places]]
-            twice = own[own["seed"].duplicated(keep=False)]
+            twice = own[own["seed"] == own["seed"][own["seed"].duplicated()].iloc[0]]
+            odd = [name for name in KEY_COLUMNS if twice[name].nunique() > 1]
+            told = "; ".join(f"{name}: {', '.join(map(repr, twice[name]))}" for name in odd)
+            told = f" (they differ in {told})" if told else ""
             raise ValueError(
                 f"{twice['where'].iloc[1]}: a second row for seed {twice['seed'].iloc[1]!r} in a "
-                f"cell; remove it or one of {', '.join(twice['where'])}"
+                f"cell{told}; move all but one of these away: {', '.join(twice['where'])}"
             )
         return {seed: seeds[seed] for seed in sorted(seeds, key=seed_order)}
 

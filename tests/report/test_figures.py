@@ -116,7 +116,9 @@ def test_a_seed_that_would_count_twice_is_refused(tree: Any) -> None:
     path = tree.measured([tree.row(70.0, step="200"), tree.row(71.0, step="0200")])
     with pytest.raises(ValueError) as caught:
         build(tree)
-    assert str(caught.value).startswith(f"{path}:3: a second row for seed '0' in a cell; ")
+    assert str(caught.value).startswith(
+        f"{path}:3: a second row for seed '0' in a cell (they differ in step"
+    )
 
 
 def test_a_demo_shows_thirds_of_its_own_steps(tree: Any) -> None:

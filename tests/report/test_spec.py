@@ -73,7 +73,8 @@ def test_a_seed_that_would_count_twice_is_refused_where_it_is_shown(tree: Any) -
     with pytest.raises(ValueError) as caught:
         found.find(**LABELS, metric="accuracy")
     assert str(caught.value) == (
-        f"{path}:3: a second row for seed '0' in a cell; remove it or one of {path}:2, {path}:3"
+        f"{path}:3: a second row for seed '0' in a cell (they differ in transform: 'none', "
+        f"'other'); move all but one of these away: {path}:2, {path}:3"
     )
 
 

@@ -248,7 +248,9 @@ def test_the_data_set_chooses_its_group_and_pretrained_needs_none(configure: Con
 def test_what_is_fitted_needs_more_than_one_view(configure: Configure, task: str) -> None:
     fitted = load_task(task).methods(lambda known: known.is_fitted and known.uses_group)
     for method in fitted.split(", "):
-        with pytest.raises(UserError, match=f"method={method} has one view|group=trivial does not act"):
+        with pytest.raises(
+            UserError, match=f"method={method} has one view|group=trivial does not act"
+        ):
             configure(f"task={task}", f"method={method}", "group=trivial")
 
 
