@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -24,6 +25,7 @@ from report.sentences import SUFFIX
 from report.tables import Table
 from scripts import claims, paper_figures
 from scripts.report import main
+from tests.report.conftest import drawn
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "results").glob("measured/*/*.csv"))
@@ -320,6 +322,18 @@ def test_the_files_that_an_artefact_names_are_those_whose_rows_it_shows(
         there = {path.stem for path in files}.intersection(ARTEFACTS[name].sources)
         assert shown in (there, set()), name
         assert shown or whole == blank[name], name
+
+
+@pytest.mark.parametrize("task", sorted({path.parent.name for path in MEASURED}))
+def test_names_below_an_axis_are_apart_in_every_committed_figure(task: str, build: Build) -> None:
+    rows = build(task, None).rows
+    for name, entry in ARTEFACTS.items():
+        made = entry.build(rows, Options()) if entry.task == task else None
+        for axes in drawn(made).axes if isinstance(made, Figure) and made.rows else ():
+            level = [text for text in axes.get_xticklabels() if text.get_rotation() == 0]
+            boxes = [text.get_window_extent() for text in level if text.get_text()]
+            for left, right in itertools.pairwise(boxes):
+                assert left.x1 < right.x0, name
 
 
 def test_every_file_is_shown_by_some_artefact() -> None:

@@ -120,7 +120,8 @@ def _lines(numbers: Numbers, options: Options) -> Iterator[dict[str, str]]:
         for method in common.methods_of([LAMBDA], (own["method"] for own in found)):
             names = [arm["model"], *([METHODS[method].label] if method != LAMBDA else [])]
             line = {**arm, "method": method, "metric": SHARE, "shown": ", ".join(names)}
-            yield line | {"picture": "\n".join([common.in_picture(names[0]), *names[1:]])}
+            below = [common.in_picture(names[0]), *(name.replace(" ", "\n") for name in names[1:])]
+            yield line | {"picture": "\n".join(below)}
 
 
 def _shares(line: Line) -> dict[str, Number]:
@@ -155,7 +156,7 @@ def _draw(lines: Sequence[Line], papers: Sequence[Line], options: Options) -> Dr
     pictures: dict[tuple[str, ...], dict[str, dict[str, Picture]]] = {}
     for line in lines:
         key = tuple(line.labels[name] for name in PLACE)
-        name, (shares, path) = line.labels["picture"].replace("\n", " "), _one_image(line)
+        name, (shares, path) = line.labels["picture"], _one_image(line)
         own = bars.setdefault(key, {})
         own[f"{name}\n{_ALL}"] = {turn: end_mark(number) for turn, number in _shares(line).items()}
         own[f"{name}\n{_ONE}"] = {turn: plain_mark(share) for turn, share in shares.items()}
