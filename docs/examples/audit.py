@@ -29,5 +29,5 @@ if audit.recommended is not None:
 # end
 
 assert audit.recommended is not None
-assert audit.passes == 4 * 800 and audit.samples == (400, 800)
+assert audit.passes == 4 * 800 and audit.samples == (640, 800)
 assert equitune.equivariance_error(model, images[:8], turns, equitune.Invariant(turns.group)) < 1e-5

@@ -256,7 +256,7 @@ def test_a_further_method_that_learns_weights_has_bars_where_it_has_rows(
     assert lines["RN50, soft choice"] == (*lines["RN50"][:6], *ABSENT)
     names = [text.get_text() for text in drawn(figure).axes[0].get_xticklabels()]
     kinds = ("all images", "one image")
-    assert names == [f"{name}\n{kind}" for name in ("RN50", "RN50 soft choice") for kind in kinds]
+    assert names == [f"{name}\n{kind}" for name in ("RN50", "RN50\nsoft\nchoice") for kind in kinds]
 
 
 def test_the_views_of_the_image_are_shown_where_it_is_at_hand(tree: Any) -> None:
