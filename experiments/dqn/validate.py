@@ -52,13 +52,13 @@ def _check_augmented(config: DqnConfig) -> None:
         raise UserError(
             f"method={method.name} trains the network itself: it takes no model.checkpoint"
         )
-    if dataset.symmetry not in dataset.representations:
-        raise unknown("dataset.symmetry", dataset.symmetry, dataset.representations)
     if not method.entry.uses_group and group not in ("trivial", dataset.symmetry):
         raise UserError(
             f"method={method.name} is trained on transforms by dataset.symmetry="
             f"{dataset.symmetry}, not by group={group}; give dataset.symmetry={group}"
         )
+    if dataset.symmetry not in dataset.representations:
+        raise unknown("dataset.symmetry", dataset.symmetry, dataset.representations)
     _check_representation(augmenting(config), dataset.representations)
 
 

@@ -331,7 +331,7 @@ def test_only_learned_weights_have_an_objective(configure: Configure) -> None:
 
 BAD = {
     ("stage=lambda", "method=equizero"): "belongs to method=.*soft.*, not to method=equizero",
-    ("stage=lambda", "method=soft_equizero", "method.temperature=1"): "not to method=soft_equizero",
+    ("stage=lambda", "method=soft_equizero", "method.temperature=1"): "method.temperature is given",
     ("method=soft_equizero", "method.temperature=0"): "must be above 0",
     ("method=soft_equizero", "group=trivial"): "one view to weigh in group=trivial",
     ("method=augmented_equitune", "dataset.symmetry=foo"): "dataset.symmetry=foo is not known",

@@ -375,7 +375,7 @@ def test_a_method_that_is_none_or_has_no_use_for_a_group_is_refused(
     for options, line in {
         ("task.selection=step", "task.coupling=joint", "task.score=emitted"): "weighs a view once",
         ("task.finetune.iterations=10",): "soft_equizero is not fine-tuned",
-        ("stage=lambda", "method.temperature=1"): "not to method=soft_equizero",
+        ("stage=lambda", "method.temperature=1"): "method.temperature is given",
     }.items():
         with pytest.raises(UserError, match=line):
             configure("method=soft_equizero", *options)
