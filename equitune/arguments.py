@@ -31,14 +31,12 @@ class Arguments(NamedTuple):
 
     Attributes:
         places: The names of those that can be given by position.
-        names: All names; others can be given if `open_ended`.
-        open_ended: Whether it takes arguments of any name (**kwargs).
+        names: The names of all that it names.
         open_places: Whether it takes any number by position (*args).
     """
 
     places: list[str]
     names: list[str]
-    open_ended: bool
     open_places: bool
 
     def check(
@@ -72,17 +70,16 @@ def arguments_of(model: nn.Module, actions: Mapping[str, Any]) -> Arguments:
         ValueError: If the model takes no argument of a name.
     """
     if not actions:
-        return Arguments([], [], open_ended=True, open_places=True)
+        return Arguments([], [], open_places=True)
     first, *others = inspect.signature(model.forward).parameters.values()
     kinds = {one.kind for one in (first, *others)}
-    open_ended = first.VAR_KEYWORD in kinds
     named = [one for one in others if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
     names = [one.name for one in named]
     unknown = [name for name in actions if name not in names]
-    if unknown and not open_ended:
+    if unknown and first.VAR_KEYWORD not in kinds:
         raise ValueError(f"keyword_actions has {unknown}, but the model takes {names}")
     places = [one.name for one in named if one.kind != one.KEYWORD_ONLY]
-    return Arguments(places, names, open_ended, first.VAR_POSITIONAL in kinds)
+    return Arguments(places, names, first.VAR_POSITIONAL in kinds)
 
 
 def pick(found: Any, output: Output | None) -> Any:

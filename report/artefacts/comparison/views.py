@@ -249,8 +249,8 @@ def _placed(rows: pd.DataFrame) -> pd.DataFrame:
 
     A method of several views that ran with one view compares nothing.
     """
-    uses_group = rows["method"].map({name: known.uses_group for name, known in METHODS.items()})
-    rows = rows[~((rows["group"] == _TRIVIAL) & uses_group.fillna(False).astype(bool))]
+    several = [name for name, known in METHODS.items() if known.uses_group]
+    rows = rows[(rows["group"] != _TRIVIAL) | ~rows["method"].isin(several)]
     moved = rows["transform"].where(rows["transform"] != "none", "")
     group = rows["group"].where(rows["group"] != _TRIVIAL, moved)
     known: dict[str, list[str]] = {}
