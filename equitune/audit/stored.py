@@ -120,11 +120,12 @@ def folds(batches: Sequence[Stored], seed: int) -> Iterator[tuple[list[Stored], 
     pairs = list(zip(batches, torch.split(orders.flatten()[: sum(sizes)], sizes), strict=True))
     for fold in range(count):
         others, own = (
-            [batch.rows(rows) for batch, rows in chosen if bool(rows.any())]
-            for chosen in (
-                [(batch, places != fold) for batch, places in pairs],
-                [(batch, places == fold) for batch, places in pairs],
-            )
+            [
+                batch.rows(rows)
+                for batch, places in pairs
+                if bool((rows := (places == fold) == is_own).any())
+            ]
+            for is_own in (False, True)
         )
         yield others, own
 
