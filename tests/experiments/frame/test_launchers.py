@@ -105,13 +105,19 @@ def test_each_job_has_a_gpu_to_itself(tmp_path: Path, gpus: list[int], seen: set
         assert all(first[1] <= second[0] for first, second in pairwise(spans))
 
 
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The numbers of the sweep that nothing disturbs."""
+    alone = tmp_path_factory.mktemp("alone")
+    subprocess.run(command(alone, *DQN), cwd=ROOT, check=True, capture_output=True)
+    return metrics(alone)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["basic", "joblib", "submitit_local"])
 def test_a_failed_job_is_one_line_and_the_others_finish(
-    run_py: RunPy, tmp_path: Path, name: str
+    run_py: RunPy, tmp_path: Path, expected: dict[str, bytes], name: str
 ) -> None:
-    subprocess.run(command(tmp_path / "alone", *DQN), cwd=ROOT, check=True, capture_output=True)
-    expected = metrics(tmp_path / "alone")
     (fails,) = (run for run in expected if "pretrained" in run)
     obstacle = obstruct(tmp_path / "results", fails)
     result = run_py(*DQN, f"hydra/launcher={name}")

@@ -31,21 +31,18 @@ def run(words: list[str], shell: str = '"$@"', **environment: str) -> subprocess
     )
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
-def test_what_a_terminal_cannot_write_is_written_as_its_number(
-    tmp_path: Path, encoding: str
-) -> None:
+def test_what_a_terminal_cannot_write_is_written_as_its_number(tmp_path: Path) -> None:
     """In the run's process, in the workers of a sweep, and in the programs that draw."""
     results = tmp_path / "模型 größe"
     sweep = ("-m", "seed=0,1", "hydra/launcher=joblib")
     for words in (TINY, (*TINY, *sweep)):
-        done = run(command(quoted(results), *words), PYTHONIOENCODING=encoding)
-        assert done.returncode == 0, done.stderr.decode(encoding)
-        text = (done.stdout + done.stderr).decode(encoding)
-        assert "\\u6a21" in text and "Error" not in text
+        done = run(command(quoted(results), *words), PYTHONIOENCODING="latin-1")
+        assert done.returncode == 0, done.stderr.decode("latin-1")
+        text = (done.stdout + done.stderr).decode("latin-1")
+        assert "\\u6a21" in text and "größe" in text and "Error" not in text
     words = ["scripts/paper_figures.py", "table2", "--out", str(tmp_path / "figures")]
-    done = run([sys.executable, *words], PYTHONIOENCODING=encoding)
-    assert done.returncode == 0, done.stderr.decode(encoding)
+    done = run([sys.executable, *words], PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr.decode("ascii")
     assert (tmp_path / "figures" / "table2.md").is_file()
 
 
@@ -60,7 +57,7 @@ def test_closed_outputs_lose_the_words_and_nothing_else(tmp_path: Path) -> None:
     assert refused.returncode == 1
 
 
-@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
 def test_workers_start_where_outputs_are_closed(tmp_path: Path, closed: str) -> None:
     sweep = ("-m", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     done = run(command(tmp_path, *TINY, *sweep), f'"$@" {closed}')
@@ -77,7 +74,7 @@ def test_a_reader_that_leaves_early_is_no_error(program: str) -> None:
     assert done.stderr == b""
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_without_its_own_folder_on_python_s_path_a_sweep_runs(
     tmp_path: Path, launcher: str
 ) -> None:
