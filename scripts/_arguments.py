@@ -12,12 +12,19 @@ from typing import Any, NoReturn
 
 from experiments.frame.errors import unknown
 
+ROOT = Path(__file__).resolve().parents[1]
+
 #: A word that names an option; -1 is a number.
 _OPTION = re.compile(r"--?[A-Za-z]")
 
 
 class Parser(argparse.ArgumentParser):
     """A parser that does not repeat how the program is used where it refuses a word."""
+
+    def add_results(self) -> None:
+        """Add the option that names the results folder."""
+        text = "results folder (default: results)"
+        self.add_argument("--results", type=Path, default=Path("results"), help=text)
 
     def error(self, message: str) -> NoReturn:
         """End the program."""
@@ -60,3 +67,9 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None:
             self.check((*action.option_strings, action.dest)[0], [value], action.choices)
+
+
+def refused(error: Exception | str) -> int:
+    """Say in one line why nothing was done, and return the status."""
+    print(f"error: {error}", file=sys.stderr)
+    return 2

@@ -24,9 +24,8 @@ from experiments.frame.terminal import run_program
 from report.claims.summary import show_summary
 from report.claims.verdicts import Report, make_report
 from report.options import figures_folder
-from scripts._arguments import Parser
+from scripts._arguments import ROOT, Parser, refused
 
-ROOT = Path(__file__).resolve().parents[1]
 # Where the output is a file or a pipe there is no screen to fit.
 _FILE_WIDTH = 160
 
@@ -39,9 +38,7 @@ def _parser() -> Parser:
         "names", nargs="*", metavar="CLAIM", help="claims to show with every cell, by their names"
     )
     parser.add_argument("--all", action="store_true", help="show every cell of all claims")
-    parser.add_argument(
-        "--results", type=Path, default=Path("results"), help="results folder (default: results)"
-    )
+    parser.add_results()
     parser.add_argument(
         "--out",
         type=Path,
@@ -62,8 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         report = make_report(chosen.results, chosen.scale, ROOT)
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return refused(error)
     parser.check(
         "claim", chosen.names, [claim.id for claim in report.claims], "python scripts/claims.py"
     )

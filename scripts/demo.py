@@ -33,10 +33,9 @@ from report.claims.file import read_claims
 from report.claims.verdicts import FILE
 from report.options import figures_folder
 from report.runs.jobs import count, quoted
-from scripts._arguments import Parser
+from scripts._arguments import ROOT, Parser, refused
 from scripts._demo_display import DONE, FAILED, RUNNING, Display
 
-ROOT = Path(__file__).resolve().parents[1]
 _SHOWN_LINES = 8
 _STOPPED = 130
 # Longer than a job of any task needs to write what it has.
@@ -113,9 +112,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     """The choices of a command line: seed, results, only."""
     parser = Parser(prog="demo.py", description="All five tasks at demo scale, and the report.")
     parser.add_argument("--seed", type=_seed, default=0, help="the first seed (default: 0)")
-    parser.add_argument(
-        "--results", type=Path, default=Path("results"), help="results folder (default: results)"
-    )
+    parser.add_results()
     tasks = [step.task for step in STEPS]
     parser.add_argument(
         "--only", nargs="+", choices=tasks, default=tasks, help="tasks (default: all)"
@@ -301,8 +298,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         read_claims(results / FILE)
         (results / "demo").mkdir(exist_ok=True)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return refused(error)
     steps = [step for step in STEPS if step.task in chosen.only]
     end = (
         [

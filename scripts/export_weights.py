@@ -24,7 +24,7 @@ from experiments.frame.records import FinishedRun
 from experiments.frame.tasks import TASKS
 from experiments.frame.terminal import run_program
 from report import checksums
-from scripts._arguments import Parser
+from scripts._arguments import Parser, refused
 
 STAGES = ("pretrain", "lambda")
 WEIGHTS = ".safetensors"
@@ -76,30 +76,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="made where it is missing")
     parser.add_argument("--task", choices=tuple(TASKS), help="runs of one task (default: all)")
-    parser.add_argument(
-        "--results", type=Path, default=Path("results"), help="results folder (default: results)"
-    )
+    parser.add_results()
     chosen = parser.parse_args(arguments)
-    runs, refused = [], 0
+    runs, left_out = [], 0
     for path in weight_runs(chosen.results / "runs", [chosen.task] if chosen.task else TASKS):
         try:
             runs.append(finished_run(path))
         except ValueError as error:
             print(f"refused: {error}", file=sys.stderr)
-            refused += 1
+            left_out += 1
     if not runs:
-        wanted = " or ".join(STAGES)
-        print(f"error: {chosen.results / 'runs'}: no finished run of {wanted}", file=sys.stderr)
-        return 2
+        return refused(f"{chosen.results / 'runs'}: no finished run of {' or '.join(STAGES)}")
     try:
         chosen.folder.mkdir(parents=True, exist_ok=True)
         files = [path for run in runs for path in export(run, chosen.folder)]
         checksums.note(chosen.folder, files)
     except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return refused(error)
     print(f"{chosen.folder}: weights of {len(runs)} runs")
-    return 1 if refused else 0
+    return 1 if left_out else 0
 
 
 if __name__ == "__main__":

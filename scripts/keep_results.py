@@ -37,7 +37,7 @@ from report.rows import (
     read_metrics,
 )
 from report.sentences import FOREIGN, SUFFIX, sentences_of_runs
-from scripts._arguments import Parser
+from scripts._arguments import Parser, refused
 
 # Columns that can be asked for; the task and the scale are chosen otherwise.
 WHERE_COLUMNS = tuple(column for column in KEY_COLUMNS if column not in ("task", "scale"))
@@ -274,9 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("task", help="the task, a folder under results/runs")
     parser.add_argument("name", help="name of the files under results/measured/<task>")
-    parser.add_argument(
-        "--results", type=Path, default=Path("results"), help="results folder (default: results)"
-    )
+    parser.add_results()
     parser.add_argument("--scale", choices=SCALES, default="paper", help="default: paper")
     parser.add_argument(
         "--where",
@@ -297,8 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         conditions.append(Condition("scale", (chosen.scale,), wanted=True))
         path, runs = keep(chosen.results, chosen.task, chosen.name, conditions, chosen.replace)
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return refused(error)
     print(f"{path}: rows of {runs} runs")
     return 0
 

@@ -26,7 +26,7 @@ from report.artefacts.entry import build
 from report.artefacts.summary import show_summary
 from report.options import SPREADS, Options, figures_folder
 from report.results import load_results
-from scripts._arguments import Parser
+from scripts._arguments import Parser, refused
 
 # Where the output is a file or a pipe there is no screen to fit.
 _FILE_WIDTH = 120
@@ -45,9 +45,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--all", action="store_true", help="write and print all")
     parser.add_argument("--list", action="store_true", help="print the names of all, and end")
-    parser.add_argument(
-        "--results", type=Path, default=Path("results"), help="results folder (default: results)"
-    )
+    parser.add_results()
     parser.add_argument(
         "--out",
         type=Path,
@@ -93,8 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = Options(scales, chosen.spread, chosen.variants)
         artefacts = [build(ARTEFACTS[name], results, options) for name in names]
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return refused(error)
     out = chosen.out or figures_folder(chosen.results, chosen.scale)
     for artefact in artefacts:
         artefact.write(out)

@@ -35,9 +35,8 @@ from report.plots.idea import draw_idea
 from report.rerun import rerun_page
 from report.results import Results, load_results
 from report.tables import Table
-from scripts._arguments import Parser
+from scripts._arguments import ROOT, Parser, refused
 
-ROOT = Path(__file__).resolve().parents[1]
 PICTURE, CHOICE = "figure10", "which_method"
 PAGE, CLAIMS = Path("docs") / "which-method.md", Path("docs") / "claims.md"
 RERUN = Path("docs") / "rerun.md"
@@ -189,13 +188,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write or compare; 1 where something is out of date, 2 where rows or claims are refused."""
     chosen = parse_arguments(arguments)
     if not (chosen.root / "results").is_dir():
-        print(f"error: --root {chosen.root}: no folder with results/", file=sys.stderr)
-        return 2
+        return refused(f"--root {chosen.root}: no folder with results/")
     try:
         made = contents(chosen.root)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return refused(error)
     stale = [path for path, text in made.items() if not path.is_file() or path.read_bytes() != text]
     for path in stale:
         if chosen.check:

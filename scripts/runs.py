@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments.frame.tasks import TASKS
 from experiments.frame.terminal import run_program
 from report.runs.listing import STATES, count, find_all, lines
-from scripts._arguments import Parser
+from scripts._arguments import Parser, refused
 
 if TYPE_CHECKING:
     from experiments.frame.options import AnyConfig
@@ -46,9 +46,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="runs in one state (default: all); abandoned: its record says running, but no process "
         "of this machine works on it; empty: no record",
     )
-    listing.add_argument(
-        "--results", type=Path, default=Path("results"), help="results folder (default: results)"
-    )
+    listing.add_results()
     missing = commands.add_parser("missing", help="the jobs of a preset and what is left to do")
     missing.add_argument(
         "preset", nargs="?", help="what follows experiment= on run.py's command line"
@@ -74,8 +72,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def show_list(chosen: argparse.Namespace) -> int:
     """Print the run folders; 2 with one line on stderr where there is no such results folder."""
     if not chosen.results.is_dir():
-        print(f"error: {chosen.results}: no such folder", file=sys.stderr)
-        return 2
+        return refused(f"{chosen.results}: no such folder")
     print("\n".join(lines(find_all(chosen.results / "runs", chosen.task, chosen.status))))
     return 0
 
@@ -109,8 +106,7 @@ def show_missing(chosen: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise  # the reader has seen enough
     except BAD_INPUT as error:
-        print(f"error: {describe(error)}", file=sys.stderr)
-        return 2
+        return refused(describe(error))
     states = [job.state for job in found]
     print(count("jobs", states))
     if all(job.done for job in found):

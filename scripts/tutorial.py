@@ -21,9 +21,8 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.frame.terminal import run_program
-from scripts._arguments import Parser
+from scripts._arguments import ROOT, Parser
 
-ROOT = Path(__file__).resolve().parents[1]
 SOURCE = Path("docs") / "notebooks" / "tutorial.py"
 PAGE, NOTEBOOK = Path("docs") / "tutorial.md", Path("docs") / "notebooks" / "tutorial.ipynb"
 PICTURE = Path("docs") / "images" / "tutorial.png"
