@@ -143,6 +143,14 @@ def span(numbers: Iterable[int]) -> str:
     return EN_DASH.join(map(str, dict.fromkeys((ordered[0], ordered[-1])))) if ordered else ""
 
 
+def format_estimate(found: Number | None, signed: bool = False, decimals: int = 1) -> str:
+    """A mean with its interval, without its spread: `53.0 [51.5, 54.5]`; `missing` for None."""
+    if found is None:
+        return MISSING
+    mean = format_number(found.mean, signed, decimals)
+    return f"{mean} {format_interval(found.interval, decimals, signed)}"
+
+
 def format_measure(found: Number | None, signed: bool = False, decimals: int = 1) -> str:
     """A number with its spread and its interval: `53.0 (1.2) [51.5, 54.5]`."""
     text = format_summary(found, signed, decimals)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.frame.methods import METHODS
+from experiments.frame.methods import METHODS, Kind
 from report.aggregate import Labels, Numbers
 from report.cells import (
     DAGGER,
@@ -61,10 +61,19 @@ class Column:
 
 
 def shown(
-    header: str, form: Callable[[Number | None], str] = format_summary, **changed: Any
+    header: str,
+    form: Callable[[Number | None], str] = format_summary,
+    unless: Callable[[Line], bool] = lambda line: False,
+    /,
+    **changed: Any,
 ) -> Column:
-    """A column with one number of each line."""
-    return Column(header, lambda line: form(line.find(**changed)))
+    """A column with one number of each line, with a dash where it would say nothing."""
+    return Column(header, lambda line: EN_DASH if unless(line) else form(line.find(**changed)))
+
+
+def is_mean(line: Line) -> bool:
+    """Whether a line is of the mean over views, which the others are compared with."""
+    return METHODS[line.labels["method"]].kind is Kind.MEAN
 
 
 def seeds(*changed: Labels) -> Column:

@@ -15,9 +15,8 @@ from report.cells import (
     EN_DASH,
     MISSING,
     NOT_REPORTED,
-    Number,
     format_digits,
-    format_interval,
+    format_estimate,
     format_mean,
     format_measure,
     format_number,
@@ -27,7 +26,7 @@ from report.cells import (
 from report.options import Options
 from report.presets import axes
 from report.results import Results, select
-from report.spec import Column, Line, Spec, shown
+from report.spec import Column, Line, Spec, is_mean, shown
 from report.tables import Table
 
 NAME = "clip_zero_shot"
@@ -104,14 +103,8 @@ def _rank(options: Options, line: Labels) -> tuple[Any, ...]:
     return options.scales.index(line["scale"]), *block, *place, *(line[name] for name in _WAY)
 
 
-def _over(line: Line) -> str:
-    is_base = METHODS[line.labels["method"]].kind is Kind.MEAN
-    return EN_DASH if is_base else format_measure(line.find(metric=OVER), signed=True)
-
-
-def _highest(line: Line) -> str:
-    learns = METHODS[line.labels["method"]].needs_net
-    return format_summary(line.find(metric=HIGHEST)) if learns else EN_DASH
+def _is_fixed(line: Line) -> bool:
+    return not METHODS[line.labels["method"]].needs_net
 
 
 _ZERO_SHOT = Spec(
@@ -123,14 +116,14 @@ _ZERO_SHOT = Spec(
         "top-1": (
             shown("upright", transform="none"),
             shown("transformed", format_measure),
-            Column("over equitune", _over),
+            shown("over equitune", partial(format_measure, signed=True), is_mean, metric=OVER),
             common.least_most({"transform": "none"}, {}),
         ),
         "further": (
             shown("top-5", metric=TOP5),
             shown("calibration error", metric=CALIBRATION),
             shown("equivariance error", format_digits, metric=BROKEN),
-            Column("lambda highest upright", _highest),
+            shown("lambda highest upright", format_summary, _is_fixed, metric=HIGHEST),
         ),
     },
     units="Accuracy in percent, mean (spread) [interval] over n seeds",
@@ -246,11 +239,6 @@ def _timed(numbers: Numbers, options: Options) -> Iterator[dict[str, str]]:
                 yield line | {"scale": options.scales[0]}
 
 
-def _ratio(number: Number | None) -> str:
-    ends = format_interval(number.interval, 3) if number else ""
-    return f"{format_mean(number, 3)} {ends}".rstrip()
-
-
 def _papers(line: Line, metric: str, decimals: int, over: str = "") -> str:
     """The paper's number, or its ratio to that of another method."""
     labels = {name: line.labels[name] for name in ("model", "method", "variant")}
@@ -261,6 +249,7 @@ def _papers(line: Line, metric: str, decimals: int, over: str = "") -> str:
     return format_number(found[0] / (base[0] if base else 1.0), decimals=decimals)
 
 
+_ratio = partial(format_estimate, decimals=3)
 _TABLE1 = Spec(
     name="table1",
     title="Table 1: time and memory of the methods with four views",

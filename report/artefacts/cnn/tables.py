@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import pandas as pd
 
-from experiments.frame.methods import METHODS, Kind
+from experiments.frame.methods import METHODS
 from report.aggregate import Numbers
 from report.cells import (
     EN_DASH,
-    MISSING,
     Number,
     format_digits,
-    format_interval,
+    format_estimate,
     format_mean,
     format_measure,
-    format_number,
     span,
 )
 from report.options import Options
 from report.presets import arms, axes
 from report.results import Results, departing, option, own_groups, select
-from report.spec import Column, Line, Spec, shown
+from report.spec import Column, Line, Spec, is_mean, shown
 from report.tables import Table
 
 ACCURACY = "top1_accuracy"
@@ -76,21 +73,6 @@ def wanted(preset: str) -> list[dict[str, str]]:
     return [{"method": "", "loss": "", **arm} for arm in arms(preset)]
 
 
-def _text(form: Callable[[Number], str], number: Number | None) -> str:
-    return MISSING if number is None else form(number)
-
-
-def _estimate(number: Number, signed: bool = False) -> str:
-    return f"{format_number(number.mean, signed)} {format_interval(number.interval, 1, signed)}"
-
-
-def _over_equitune(line: Line) -> str:
-    # The mean is what the others are compared with.
-    if METHODS[line.labels["method"]].kind is Kind.MEAN:
-        return EN_DASH
-    return _text(partial(_estimate, signed=True), line.find(**_GAIN))
-
-
 def zero_shot_table(results: Results, options: Options) -> Table:
     """Table of networks as they are, without training on the data set."""
     spec = Spec(
@@ -105,13 +87,9 @@ def zero_shot_table(results: Results, options: Options) -> Table:
                     shown(f"by {90 * k}", format_mean, **{**_TURNED, "view": str(k)})
                     for k in (1, 2, 3)
                 ),
-                shown("mean over turns", partial(_text, _estimate), **_TURNED),
-                Column("over equitune", _over_equitune),
-                shown(
-                    "equivariance error",
-                    format_digits,
-                    **_ERROR,
-                ),
+                shown("mean over turns", format_estimate, **_TURNED),
+                shown("over equitune", partial(format_estimate, signed=True), is_mean, **_GAIN),
+                shown("equivariance error", format_digits, **_ERROR),
             )
         },
         units="Top-1 accuracy in percent",

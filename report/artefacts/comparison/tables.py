@@ -24,10 +24,9 @@ from report.cells import (
     MISSING,
     Number,
     format_digits,
-    format_interval,
+    format_estimate,
     format_mean,
     format_measure,
-    format_number,
 )
 from report.options import Options
 from report.presets import command
@@ -121,9 +120,7 @@ def _over(line: Line) -> str:
 
 def estimate(number: Number, place: Labels) -> str:
     """A gain with its interval."""
-    shown = decimals(place["dataset"])
-    mean = format_number(number.mean, True, shown)
-    return f"{mean} {format_interval(number.interval, shown, True)}"
+    return format_estimate(number, True, decimals(place["dataset"]))
 
 
 def places(view: View, numbers: Numbers, options: Options) -> list[dict[str, str]]:

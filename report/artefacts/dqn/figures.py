@@ -23,7 +23,7 @@ from report.artefacts.dqn.tables import (
     result_numbers,
     returns_table,
 )
-from report.cells import MISSING, Interval, Number, format_counts, format_interval, format_number
+from report.cells import MISSING, Interval, Number, format_counts, format_estimate
 from report.figures import Figure
 from report.options import Options
 from report.plots.curves import (
@@ -197,11 +197,8 @@ def _gains_spec(gains: Curves) -> Spec:
         return gains[_panel(line.labels)].get((name,), {}).get(int(line.labels["step"] or 0))
 
     def cell(name: str, line: Line) -> str:
-        number, decimals = gain(name, line), DATASETS[line.labels["dataset"]].decimals
-        if number is None:
-            return MISSING
-        interval = format_interval(number.interval, decimals, signed=True)
-        return f"{format_number(number.mean, True, decimals)} {interval}"
+        decimals = DATASETS[line.labels["dataset"]].decimals
+        return format_estimate(gain(name, line), True, decimals)
 
     return Spec(
         name="figure2_training",

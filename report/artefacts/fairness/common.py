@@ -17,7 +17,7 @@ from experiments.frame.methods import (
 )
 from experiments.frame.rows import PROTOCOLS
 from report.aggregate import Labels, Numbers
-from report.cells import EN_DASH, format_interval, format_number
+from report.cells import EN_DASH, format_estimate
 from report.options import Options
 from report.presets import axes, command
 from report.results import Results, departing, option, select
@@ -189,7 +189,7 @@ def qualities(numbers: Numbers, **wanted: str) -> dict[tuple[str, str], dict[str
     for cell in sorted(cells, key=lambda cell: rank.get(cell["group"], len(rank))):
         number = numbers.find(**cell) if cell["metric"] in (ACCURACY, FLIPS) else None
         if number is not None:
-            text = f"{format_number(number.mean)} {format_interval(number.interval, 1)}"
+            text = format_estimate(number)
             own = found.setdefault((cell["split"], cell["metric"]), {})
             texts = own.get(cell["view"], text).split("; ")
             own[cell["view"]] = "; ".join(dict.fromkeys([*texts, text]))
