@@ -22,8 +22,7 @@ from rich.text import Text
 from experiments.frame.rows import SCALES
 from experiments.frame.terminal import run_program
 from report.artefacts.catalogue import ARTEFACTS, listed
-from report.artefacts.entry import build
-from report.artefacts.summary import show_summary
+from report.artefacts.entry import build, show_summary
 from report.options import SPREADS, Options, figures_folder
 from report.results import load_results
 from scripts._arguments import Parser, refused

@@ -1,18 +1,22 @@
-"""A line of the list of artefacts, and how it is built.
+"""A line of the list of artefacts, how it is built, and a line for each on a terminal.
 
 A note names the rows of fresh runs that it leaves out, because they depart from the protocol.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
 
 import pandas as pd
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
 
 from experiments.frame.rows import label_of
+from report.cells import MISSING
 from report.figures import Figure
 from report.options import Options
 from report.results import Results, select
@@ -110,6 +114,28 @@ def taking(results: Results, chosen: list[LeftOut]) -> Results:
     taken = ours.index.isin([row for each in chosen for row in each.rows])
     twice = ours.duplicated(list(KEY_COLUMNS), keep=False)
     return replace(results, ours=ours[taken | ~twice])
+
+
+def show_summary(artefacts: Sequence[Table | Figure], console: Console) -> None:
+    """Print of each artefact its title and how many of its rows have, and lack, numbers.
+
+    Notes on rows that depart from the protocol follow.
+    """
+    tables = [each.digest if isinstance(each, Figure) else each for each in artefacts]
+    lines = RichTable(box=None, padding=(0, 1), pad_edge=False, expand=True)
+    lines.add_column("name", no_wrap=True, min_width=max(len(table.name) for table in tables))
+    lines.add_column("what it shows", no_wrap=True, overflow="ellipsis", ratio=1)
+    lines.add_column("rows there", no_wrap=True, justify="right")
+    lines.add_column("missing", no_wrap=True, justify="right")
+    for table in tables:
+        rows = [row for block in table.blocks for row in block.rows]
+        missing = sum(MISSING in row for row in rows)
+        lines.add_row(*map(Text, (table.name, table.title, str(len(rows) - missing), str(missing))))
+    console.print(lines)
+    for table in tables:
+        for note in table.notes:
+            if note.startswith((LEFT_OUT, TAKEN_IN)):
+                console.print(Text(f"{table.name}: {note}"), soft_wrap=True)
 
 
 def _counted(rows: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from report.artefacts.scan.common import GROUP_SIZES
+from report.artefacts.scan.tables import GROUP_SIZES
 from report.tables import Table
 from tests.report.conftest import build_table
 

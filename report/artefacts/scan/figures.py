@@ -8,7 +8,7 @@ from itertools import product
 from experiments.frame.methods import EQUITUNE, EQUIZERO, LAMBDA_EQUITUNE, METHODS
 from experiments.frame.rows import PROTOCOLS
 from report.aggregate import Labels, Numbers
-from report.artefacts.scan.common import GROUPS, MODELS, ZERO_SHOT, result_rows
+from report.artefacts.scan.tables import GROUPS, MODELS, ZERO_SHOT, result_rows
 from report.cells import EN_DASH, span
 from report.figures import Figure
 from report.options import Options

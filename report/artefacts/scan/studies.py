@@ -6,8 +6,9 @@ from functools import partial
 
 from experiments.frame.methods import EQUIZERO, METHODS
 from report.aggregate import Labels
-from report.artefacts.scan.common import (
+from report.artefacts.scan.tables import (
     FINETUNED,
+    FINETUNED_MODELS,
     GROUP_SIZES,
     GROUPS,
     MODELS,
@@ -17,7 +18,6 @@ from report.artefacts.scan.common import (
     finetuned_note,
     result_numbers,
 )
-from report.artefacts.scan.tables import FINETUNED_MODELS
 from report.cells import Number, format_counts, format_summary
 from report.options import Options
 from report.results import Results, select
