@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from matplotlib.figure import Figure as Drawing
-
 DASH = "\N{EN DASH}"
 OURS, DRAWN = "SmallCLIP", "symbols"
 MODELS = ("RN50", "RN101", "ViT-B-32", "ViT-B-16")
@@ -29,15 +27,9 @@ SHARES = (40.0, 20.0, 25.0, 15.0)
 STEPS = (0, 1000, 2000, 3000, 4000)
 
 
-def estimate(tree: Any, metric: str, base: float, seeds: int = 1, **columns: Any) -> list[Any]:
+def estimate(tree: Any, metric: str, base: float, seeds: int = 1, **columns: Any) -> Any:
     """A metric with the ends of its interval, one point to each side; seeds are two apart."""
-    return [
-        row
-        for end, half in (("", 0.0), ("_low", -1.0), ("_high", 1.0))
-        for row in tree.rows(
-            [base + half + 2 * seed for seed in range(seeds)], metric=metric + end, **columns
-        )
-    ]
+    return tree.estimates([base + 2 * seed for seed in range(seeds)], 1.0, metric, **columns)
 
 
 def evaluated(
@@ -128,15 +120,3 @@ def timed(tree: Any, machine: str, model: str) -> list[Any]:
         for metric, value in (numbers | ends).items():
             rows += tree.rows([value], metric=metric, group="rot90", **columns)
     return rows
-
-
-def nothing_is_cut(drawing: Drawing) -> None:
-    """Check that the picture has room for its panels, and these for their titles."""
-    [legend] = drawing.legends
-    width, height = drawing.canvas.get_width_height()
-    for box in [legend.get_window_extent(), *(axes.get_tightbbox() for axes in drawing.axes)]:
-        assert box is not None
-        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
-    texts = [axes.title for axes in drawing.axes] + drawing.axes[0].get_xticklabels()
-    boxes = [text.get_window_extent() for text in texts]
-    assert not any(a.overlaps(b) for a in boxes for b in boxes if a is not b)

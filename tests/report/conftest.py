@@ -64,8 +64,25 @@ class ResultsTree:
         return {column: str(text) for column, text in (row | changes).items()}
 
     def rows(self, values: Sequence[float], **changes: object) -> list[dict[str, str]]:
-        """One row per seed, counted from zero."""
-        return [self.row(value, seed=seed, **changes) for seed, value in enumerate(values)]
+        """One row per seed, counted from zero if the changes name none."""
+        return [self.row(value, **({"seed": seed} | changes)) for seed, value in enumerate(values)]
+
+    def estimates(
+        self, values: Sequence[float], half: float, metric: str, **changes: object
+    ) -> list[dict[str, str]]:
+        """Rows of a metric with those of the ends of its interval: one of each per seed."""
+        return [
+            row
+            for end, shift in {"": 0.0, "_low": -half, "_high": half}.items()
+            for row in self.rows([n + shift for n in values], metric=metric + end, **changes)
+        ]
+
+    def both_splits(self, values: Sequence[float], **changes: object) -> list[dict[str, str]]:
+        """Rows of validation and test."""
+        splits = ("validation", "test")
+        return [
+            row for split in splits for row in self.rows(values, **({"split": split} | changes))
+        ]
 
     def returns(
         self, values: Sequence[float], method: str, dataset: str = "acrobot", **changes: object
@@ -173,14 +190,19 @@ def drawn(figure: Figure) -> Drawing:
     return drawing
 
 
-def assert_fits(drawing: Drawing) -> None:
-    """Check that all labels and legends are inside the picture, and that titles are apart."""
+def assert_fits(drawing: Drawing, ticks: bool = False) -> None:
+    """Check that all labels and legends are inside the picture, and that titles are apart.
+
+    With `ticks` the names below the first panel must be apart as well.
+    """
     width, height = drawing.canvas.get_width_height()
     titles = [axes.title.get_window_extent() for axes in drawing.axes]
+    below = drawing.axes[0].get_xticklabels() if ticks else []
     boxes = [axes.get_tightbbox() for axes in drawing.axes]
     for box in [*titles, *boxes, *(each.get_window_extent() for each in drawing.legends)]:
         assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
-    assert not any(one.overlaps(other) for one in titles for other in titles if one is not other)
+    apart = [*titles, *(text.get_window_extent() for text in below)]
+    assert not any(one.overlaps(other) for one in apart for other in apart if one is not other)
 
 
 def build_figure(tree: ResultsTree, name: str, **options: Any) -> Figure:

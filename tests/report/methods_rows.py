@@ -11,6 +11,8 @@ from report.options import Options
 from report.presets import fixed
 from report.results import load_results
 
+_ERROR = "equivariance_error"
+
 
 def wanted(tree: Any, view: View, scale: str = "paper") -> list[dict[str, str]]:
     """The labels of all lines that a preset makes."""
@@ -40,26 +42,15 @@ def evaluated(
         **{"transform": moved, "variant": ", ".join([*known, *options])},
     } | changes
     metric = view.score.get(str(common.get("dataset")), view.score.get(""))
-    told = {metric: accuracy, "passes": passes, "equivariance_error": 0.25, "trained_parameters": 7}
-    rows = [row for name, value in told.items() for row in _seeds(tree, name, value, seeds, common)]
-    rows += _interval(tree, str(metric), accuracy, seeds, common)
-    if upright is not None:
-        own = common | {"transform": "none"}
-        rows += _seeds(tree, str(metric), upright, seeds, own)
-        rows += _interval(tree, str(metric), upright, seeds, own)
-    if gain is not None:
-        rows += _seeds(tree, "over_equitune", gain, seeds, common)
-        rows += _interval(tree, "over_equitune", gain, seeds, common)
-    return rows
-
-
-def _seeds(tree: Any, metric: str, value: float, seeds: int, common: Any) -> list[Any]:
-    step = 1.0 if metric not in ("passes", "trained_parameters") else 0.0
-    values = [value + step * seed for seed in range(seeds)]
-    rows: list[Any] = tree.rows(values, metric=metric, **common)
-    return rows
-
-
-def _interval(tree: Any, metric: str, value: float, seeds: int, common: Any) -> list[Any]:
-    low = _seeds(tree, f"{metric}_low", value - 1.0, seeds, common)
-    return [*low, *_seeds(tree, f"{metric}_high", value + 1.0, seeds, common)]
+    rows = tree.rows([float(seed) + 0.25 for seed in range(seeds)], metric=_ERROR, **common)
+    for name, value in (("passes", passes), ("trained_parameters", 7.0)):
+        rows += tree.rows([value] * seeds, metric=name, **common)
+    for name, each, columns in (
+        (metric, accuracy, {}),
+        (metric, upright, {"transform": "none"}),
+        ("over_equitune", gain, {}),
+    ):
+        if each is not None:
+            values = [each + seed for seed in range(seeds)]
+            rows += tree.estimates(values, 1.0, name, **(common | columns))
+    return list(rows)

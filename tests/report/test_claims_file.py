@@ -12,8 +12,8 @@ import pytest
 from report.artefacts.dqn.tables import DATASETS
 from report.claims.file import read_claims
 from scripts.claims import main
+from tests.report.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = ROOT / "results" / "paper" / "claims.yaml"
 METHODS = "methods: [equizero, equitune]"
 PER = "per: [dataset]"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from report.claims.judge import Cell
 from report.claims.statistics import VERDICTS
 from report.claims.verdicts import Report, make_report
+from tests.report.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 YES, NO, OPEN = "reproduced", "not reproduced", "undecided"
 LANGUAGE = {"protocol": "paper", "model": "smollm2"}
 HOLDS, FAILS = "holds", "does not hold"

@@ -13,7 +13,6 @@ from experiments.frame.methods import METHODS as KNOWN
 from report.artefacts.clip.figures import colours
 from report.artefacts.clip.lambdas import COLOURS
 from report.figures import Figure
-from tests.experiments.test_further_method import SoftChoice
 from tests.report.clip_rows import (
     DASH,
     DRAWN,
@@ -24,9 +23,8 @@ from tests.report.clip_rows import (
     SHARES,
     ZERO,
     everything,
-    nothing_is_cut,
 )
-from tests.report.conftest import build_figure, drawn, lines_of
+from tests.report.conftest import assert_fits, build_figure, drawn, lines_of
 
 COMMAND = "python run.py experiment="
 ABSENT = ("not reported",) * 4
@@ -124,9 +122,8 @@ def test_our_model_has_seeds_and_its_own_command(tree: Any) -> None:
 
 @pytest.mark.parametrize("method", [LAMBDA, "soft_choice"])
 def test_a_further_method_is_shown_where_it_has_rows(
-    tree: Any, method: str, monkeypatch: pytest.MonkeyPatch
+    tree: Any, method: str, soft_choice: str
 ) -> None:
-    monkeypatch.setitem(KNOWN, SoftChoice.name, SoftChoice())
     rows = everything(tree, (*METHODS[:3], method))
     tree.run("a", [*rows, *everything(tree, METHODS[:3], model="RN101")], task="clip")
     figure = build_figure(tree, "figure8")
@@ -181,7 +178,7 @@ def test_bars_have_their_heights_colours_and_the_papers_markers(tree: Any) -> No
     assert ("paper", "reported", "imagenet_v2", "RN101") in {row[:4] for row in figure.rows}
     assert len(figure.rows) == 3 * 7 + (len(MODELS) - 1) * 7
     drawing = drawn(figure)
-    nothing_is_cut(drawing)
+    assert_fits(drawing, ticks=True)
     assert [axes.get_title().split(",")[0] for axes in drawing.axes] == [
         *("a: pretrained", "b: quarter turns", "c: half turns"),
     ] * 2
@@ -225,7 +222,7 @@ def test_bars_are_shares_and_the_papers_image_has_a_panel(tree: Any) -> None:
     assert (*names[:-1], "by 180, one image", "20.0", "", "", "", "1") in figure.rows
     assert len(figure.rows) == 2 * 4 * (2 + 1 + 1) + 4 * len(MODELS)
     drawing = drawn(figure)
-    nothing_is_cut(drawing)
+    assert_fits(drawing, ticks=True)
     assert [axes.get_title() for axes in drawing.axes] == [
         "CIFAR-100\nprotocol reference (as the authors' code), scale paper",
         "CIFAR-100\nprotocol paper (as the paper says), scale paper",
@@ -244,12 +241,11 @@ def test_bars_are_shares_and_the_papers_image_has_a_panel(tree: Any) -> None:
 
 
 def test_a_further_method_that_learns_weights_has_bars_where_it_has_rows(
-    tree: Any, monkeypatch: pytest.MonkeyPatch
+    tree: Any, soft_choice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SoftChoice, "needs_net", True)
-    monkeypatch.setitem(KNOWN, SoftChoice.name, SoftChoice())
+    monkeypatch.setattr(type(KNOWN[soft_choice]), "needs_net", True)
     rows = everything(tree, [LAMBDA])
-    tree.run("a", [*rows, *(row | {"method": SoftChoice.name} for row in rows)], task="clip")
+    tree.run("a", [*rows, *(row | {"method": soft_choice} for row in rows)], task="clip")
     figure = build_figure(tree, "figure12")
     lines = block(figure)
     assert list(lines) == ["RN50", "RN50, soft choice", "RN101"]

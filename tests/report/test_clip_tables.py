@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from experiments.frame.methods import METHODS as KNOWN
 from report.tables import Table
-from tests.experiments.test_further_method import SoftChoice
 from tests.report.clip_rows import (
     DASH,
     DRAWN,
@@ -140,16 +138,15 @@ def test_a_group_may_differ_from_the_transforms(tree: Any) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_further_method_has_a_line_where_it_has_rows(
-    tree: Any, name: str, monkeypatch: pytest.MonkeyPatch
+    tree: Any, name: str, soft_choice: str
 ) -> None:
-    monkeypatch.setitem(KNOWN, SoftChoice.name, SoftChoice())
-    further = evaluated(tree, SoftChoice.name, "rot90", model=OURS)
+    further = evaluated(tree, soft_choice, "rot90", model=OURS)
     tree.run("a", [*whole(tree), *further], task="clip")
     [only] = build_table(tree, name).blocks
     methods = METHODS if name == "clip_zero_shot" else METHODS[2:]
     place = 2 if name == "clip_zero_shot" else 1
     shown = [line[place] for line in only.rows]
-    assert shown == [*methods, SoftChoice.name, *methods, *methods, *methods]
+    assert shown == [*methods, soft_choice, *methods, *methods, *methods]
     assert build_table(tree, name).commands == ()
 
 

@@ -9,7 +9,6 @@ from matplotlib.colors import to_hex
 
 from experiments.frame.methods import METHODS as KNOWN
 from report.figures import Figure
-from tests.experiments.test_further_method import SoftChoice
 from tests.report.clip_rows import (
     DASH,
     DRAWN,
@@ -19,10 +18,9 @@ from tests.report.clip_rows import (
     STEPS,
     TRAINED,
     ZERO,
-    nothing_is_cut,
     tuned,
 )
-from tests.report.conftest import build_figure, drawn, lines_of
+from tests.report.conftest import assert_fits, build_figure, drawn, lines_of
 
 COMMAND = "python run.py experiment="
 RECIPE = "finetune.steps=1000, finetune.every=500"
@@ -135,17 +133,14 @@ def test_a_step_that_is_no_number_is_refused(tree: Any) -> None:
         build_figure(tree, "figure5a")
 
 
-def test_a_further_method_has_a_line_and_a_curve(
-    tree: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(KNOWN, SoftChoice.name, SoftChoice())
-    tree.run("a", tuned(tree, (*METHODS[1:], SoftChoice.name)), task="clip")
+def test_a_further_method_has_a_line_and_a_curve(tree: Any, soft_choice: str) -> None:
+    tree.run("a", tuned(tree, (*METHODS[1:], soft_choice)), task="clip")
     figure = build_figure(tree, "figure5a")
     lines = block(figure, "scale=paper, protocol=paper, model=RN50, variant=none")
-    assert [*lines] == [*METHODS[1:], SoftChoice.name] and lines[SoftChoice.name][-2:] == ABSENT
+    assert [*lines] == [*METHODS[1:], soft_choice] and lines[soft_choice][-2:] == ABSENT
     drawing = drawn(figure)
-    assert to_hex(drawing.axes[0].lines[-1].get_color()).upper() == SoftChoice.colour
-    assert drawing.legends[0].get_texts()[-1].get_text() == SoftChoice.label
+    assert to_hex(drawing.axes[0].lines[-1].get_color()).upper() == KNOWN[soft_choice].colour
+    assert drawing.legends[0].get_texts()[-1].get_text() == KNOWN[soft_choice].label
 
 
 def test_each_model_has_the_papers_curves_beside_it(tree: Any) -> None:
@@ -158,7 +153,7 @@ def test_each_model_has_the_papers_curves_beside_it(tree: Any) -> None:
     assert (*names, "4000", "49.06", "", "") in figure.rows
     assert len(figure.rows) == 15 * 3 + 9 + 30
     drawing = drawn(figure)
-    nothing_is_cut(drawing)
+    assert_fits(drawing, ticks=True)
     places = [
         (each.rowspan.start, each.colspan.start)
         for each in (axes.get_subplotspec() for axes in drawing.axes)

@@ -29,12 +29,6 @@ def block(table: Table, labels: str) -> dict[tuple[str, ...], tuple[str, ...]]:
     return lines_of(table, labels, 2)
 
 
-def estimate(tree: Any, mean: float, half: float, metric: str, **columns: Any) -> list[Any]:
-    """A mean and its interval."""
-    ends = {"": mean, "_low": mean - half, "_high": mean + half}
-    return [tree.row(value, metric=metric + end, **columns) for end, value in ends.items()]
-
-
 def evaluated(
     tree: Any,
     way: tuple[str, str],
@@ -53,14 +47,14 @@ def evaluated(
     } | changes
     accuracy = common | {"metric": "top1_accuracy"}
     rows = [
-        *estimate(tree, turns[0], 1.0, **(accuracy | {"transform": "none"})),
-        *estimate(tree, sum(turns) / 4, 0.5, **accuracy),
+        *tree.estimates([turns[0]], 1.0, **(accuracy | {"transform": "none"})),
+        *tree.estimates([sum(turns) / 4], 0.5, **accuracy),
         tree.row(0.25, **common | {"metric": "equivariance_error", "transform": "none"}),
     ]
     for view, value in enumerate(turns):
-        rows += estimate(tree, value, 1.0, view=view, **accuracy)
+        rows += tree.estimates([value], 1.0, view=view, **accuracy)
     if method != "equitune":
-        rows += estimate(tree, gain, 0.75, **(common | {"metric": "over_equitune"}))
+        rows += tree.estimates([gain], 0.75, **(common | {"metric": "over_equitune"}))
     return rows
 
 
@@ -156,14 +150,14 @@ def test_larger_groups_and_short_runs_are_shown_and_nothing_else(tree: Any) -> N
     }
     reduced = common | {"group": "rot90", "variant": "batch_norm=train, max_images=2000"}
     rows = [
-        *estimate(tree, 80.0, 1.0, **common | {"transform": "none"}),
-        *estimate(tree, 60.0, 1.0, **common),
-        *estimate(tree, 5.0, 1.0, **common | {"metric": "over_equitune"}),
-        *estimate(tree, 40.0, 1.0, **reduced),
+        *tree.estimates([80.0], 1.0, **common | {"transform": "none"}),
+        *tree.estimates([60.0], 1.0, **common),
+        *tree.estimates([5.0], 1.0, **common | {"metric": "over_equitune"}),
+        *tree.estimates([40.0], 1.0, **reduced),
         # Of a figure of the paper; of one view; of an epoch.
-        *estimate(tree, 70.0, 1.0, **common | {"group": "rot90"}),
-        *estimate(tree, 70.0, 1.0, **common, view="1"),
-        *estimate(tree, 70.0, 1.0, **reduced, step="1"),
+        *tree.estimates([70.0], 1.0, **common | {"group": "rot90"}),
+        *tree.estimates([70.0], 1.0, **common, view="1"),
+        *tree.estimates([70.0], 1.0, **reduced, step="1"),
     ]
     tree.measured(rows, task="cnn")
     table = build_table(tree, "cnn_studies")

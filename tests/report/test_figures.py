@@ -18,7 +18,7 @@ from report.plots.curves import Curve, LineLook, Look, Panel, draw_curves
 from report.plots.panels import BLUE, Errors, plain_mark, seeds_note, spread_errors, spread_mark
 from report.plots.words import plain, plain_options, plain_protocol
 from report.tables import Table
-from tests.report.conftest import build_figure, drawn
+from tests.report.conftest import assert_fits, build_figure, drawn
 
 STEPS = range(0, 3001, 200)
 COMMAND = "python run.py experiment=figure10"
@@ -218,11 +218,7 @@ def test_the_whole_legend_and_all_labels_are_inside(tree: Any) -> None:
     for complete in (False, True):
         tree.measured(everything(tree) if complete else everything(tree)[: 9 * 3 * len(STEPS)])
         drawing = drawn(build(tree))
-        width, height = drawing.canvas.get_width_height()
-        boxes = [drawing.legends[0].get_window_extent()]
-        boxes += [axes.get_tightbbox() for axes in drawing.axes]
-        for box in boxes:
-            assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
+        assert_fits(drawing)
         assert len(drawing.axes) == (6 if complete else 3)
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
 from report.rerun import rerun_page
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.report.conftest import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -22,15 +22,6 @@ def blocks(table: Table) -> dict[str, list[tuple[str, ...]]]:
     return {block.title: list(block.rows) for block in table.blocks}
 
 
-def both_splits(tree: Any, values: list[float], **changes: Any) -> list[dict[str, str]]:
-    """Rows of validation and test."""
-    return [
-        row
-        for split in ("validation", "test")
-        for row in tree.rows(values, **({"split": split} | changes))
-    ]
-
-
 def test_variants_have_a_row_each(tree: Any) -> None:
     variant = "coupling=joint, selection=step"
     tree.measured(
@@ -97,14 +88,14 @@ def test_without_rows_a_table_says_so(tree: Any, name: str, note: str) -> None:
 
 def test_groups_are_ordered_by_method_and_size(tree: Any) -> None:
     rows = [
-        *both_splits(tree, [70.0, 72.0], group="verb4_direction"),
-        *both_splits(tree, [60.0, 62.0], group="verb_direction"),
-        *both_splits(tree, [76.0, 78.0], group="verb"),
-        *both_splits(tree, [50.0, 52.0], group="verb4", method="equitune"),
-        *both_splits(tree, [0.0, 1.0], group="trivial", method="pretrained"),
+        *tree.both_splits([70.0, 72.0], group="verb4_direction"),
+        *tree.both_splits([60.0, 62.0], group="verb_direction"),
+        *tree.both_splits([76.0, 78.0], group="verb"),
+        *tree.both_splits([50.0, 52.0], group="verb4", method="equitune"),
+        *tree.both_splits([0.0, 1.0], group="trivial", method="pretrained"),
     ]
     # One larger group is enough for a block; without one there is none.
-    only_usual = both_splits(tree, [70.0], model="GRU")
+    only_usual = tree.both_splits([70.0], model="GRU")
     tree.measured([*rows, *only_usual])
     table = build_table(tree, "scan_groups")
     assert table.headers == ("method", "group", "|G|", "validation", "test", "n")
@@ -219,15 +210,15 @@ def test_rates_stand_beside_the_protocol_and_the_paper(tree: Any) -> None:
     both = "finetune.rate=scripts, finetune.weight_decay=0.0"
     tree.measured(
         [
-            *both_splits(tree, [98.0, 98.5, 99.0], **tuned),
-            *both_splits(tree, [90.0, 91.0, 92.0], variant="finetune.rate=text", **tuned),
-            *both_splits(tree, [97.5, 98.0, 98.5], variant=both, **tuned),
-            *both_splits(tree, [50.0], variant="finetune.rate=text", method="equitune", **tuned),
+            *tree.both_splits([98.0, 98.5, 99.0], **tuned),
+            *tree.both_splits([90.0, 91.0, 92.0], variant="finetune.rate=text", **tuned),
+            *tree.both_splits([97.5, 98.0, 98.5], variant=both, **tuned),
+            *tree.both_splits([50.0], variant="finetune.rate=text", method="equitune", **tuned),
             # Without a variant: Table 10 has it.
-            *both_splits(tree, [80.0], method="lambda_equitune", **tuned),
-            *both_splits(tree, [70.0], model="GRU", **tuned),
-            *both_splits(tree, [60.0], variant="finetune.rate=text", protocol="reference"),
-            *both_splits(tree, [60.0], variant="finetune.rate=text", step="10000"),
+            *tree.both_splits([80.0], method="lambda_equitune", **tuned),
+            *tree.both_splits([70.0], model="GRU", **tuned),
+            *tree.both_splits([60.0], variant="finetune.rate=text", protocol="reference"),
+            *tree.both_splits([60.0], variant="finetune.rate=text", step="10000"),
         ]
     )
     table = build_table(tree, "scan_rates")
@@ -250,8 +241,8 @@ def test_rates_stand_beside_the_protocol_and_the_paper(tree: Any) -> None:
 
 def test_a_demo_of_rates_is_never_marked(tree: Any) -> None:
     demo = {"protocol": "reference", "scale": "demo", "variant": "finetune.rate=text"}
-    tree.run("a", [*both_splits(tree, [5.0], step="9", **demo)])
-    tree.run("b", [*both_splits(tree, [7.0], step="20", **demo)])
+    tree.run("a", [*tree.both_splits([5.0], step="9", **demo)])
+    tree.run("b", [*tree.both_splits([7.0], step="20", **demo)])
     table = build_table(tree, "scan_rates", scales=("demo",))
     [rows] = blocks(table).values()
     assert rows[1][1:5] == ("finetune.rate=text", f"7.0 {DASH}", f"7.0 {DASH}", "1")

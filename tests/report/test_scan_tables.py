@@ -140,13 +140,9 @@ def test_other_rows_do_not_enter(tree: Any, changes: dict[str, str]) -> None:
     ]
 
 
-def finetuned(tree: Any, values: list[float], **changes: Any) -> list[dict[str, str]]:
+def finetuned(tree: Any, values: list[float], **changes: Any) -> Any:
     """Validation and test rows of the LSTM fine-tuned for 10 000 iterations, with changes."""
-    return [
-        row
-        for split in ("validation", "test")
-        for row in tree.rows(values, **({"split": split, "step": "10000"} | changes))
-    ]
+    return tree.both_splits(values, **({"step": "10000"} | changes))
 
 
 def test_a_finetuned_table_has_its_models_and_methods(tree: Any) -> None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +13,8 @@ from report import checksums
 from report.results import load_results
 from report.rows import MEASURED_COLUMNS, read_metrics
 from scripts.keep_results import Condition, keep, main, parse_condition, with_needed
+from tests.scripts.conftest import ROOT, ran
 
-ROOT = Path(__file__).resolve().parents[2]
 PAPER = Condition("scale", ("paper",), wanted=True)
 
 
@@ -108,28 +105,33 @@ def test_runs_whose_folders_are_gone_stay_in_the_file(tree: Any) -> None:
     assert sorted(row.value for row in read_metrics(path, MEASURED_COLUMNS)) == [50.0, 60.0, 71.0]
 
 
-def test_edges_of_records_are_followed_over_several_levels(tree: Any) -> None:
-    edges = {"finetune": "finetune-b", "weigh": "weigh-c"}
-    tree.run("evaluate-a", [tree.row(70.0)], facts={"device": "cpu"}, built_on=edges)
-    tree.run("finetune-b", [], stage="finetune", built_on={"weigh": "weigh-c"})
-    tree.run("weigh-c", [], stage="weigh", built_on={"pretrain": "pretrain-d"})
-    tree.run("pretrain-d", [], stage="pretrain", built_on={})
+@pytest.mark.parametrize(
+    ("place", "names"),
+    [
+        ("built_on", ("finetune", "weigh", "pretrain")),
+        # Of records of earlier versions.
+        ("facts", ("finetuned_by", "weighted_by", "pretrained_by")),
+    ],
+)
+def test_edges_of_records_are_followed_over_several_levels(
+    tree: Any, place: str, names: tuple[str, str, str]
+) -> None:
+    finetune, weigh, pretrain = names
+    edges = {
+        "evaluate-a": {finetune: "finetune-b", weigh: "weigh-c"},
+        "finetune-b": {weigh: "weigh-c"},
+        "weigh-c": {pretrain: "pretrain-d"},
+        **{"pretrain-d": {}, "pretrain-e": {}},
+    }
+    for run, own in edges.items():
+        rows = [tree.row(70.0)] * (run == "evaluate-a")
+        told = {"facts": {"device": "cpu"}, "built_on": own}
+        told = {"facts": told["facts"] | own} if place == "facts" else told
+        tree.run(run, rows, stage=run.partition("-")[0], **told)
     written, _ = keep(tree.path, "scan", "own", [PAPER])
     records = json.loads(written.with_suffix(".json").read_text())
     assert set(records) == {"evaluate-a", "finetune-b", "weigh-c", "pretrain-d"}
-
-
-def test_older_records_are_followed_over_several_levels(tree: Any) -> None:
-    facts = {"finetuned_by": "finetune-b", "weighted_by": "weigh-c", "device": "cpu"}
-    tree.run("evaluate-a", [tree.row(70.0)], facts=facts)
-    tree.run("finetune-b", [], stage="finetune", facts={"weighted_by": "weigh-c"})
-    tree.run("weigh-c", [], stage="weigh", facts={"pretrained_by": "pretrain-d"})
-    tree.run("pretrain-d", [], stage="pretrain")
-    tree.run("pretrain-e", [], stage="pretrain")
-    written, _ = keep(tree.path, "scan", "own", [PAPER])
-    records = json.loads(written.with_suffix(".json").read_text())
-    assert set(records) == {"evaluate-a", "finetune-b", "weigh-c", "pretrain-d"}
-    assert records["weigh-c"]["facts"] == {"pretrained_by": "pretrain-d"}
+    assert records["weigh-c"][place][pretrain] == "pretrain-d"
 
 
 def test_runs_that_name_each_other_end(tree: Any) -> None:
@@ -291,7 +293,5 @@ def test_nothing_to_keep_is_said(tree: Any, capsys: Any) -> None:
 
 
 def test_it_runs_as_a_file_and_explains_conditions() -> None:
-    program = [sys.executable, str(ROOT / "scripts" / "keep_results.py"), "--help"]
-    done = subprocess.run(program, cwd="/", capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = ran(ROOT / "scripts" / "keep_results.py", "--help", cwd="/")
     assert "COLUMN!=VALUE[,VALUE...]" in done.stdout and "step=" in done.stdout

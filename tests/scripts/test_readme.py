@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scripts.readme import main
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.scripts.conftest import ROOT, ran
 
 
 def test_the_lines_that_are_to_be_pasted_print_what_stands_below_them() -> None:
@@ -21,10 +18,7 @@ def test_the_lines_that_are_to_be_pasted_print_what_stands_below_them() -> None:
         r"```python\n|```\n", text.partition("## A first example")[2], maxsplit=2
     )
     expected = re.split(r"```\n", rest, maxsplit=2)[1]
-    found = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert found.stdout == expected
+    assert ran("-c", code).stdout == expected
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from experiments.frame import load as loading
 from experiments.frame.files import sha256
 from experiments.frame.runner import LOCK
 from scripts.runs import main
+from tests.scripts.conftest import ROOT, ran
 
-ROOT = Path(__file__).resolve().parents[2]
 #: A small preset: two jobs.
 SMALL = ("table2", "scale=demo", "method=pretrained", "protocol=paper", "seed=0")
 UNKNOWN = "no estimate of their CPU time: no earlier run is like them"
@@ -75,13 +75,11 @@ def test_a_thousand_runs_are_listed_in_two_seconds(tmp_path: Path) -> None:
     padding = {"identity": {str(number): "x" * 50 for number in range(80)}}
     for number in range(1000):
         write(tmp_path, f"evaluate-{number:04}", **padding)
-    words = [sys.executable, "scripts/runs.py", "list", "--results", str(tmp_path)]
     start = resource.getrusage(resource.RUSAGE_CHILDREN)
-    ran = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = ran("scripts/runs.py", "list", "--results", tmp_path).stdout.splitlines()
     end = resource.getrusage(resource.RUSAGE_CHILDREN)
     # Of the processor's time, which other jobs of a machine do not change.
     assert end.ru_utime + end.ru_stime - start.ru_utime - start.ru_stime < 2
-    lines = ran.stdout.splitlines()
     assert len(lines) == 1002 and lines[-1] == "1000 runs: 1000 done"
     cells = ["done", "evaluate", "3", "12.3", "2", "0123456", "scan/evaluate-0000"]
     assert lines[1].split() == cells
@@ -92,7 +90,7 @@ def test_neither_command_loads_torch_or_pandas() -> None:
         "import sys; import scripts.runs, report.runs.jobs; "
         "sys.exit(bool({'torch', 'pandas', 'rich'} & set(sys.modules)))"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    ran("-c", code)
 
 
 def test_a_failed_run_shows_its_reason_in_one_line(tmp_path: Path, capsys: Any) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 from scripts.tutorial import NOTEBOOK, PAGE, SOURCE, Cell, cells, run
+from tests.scripts.conftest import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 FOUND = cells((ROOT / SOURCE).read_text(encoding="utf-8"))
 #: Accuracies on turned letters may differ by so many points between processors.
 POINTS = 6.0
