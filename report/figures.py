@@ -16,7 +16,12 @@ from report.faces import csv_text, render
 from report.tables import Table, write_faces
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawing
+    from matplotlib import figure
+
+    Drawing = figure.Figure
+else:
+    #: The library is imported only to draw.
+    Drawing = Any
 
 _DPI = 200
 _STYLE: dict[Any, Any] = {

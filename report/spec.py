@@ -94,6 +94,7 @@ class Spec:
         keep: Whether a line that is found is shown.
         orders: Label to its texts in the order of lines; others follow by name.
         titles: Header of a label that rows name otherwise; in a block its empty text is "none".
+            That of `departure` is "variant".
         texts: How a label of a line is shown, if not as it is.
         notes: Further notes.
         empty: A note for a table without blocks.
@@ -101,7 +102,8 @@ class Spec:
             other; default: the table's name.
         words: What its commands for missing cells may name, in order; default: the block's labels.
         together: The labels of lines that one command makes; default: the block's.
-        made: Whether a command makes a line.
+        made: Whether a command makes a line; default: not one with a label `departure`, which
+            nobody but its author knows how to complete.
         lacks: Whether a line lacks numbers; default: if one of its cells is missing.
         commands: Makes its commands from the labels of the lines that miss something, where one
             preset and one command per block do not say it.
@@ -123,7 +125,7 @@ class Spec:
     preset: str = ""
     words: tuple[str, ...] = ()
     together: tuple[str, ...] = ()
-    made: Callable[[Labels], bool] = lambda labels: True
+    made: Callable[[Labels], bool] = lambda labels: not labels.get("departure")
     lacks: Callable[[Line], bool] | None = None
     commands: Callable[[Sequence[Labels]], Iterable[str]] | None = None
     with_spread: bool = True
@@ -179,7 +181,7 @@ class Spec:
         return Table(
             name=self.name,
             title=self.title,
-            stub=tuple(self.titles.get(name, name) for name in self.stub),
+            stub=tuple(self._titles.get(name, name) for name in self.stub),
             groups=tuple(
                 ColumnGroup(title, tuple(column.header for column in own))
                 for title, own in self.columns.items()
@@ -189,11 +191,15 @@ class Spec:
             commands=self._commands([*missing.values()], made, options),
         )
 
+    @property
+    def _titles(self) -> Labels:
+        return {"departure": "variant", **self.titles}
+
     def _named(self, key: tuple[str, ...]) -> dict[str, str]:
         """The labels of a block as they are shown."""
         pairs = zip(self.block, key, strict=True)
         return {
-            self.titles.get(name, name): text or "none" if name in self.titles else text
+            self._titles.get(name, name): text or "none" if name in self._titles else text
             for name, text in pairs
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from itertools import product
 
 import pandas as pd
 
@@ -12,14 +12,13 @@ from report.aggregate import Numbers
 from report.artefacts.clip import common
 from report.artefacts.clip.common import ACCURACY, ARM, LAMBDA, PLACE
 from report.cells import EN_DASH, NUMBER_HEADERS, Number, format_measure, number_cells
-from report.figures import Figure
+from report.figures import Drawing, Figure
 from report.options import Options
 from report.plots.bars import BarLook, Bars, bar_grid, bar_limits, draw_bars
 from report.plots.panels import (
     PURPLE,
     VERMILION,
     YELLOW,
-    Mark,
     end_mark,
     plain_mark,
     spread_errors,
@@ -29,9 +28,6 @@ from report.presets import axes
 from report.results import Results, select
 from report.spec import Column, Line, shown
 from report.tables import Table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawing
 
 TITLES = {
     "figure4": "Figure 4: zero-shot CLIP on transformed ImageNet-V2",
@@ -104,11 +100,8 @@ def zero_shot_figure(name: str, results: Results, options: Options) -> Figure:
     return Figure(
         digest=_digest(name, ways, models, options),
         headers=(*ARM, "group", "method", "transform", *NUMBER_HEADERS),
-        rows=(
-            *(row for line in models for row in _number_rows(line, ways)),
-            *(_papers_row(line, way, n) for line in papers for way, n in _papers(line, ways)),
-        ),
-        draw=lambda: _draw(name, panels, models, papers, options),
+        rows=tuple(row for line in (*models, *papers) for row in _number_rows(line, ways)),
+        draw=lambda: _draw(name, panels, [*models, *papers], options),
     )
 
 
@@ -119,27 +112,13 @@ def _ways(name: str, transform: str, rows: pd.DataFrame) -> list[Way]:
     return [(m, transform) for m in common.methods_of(axes(name)["method"], rows["method"])]
 
 
-def _bars(line: Line, ways: Iterable[Way]) -> Iterator[tuple[Way, Number, float | None]]:
-    """The bars of a model with rows, each with the paper's number."""
+def _bars(line: Line, ways: Iterable[Way]) -> Iterator[tuple[Way, Number | None, float | None]]:
+    """The bars of a model: ours, each with the paper's number; in the paper's panels that alone."""
     for method, transform in ways:
         labels = {"method": method, "transform": transform}
-        number = line.find(**labels, metric=ACCURACY)
-        if number is not None:
-            yield (method, transform), number, common.paper(line, **labels)
-
-
-def _papers(line: Line, ways: Iterable[Way]) -> Iterator[tuple[Way, float]]:
-    """The paper's numbers of a model."""
-    for method, transform in ways:
-        number = common.paper(line, method=method, transform=transform)
-        if number is not None:
-            yield (method, transform), number
-
-
-def _papers_row(line: Line, way: Way, number: float) -> tuple[str, ...]:
-    names = (line.labels[name] for name in ("dataset", "model"))
-    own = (*names, own_group(*way), *way)
-    return (*_PAPERS.values(), *own, repr(number), "", "", "", "")
+        number, papers = line.find(**labels, metric=ACCURACY), common.paper(line, **labels)
+        if number or (papers is not None and line.labels["protocol"] == _PAPERS["protocol"]):
+            yield (method, transform), number, papers
 
 
 def _number_rows(line: Line, ways: Sequence[Way]) -> Iterator[tuple[str, ...]]:
@@ -147,9 +126,10 @@ def _number_rows(line: Line, ways: Sequence[Way]) -> Iterator[tuple[str, ...]]:
     scale, protocol, *names = (line.labels[name] for name in ARM)
     for way, number, reported in _bars(line, ways):
         own = (*names, own_group(*way), *way)
-        yield (scale, protocol, *own, *number_cells(number))
+        if number:
+            yield (scale, protocol, *own, *number_cells(number))
         if reported is not None:
-            yield _papers_row(line, way, reported)
+            yield (*_PAPERS.values(), *own, repr(reported), "", "", "", "")
 
 
 def _digest(name: str, ways: Sequence[Way], models: Sequence[Line], options: Options) -> Table:
@@ -198,22 +178,18 @@ def _draw(
     name: str,
     panels: Mapping[str, Sequence[Way]],
     models: Sequence[Line],
-    papers: Sequence[Line],
     options: Options,
 ) -> Drawing:
     bars: Bars = {}
-
-    def add(line: Line, title: str, marks: Iterable[tuple[Way, Mark]]) -> None:
+    for (title, ways), line in product(panels.items(), models):
         key = (*(line.labels[each] for each in PLACE), title)
         several = not PANELS[name][title]
-        own = {label(way[0], way[1] * several): mark for way, mark in marks}
-        bars.setdefault(key, {})[common.in_picture(line.labels["model"])] = own
-
-    for title, ways in panels.items():
-        for line in models:
-            add(line, title, ((way, end_mark(n, theirs)) for way, n, theirs in _bars(line, ways)))
-        for line in papers:
-            add(line, title, ((way, plain_mark(number)) for way, number in _papers(line, ways)))
+        bars.setdefault(key, {})[common.in_picture(line.labels["model"])] = {
+            label(method, transform * several): end_mark(number, papers)
+            if number
+            else plain_mark(papers or 0.0)
+            for (method, transform), number, papers in _bars(line, ways)
+        }
 
     def head(panel: tuple[str, ...]) -> str:
         scale, protocol, data, title = panel

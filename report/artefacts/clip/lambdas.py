@@ -12,7 +12,7 @@ from report.aggregate import Numbers
 from report.artefacts.clip import common
 from report.artefacts.clip.common import ARM, LAMBDA, PLACE
 from report.cells import NUMBER_HEADERS, Number, format_measure, number_cells
-from report.figures import Figure
+from report.figures import Drawing, Figure
 from report.options import Options
 from report.plots.bars import BarLook, BarPanel, Bars, bar_grid, bar_limits, draw_bars
 from report.plots.panels import (
@@ -30,8 +30,6 @@ from report.results import Results, seed_order, select
 from report.spec import Line, shown
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawing
-
     from report.plots.bars import Picture
 
 NAME = "figure12"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -13,7 +13,7 @@ from report.aggregate import Numbers
 from report.artefacts.clip import common
 from report.artefacts.clip.common import ACCURACY, OURS
 from report.cells import EN_DASH, MISSING, format_summary, span
-from report.figures import Figure
+from report.figures import Drawing, Figure
 from report.options import Options
 from report.plots.curves import (
     Curves,
@@ -31,9 +31,6 @@ from report.plots.words import plain, plain_options
 from report.presets import axes
 from report.results import Results, departing, select, step_numbers
 from report.spec import Column, Line, Spec, shown
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawing
 
 TITLES = {
     "figure5a": "Figure 5a: CLIP's ResNets",

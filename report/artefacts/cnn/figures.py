@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -29,7 +28,7 @@ from report.artefacts.cnn.tables import (
     wanted,
 )
 from report.cells import EN_DASH, MISSING, format_papers, span
-from report.figures import Figure
+from report.figures import Drawing, Figure
 from report.options import Options
 from report.plots.curves import (
     LONG,
@@ -48,9 +47,6 @@ from report.plots.words import plain, plain_protocol
 from report.presets import axes
 from report.results import Results, select, step_numbers
 from report.spec import UNITS, Column, Line, Spec, shown
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawing
 
 TITLES = {"figure5b": "Figure 5b: ResNet", "figure11b": "Figure 11b: AlexNet"}
 # The preset's network first, then that of torchvision.

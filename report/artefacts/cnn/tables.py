@@ -94,7 +94,6 @@ def zero_shot_table(results: Results, options: Options) -> Table:
         },
         units="Top-1 accuracy in percent",
         orders={"scale": options.scales, "loss": LOSS_ORDER},
-        titles={"departure": "variant"},
         texts={"loss": short_loss},
         notes=(
             *(IMAGES_NOTE, LOSS_NOTE),
@@ -106,8 +105,6 @@ def zero_shot_table(results: Results, options: Options) -> Table:
             "variant: other weights than the model's own, or another recipe of theirs",
         ),
         words=_BLOCK,
-        # Nobody but its author knows how to complete a variant.
-        made=lambda labels: not labels["departure"],
         with_spread=False,
     )
     by = (*_BLOCK, "departure", "method", "loss", "metric", "transform", "view")

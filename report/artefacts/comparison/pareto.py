@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from experiments.frame.methods import METHODS
 from report.artefacts.comparison.tables import PASSES_NOTE, passes_of
@@ -19,16 +18,13 @@ from report.artefacts.comparison.views import (
     view_numbers,
 )
 from report.cells import EN_DASH, MISSING, NUMBER_HEADERS, Number, format_measure, number_cells
-from report.figures import Figure
+from report.figures import Drawing, Figure
 from report.options import Options
 from report.plots.panels import arrange, end_mark, spread_errors
 from report.plots.points import Point, PointPanel, Style, draw_points, staircase
 from report.plots.words import plain, plain_options, plain_protocol
 from report.results import Results
 from report.spec import Column, Line, Spec, seeds, shown
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawing
 
 Key = tuple[str, ...]
 #: Place to way to its passes and its score.
@@ -87,7 +83,6 @@ def _spec(view: View, options: Options, panels: Panels) -> Spec:
         },
         units=f"{view.unit}, mean (spread) [interval] over n seeds",
         orders=orders(view, options),
-        titles={"departure": "variant"},
         notes=(
             PASSES_NOTE,
             "points of as many passes, within 2 %, stand side by side; bar: one spread to each "
@@ -96,7 +91,6 @@ def _spec(view: View, options: Options, panels: Panels) -> Spec:
         ),
         preset=view.preset,
         words=(*PLACE[:5], "task.regime"),
-        made=lambda labels: not labels["departure"],
     )
 
 

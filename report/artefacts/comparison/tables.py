@@ -78,7 +78,6 @@ def _spec(view: View, options: Options) -> Spec:
         },
         units=f"{view.unit}, mean (spread) [interval] over n seeds",
         orders=orders(view, options),
-        titles={"departure": "variant"},
         notes=(
             *(LABELS_NOTE, PASSES_NOTE, GAIN_NOTE),
             "trained: how many numbers were trained, the pretraining not counted",
@@ -87,8 +86,6 @@ def _spec(view: View, options: Options) -> Spec:
             "rows count if their evaluation says how many passes a prediction takes",
         ),
         words=(*PLACE[:5], "task.regime"),
-        # Nobody but its author knows how to complete a variant.
-        made=lambda labels: not labels["departure"],
     )
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import product
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from experiments.frame.methods import METHODS
 from report.aggregate import Labels, Numbers
@@ -24,7 +23,7 @@ from report.artefacts.dqn.tables import (
     returns_table,
 )
 from report.cells import MISSING, Interval, Number, format_counts, format_estimate
-from report.figures import Figure
+from report.figures import Drawing, Figure
 from report.options import Options
 from report.plots.curves import (
     Curves,
@@ -40,9 +39,6 @@ from report.plots.panels import Errors, arrange, end_mark
 from report.results import Results
 from report.spec import Column, Line, Spec
 from report.statistics import COVERAGE, bootstrap_interval, paired_differences
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawing
 
 BASELINE = PAPERS_METHODS[0]
 _IDENTITY_NOTE = (

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING
 
 from experiments.frame.methods import PRETRAINED
 from experiments.frame.rows import LABELS
@@ -22,16 +21,13 @@ from report.cells import (
     number_cells,
     span,
 )
-from report.figures import Figure
+from report.figures import Drawing, Figure
 from report.options import Options
 from report.plots.panels import SKY_BLUE, VERMILION, YELLOW, arrange, spread_errors
 from report.plots.stacks import Stack, StackPanel, draw_stacks
 from report.results import Results
 from report.spec import Column, Line, Spec, shown
 from report.tables import Table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure as Drawing
 
 # Data set and title of each figure.
 STUDIES = {
