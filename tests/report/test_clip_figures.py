@@ -81,23 +81,6 @@ def test_without_rows_nothing_is_drawn_and_all_is_missing(tree: Any, name: str) 
     )
 
 
-@pytest.mark.parametrize("name", ["figure8", "figure12"])
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"variant": "training=image_encoder"},
-        {"variant": "checkpoint=2d711642"},
-        {"group": "dihedral"},
-        {"dataset": DRAWN},
-        {"scale": "demo"},
-        {"task": "cnn"},
-    ],
-)
-def test_other_rows_do_not_count(tree: Any, name: str, changes: dict[str, str]) -> None:
-    tree.run("a", everything(tree, **changes), task="clip")
-    assert build_figure(tree, name).rows == ()
-
-
 def test_upright_rows_of_two_runs_count_once(tree: Any) -> None:
     for group in ("rot90", "rot180"):
         tree.run(group, everything(tree, ["pretrained"], [group]), task="clip")

@@ -86,25 +86,6 @@ def test_another_recipe_of_fine_tuning_has_a_block_a_panel_and_a_command(tree: A
     ]
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"variant": ""},
-        {"variant": f"{TRAINED}, draw=image"},
-        {"variant": f"{TRAINED}, finetune.steps=10, pretrain.epochs=5"},
-        {"variant": f"draw=image, {TRAINED}"},
-        {"group": "rot180"},
-        {"transform": "rot180"},
-        {"dataset": DRAWN},
-        {"scale": "demo"},
-        {"model": "ViT-B-32"},
-    ],
-)
-def test_other_rows_do_not_count(tree: Any, changes: dict[str, str]) -> None:
-    tree.run("a", tuned(tree, **changes), task="clip")
-    assert build_figure(tree, "figure5a").rows == ()
-
-
 def test_a_demo_is_of_symbols_and_one_seed_has_no_spread(tree: Any) -> None:
     demo = tuned(tree, model=OURS, scale="demo", dataset=DRAWN, steps=(0, 50, 100))
     tree.run("a", [*demo, *tuned(tree)], task="clip")

@@ -155,23 +155,6 @@ def test_a_loss_without_label_is_that_of_the_protocol(tree: Any) -> None:
         assert conf.loss == loss and IMAGES[protocol].startswith(conf.evaluate_on)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"variant": "training=none"},
-        {"variant": "probe.epochs=20"},
-        {"variant": "loss=entropy, straight_through=identity"},
-        {"group": "mirror"},
-        {"dataset": "symbols"},
-        {"model": "AlexNet"},
-        {"transform": "none"},
-    ],
-)
-def test_other_rows_do_not_count(tree: Any, changes: dict[str, str]) -> None:
-    tree.run("a", probed(tree, ENTROPY, 70.0, **changes), task="cnn")
-    assert build(tree).rows == ()
-
-
 def test_a_demo_is_of_symbols_and_one_seed_has_no_spread(tree: Any) -> None:
     demo = {"scale": "demo", "dataset": DATASETS["demo"]}
     tree.run("a", probed(tree, ("lambda_equitune", ""), 80.0, seeds=1, **demo), task="cnn")

@@ -106,26 +106,6 @@ def test_one_seed_has_neither_spread_nor_interval(tree: Any) -> None:
     assert lines["equizero"] == ABSENT
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"variant": "score=raw"},
-        {"variant": "regime=modern, score=raw"},
-        {"variant": "recipe.steps=70000"},
-        {"step": "60000"},
-        {"step": "80000"},
-        {"group": "dihedral"},
-        {"metric": "episode_length"},
-        {"split": "validation"},
-        {"dataset": "pendulum"},
-        {"model": "mine"},
-    ],
-)
-def test_other_rows_do_not_count(tree: Any, changes: dict[str, str]) -> None:
-    tree.run("a", tree.returns([1.0, 2.0], "equizero", **changes), task="dqn")
-    assert build_figure(tree, "figure2").rows == ()
-
-
 def test_other_regimes_and_a_demo_show_their_last_step_within_the_budget(tree: Any) -> None:
     returns, tuned = tree.returns, {"variant": "regime=tuned", "method": "equizero"}
     demo = {"scale": "demo", "method": "equitune", "dataset": "cartpole"}

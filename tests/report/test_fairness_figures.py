@@ -121,19 +121,6 @@ def test_the_planted_model_is_called_synthetic(tree: Any) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        *({"variant": "mask=False"}, {"variant": "relaxed=True, space=probabilities"}),
-        *({"variant": "relaxed=True"}, {"variant": "model.source=/somewhere"}, {"step": "5"}),
-        *({"scale": "demo"}, {"dataset": "occupation"}, {"task": "clip"}),
-    ],
-)
-def test_other_rows_do_not_count(tree: Any, changes: dict[str, str]) -> None:
-    tree.run("a", evaluated(tree, **changes), task="fairness")
-    assert build_figure(tree, "figure3").rows == ()
-
-
 def test_further_protocols_and_methods_stand_beside_the_papers(
     tree: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

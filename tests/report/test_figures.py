@@ -101,17 +101,6 @@ def test_nothing_is_missing_where_add_jump_is_complete(tree: Any) -> None:
     )
 
 
-def test_other_rows_are_not_drawn(tree: Any) -> None:
-    others: list[dict[str, str]] = [
-        *({"step": ""}, {"step": "10000"}, {"variant": "finetune.rate=text"}, {"view": "0"}),
-        *({"split": "validation"}, {"metric": "commands"}, {"group": "verb4"}),
-        *({"model": "G-LSTM"}, {"method": "pretrained"}),
-    ]
-    for number, changes in enumerate(others):
-        tree.measured([tree.row(70.0, **({"step": "200"} | changes))], f"other{number}")
-    assert build(tree).rows == ()
-
-
 def test_a_seed_that_would_count_twice_is_refused(tree: Any) -> None:
     path = tree.measured([tree.row(70.0, step="200"), tree.row(71.0, step="0200")])
     with pytest.raises(ValueError) as caught:
