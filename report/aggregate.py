@@ -107,15 +107,14 @@ class Numbers:
         panel: Sequence[str],
         curve: Sequence[str],
         axis: str,
-        **changed: str,
     ) -> dict[tuple[str, ...], dict[tuple[str, ...], dict[int, Number]]]:
-        """The numbers along a column for the labels of each line, some of them changed.
+        """The numbers along a column for the labels of each line.
 
         Of these labels some name a panel and some its curve, which is absent without rows.
         """
         found: dict[tuple[str, ...], dict[tuple[str, ...], dict[int, Number]]] = {}
         for line in lines:
             own = found.setdefault(tuple(line[name] for name in panel), {})
-            if points := self.along(axis, **{**line, **changed}):
+            if points := self.along(axis, **line):
                 own[tuple(line[name] for name in curve)] = points
         return found

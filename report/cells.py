@@ -84,9 +84,9 @@ def format_mean(number: Number | None, decimals: int = 1) -> str:
     return MISSING if number is None else format_number(number.mean, decimals=decimals)
 
 
-def format_digits(number: Number | None) -> str:
-    """The first two digits of a mean: `0.0012`; `missing` for None."""
-    return MISSING if number is None else f"{number.mean:.2g}"
+def format_digits(number: Number | None, digits: int = 2) -> str:
+    """The first digits of a mean: `0.0012`; `missing` for None."""
+    return MISSING if number is None else f"{number.mean:.{digits}g}"
 
 
 def format_number(number: float, signed: bool = False, decimals: int = 1) -> str:

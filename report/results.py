@@ -29,6 +29,8 @@ from report.rows import (
 )
 from report.sentences import SUFFIX
 
+#: The number at the step that a run reports: it has no step of its own.
+SELECTED: dict[str, Any] = {"metric": "selected", "iteration": 0}
 FOLDERS = ("paper", "measured", "runs")
 _FEW = 8
 _EDITED = "{path} is not as it was kept ({sums}): its numbers count as they are now"
@@ -236,3 +238,11 @@ def step_numbers(rows: pd.DataFrame) -> pd.Series[int]:
         first = strange.iloc[0]
         raise ValueError(f"{first['where']}: step {first['step']!r} is not a whole number")
     return rows["step"].astype(int)
+
+
+def with_iterations(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The rows with their steps as numbers; those of a metric without a step are `SELECTED`."""
+    ends = rows["step"] == ""
+    metrics = rows["metric"].mask(ends & (rows["metric"] == metric), SELECTED["metric"])
+    steps = step_numbers(rows.assign(step=rows["step"].mask(ends, "0")))
+    return rows.assign(metric=metrics, iteration=steps)

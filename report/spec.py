@@ -18,10 +18,11 @@ from report.cells import (
     Number,
     format_counts,
     format_summary,
+    span,
 )
 from report.options import Options
 from report.presets import command
-from report.results import select
+from report.results import SELECTED, select
 from report.rows import KEY_COLUMNS
 from report.tables import Block, ColumnGroup, Table
 
@@ -43,6 +44,10 @@ class Line:
     def find(self, **changed: Any) -> Number | None:
         """The number with the line's labels, some of them changed."""
         return self.numbers.find(**{**self.labels, **changed})
+
+    def along(self) -> dict[int, Number]:
+        """The numbers along the steps of a training."""
+        return self.numbers.along("iteration", **self.labels)
 
     def paper(self, **wanted: str) -> tuple[float, float] | None:
         """The mean and the spread (NaN for none) of the paper's row with some labels."""
@@ -79,6 +84,26 @@ def is_mean(line: Line) -> bool:
 def seeds(*changed: Labels) -> Column:
     """A column with the number of seeds of other columns; where they differ all in order."""
     return Column("n", lambda line: format_counts([line.find(**each) for each in changed]))
+
+
+def selected_step(header: str, metric: str) -> Column:
+    """A column with the least and the greatest step that runs report, which a metric tells."""
+
+    def show(line: Line) -> str:
+        found = line.numbers.values(**{**line.labels, **SELECTED, "metric": metric})
+        return span(map(int, found.values())) or MISSING
+
+    return Column(header, show)
+
+
+def seeds_along(*further: Labels) -> Column:
+    """A column with the least and the greatest number of seeds along steps, and of others."""
+
+    def show(line: Line) -> str:
+        found = [*line.along().values(), *(line.find(**each) for each in further)]
+        return span(number.seeds for number in found if number) or "0"
+
+    return Column("n", show)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -12,7 +11,7 @@ from experiments.frame.methods import METHODS
 from report.aggregate import Numbers
 from report.artefacts.clip import common
 from report.artefacts.clip.common import ACCURACY, OURS
-from report.cells import EN_DASH, MISSING, format_summary, span
+from report.cells import EN_DASH, MISSING, format_summary
 from report.figures import Drawing, Figure
 from report.options import Options
 from report.plots.curves import (
@@ -29,8 +28,8 @@ from report.plots.curves import (
 from report.plots.panels import reported_mark, spread_errors
 from report.plots.words import plain, plain_options
 from report.presets import axes
-from report.results import Results, departing, select, step_numbers
-from report.spec import Column, Line, Spec, shown
+from report.results import SELECTED, Results, departing, select, step_numbers, with_iterations
+from report.spec import Column, Line, Spec, seeds_along, selected_step, shown
 
 TITLES = {
     "figure5a": "Figure 5a: CLIP's ResNets",
@@ -41,8 +40,6 @@ SHOWN = {"figure5a": (*axes("figure5a")["model"], OURS), "figure11a": axes("figu
 DIVERGED, _CHOSEN = "diverged_step", "selected_step"
 # Departures that a figure shows, in panels of their own.
 _RECIPE = "finetune."
-# The numbers at the step that a run reports have no step; `selected_step` says which it is.
-_END: dict[str, Any] = {"metric": "selected", "iteration": 0}
 _ARM = ("scale", "protocol", "model", "variant")
 _PAPERS = {"scale": "paper", "protocol": "reported", "variant": ""}
 # Points of accuracy; the axis begins and ends at a multiple.
@@ -98,10 +95,7 @@ def _rows(name: str, results: Results, options: Options) -> pd.DataFrame:
     rows = rows[departing(rows, "training", *_recipe_options(rows)) == ""]
     accurate = (rows["metric"] == ACCURACY) & (rows["transform"] == "rot90")
     rows = rows[accurate | rows["metric"].isin([_CHOSEN, DIVERGED])]
-    ends = rows["step"] == ""
-    metric = rows["metric"].mask(ends & (rows["metric"] == ACCURACY), _END["metric"])
-    steps = step_numbers(rows[~ends]).reindex(rows.index, fill_value=_END["iteration"])
-    return rows.assign(variant=rows["departure"], metric=metric, iteration=steps)
+    return with_iterations(rows, ACCURACY).assign(variant=rows["departure"])
 
 
 def _recipe_options(rows: pd.DataFrame) -> list[str]:
@@ -130,30 +124,17 @@ def _lines(name: str, numbers: Numbers, options: Options) -> Iterator[dict[str, 
 
 
 def _end(line: Line) -> str:
-    points = [*line.numbers.along("iteration", **line.labels).values()]
+    points = [*line.along().values()]
     return format_summary(points[-1] if points else None)
-
-
-def _after(line: Line) -> str:
-    return str(max(line.numbers.along("iteration", **line.labels), default=MISSING))
-
-
-def _chosen(line: Line) -> str:
-    """The steps whose numbers the runs report."""
-    found = line.numbers.values(**{**line.labels, **_END, "metric": _CHOSEN})
-    return span(map(int, found.values())) or MISSING
-
-
-def _count(line: Line) -> str:
-    points = [*line.numbers.along("iteration", **line.labels).values(), line.find(**_END)]
-    return span(number.seeds for number in points if number) or "0"
 
 
 _OURS = (
     shown("start", iteration=0),
-    *(Column("end", _end), Column("after", _after)),
-    shown("selected", **_END),
-    *(Column("which step", _chosen), Column("n", _count)),
+    Column("end", _end),
+    Column("after", lambda line: str(max(line.along(), default=MISSING))),
+    shown("selected", **SELECTED),
+    selected_step("which step", _CHOSEN),
+    seeds_along(SELECTED),
 )
 
 

@@ -27,7 +27,7 @@ from report.artefacts.cnn.tables import (
     short_loss,
     wanted,
 )
-from report.cells import EN_DASH, MISSING, format_papers, span
+from report.cells import EN_DASH, format_papers
 from report.figures import Drawing, Figure
 from report.options import Options
 from report.plots.curves import (
@@ -45,8 +45,8 @@ from report.plots.curves import (
 from report.plots.panels import PURPLE, VERMILION, Errors, reported_mark, spread_errors
 from report.plots.words import plain, plain_protocol
 from report.presets import axes
-from report.results import Results, select, step_numbers
-from report.spec import UNITS, Column, Line, Spec, shown
+from report.results import SELECTED, Results, select, step_numbers, with_iterations
+from report.spec import UNITS, Column, Line, Spec, seeds_along, selected_step, shown
 
 TITLES = {"figure5b": "Figure 5b: ResNet", "figure11b": "Figure 11b: AlexNet"}
 # The preset's network first, then that of torchvision.
@@ -58,8 +58,6 @@ DATASETS = {"paper": axes("figure5b")["dataset"][0], "demo": "symbols"}
 # What the paper's figures print beside their equizero curves, and what these are.
 PRINTED = {"entropy": "reversed_max_probability", "max_probability": "entropy"}
 _PANEL, _CURVE = ("scale", "protocol", "model"), ("method", "loss")
-# The numbers at the epoch that a run reports have no epoch.
-_END = {"metric": "selected", "epoch": 0}
 _NOTES = (
     "every image is evaluated in all four turns",
     *(IMAGES_NOTE, LOSS_NOTE),
@@ -100,14 +98,14 @@ def probing_figure(name: str, results: Results, options: Options) -> Figure:
         in (numbers.labels("model", scale=scale, protocol=protocol) or [{"model": MODELS[name][0]}])
     ]
     lines = [
-        block | way
+        {**block, **way, "metric": ACCURACY}
         for block in blocks
         for way in spec.sorted([*wanted(name), *numbers.labels(*_CURVE, **block)])
     ]
-    curves = numbers.panels(lines, _PANEL, _CURVE, "epoch", metric=ACCURACY)
-    papers = Numbers(reported, (*_PANEL, *_CURVE, "epoch"))
+    curves = numbers.panels(lines, _PANEL, _CURVE, "iteration")
+    papers = Numbers(reported, (*_PANEL, *_CURVE, "iteration"))
     reported_lines = papers.labels(*_PANEL, *_CURVE)
-    paper = papers.panels(reported_lines, _PANEL, _CURVE, "epoch")
+    paper = papers.panels(reported_lines, _PANEL, _CURVE, "iteration")
     rows = tuple(curve_rows(curves))
 
     def title(panel: Key) -> str:
@@ -119,7 +117,7 @@ def probing_figure(name: str, results: Results, options: Options) -> Figure:
 
     def draw() -> Drawing:
         grid = curve_grid(curves, title, _label, column=1)
-        ordered = papers.panels(spec.sorted(reported_lines), _PANEL, _CURVE, "epoch")
+        ordered = papers.panels(spec.sorted(reported_lines), _PANEL, _CURVE, "iteration")
         for row in curve_grid(ordered, title, _label, column=1, mark=reported_mark):
             grid[0] += row
         ways = spec.sorted({name: line[name] for name in _CURVE} for line in lines)
@@ -145,9 +143,9 @@ def _spec(name: str, reported: pd.DataFrame) -> Spec:
         stub=_CURVE,
         columns={
             "ours": (
-                *(shown(f"epoch {n}", metric=ACCURACY, epoch=n) for n in (1, 5, 10)),
-                shown("selected", metric="selected", epoch=0),
-                *(Column("which epoch", _selected_epochs), Column("n", _seeds)),
+                *(shown(f"epoch {n}", iteration=n) for n in (1, 5, 10)),
+                shown("selected", **SELECTED),
+                *(selected_step("which epoch", "selected_epoch"), seeds_along(SELECTED)),
             ),
             "paper reports": tuple(
                 Column(f"epoch {n}", partial(_papers, str(n - 1))) for n in (1, 10)
@@ -178,29 +176,15 @@ def _numbers(name: str, results: Results, options: Options) -> Numbers:
         metric=(ACCURACY, "selected_epoch"),
     )
     rows = rows[rows["dataset"] == rows["scale"].map(DATASETS)]
-    ends = rows["step"] == ""
-    rows = rows.assign(
-        epoch=step_numbers(rows.assign(step=rows["step"].mask(ends, "0"))),
-        metric=rows["metric"].mask(ends & (rows["metric"] == ACCURACY), "selected"),
-    )
-    return Numbers(rows, (*_PANEL, "dataset", *_CURVE, "metric", "epoch"), options.spread)
+    by = (*_PANEL, "dataset", *_CURVE, "metric", "iteration")
+    return Numbers(with_iterations(rows, ACCURACY), by, options.spread)
 
 
 def _reported(name: str, results: Results) -> pd.DataFrame:
     """The paper's curves, for what they are; its epochs count from zero."""
     rows = select(results.reported, artefact=name, metric=ACCURACY)
     loss = rows["variant"].map(PRINTED).where(rows["method"] == EQUIZERO, "")
-    return rows.assign(loss=loss, epoch=step_numbers(rows) + 1)
-
-
-def _selected_epochs(line: Line) -> str:
-    values = line.numbers.values(**{**line.labels, **_END, "metric": "selected_epoch"})
-    return span(map(int, values.values())) or MISSING
-
-
-def _seeds(line: Line) -> str:
-    points = line.numbers.along("epoch", **line.labels, metric=ACCURACY).values()
-    return span(each.seeds for each in (*points, line.find(**_END)) if each) or "0"
+    return rows.assign(loss=loss, iteration=step_numbers(rows) + 1)
 
 
 def _papers(step: str, line: Line) -> str:

@@ -21,7 +21,6 @@ from report.artefacts.comparison.views import (
 )
 from report.cells import (
     EN_DASH,
-    MISSING,
     Number,
     format_digits,
     format_estimate,
@@ -35,6 +34,8 @@ from report.spec import Column, Line, Spec, seeds
 from report.tables import Block, ColumnGroup, Table
 
 NOT_RUN = "not run"
+# A number of passes, which may not be whole.
+passes_of = partial(format_digits, digits=3)
 LABELS_NOTE = (
     "labels: whether the weighting, or the model for it, learns from labels; few: one number, a "
     "temperature, by likelihood"
@@ -87,11 +88,6 @@ def _spec(view: View, options: Options) -> Spec:
         ),
         words=(*PLACE[:5], "task.regime"),
     )
-
-
-def passes_of(number: Number | None) -> str:
-    """A number of passes, which may not be whole."""
-    return MISSING if number is None else f"{number.mean:.3g}"
 
 
 def _column(header: str, metric: str, form: Callable[[Number | None], str]) -> Column:

@@ -9,7 +9,7 @@ from experiments.frame.methods import EQUITUNE, EQUIZERO, LAMBDA_EQUITUNE, METHO
 from experiments.frame.rows import PROTOCOLS
 from report.aggregate import Labels, Numbers
 from report.artefacts.scan.tables import GROUPS, MODELS, ZERO_SHOT, result_rows
-from report.cells import EN_DASH, span
+from report.cells import EN_DASH
 from report.figures import Figure
 from report.options import Options
 from report.plots.curves import (
@@ -25,7 +25,7 @@ from report.plots.curves import (
 from report.plots.panels import spread_errors
 from report.plots.words import plain, plain_protocol
 from report.results import Results, step_numbers
-from report.spec import UNITS, Column, Line, Spec, shown
+from report.spec import UNITS, Spec, seeds_along, shown
 from report.tables import Table
 
 LAST_STEP = 3000
@@ -100,9 +100,6 @@ def _digest_steps(curves: Curves, options: Options) -> list[int]:
 
 
 def _digest(numbers: Numbers, lines: Sequence[Labels], curves: Curves, options: Options) -> Table:
-    def count(line: Line) -> str:
-        return span(point.seeds for point in numbers.along("iteration", **line.labels).values())
-
     spec = Spec(
         name="figure10",
         title="Figure 10: test accuracy on SCAN against iterations of fine-tuning",
@@ -111,7 +108,7 @@ def _digest(numbers: Numbers, lines: Sequence[Labels], curves: Curves, options: 
         columns={
             "": (
                 *(shown(f"step {s}", iteration=s) for s in _digest_steps(curves, options)),
-                Column("n", lambda line: count(line) or "0"),
+                seeds_along(),
             )
         },
         units=UNITS,
