@@ -14,6 +14,8 @@ from report.aggregate import Labels
 # Read without OmegaConf, whose import takes longer than building a table.
 _CONF = Path(__file__).parents[1] / "conf"
 _OVERRIDE = "override /"
+# In C where yaml was built with it.
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @cache
@@ -94,9 +96,10 @@ def _flat(section: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _read(group: str, name: str) -> dict[str, Any]:
+@cache
+def _read(group: str, name: str) -> Mapping[str, Any]:
     text = (_CONF / group / f"{name}.yaml").read_text(encoding="utf-8")
-    content: dict[str, Any] = yaml.safe_load(text)
+    content: Mapping[str, Any] = yaml.load(text, _Loader)
     return content
 
 
