@@ -33,7 +33,8 @@ class Numbers:
         self._seeds, self._values = rows["seed"].tolist(), rows["value"].tolist()
         self._used: set[int] = set()
         self._axes: dict[tuple[Any, ...], list[Any]] = {}
-        self._labels: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+        self._found: dict[tuple[Any, ...], Number | None] = {}
+        self._labels: dict[tuple[tuple[str, ...], ...], dict[tuple[Any, ...], list[Any]]] = {}
 
     @property
     def used(self) -> pd.DataFrame:
@@ -45,12 +46,11 @@ class Numbers:
 
     def labels(self, *columns: str, **wanted: str) -> list[dict[str, str]]:
         """The different labels of the rows, in their order; of those with the wanted texts."""
-        names = (*columns, *(name for name in wanted if name not in columns))
-        if names not in self._labels:
-            self._labels[names] = [*dict.fromkeys(self._keys(*names))]
-        at = {names.index(name): text for name, text in wanted.items()}
-        kept = (key for key in self._labels[names] if all(key[place] == at[place] for place in at))
-        return [dict(zip(columns, key, strict=False)) for key in kept]
+        known = self._labels.setdefault((columns, (*wanted,)), {})
+        if not known:
+            for key in dict.fromkeys(self._keys(*columns, *wanted)):
+                known.setdefault(key[len(columns) :], []).append(key[: len(columns)])
+        return [dict(zip(columns, key, strict=True)) for key in known.get((*wanted.values(),), ())]
 
     def values(self, **labels: Any) -> dict[str, float]:
         """Seed to value of one number, 2 before 10; empty without rows.
@@ -77,6 +77,12 @@ class Numbers:
 
         Its interval, over images or sentences, is the mean of those of its seeds, if they have any.
         """
+        key = tuple(labels[name] for name in self._by)
+        if key not in self._found:
+            self._found[key] = self._find(labels)
+        return self._found[key]
+
+    def _find(self, labels: Labels) -> Number | None:
         found = self.over(self.values(**labels))
         if found is None or "metric" not in self._by:
             return found
@@ -118,3 +124,22 @@ class Numbers:
             if points := self.along(axis, **line):
                 own[tuple(line[name] for name in curve)] = points
         return found
+
+
+class Papers:
+    """The paper's numbers, by any of their labels."""
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        """Take the rows that count, as `load_results` gives them."""
+        self._rows = rows
+        self._found: dict[tuple[str, ...], dict[tuple[str, ...], tuple[float, float]]] = {}
+
+    def find(self, **wanted: str) -> tuple[float, float] | None:
+        """The mean and the spread (NaN for none) of the first row with some labels."""
+        names = (*wanted,)
+        if names not in self._found:
+            columns = [self._rows[name].tolist() for name in (*names, "value", "std")]
+            lines = [*zip(*columns, strict=True)]
+            # Of several rows the first counts: it is written last.
+            self._found[names] = {line[:-2]: line[-2:] for line in reversed(lines)}
+        return self._found[names].get((*wanted.values(),))

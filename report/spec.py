@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from experiments.frame.methods import METHODS, Kind
-from report.aggregate import Labels, Numbers
+from report.aggregate import Labels, Numbers, Papers
 from report.cells import (
     DAGGER,
     EN_DASH,
@@ -22,7 +22,7 @@ from report.cells import (
 )
 from report.options import Options
 from report.presets import command
-from report.results import SELECTED, select
+from report.results import SELECTED
 from report.rows import KEY_COLUMNS
 from report.tables import Block, ColumnGroup, Table
 
@@ -39,7 +39,7 @@ class Line:
 
     labels: Labels
     numbers: Numbers
-    reported: pd.DataFrame | None = None
+    reported: Papers | None = None
 
     def find(self, **changed: Any) -> Number | None:
         """The number with the line's labels, some of them changed."""
@@ -51,10 +51,7 @@ class Line:
 
     def paper(self, **wanted: str) -> tuple[float, float] | None:
         """The mean and the spread (NaN for none) of the paper's row with some labels."""
-        found = None if self.reported is None else select(self.reported, **wanted)
-        if found is None or found.empty:
-            return None
-        return float(found["value"].iloc[0]), float(found["std"].iloc[0])
+        return None if self.reported is None else self.reported.find(**wanted)
 
 
 @dataclass(frozen=True)
@@ -176,7 +173,7 @@ class Spec:
         numbers: Numbers,
         options: Options,
         lines: Iterable[Labels] | None = None,
-        reported: pd.DataFrame | None = None,
+        reported: pd.DataFrame | Papers | None = None,
         extra: Callable[[pd.DataFrame], Sequence[str]] = lambda rows: (),
     ) -> Table:
         """The table: lines that share the labels of a block stand together, in order.
@@ -190,8 +187,9 @@ class Spec:
         """
         blocks: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
         missing: dict[tuple[str, ...], list[Labels]] = {}
+        papers = Papers(reported) if isinstance(reported, pd.DataFrame) else reported
         for labels in self.find(numbers) if lines is None else lines:
-            line, key = Line(labels, numbers, reported), tuple(labels[name] for name in self.block)
+            line, key = Line(labels, numbers, papers), tuple(labels[name] for name in self.block)
             cells = [self.texts.get(name, str)(labels[name]) for name in self.stub]
             cells += [column.show(line) for own in self.columns.values() for column in own]
             blocks.setdefault(key, []).append(tuple(cells))

@@ -8,7 +8,7 @@ from itertools import product
 import pandas as pd
 
 from experiments.frame.methods import METHODS, PRETRAINED, own_group
-from report.aggregate import Numbers
+from report.aggregate import Numbers, Papers
 from report.artefacts.clip import common
 from report.artefacts.clip.common import ACCURACY, ARM, LAMBDA, PLACE
 from report.cells import EN_DASH, NUMBER_HEADERS, Number, format_measure, number_cells
@@ -87,7 +87,7 @@ def zero_shot_figure(name: str, results: Results, options: Options) -> Figure:
     ways = [*dict.fromkeys(way for own in panels.values() for way in own)]
     there = [way in ways for way in zip(rows["method"], rows["transform"], strict=True)]
     numbers = Numbers(rows.loc[there], (*ARM, "method", "transform", "metric"), options.spread)
-    reported = select(common.reported_rows(results, name), metric=ACCURACY)
+    reported = Papers(select(common.reported_rows(results, name), metric=ACCURACY))
     models = [Line(arm, numbers, reported) for arm in common.arms(numbers, name, options)]
     drawn = [line.labels["model"] for line in models if [*_bars(line, ways)]]
     papers = [
