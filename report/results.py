@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,17 @@ class Results:
     def skips(self) -> str:
         """How many run folders were skipped, by reason, as text; empty if none."""
         return ", ".join(f"{count} {reason}" for reason, count in sorted(self.skipped.items()))
+
+    def of(self, *tasks: str) -> Results:
+        """The same with our rows of some tasks only: those of one task are sought once."""
+        if len(tasks) > 1:
+            return replace(self, ours=select(self.ours, task=tasks))
+        return self._of_task.get(tasks[0]) or replace(self, ours=self.ours.head(0))
+
+    @cached_property
+    def _of_task(self) -> dict[str, Results]:
+        parts = self.ours.groupby("task", sort=False)
+        return {str(task): replace(self, ours=rows) for task, rows in parts}
 
 
 def load_results(

@@ -25,6 +25,8 @@ LEVEL = 0.05
 Key = tuple[str, ...]
 #: Cell to seed to the numbers of a comparison's terms.
 Terms = dict[Key, dict[str, list["Number"]]]
+#: Metric, empty for that of the claim, to the rows of it that count.
+Own = Mapping[str, pd.DataFrame]
 #: A cell, its models, and what was found.
 Difference = tuple[Key, str, Found]
 _SHOWN = 3
@@ -177,7 +179,8 @@ def judge(
     """
     if claim.kind == "test":
         return [*_tests(claim, root)]
-    found = (_cells(claim, comparison, ours, scale) for comparison in claim.compared)
+    own = {metric: _own(claim, ours, metric) for metric in {"", claim.interval}}
+    found = (_cells(claim, comparison, own, scale) for comparison in claim.compared)
     cells = sorted(chain.from_iterable(found), key=lambda cell: cell.group)
     adjusted = []
     for _, group in groupby(cells, key=lambda cell: cell.group):
@@ -190,10 +193,10 @@ def judge(
     return adjusted
 
 
-def _cells(claim: Claim, comparison: Comparison, ours: pd.DataFrame, scale: str) -> Iterator[Cell]:
+def _cells(claim: Claim, comparison: Comparison, own: Own, scale: str) -> Iterator[Cell]:
     seen: list[Mapping[str, str]] = []
     differences = _largest if claim.kind == "bound" else _differences
-    for key, models, found in differences(claim, comparison, ours):
+    for key, models, found in differences(claim, comparison, own):
         seen.append(dict(zip(claim.columns, key, strict=True)))
         aim = claim.aim(comparison, seen[-1])
         yield Cell(
@@ -229,9 +232,9 @@ def _tests(claim: Claim, root: Path) -> Iterator[Cell]:
         yield Cell(claim, name, verdict=verdict, command=f"python -m pytest {name}")
 
 
-def _largest(claim: Claim, comparison: Comparison, ours: pd.DataFrame) -> Iterator[Difference]:
+def _largest(claim: Claim, comparison: Comparison, own: Own) -> Iterator[Difference]:
     """Find the largest number of each cell."""
-    rows = _kept(_own(claim, ours), comparison.filters)
+    rows = _kept(own[""], comparison.filters)
     rows = pd.concat([_kept(rows, term) for term in comparison.terms])
     for key, cell in rows.groupby([*claim.columns]):
         seeds, basis = cell["seed"].nunique(), f"largest of {len(cell)} rows"
@@ -239,18 +242,18 @@ def _largest(claim: Claim, comparison: Comparison, ours: pd.DataFrame) -> Iterat
         yield key, _models(cell["model"]), found
 
 
-def _differences(claim: Claim, comparison: Comparison, ours: pd.DataFrame) -> Iterator[Difference]:
+def _differences(claim: Claim, comparison: Comparison, own: Own) -> Iterator[Difference]:
     """Find the difference in each cell, paired by seed."""
-    terms = _terms(_own(claim, ours), comparison, claim.columns, claim.over)
-    brought = _brought(claim, comparison, ours)
+    terms = _terms(own[""], comparison, claim.columns, claim.over)
+    brought = _brought(claim, comparison, own)
     for key, seeds in sorted(terms.items()):
         sums = [_sum(numbers) for numbers in seeds.values()]
         models = _models(each.model for numbers in seeds.values() for each in numbers)
         if not sums:
             continue
-        own = brought.get(key, {}).get(min(seeds))
-        number = own[0] if own else sums[0]
-        single = _single(claim, number, len(comparison.terms) > 1 and not own)
+        alone = brought.get(key, {}).get(min(seeds))
+        number = alone[0] if alone else sums[0]
+        single = _single(claim, number, len(comparison.terms) > 1 and not alone)
         # Seeds that draw nothing repeat one number: it counts once.
         drawn = {tuple(each.value for each in numbers) for numbers in seeds.values()}
         if len(sums) == 1 or (len(drawn) == 1 and single.interval):
@@ -267,7 +270,7 @@ def _single(claim: Claim, number: Number, is_joined: bool) -> Found:
     return Found(number.value, Interval(number.low, number.high), basis=basis)
 
 
-def _brought(claim: Claim, comparison: Comparison, ours: pd.DataFrame) -> Terms:
+def _brought(claim: Claim, comparison: Comparison, own: Own) -> Terms:
     """Find differences to equitune that rows bring along, if this is such a difference."""
     weighted = [*zip(comparison.terms, comparison.weights, strict=False)]
     others = [each for each in weighted if each[0].get("method") != (EQUITUNE,)]
@@ -275,7 +278,7 @@ def _brought(claim: Claim, comparison: Comparison, ours: pd.DataFrame) -> Terms:
         return {}
     [(term, weight)] = others
     alone = replace(comparison, terms=(term,), weights=(weight,), paper=())
-    return _terms(_own(claim, ours, claim.interval), alone, claim.columns, {})
+    return _terms(own[claim.interval], alone, claim.columns, {})
 
 
 def _models(names: Iterable[str]) -> str:
@@ -285,15 +288,16 @@ def _models(names: Iterable[str]) -> str:
 def _rows(claim: Claim, rows: pd.DataFrame, changes: Filter) -> pd.DataFrame:
     """Select what a claim is about; `changes` replace its filters, and empty ones drop them."""
     whole = {"task": claim.task, "metric": claim.metric, **claim.filters}
-    parts = [_kept(rows, {**whole, **each, **changes}).index for each in claim.any or ({},)]
-    rows = rows[rows.index.isin([place for part in parts for place in part])]
+    first, *others = (_kept(rows, {**whole, **each, **changes}) for each in claim.any or ({},))
+    places = [place for part in (first, *others) for place in part.index]
+    rows = rows[rows.index.isin(places)] if others else first
     for column, texts in claim.without.items():
         rows = rows[~rows[column].isin(texts)]
     return rows
 
 
-def _own(claim: Claim, ours: pd.DataFrame, metric: str = "") -> pd.DataFrame:
-    """Select our rows that count for a claim, of its metric or another."""
+def _own(claim: Claim, ours: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Select our rows that count for a claim, of its metric (empty) or another."""
     rows = _rows(claim, ours, {"metric": (metric,)} if metric else {})
     return _kept(rows, {"variant": tuple(claim.variants)})
 

@@ -90,7 +90,9 @@ def make_report(results: Path, scale: str, root: Path, loaded: Results | None = 
     if loaded is None:
         tasks = tuple(dict.fromkeys(task for claim in claims for task in claim.task))
         loaded = load_results(results, tasks, (scale,))
-    ours = with_ends(select(loaded.ours, scale=scale))
+    found = replace(loaded, ours=select(loaded.ours, scale=scale))
+    ours = {task: with_ends(found.of(*task).ours) for task in {claim.task for claim in claims}}
+
     judged: list[Claim] = []
     cells: list[Cell] = []
     papers: list[Reported] = []
@@ -99,14 +101,14 @@ def make_report(results: Path, scale: str, root: Path, loaded: Results | None = 
         try:
             # The paper's numbers are at its own scale, whatever ours is.
             theirs = reported_cells(claim, loaded.reported)
-            cells += judge(at_scale, ours, theirs, scale, root)
+            cells += judge(at_scale, ours[claim.task], theirs, scale, root)
         except ValueError as error:
             raise ValueError(f"{path}: claim {claim.id!r}: {error}") from None
         judged.append(at_scale)
         papers += theirs
     return Report(
         *(tuple(judged), tuple(cells), tuple(papers), scale),
-        departures={claim.id: left_out(claim, ours) for claim in judged},
+        departures={claim.id: left_out(claim, ours[claim.task]) for claim in judged},
         gaps=tuple(loaded.gaps),
     )
 

@@ -197,7 +197,8 @@ def view_numbers(
     protocol are the preset's or were run with some method that is not the paper's. `shared` leaves
     the seeds that all ways of a place have, where there are some.
     """
-    rows = select(results.ours, task=view.task, scale=options.scales, view="", split=_SPLITS)
+    own = results.of(view.task).ours
+    rows = select(own, scale=options.scales, view="", split=_SPLITS)
     chosen = option(rows, "training")
     training = fixed(view.preset).get("training")
     rows = rows[chosen == training if training else chosen.isna()]
@@ -205,10 +206,10 @@ def view_numbers(
     own = pd.MultiIndex.from_frame(rows[["model", "protocol"]])
     usual = pd.MultiIndex.from_product([axes(view.preset)["model"], [PROTOCOL]])
     rows = rows[own.isin(usual) | own.isin(own[~rows["method"].isin(PAPERS)])]
-    found = [
-        _way(view, *each)
-        for each in zip(rows["protocol"], rows["method"], rows["departures"], strict=True)
-    ]
+    keys = [*zip(rows["protocol"], rows["method"], rows["variant"], strict=True)]
+    known = dict(zip(keys, rows["departures"], strict=True))
+    ways = {key: _way(view, *key[:2], departures) for key, departures in known.items()}
+    found = [ways[key] for key in keys]
     rows = rows.assign(
         how=[how for how, _ in found],
         departure=[rest for _, rest in found],
