@@ -116,18 +116,18 @@ def read_cells(path: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, s
             line, naming file and line.
     """
     with path.open(newline="", encoding="utf-8-sig") as stream:  # Excel writes the mark
-        reader = csv.DictReader(stream, strict=True)
+        reader = csv.reader(stream, strict=True)
         try:
-            header = reader.fieldnames or ()
+            header = next(reader, [])
             missing = [column for column in columns if column not in header]
             if missing:
                 names = ", ".join(missing)
                 raise ValueError(f"{path}:1: missing column {names}; needed: {', '.join(columns)}")
-            for cells in reader:
+            for texts in filter(None, reader):
                 where = f"{path}:{reader.line_num}"
-                if None in cells or None in cells.values():
+                if len(texts) != len(header):
                     raise ValueError(f"{where}: not {len(header)} fields, as the header has")
-                yield cells, where
+                yield dict(zip(header, texts, strict=True)), where
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path}:{reader.line_num + 1}: not CSV in UTF-8 ({error})") from None
 

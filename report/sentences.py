@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments.frame.record_files import is_as_recorded
-from report.rows import MEASURED_COLUMNS, read_cells, read_rows
+from report.rows import MEASURED_COLUMNS, read_cells
 
 LABELLED = "labels.csv"
 # What the committed file of `<name>.csv` is called.
@@ -92,8 +92,7 @@ def sentences_of(where: str) -> list[Sentence]:
     path = Path(where.rpartition(":")[0])
     if path.parents[2].name == "runs":
         return read_sentences(path.parent / LABELLED)
-    rows = read_rows(path, MEASURED_COLUMNS)
-    [run] = [row.cells["run"] for row in rows if row.where == where]
+    run = next(line["run"] for line, own in read_cells(path, MEASURED_COLUMNS) if own == where)
     committed = path.with_name(f"{path.stem}{SUFFIX}.csv")
     if committed.is_file():
         lines = [line for line, _ in read_cells(committed, ("run", *COLUMNS)) if line["run"] == run]

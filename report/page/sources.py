@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from experiments.frame.record_files import read_record
 from report.results import Results
-from report.rows import all_bases
+from report.rows import MEASURED_COLUMNS, all_bases, read_cells
 from report.sentences import SUFFIX
 
 _HOUR = 3600
@@ -20,6 +21,8 @@ _LETTERS = 7
 _DAY = len("2026-01-31")
 UNKNOWN = "not recorded"
 KEYS = ("protocol", "model", "dataset", "method", "variant")
+# What tells lines apart, and the seed.
+_of: Callable[[Mapping[Any, Any]], tuple[str, ...]] = itemgetter(*KEYS, "seed")
 
 
 @dataclass
@@ -109,9 +112,8 @@ def find_sources(folder: Path, results: Results, scale: str) -> list[Source]:
         if path.stem.endswith(SUFFIX):
             continue
         records = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = [row for row in csv.DictReader(stream) if row["scale"] == scale]
-        lines = _lines(((row, row["run"], records[row["run"]]) for row in rows), records.get)
+        found = (row for row, _ in read_cells(path, MEASURED_COLUMNS) if row["scale"] == scale)
+        lines = _lines(((_of(row), row["run"]) for row in found), records.get)
         if lines:
             sources.append(
                 Source(path.parent.name, path.stem, str(path.relative_to(folder)), lines)
@@ -119,9 +121,8 @@ def find_sources(folder: Path, results: Results, scale: str) -> list[Source]:
     fresh = results.ours[results.ours["origin"] != "measured"]
     for task, rows in fresh.groupby("task", sort=False):
         read = cache(partial(_record, folder / "runs" / str(task)))
-        found = ((row, _run_of(row)) for row in rows.to_dict("records"))
-        lines = _lines(((row, run, read(run) or {}) for row, run in found), read)
-        sources.append(Source(str(task), "", f"runs/{task}", lines))
+        runs = ((_of(row), _run_of(row)) for row in rows.to_dict("records"))
+        sources.append(Source(str(task), "", f"runs/{task}", _lines(runs, read)))
     return sources
 
 
@@ -134,16 +135,14 @@ def _record(runs: Path, run: str) -> dict[str, Any] | None:
 
 
 def _lines(
-    rows: Iterable[tuple[Mapping[Any, Any], str, dict[str, Any]]],
-    find: Callable[[str], dict[str, Any] | None],
+    rows: Iterable[tuple[tuple[str, ...], str]], find: Callable[[str], dict[str, Any] | None]
 ) -> tuple[Line, ...]:
     lines: dict[tuple[str, ...], Line] = {}
-    for row, run, record in rows:
-        labels = {name: str(row[name]) for name in KEYS}
-        line = lines.setdefault(tuple(labels.values()), Line(labels))
-        line.seeds.add(str(row["seed"]))
+    for ((*texts, seed), run), count in Counter(rows).items():
+        line = lines.setdefault((*texts,), Line(dict(zip(KEYS, texts, strict=True))))
+        line.seeds.add(seed)
         if run not in line.runs:
-            line.bases |= all_bases(record, find)
-        line.runs[run] = record
-        line.rows += 1
+            line.runs[run] = find(run) or {}
+            line.bases |= all_bases(line.runs[run], find)
+        line.rows += count
     return tuple(lines.values())
