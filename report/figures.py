@@ -121,9 +121,14 @@ def pictures(draw: Callable[[], Drawing], *kinds: str, **settings: str) -> dict[
     """
     files = {kind: io.BytesIO() for kind in kinds}
     with house_style(settings):
+        from matplotlib.backend_bases import get_registered_canvas_class
+
         drawing = draw()
         for kind, file in files.items():
-            drawing.savefig(file, format=kind, dpi=_DPI, metadata=_METADATA[kind])
+            # `savefig` makes the same bytes, but draws twice where the layout is constrained.
+            drawing.dpi = _DPI
+            canvas = get_registered_canvas_class(kind)(drawing)
+            getattr(canvas, f"print_{kind}")(file, metadata=_METADATA[kind])
     return {kind: file.getvalue() for kind, file in files.items()}
 
 
