@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -38,9 +37,9 @@ _EDITED = "{path} is not as it was kept ({sums}): its numbers count as they are 
 _GAP = "{path} is missing: {lost}; git checkout restores it"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
-    """All rows that tables and figures are made of.
+    """All rows that tables and figures are made of; nothing changes its frames.
 
     Attributes:
         ours: Our rows, columns `COLUMNS` (text, `value` float) plus `where` (`file:line`),
@@ -58,6 +57,7 @@ class Results:
     reported: pd.DataFrame
     skipped: Counter[str]
     gaps: tuple[str, ...] = ()
+    _parts: dict[tuple[str, ...], Results] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def skips(self) -> str:
@@ -65,15 +65,11 @@ class Results:
         return ", ".join(f"{count} {reason}" for reason, count in sorted(self.skipped.items()))
 
     def of(self, *tasks: str) -> Results:
-        """The same with our rows of some tasks only: those of one task are sought once."""
-        if len(tasks) > 1:
-            return replace(self, ours=select(self.ours, task=tasks))
-        return self._of_task.get(tasks[0]) or replace(self, ours=self.ours.head(0))
-
-    @cached_property
-    def _of_task(self) -> dict[str, Results]:
-        parts = self.ours.groupby("task", sort=False)
-        return {str(task): replace(self, ours=rows) for task, rows in parts}
+        """The same with our rows of some tasks only; they are sought once."""
+        if tasks not in self._parts:
+            rows = select(self.ours, task=tasks)
+            self._parts[tasks] = self if rows is self.ours else replace(self, ours=rows)
+        return self._parts[tasks]
 
 
 def load_results(

@@ -66,7 +66,7 @@ class LeftOut(NamedTuple):
 
 def build(entry: Entry, results: Results, options: Options) -> Table | Figure:
     """An artefact, with a note of the rows that it leaves out or, if wished, takes in."""
-    results = results.of(*entry.tasks)
+    results = results if entry.over else results.of(entry.task)
     built = entry.build(results, options)
     found = list(left_out(entry, results, options, built.numbers))
     if not found:

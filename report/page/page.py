@@ -163,8 +163,10 @@ def write_page(folder: Path, scale: str, root: Path) -> str:
     sources = find_sources(folder, results, scale)
     groups = grouped([cell for cell in claims.cells if cell.claim.of == PAPER])
     counts = Counter(overall([cell.verdict for cell in inside]) for inside in groups.values())
-    first = [_task(name, results, sources, scale) for name in TITLES if name not in TASKS]
-    tasks = [_task(name, results, sources, scale) for name in TITLES if name in TASKS]
+    blank = replace(results, ours=results.ours.head(0))
+    found = {name: _task(name, results, blank, sources, scale) for name in TITLES}
+    first = [task for name, task in found.items() if name not in TASKS]
+    tasks = [task for name, task in found.items() if name in TASKS]
     shown = {each.table.name: each for task in (*first, *tasks) for each in task.shown}
     return render(
         "page.html",
@@ -238,8 +240,9 @@ def _about(line: Sequence[str]) -> str:
     return " · ".join(about)
 
 
-def _task(task: str, results: Results, sources: Sequence[Source], scale: str) -> Task:
-    blank = replace(results, ours=results.ours.head(0))
+def _task(
+    task: str, results: Results, blank: Results, sources: Sequence[Source], scale: str
+) -> Task:
     options = Options((scale,))
     # The rows of a file that no entry names, and those of fresh runs, may be in any.
     named = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 
 import pandas as pd
@@ -197,8 +197,15 @@ def view_numbers(
     protocol are the preset's or were run with some method that is not the paper's. `shared` leaves
     the seeds that all ways of a place have, where there are some.
     """
-    own = results.of(view.task).ours
-    rows = select(own, scale=options.scales, view="", split=_SPLITS)
+    rows = _rows(view, results.of(view.task), options.scales)
+    rows = _shared(rows) if shared else rows
+    return Numbers(rows, (*PLACE, *WAY, "metric"), options.spread)
+
+
+@lru_cache(maxsize=2 * len(VIEWS))
+def _rows(view: View, results: Results, scales: tuple[str, ...]) -> pd.DataFrame:
+    """The rows that count, once for all tables and figures of a view."""
+    rows = select(results.ours, scale=scales, view="", split=_SPLITS)
     chosen = option(rows, "training")
     training = fixed(view.preset).get("training")
     rows = rows[chosen == training if training else chosen.isna()]
@@ -216,9 +223,7 @@ def view_numbers(
         regime=_regimes(view, rows),
         metric=_names(view, rows),
     )
-    rows = rows[rows["metric"] != ""]
-    rows = _shared(rows) if shared else rows
-    return Numbers(rows, (*PLACE, *WAY, "metric"), options.spread)
+    return rows[rows["metric"] != ""]
 
 
 def _shared(rows: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import product
 
 import pandas as pd
@@ -88,8 +89,13 @@ def result_numbers(results: Results, options: Options) -> Numbers:
 
     A model that has to be given a source is named with it.
     """
-    wanted = {"task": "fairness", "dataset": [*EXPERIMENTS], "step": ""}
-    rows = select(results.ours, scale=options.scales, **wanted)
+    return Numbers(_rows(results.of("fairness"), options.scales), _BY, options.spread)
+
+
+@lru_cache(maxsize=2)
+def _rows(results: Results, scales: tuple[str, ...]) -> pd.DataFrame:
+    """The rows of these numbers, once for all tables and figures."""
+    rows = select(results.ours, scale=scales, dataset=[*EXPERIMENTS], step="")
     source = option(rows, "model.source").where(rows["model"] == "causal_lm", None)
     # Of a model that its name does not tell, the source is a part of that and no departure.
     departure = departing(rows).where(source.isna(), departing(rows, "model.source"))
@@ -97,7 +103,7 @@ def result_numbers(results: Results, options: Options) -> Numbers:
     rows = rows.assign(option=departure.map(_OPTIONS), model=model)
     known, found = _names(), zip(rows["method"], rows["option"], strict=True)
     kept = pd.Series([way in known for way in found], rows.index, dtype=bool)
-    return Numbers(rows[kept], _BY, options.spread)
+    return rows[kept]
 
 
 def _names() -> dict[tuple[str, str], str]:
