@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
@@ -24,8 +24,8 @@ from report.results import Results, load_results
 from report.sentences import SUFFIX
 from report.tables import Table
 from scripts import claims, paper_figures
-from scripts.report import main
-from tests.report.conftest import drawn
+from scripts.report import main, parse_arguments
+from tests.report.conftest import ResultsTree, drawn
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "results").glob("measured/*/*.csv"))
@@ -80,10 +80,10 @@ def section(page: str, name: str) -> str:
     return re.sub(r"<[^>]*>", " ", found[2])
 
 
-@pytest.fixture
-def claimed(tree: Any) -> Any:
+def _claimed(path: Path) -> ResultsTree:
     """A results folder with the claims and three methods of SCAN."""
-    shutil.copy(ROOT / "results" / "paper" / "claims.yaml", tree.path / "paper")
+    tree = ResultsTree(path)
+    shutil.copy(ROOT / "results" / "paper" / "claims.yaml", path / "paper")
     rows = [
         *tree.rows([0.0, 0.1, 0.2], method="pretrained", group="trivial"),
         *tree.rows([10.0, 11.0, 12.0], method="equitune"),
@@ -93,129 +93,162 @@ def claimed(tree: Any) -> Any:
     return tree
 
 
-def test_it_needs_nothing_else_and_every_link_leads_somewhere(claimed: Any) -> None:
-    returns = [claimed.returns([-400.0, -300.0], name) for name in ("pretrained", "equizero")]
-    claimed.measured([row for rows in returns for row in rows], "figure2", task="dqn")
-    # Neither the folder of runs nor a file of any name is taken for another.
-    claimed.measured(claimed.rows([70.0], model="GRU"), "runs")
-    claimed.run("fresh", claimed.rows([60.0], model="RNN"))
-    text = written(claimed.path)
-    page = _Page(text)
-    assert len(page.addresses) == 2
-    assert page.targets and page.targets <= page.anchors
-    assert all(address.startswith("data:image/svg+xml,") for address in page.addresses)
-    assert text.count("<table") == len(re.findall(r"<table class=.t\d+.><caption>[^<]+<", text)) > 4
-    assert not re.search(r"<script|@import|url\(|https?:", re.sub(r'src="[^"]*"', "", text))
+@pytest.fixture
+def claimed(tmp_path: Path) -> ResultsTree:
+    """A results folder of one test."""
+    return _claimed(tmp_path / "results")
 
 
-def test_rows_changed_by_hand_change_table_claim_and_picture(claimed: Any) -> None:
+class Page(NamedTuple):
+    """A results folder, which no test changes, and its page."""
+
+    results: Path
+    text: str
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """The page of rows of two tasks and two scales, committed and fresh ones."""
+    tree = _claimed(tmp_path_factory.mktemp("page") / "results")
     methods = ("pretrained", "equitune", "equizero")
-    returns = [claimed.returns([-400.0, -300.0, -200.0], method) for method in methods]
-    claimed.measured([row for rows in returns for row in rows], "figure2", task="dqn")
-    before = written(claimed.path)
-    assert "77.0 (2.0)" in section(before, "table2")
-    assert "+66.0" in section(before, "claim-scan-zero-shot")
+    returns = [tree.returns([-400.0, -300.0, -200.0], method) for method in methods]
+    tree.measured([row for rows in returns for row in rows], "figure2", task="dqn")
+    # Neither the folder of runs nor a file of any name is taken for another.
+    tree.measured(tree.rows([70.0], model="GRU"), "runs")
+    tree.run("fresh", tree.rows([60.0], model="RNN"))
+    tree.run("demo", tree.rows([33.0, 33.5, 34.0], scale="demo"))
+    return Page(tree.path, written(tree.path))
+
+
+def test_it_needs_nothing_else_and_every_link_leads_somewhere(page: Page) -> None:
+    found = _Page(page.text)
+    assert len(found.addresses) == 2
+    assert found.targets and found.targets <= found.anchors
+    assert all(address.startswith("data:image/svg+xml,") for address in found.addresses)
+    tables = re.findall(r"<table class=.t\d+.><caption>[^<]+<", page.text)
+    assert page.text.count("<table") == len(tables) > 4
+    unnamed = re.sub(r'src="[^"]*"', "", page.text)
+    assert not re.search(r"<script|@import|url\(|https?:", unnamed)
+
+
+def test_rows_changed_by_hand_change_table_claim_and_picture(page: Page, tmp_path: Path) -> None:
+    assert "77.0 (2.0)" in section(page.text, "table2")
+    assert "+66.0" in section(page.text, "claim-scan-zero-shot")
+    results = shutil.copytree(page.results, tmp_path / "results")
     for name, old, new in (("scan/zero_shot", "79.0", "49.0"), ("dqn/figure2", "-200.0", "-100.0")):
-        path = claimed.path / "measured" / f"{name}.csv"
+        path = results / "measured" / f"{name}.csv"
         text = path.read_text(encoding="utf-8")
         assert f",{old}," in text
         path.write_text(text.replace(f",{old},", f",{new},"), encoding="utf-8")
-    after = written(claimed.path)
+    after = written(results)
     assert "67.0 (15.6)" in section(after, "table2")
     assert "+56.0" in section(after, "claim-scan-zero-shot")
     pictures = [
-        re.search(r'id="figure2">.*?src="([^"]*)"', page, re.DOTALL) for page in (before, after)
+        re.search(r'id="figure2">.*?src="([^"]*)"', text, re.DOTALL) for text in (page.text, after)
     ]
     assert pictures[0] and pictures[1] and pictures[0][1] != pictures[1][1]
 
 
-def test_scales_are_never_mixed(claimed: Any) -> None:
-    claimed.run("demo", claimed.rows([33.0, 33.5, 34.0], scale="demo"))
-    paper, demo = written(claimed.path, "--paper-scale"), written(claimed.path, "--demo")
+def test_scales_are_never_mixed(page: Page, tmp_path: Path) -> None:
+    results = shutil.copytree(page.results, tmp_path / "results")
+    paper, demo = page.text, written(results, "--demo")
     assert "77.0 (2.0)" in paper and "33.5 (0.5)" not in paper
     assert "33.5 (0.5)" in demo and "77.0 (2.0)" not in demo
     assert "Scale: paper." in paper and "Scale: demo." in demo
     assert "measured/scan/zero_shot.csv" not in demo and "runs/scan" in demo
+    # By default it is that of the paper.
+    assert parse_arguments([]).scale == parse_arguments(["--paper-scale"]).scale == "paper"
 
 
-def test_it_says_how_rows_were_run(claimed: Any) -> None:
-    path = claimed.path / "measured" / "scan" / "zero_shot.json"
-    record = {
-        **{"status": "done", "commit": "0123456789abcdef", "dirty": True, "cpu_seconds": 7200.0},
+#: Records that lack something, by the names of their files.
+LACKING: dict[str, dict[str, Any]] = {
+    "empty": {},
+    "no-machine": {"cores": 2},
+    "nothing-known": {"facts": None, "cpu_seconds": None, "commit": None, "started": None},
+}
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of files whose records tell much or little, each with rows of a model."""
+    tree = _claimed(tmp_path_factory.mktemp("told") / "results")
+    tree.measured(tree.rows([50.0], model="GRU"), "my runs")
+    done: dict[str, Any] = {"status": "done"}
+    known = done | {
+        **{"commit": "0123456789abcdef", "dirty": True, "cpu_seconds": 7200.0},
         **{"started": "2026-03-04T05:06:07+00:00", "machine": "a machine", "cores": 2},
         **{"processor": "a processor", "accelerator": "a GPU"},
         "facts": {"device": "cpu"},
     }
-    path.write_text(json.dumps({"some-run": record}), encoding="utf-8")
-    said = section(written(claimed.path), "rows-scan-zero_shot")
+    records = {"zero_shot": {"some-run": known}}
+    for name, record in LACKING.items():
+        tree.measured(tree.rows([50.0], model=name), name)
+        records[name] = {"some-run": done | record}
+    path = tree.measured(tree.rows([75.0, 77.0, 79.0], model="built"), "built")
+    lines = path.read_text(encoding="utf-8").replace("some-run", "first").splitlines()
+    lines[-1] = lines[-1].replace("first", "second")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    hour, facts = done | {"cpu_seconds": 3600.0}, {"pretrained_by": "base"}
+    records["built"] = {
+        **{"first": hour | {"facts": facts}, "second": hour | {"facts": facts}},
+        **{"base": hour | {"commit": "fedcba9876"}, "other": hour},
+    }
+    for name, each in records.items():
+        own = path.with_name(f"{name}.json")
+        own.write_text(json.dumps(each), encoding="utf-8")
+    return written(tree.path)
+
+
+def test_it_says_how_rows_were_run(told: str) -> None:
+    said = section(told, "rows-scan-zero_shot")
     place = "cpu; machine a processor, a machine, a GPU, 2 cores"
     for words in ("0123456*", "2.00", "2026-03-04", place, "LSTM", "0-2"):
         assert words in said
 
 
-def test_time_includes_what_runs_build_on_and_counts_it_once(claimed: Any) -> None:
-    path = claimed.path / "measured" / "scan" / "zero_shot.csv"
-    lines = path.read_text(encoding="utf-8").replace("some-run", "first").splitlines()
-    lines[-1] = lines[-1].replace("first", "second")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    hour, facts = {"status": "done", "cpu_seconds": 3600.0}, {"pretrained_by": "base"}
-    records = {
-        **{"first": hour | {"facts": facts}, "second": hour | {"facts": facts}},
-        **{"base": hour | {"commit": "fedcba9876"}, "other": hour},
-    }
-    path.with_suffix(".json").write_text(json.dumps(records), encoding="utf-8")
-    said = section(written(claimed.path), "rows-scan-zero_shot")
+def test_time_includes_what_runs_build_on_and_counts_it_once(told: str) -> None:
+    said = section(told, "rows-scan-built")
     assert "3.00 CPU hours in all, each run counted once" in said
     # Of equizero two runs, and what both build on.
     assert re.search(r"equizero\s.*?2.00\s+3.00", said, re.DOTALL) and "fedcba9" in said
 
 
-@pytest.mark.parametrize(
-    "record",
-    [{}, {"cores": 2}, {"facts": None, "cpu_seconds": None, "commit": None, "started": None}],
-    ids=["empty", "no machine", "nothing known"],
-)
-def test_what_a_record_does_not_say_is_said_to_be_missing(claimed: Any, record: Any) -> None:
-    path = claimed.path / "measured" / "scan" / "zero_shot.json"
-    path.write_text(json.dumps({"some-run": {"status": "done", **record}}), encoding="utf-8")
-    said = section(written(claimed.path), "rows-scan-zero_shot")
+@pytest.mark.parametrize("name", LACKING)
+def test_what_a_record_does_not_say_is_said_to_be_missing(told: str, name: str) -> None:
+    said = section(told, f"rows-scan-{name}")
     assert "not recorded CPU hours in all" in said and said.count("not recorded") >= 5
 
 
-def test_a_file_of_any_name_is_named_below_what_shows_its_rows(claimed: Any) -> None:
-    folder = claimed.path / "measured" / "scan"
-    for ending in ("csv", "json"):
-        (folder / f"zero_shot.{ending}").rename(folder / f"my runs.{ending}")
-    page = written(claimed.path)
-    assert "measured/scan/my runs.csv" in section(page, "table2")
-    assert _Page(page).targets <= _Page(page).anchors
+def test_a_file_of_any_name_is_named_below_what_shows_its_rows(told: str) -> None:
+    assert "measured/scan/my runs.csv" in section(told, "table2")
+    assert _Page(told).targets <= _Page(told).anchors
 
 
-def test_it_begins_with_which_method_to_use_and_has_claims_of_our_own(claimed: Any) -> None:
-    page = written(claimed.path)
-    places = [page.index(f'<section id="{name}">') for name in ("comparison", "claims", "scan")]
+def test_it_begins_with_which_method_to_use_and_has_claims_of_our_own(page: Page) -> None:
+    places = [
+        page.text.index(f'<section id="{name}">') for name in ("comparison", "claims", "scan")
+    ]
     assert places == sorted(places)
-    assert "not run yet" in section(page, "which_method")
-    assert "<h3>Our own</h3>" in page
+    assert "not run yet" in section(page.text, "which_method")
+    assert "<h3>Our own</h3>" in page.text
 
 
-def test_what_was_not_run_is_named_with_its_command(claimed: Any) -> None:
-    page = written(claimed.path)
-    assert "Not run at this scale" in section(page, "dqn")
-    assert "No rows at this scale" in section(page, "figure2")
-    assert "python run.py experiment=figure2" in section(page, "figure2")
+def test_what_was_not_run_is_named_with_its_command(page: Page) -> None:
+    assert "Not run at this scale" in section(page.text, "cnn")
+    assert "No rows at this scale" in section(page.text, "figure5b")
+    assert "python run.py experiment=figure5b" in section(page.text, "figure5b")
 
 
-def test_refused_rows_give_one_line_and_leave_the_old_page(claimed: Any, capsys: Any) -> None:
-    old = written(claimed.path)
-    path = claimed.measured([claimed.row("nan")], "bad")
-    capsys.readouterr()
-    arguments = ["--results", str(claimed.path), "--out", str(claimed.path / "page.html")]
-    assert main(arguments) == 2
+def test_refused_rows_give_one_line_and_leave_the_old_page(
+    claimed: ResultsTree, capsys: Any
+) -> None:
+    path, old = claimed.measured([claimed.row("nan")], "bad"), claimed.path / "page.html"
+    old.write_text("old", encoding="utf-8")
+    assert main(["--results", str(claimed.path), "--out", str(old)]) == 2
     assert capsys.readouterr().err == (
         f"error: {path}:2: value 'nan' is not finite; NaN and infinity are refused\n"
     )
-    assert (claimed.path / "page.html").read_text(encoding="utf-8") == old
+    assert old.read_text(encoding="utf-8") == "old"
 
 
 def _linked(folder: Path, without: Path | None = None) -> Path:
@@ -295,8 +328,13 @@ def test_without_any_one_file_all_is_built_and_a_gap_is_named(
 
 
 def test_without_the_paper_s_numbers_all_is_built_and_it_says_so(
-    claimed: Any, tmp_path: Path, capsys: Any
+    claimed: ResultsTree, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Each is drawn, once, but no file is made of it: that does not depend on rows.
+    monkeypatch.setattr(
+        Figure, "pictures", lambda figure, *_: {"svg": repr(figure.draw()).encode()}
+    )
+
     def words(folder: Path) -> str:
         return f"{folder / 'paper' / 'reported.csv'} is missing: none of the paper's numbers is"
 
@@ -305,6 +343,7 @@ def test_without_the_paper_s_numbers_all_is_built_and_it_says_so(
     for program in (paper_figures, claims):
         assert program.main(["--results", str(results)]) == 0
         assert words(results) in capsys.readouterr().out
+    monkeypatch.undo()
     (claimed.path / "paper" / "reported.csv").unlink()
     assert escape(words(claimed.path)) in written(claimed.path)
 
@@ -352,38 +391,44 @@ def test_the_committed_rows_make_a_page_that_every_screen_shows(tmp_path: Path) 
     assert page.count("<li><span") >= 4 and page.index('id="found"') < page.index('id="choice"')
     assert page.index('id="choice"') < page.index("<figure>") < page.index('id="claims"')
     # On paper: no list of links, and nothing hidden.
-    path = results / "page.html"
-    path.write_text(page.replace("@media print", "@media all"), encoding="utf-8")
-    printed = _seen(browser, tmp_path, 700, opened=False)
+    paper = page.replace("@media print", "@media all")
+    (results / "paper.html").write_text(paper, encoding="utf-8")
+    screens = (("paper", 700, False), ("page", 1200, False), ("page", 1200, True))
+    printed, folded, *light = _seen(browser, tmp_path, (*screens, ("page", 390, True)))
     assert printed["wide"] == [] and printed["nav"] == "none"
-    assert printed["folded"] == 0
-    path.write_text(page, encoding="utf-8")
-    assert _seen(browser, tmp_path, 1200, opened=False)["folded"] > 0
-    for width, options in ((1200, ()), (390, ()), (390, (_DARK,))):
-        seen = _seen(browser, tmp_path, width, *options)
+    assert printed["folded"] == 0 and folded["folded"] > 0
+    dark = _seen(browser, tmp_path, [("page", 390, True)], _DARK)
+    for width, seen, is_dark in zip((1200, 390, 390), (*light, *dark), (0, 0, 1), strict=True):
         assert seen["width"] <= width and seen["wide"] == []
         assert len(seen["images"]) >= 8 and min(seen["images"]) > 100
         assert seen["sections"] == 10 and seen["nav"] == "block"
-        light = _brightness(seen["ground"]), _brightness(seen["ink"])
-        assert (min(light) < 60 and max(light) > 200) and (light[0] < light[1]) == bool(options)
+        ends = _brightness(seen["ground"]), _brightness(seen["ink"])
+        assert (min(ends) < 60 and max(ends) > 200) and (ends[0] < ends[1]) == is_dark
 
 
 _DARK = "--blink-settings=preferredColorScheme=0"
 
 
 def _seen(
-    browser: str, folder: Path, width: int, *options: str, opened: bool = True
-) -> Mapping[str, Any]:
-    """What a browser of a width shows: `wide` are the ids around what has hidden columns."""
+    browser: str, folder: Path, screens: Sequence[tuple[str, int, bool]], *options: str
+) -> Sequence[Mapping[str, Any]]:
+    """What a browser shows of pages on screens of a width, with all details opened or not.
+
+    `wide` are the ids around what has hidden columns.
+    """
     frame = folder / "frame.html"
+    frames = "".join(
+        f'<iframe width="{width}" height="800" src="results/{name}.html"'
+        f' data-opened="{str(opened).lower()}"></iframe>'
+        for name, width, opened in screens
+    )
     frame.write_text(
-        f'<iframe id="screen" width="{width}" height="800" src="results/page.html"></iframe>'
-        "<script>window.onload = () => {"
-        "const page = document.getElementById('screen').contentDocument;"
-        f"const opened = {str(opened).lower()};"
+        f"{frames}<script>window.onload = () => {{"
+        "const facts = [...document.querySelectorAll('iframe')].map(screen => {"
+        "const page = screen.contentDocument, opened = screen.dataset.opened == 'true';"
         "page.querySelectorAll('details').forEach(part => { part.open = opened; });"
-        "const style = getComputedStyle(page.body);"
-        "const facts = {width: page.documentElement.scrollWidth,"
+        "const style = screen.contentWindow.getComputedStyle(page.body);"
+        "return {width: page.documentElement.scrollWidth,"
         "images: [...page.images].map(i => i.naturalWidth),"
         "sections: page.querySelectorAll('section').length,"
         "folded: [...page.querySelectorAll('details > :not(summary)')]"
@@ -392,14 +437,14 @@ def _seen(
         "wide: [...page.querySelectorAll('.scroll,figure,pre')]"
         ".filter(part => part.scrollWidth > part.clientWidth)"
         ".map(part => part.closest('[id]').id),"
-        "ground: style.backgroundColor, ink: style.color};"
+        "ground: style.backgroundColor, ink: style.color}; });"
         "document.body.innerHTML = `<pre>${JSON.stringify(facts)}</pre>`; }</script>",
         encoding="utf-8",
     )
     return _facts(browser, frame, folder, "--window-size=1600,1200", *options)
 
 
-def _facts(browser: str, page: Path, home: Path, *options: str) -> Mapping[str, Any]:
+def _facts(browser: str, page: Path, home: Path, *options: str) -> Sequence[Mapping[str, Any]]:
     ran = subprocess.run(
         [
             *(browser, "--headless", "--no-sandbox", "--disable-gpu"),
@@ -411,9 +456,9 @@ def _facts(browser: str, page: Path, home: Path, *options: str) -> Mapping[str, 
         check=True,
         timeout=120,
     )
-    found = re.search(r"<pre>(\{.*\})</pre>", ran.stdout)
+    found = re.search(r"<pre>(\[.*\])</pre>", ran.stdout)
     assert found, ran.stdout[-300:]
-    facts: dict[str, Any] = json.loads(found[1])
+    facts: list[dict[str, Any]] = json.loads(found[1])
     return facts
 
 
