@@ -90,8 +90,8 @@ def make_report(results: Path, scale: str, root: Path, loaded: Results | None = 
     if loaded is None:
         tasks = tuple(dict.fromkeys(task for claim in claims for task in claim.task))
         loaded = load_results(results, tasks, (scale,))
-    found = replace(loaded, ours=select(loaded.ours, scale=scale))
-    ours = {task: with_ends(found.of(*task).ours) for task in {claim.task for claim in claims}}
+    found = replace(loaded, ours=with_ends(select(loaded.ours, scale=scale)))
+    ours = {claim.task: found.of(*claim.task).ours for claim in claims}
 
     judged: list[Claim] = []
     cells: list[Cell] = []
