@@ -50,6 +50,11 @@ class ResultsTree:
         (path / "paper").mkdir(parents=True)
         shutil.copy(ROOT / "results" / "paper" / "reported.csv", path / "paper")
 
+    def with_claims(self) -> Path:
+        """Add the committed claims; returns the folder."""
+        shutil.copy(ROOT / "results" / "paper" / "claims.yaml", self.path / "paper")
+        return self.path
+
     @staticmethod
     def row(value: object, **changes: object) -> dict[str, str]:
         """One row: zero-shot equizero of the LSTM on add_jump's test split, with changes."""

@@ -82,13 +82,9 @@ def test_in_every_task_a_departure_of_the_user_s_is_named(tree: Any, capsys: Any
 
 
 def test_the_report_names_them_too(tree: Any, tmp_path: Path) -> None:
-    import shutil
-
     from scripts.report import main as report
 
-    root = Path(__file__).resolve().parents[2]
-    shutil.copy(root / "results" / "paper" / "claims.yaml", tree.path / "paper")
     tree.run("trial", tree.rows([70.0, 80.0], variant="max_commands=50"))
-    assert report(["--results", str(tree.path), "--out", str(tmp_path / "page.html")]) == 0
+    assert report(["--results", str(tree.with_claims()), "--out", str(tmp_path / "page.html")]) == 0
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "left out as departures: max_commands=50 (2 rows)" in page

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 import pytest
@@ -308,7 +307,6 @@ def test_a_trial_is_taken_in_where_it_belongs(tree: Any) -> None:
 
 
 def test_claims_of_our_own_are_judged_like_the_paper_s(tree: Any) -> None:
-    shutil.copy(ROOT / "results" / "paper" / "claims.yaml", tree.path / "paper")
     fitted = ["lambda_net.steps=2000", "lambda_net.batch_size=128"]
     rows = evaluated(tree, CNN, "lambda_equitune", 69.0, 9.0, options=fitted, **NETWORK)
     rows += evaluated(tree, CNN, "soft_equizero", 66.0, 6.0, **NETWORK)
@@ -316,7 +314,7 @@ def test_claims_of_our_own_are_judged_like_the_paper_s(tree: Any) -> None:
     rows += evaluated(tree, PROBE, "equitune", 60.0, **PROBED)
     rows += evaluated(tree, PROBE, "augmented", 63.0, 3.0, passes=1, **PROBED)
     tree.measured(rows, "methods", task="cnn")
-    report = make_report(tree.path, "paper", ROOT)
+    report = make_report(tree.with_claims(), "paper", ROOT)
     found = {
         (cell.claim.id, cell.comparison): cell.verdict
         for cell in report.cells

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -33,8 +32,7 @@ TINY = (
 @pytest.fixture
 def results(tree: Any) -> Path:
     """A results folder with what the repository has of the paper."""
-    shutil.copy(ROOT / "results" / "paper" / "claims.yaml", tree.path / "paper")
-    path: Path = tree.path
+    path: Path = tree.with_claims()
     return path
 
 
