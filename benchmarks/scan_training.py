@@ -20,8 +20,7 @@ from typing import NamedTuple
 
 import torch
 
-from experiments.scan.data import load_data, word_actions
-from experiments.scan.loop import draw_stream
+from experiments.scan.data import draw_stream, load_data, word_actions
 from experiments.scan.nets.examples import Stream
 from experiments.scan.nets.group_model import GroupSeq2Seq
 from experiments.scan.nets.model import CELLS, EncoderDecoder, Seq2Seq

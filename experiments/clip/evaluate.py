@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import equitune
-from experiments.clip.features import load_features
+from experiments.clip.embeddings import load_features
 from experiments.clip.finetune import load_finetuned
 from experiments.clip.measures import Outcomes, calibration_error, drawn, outcomes
 from experiments.clip.models import image_encoder, preprocessing, pretrained_model

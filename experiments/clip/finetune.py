@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from experiments.clip.features import extraction
+from experiments.clip.embeddings import extraction
 from experiments.clip.inputs import load_seen, open_seen
 from experiments.clip.models import image_encoder, preprocessing, pretrained_model
 from experiments.clip.scoring import Scorer, learning_loss, make_scorer

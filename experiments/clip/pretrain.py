@@ -14,10 +14,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from experiments.clip.embeddings import class_embeddings
 from experiments.clip.inputs import load_seen
 from experiments.clip.models import WEIGHTS, build_model, make_tokenizer, preprocessing
 from experiments.clip.prompts import captions, class_names, templates
-from experiments.clip.text import class_embeddings
 from experiments.frame.fields import given
 from experiments.frame.machine import choose_device, ieee_float32
 from experiments.images.config import pretraining_data

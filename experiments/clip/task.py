@@ -38,7 +38,7 @@ _STAGES = (
         VERSIONS["text"],
         text_identity,
         features_label,
-        "experiments.clip.text:text",
+        "experiments.clip.embeddings:text",
         blank=_SHARED,
     ),
     *(
@@ -47,7 +47,7 @@ _STAGES = (
             VERSIONS["features"],
             partial(features_identity, split=split),
             features_label,
-            f"experiments.clip.features:{split}",
+            f"experiments.clip.embeddings:{split}",
             blank=_SHARED,
         )
         for split in SPLITS

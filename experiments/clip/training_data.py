@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from experiments.clip.features import load_features
-from experiments.clip.text import TEXT
+from experiments.clip.embeddings import TEXT, load_features
 from experiments.frame.errors import UserError
 from experiments.frame.seeds import derive
 from experiments.images.orbit_data import Stored, TurnedImages, over_turns

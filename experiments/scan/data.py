@@ -1,4 +1,4 @@
-"""SCAN as word indices: vocabularies, the seeded validation split, batches of equal length."""
+"""SCAN as word indices: vocabularies, the validation split, batches, the order in training."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 import equitune
 from experiments.scan.grammar import ACTION_WORDS, COMMAND_WORDS, SPLITS, Pair
+from experiments.scan.nets.examples import Stream
 from experiments.scan.options import ScanGroup, load_group
 
 SOS, EOS = 0, 1
@@ -238,6 +239,33 @@ def word_actions(config: ScanGroup) -> WordActions:
         equitune.Relabel(group, words),
         equitune.PermuteAxis(group, words),
     )
+
+
+def draw_stream(
+    corpus: Corpus,
+    iterations: int,
+    teacher_forcing: float,
+    seed: int,
+    augmenting: WordActions | None = None,
+) -> Stream:
+    """Return the pairs in training order.
+
+    Fine-tuning uses the same draws as the beginning of pretraining.
+
+    Args:
+        corpus: The training pairs.
+        iterations: Their number in training; each costs one pass of the model.
+        teacher_forcing: Probability of teacher forcing.
+        seed: Seed of the draws.
+        augmenting: Actions by a random element of which every drawn pair is transformed, command
+            and target alike; None: pairs are as they are.
+    """
+    draws = draw_order(len(corpus), iterations, teacher_forcing, seed)
+    samples = draws.samples
+    if augmenting is not None:
+        elements = draw_elements(augmenting.commands.group.order, iterations, seed)
+        samples, corpus = samples + len(corpus) * elements, corpus.orbit(augmenting)
+    return Stream.pack(corpus.commands, corpus.targets, samples, draws.teacher)
 
 
 def _tables(vocabulary: Vocabulary, factors: list[list[list[str]]], orders: list[int]) -> Tensor:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from experiments.frame.fields import given
 from experiments.frame.files import part
 from experiments.frame.methods import Kind
-from experiments.scan.data import ScanData, WordActions, load_data, word_actions
+from experiments.scan.data import ScanData, WordActions, draw_stream, load_data, word_actions
 from experiments.scan.fingerprint import TUNED, learning_rate
-from experiments.scan.loop import TrainingLoop, draw_stream
+from experiments.scan.loop import TrainingLoop
 from experiments.scan.nets.model import EncoderDecoder, Seq2Seq
 from experiments.scan.nets.objective import Objective
 from experiments.scan.nets.training import Settings

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.frame.files import part
 from experiments.frame.progress import progress
-from experiments.scan.data import Corpus, WordActions, draw_elements, draw_order
 from experiments.scan.nets.training import Stream, Trainer
 
 if TYPE_CHECKING:
@@ -16,33 +15,6 @@ if TYPE_CHECKING:
 
 #: Iterations between two checks of the clock and of signals.
 CHUNK = 1000
-
-
-def draw_stream(
-    corpus: Corpus,
-    iterations: int,
-    teacher_forcing: float,
-    seed: int,
-    augmenting: WordActions | None = None,
-) -> Stream:
-    """Return the pairs in training order.
-
-    Fine-tuning uses the same draws as the beginning of pretraining.
-
-    Args:
-        corpus: The training pairs.
-        iterations: Their number in training; each costs one pass of the model.
-        teacher_forcing: Probability of teacher forcing.
-        seed: Seed of the draws.
-        augmenting: Actions by a random element of which every drawn pair is transformed, command
-            and target alike; None: pairs are as they are.
-    """
-    draws = draw_order(len(corpus), iterations, teacher_forcing, seed)
-    samples = draws.samples
-    if augmenting is not None:
-        elements = draw_elements(augmenting.commands.group.order, iterations, seed)
-        samples, corpus = samples + len(corpus) * elements, corpus.orbit(augmenting)
-    return Stream.pack(corpus.commands, corpus.targets, samples, draws.teacher)
 
 
 class TrainingLoop:

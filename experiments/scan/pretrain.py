@@ -15,11 +15,12 @@ from experiments.scan.data import (
     ACTIONS,
     COMMANDS,
     ScanData,
+    draw_stream,
     load_data,
     word_actions,
 )
 from experiments.scan.fingerprint import nontrivial_group
-from experiments.scan.loop import TrainingLoop, draw_stream
+from experiments.scan.loop import TrainingLoop
 from experiments.scan.nets.group_model import GroupSeq2Seq
 from experiments.scan.nets.model import EncoderDecoder, Seq2Seq
 from experiments.scan.nets.training import Settings

@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
+from experiments.clip.embeddings import class_embeddings
 from experiments.clip.models import image_encoder, make_tokenizer, preprocessing, pretrained_model
 from experiments.clip.options import ClipModel
 from experiments.clip.prompts import captions, templates
-from experiments.clip.text import class_embeddings
 from experiments.frame.options import AnyConfig
 from tests.experiments.clip.test_models import Bare
 from tests.experiments.clip.tiny import TAG, register

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import equitune
 from experiments.clip.checkpoints import put
+from experiments.clip.embeddings import class_embeddings
 from experiments.clip.models import (
     build_model,
     make_tokenizer,
@@ -23,7 +24,6 @@ from experiments.clip.models import (
 from experiments.clip.options import ClipModel
 from experiments.clip.prompts import captions, class_names, templates
 from experiments.clip.scoring import LOSSES, Scorer
-from experiments.clip.text import class_embeddings
 from experiments.frame.conf import CONF
 from experiments.frame.errors import UserError
 from experiments.frame.files import save_tensors

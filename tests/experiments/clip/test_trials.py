@@ -11,7 +11,7 @@ from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor
 from torch.nn import functional
 
-from experiments.clip import text
+from experiments.clip import embeddings
 from experiments.clip.evaluate import SHOWN
 from experiments.clip.train_lambda import load_lambda
 from experiments.frame import progress
@@ -137,10 +137,10 @@ def test_what_takes_long_tells_how_far_it_is_and_can_be_stopped(
     config = configure(*SHORT, "method=equitune")
     done = [ensure(config, stage, StopSignal()) for stage in ("text", "features_test")]
     captions = int(float(done[0].rows()[0]["value"]))
-    classifier = load_tensors(done[0].folder / text.TEXT)[0]["classifier"]
+    classifier = load_tensors(done[0].folder / embeddings.TEXT)[0]["classifier"]
     for path in done[0].folder.iterdir():
         path.unlink()
-    monkeypatch.setattr(text, "BATCH", 10)
+    monkeypatch.setattr(embeddings, "BATCH", 10)
     monkeypatch.setattr(progress, "INTERVAL", 0.0)
     stop: Any = After(2)
     with caplog.at_level(logging.INFO), pytest.raises(Interrupted, match="begins again"):
@@ -148,7 +148,9 @@ def test_what_takes_long_tells_how_far_it_is_and_can_be_stopped(
     told = [line for line in caplog.messages if line.startswith("captions of symbols by SmallCLIP")]
     parts = [line.partition(": ")[2].partition(",")[0] for line in told]
     assert parts == ["12 classes x 8 captions", f"10 of {captions}", f"20 of {captions}"]
-    again = load_tensors(ensure(config, "text", StopSignal()).folder / text.TEXT)[0]["classifier"]
+    again = load_tensors(ensure(config, "text", StopSignal()).folder / embeddings.TEXT)[0][
+        "classifier"
+    ]
     # Products of another batch may round differently.
     assert (again - classifier).abs().max() < 1e-5
 

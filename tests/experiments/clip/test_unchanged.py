@@ -243,7 +243,7 @@ def test_the_whole_network_runs_on_the_runs_device(
 def test_every_stage_computes_without_tf32(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from experiments.clip import features, pretrain, text, timing
+    from experiments.clip import embeddings, pretrain, timing
 
     matmul = torch.backends.cuda.matmul
     if not hasattr(matmul, "fp32_precision"):
@@ -251,25 +251,23 @@ def test_every_stage_computes_without_tf32(
     seen: dict[str, set[str]] = {}
 
     def watch(module: Any, name: str) -> None:
-        inner = getattr(module, name)
+        inner, place = getattr(module, name), f"{module.__name__.rpartition('.')[2]}.{name}"
 
         def call(*arguments: Any, **more: Any) -> Any:
-            seen.setdefault(module.__name__.rpartition(".")[2], set()).add(matmul.fp32_precision)
+            seen.setdefault(place, set()).add(matmul.fp32_precision)
             return inner(*arguments, **more)
 
         monkeypatch.setattr(module, name, call)
 
-    watch(features, "preprocessing")
-    watch(finetune, "preprocessing")
-    watch(evaluate, "preprocessing")
-    watch(timing, "preprocessing")
-    watch(pretrain, "preprocessing")
-    watch(text, "class_embeddings")
+    for module in (embeddings, finetune, evaluate, timing, pretrain):
+        watch(module, "preprocessing")
+    watch(embeddings, "class_embeddings")
     execute(configure(*SHORT, *TUNED, "method=equitune"))
     timed = ("stage=timing", "task.max_images=2", "task.timing_rounds=1")
     execute(configure(*SHORT, *timed))
-    stages = ("features", "finetune", "evaluate", "timing", "pretrain", "text")
-    assert seen == {stage: {"ieee"} for stage in stages}
+    places = ("embeddings", "finetune", "evaluate", "timing", "pretrain")
+    expected = {"embeddings.class_embeddings", *(f"{place}.preprocessing" for place in places)}
+    assert seen == {place: {"ieee"} for place in expected}
     assert matmul.fp32_precision != "ieee"
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 
 from experiments.frame import conf
@@ -30,9 +31,6 @@ from experiments.scan.fingerprint import VERSIONS, group_identity, learning_rate
 from report.artefacts.catalogue import ARTEFACTS
 
 Configure = Callable[..., AnyConfig]
-IMAGES = ("rot90", "rot180", "mirror", "dihedral")
-PEOPLE = ("man_woman", "black_white", "straight_gay", "black_white_asian")
-OF_OTHER_TASKS = IMAGES + PEOPLE
 #: What a preset leaves to its user.
 LEFT_OPEN = {"gpt2_sentences": (f"model.file={__file__}", "task.judges=[words]")}
 
@@ -116,8 +114,10 @@ def test_an_equivariant_model_has_its_own_group_and_method(
 
 @pytest.mark.parametrize("group", options("group"))
 def test_every_group_acts_on_both_data_sets_or_is_refused(configure: Configure, group: str) -> None:
+    facts = yaml.safe_load((CONF / "group" / f"{group}.yaml").read_text(encoding="utf-8"))
     for dataset in ("add_jump", "around_right"):
-        if group in OF_OTHER_TASKS:
+        # A group of SCAN says which words it swaps, or of which groups it is made.
+        if not {"words", "factors"} & facts.keys() and group != "trivial":
             with pytest.raises(UserError, match=f"group={group} does not act"):
                 configure(f"dataset={dataset}", f"group={group}")
         else:
@@ -464,6 +464,11 @@ def test_a_precision_is_chosen_for_the_machine_and_names_the_run_without_a_depar
     labels = {"float32": "", "bfloat16": "precision=bfloat16"}
     assert configure("task=clip").task.precision == "float32"
     assert variant(configure("task=clip", "task.precision=auto")) == labels[chosen]
+
+
+def test_the_help_names_all_tasks_and_methods() -> None:
+    text = (CONF / "config.yaml").read_text(encoding="utf-8").partition("template:")[2]
+    assert not {*TASKS, *METHODS} - set(re.findall(r"\w+", text))
 
 
 def test_help_loads_nothing_heavy(run_py: Callable[..., subprocess.CompletedProcess[str]]) -> None:

@@ -11,9 +11,8 @@ from experiments.frame.errors import UserError
 from experiments.frame.options import AnyConfig
 from experiments.frame.runner import execute
 from experiments.frame.stages import name_run
-from experiments.scan.data import ACTIONS, COMMANDS, Corpus, load_data, word_actions
+from experiments.scan.data import ACTIONS, COMMANDS, Corpus, draw_stream, load_data, word_actions
 from experiments.scan.grammar import Pair
-from experiments.scan.loop import draw_stream
 from experiments.scan.options import load_group
 from experiments.scan.task import TASK
 

@@ -1,4 +1,7 @@
-"""Stage ``text``: embeddings of the classes, from captions (Radford et al. 2021, Section 3.1)."""
+"""Stages ``text``, ``features_train`` and ``features_test``: what CLIP's two encoders make.
+
+Classes are embedded from captions (Radford et al. 2021, Section 3.1), images in all their views.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from experiments.clip.models import make_tokenizer, pretrained_model
+from experiments.clip.fingerprint import views
+from experiments.clip.inputs import open_seen
+from experiments.clip.models import (
+    image_encoder,
+    make_tokenizer,
+    preprocessing,
+    pretrained_model,
+)
 from experiments.clip.prompts import captions, class_names, templates
 from experiments.frame.errors import UserError
 from experiments.frame.machine import choose_device, ieee_float32
-from experiments.images.extraction import Watch, watched
+from experiments.images.arrays import Split
+from experiments.images.extraction import Extraction, Orbits, Watch, extract, load_orbits, watched
 from experiments.images.sets import open_images
 from experiments.images.training import precision
 
@@ -80,3 +91,40 @@ def text(config: ClipConfig, run: Run) -> None:
     run.fact("class_names", list(names))
     run.fact("device", str(device))
     run.save(TEXT, {"classifier": classifier.cpu()}, {"scale": scale})
+
+
+@ieee_float32()
+def _extract(config: ClipConfig, run: Run, split: Split) -> None:
+    """Compute and store the encoder's embeddings of one split.
+
+    Raises:
+        Interrupted: If the process was asked to stop.
+        UserError: If there is too little disk space.
+    """
+    images = open_seen(config.dataset, config.model, split)
+    device = choose_device(config.device)
+    model: Any = pretrained_model(config, run).to(device)
+    label = f"embeddings of {config.dataset.name} ({split}) by {config.model.name}"
+    how = extraction(config, image_encoder(model), device)
+    extract(run, images, how, split, label, config.task.max_images)
+
+
+def extraction(config: ClipConfig, encoder: nn.Module, device: torch.device) -> Extraction:
+    """Return the feature extraction of all views through an image encoder on a device."""
+    task = config.task
+
+    def embed(inputs: Tensor) -> Tensor:
+        with precision(task.precision, device):
+            found: Tensor = encoder(inputs)
+        return found
+
+    return Extraction(embed, preprocessing(config.model), views(config), task.feature_batch, device)
+
+
+train = partial(_extract, split="train")
+test = partial(_extract, split="test")
+
+
+def load_features(config: ClipConfig, run: Run, split: Split) -> Orbits:
+    """Return the embeddings that a run builds on, [V, N, D]."""
+    return load_orbits(run.need(f"features_{split}"))
