@@ -181,7 +181,7 @@ def test_agrees_with_autograd_at_the_real_width(cell: str) -> None:
 
 def test_agrees_with_autograd_in_float32() -> None:
     # Looser, because rounding accumulates in Adam's square root over the iterations.
-    model = make_model("LSTM", "cyclic(2)", torch.float32, hidden=16)
+    model = make_model("RNN", "cyclic(2)", torch.float32, hidden=16)
     result = Comparison(model, 20, lr=1e-4)
     assert result.loss < 1e-5
     assert result.gradient < 2e-5
@@ -189,11 +189,13 @@ def test_agrees_with_autograd_in_float32() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "bound"),
-    [(torch.float64, 1e-10), (torch.float32, 1e-4)],
+    ("cell", "dtype", "bound"),
+    [("LSTM", torch.float64, 1e-10), ("RNN", torch.float32, 1e-4)],
 )
-def test_training_keeps_tied_models_equivariant(dtype: torch.dtype, bound: float) -> None:
-    model = make_model("LSTM", "symmetric(3)", dtype, hidden=8)
+def test_training_keeps_tied_models_equivariant(
+    cell: str, dtype: torch.dtype, bound: float
+) -> None:
+    model = make_model(cell, "symmetric(3)", dtype, hidden=8)
     trainer = GroupTrainer(model, make_settings(lr=1e-2))
     losses = trainer.run(make_stream(), 0, 50)
     assert losses[-10:].mean() < losses[:10].mean()
@@ -214,20 +216,20 @@ def test_free_biases_move_apart_in_training() -> None:
 
 @pytest.fixture(scope="module")
 def whole_run() -> tuple[np.ndarray, dict[str, Tensor]]:
-    trainer = GroupTrainer(make_model("LSTM", "cyclic(4)", torch.float32), make_settings())
+    trainer = GroupTrainer(make_model("RNN", "cyclic(4)", torch.float32), make_settings())
     return trainer.run(make_stream(), 0, ITERATIONS), trainer.state_dict()
 
 
 @settings(max_examples=8, deadline=None)
 @given(cut=st.integers(0, ITERATIONS), reload=st.booleans())
 def test_chunks_and_resume_do_not_change_a_bit(whole_run: Any, cut: int, reload: bool) -> None:
-    stream, model = make_stream(), make_model("LSTM", "cyclic(4)", torch.float32)
+    stream, model = make_stream(), make_model("RNN", "cyclic(4)", torch.float32)
     trainer = GroupTrainer(model, make_settings())
     losses = trainer.run(stream, 0, cut)
     if reload:
         state = load(save(trainer.state_dict()))
         trainer = GroupTrainer(
-            GroupSeq2Seq("LSTM", *ACTIONS["cyclic(4)"], hidden=4), make_settings()
+            GroupSeq2Seq("RNN", *ACTIONS["cyclic(4)"], hidden=4), make_settings()
         )
         trainer.load_state_dict(state)
     losses = np.concatenate((losses, trainer.run(stream, cut, ITERATIONS)))
@@ -239,7 +241,7 @@ def test_chunks_and_resume_do_not_change_a_bit(whole_run: Any, cut: int, reload:
 
 
 def test_the_model_is_left_alone_until_export(whole_run: Any) -> None:
-    model = make_model("LSTM", "cyclic(4)", torch.float32)
+    model = make_model("RNN", "cyclic(4)", torch.float32)
     before = [p.detach().clone() for p in model.parameters()]
     trainer = GroupTrainer(model, make_settings())
     trainer.run(make_stream(), 0, 5)
