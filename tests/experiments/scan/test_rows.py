@@ -10,7 +10,7 @@ from experiments.scan.nets.model import Seq2Seq
 
 Configure = Callable[..., AnyConfig]
 SMALL = (
-    *("model=RNN", "task.max_commands=20", "task.pretrain.iterations=40"),
+    *("model=RNN", "task.max_commands=6", "task.pretrain.iterations=40"),
     *("task.pretrain.evaluations=1", "task.pretrain.backend=torch"),
 )
 WHOLE = sum(value.numel() for value in Seq2Seq("RNN").parameters())

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import random
+import re
 import resource
 import shutil
 import signal
@@ -14,26 +15,34 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from experiments.frame.errors import UserError
 from experiments.frame.files import load_tensors, save_tensors
+from experiments.frame.options import AnyConfig
+from experiments.frame.runner import execute
 from experiments.scan.nets.model import Seq2Seq
 from tests.experiments.conftest import ROOT, command
 
 SMALL = (
     "task.max_commands=40",
-    "task.pretrain.iterations=12000",
+    "task.pretrain.iterations=6000",
     "task.pretrain.evaluations=4",
-    "task.pretrain.checkpoint_every=1000",
+    "task.pretrain.checkpoint_every=500",
     "model=RNN",
 )
 RunPy = Callable[..., "subprocess.CompletedProcess[str]"]
+Configure = Callable[..., AnyConfig]
 
 
-def outcome(results: Path, stage: str) -> tuple[str, dict[str, str], dict[str, object]]:
-    """Return the metrics, the artefacts' checksums and the record of the only run of a stage."""
+def outcome(results: Path, stage: str) -> tuple[str, dict[str, str], dict[str, Any]]:
+    """Return the metrics, the artefacts' checksums and the record of the only run of a stage.
+
+    More of the folder's name, as in `evaluate-*-equizero`, tells runs of a stage apart.
+    """
     (folder,) = (results / "runs" / "scan").glob(f"{stage}-*")
     record = json.loads((folder / "record.json").read_text())
     return (folder / "metrics.csv").read_text(), record["artefacts"], record
@@ -45,6 +54,22 @@ def saved(results: Path) -> list[int]:
     return [path.stat().st_mtime_ns for path in found]
 
 
+def kill_at_random_moments(results: Path, *words: str, seed: int) -> int:
+    """Start a run three times and kill it; return how often it was killed before its end."""
+    moments, kills = random.Random(seed), 0
+    for _ in range(3):
+        before = saved(results)
+        process = subprocess.Popen(command(results, *words), cwd=ROOT, stderr=subprocess.DEVNULL)
+        # Every attempt gets somewhat further than the last one, then dies anywhere.
+        while saved(results) == before and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0.0, 0.4))
+        kills += process.poll() is None
+        process.kill()
+        process.wait()
+    return kills
+
+
 def wait_for(results: Path, pattern: str) -> None:
     """Wait until a run has left something behind."""
     for _ in range(600):
@@ -54,11 +79,15 @@ def wait_for(results: Path, pattern: str) -> None:
     raise TimeoutError(pattern)
 
 
-def rows(results: Path) -> list[dict[str, str]]:
-    """Return the metric rows of the only evaluation."""
-    (path,) = (results / "runs" / "scan").glob("evaluate-*/metrics.csv")
-    with open(path, newline="") as stream:
-        return list(csv.DictReader(stream))
+def rows(results: Path, stage: str = "evaluate") -> list[dict[str, str]]:
+    """Return the metric rows of the only run of a stage."""
+    return list(csv.DictReader(outcome(results, stage)[0].splitlines()))
+
+
+def pretrained(results: Path, copy: Path) -> Path:
+    """Copy all runs but the evaluations to another results folder, and return it."""
+    shutil.copytree(results / "runs", copy / "runs", ignore=shutil.ignore_patterns("eval*"))
+    return copy
 
 
 @pytest.fixture(scope="module")
@@ -72,31 +101,18 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_same_seed_gives_the_same_files_and_another_seed_does_not(
     undisturbed: Path, run_py: RunPy, tmp_path: Path
 ) -> None:
-    assert run_py(*SMALL).returncode == 0
+    assert run_py("hydra.mode=MULTIRUN", *SMALL, "seed=0,1").returncode == 0
     for stage in ("pretrain", "evaluate"):
-        assert outcome(tmp_path / "results", stage)[:2] == outcome(undisturbed, stage)[:2]
-    assert run_py(*SMALL, "seed=1", f"results={tmp_path}/other").returncode == 0
-    assert outcome(tmp_path / "other", "pretrain")[1] != outcome(undisturbed, "pretrain")[1]
+        again = outcome(tmp_path / "results", f"{stage}-*-seed0")
+        assert again[:2] == outcome(undisturbed, stage)[:2]
+    other = outcome(tmp_path / "results", "pretrain-*-seed1")
+    assert other[1] != outcome(undisturbed, "pretrain")[1]
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_numbers(
     undisturbed: Path, run_py: RunPy, tmp_path: Path
 ) -> None:
-    moments = random.Random(7)
-    kills = 0
-    for _ in range(5):
-        before = saved(tmp_path / "results")
-        process = subprocess.Popen(
-            command(tmp_path / "results", *SMALL), cwd=ROOT, stderr=subprocess.DEVNULL
-        )
-        # Every attempt gets somewhat further than the last one, then dies anywhere.
-        while saved(tmp_path / "results") == before and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0.0, 0.6))
-        kills += process.poll() is None
-        process.kill()
-        process.wait()
-    assert kills >= 2
+    assert kill_at_random_moments(tmp_path / "results", *SMALL, seed=7) >= 2
     result = run_py(*SMALL)
     assert result.returncode == 0, result.stderr
     for stage in ("pretrain", "evaluate"):
@@ -106,17 +122,16 @@ def test_killed_at_random_moments_it_ends_with_the_same_numbers(
 
 TUNED = (
     "method=equizero",
-    "task.finetune.iterations=9000",
-    "task.finetune.evaluate_every=2000",
-    "task.finetune.checkpoint_every=1000",
+    "task.finetune.iterations=4500",
+    "task.finetune.evaluate_every=1000",
+    "task.finetune.checkpoint_every=500",
 )
 
 
 @pytest.fixture(scope="module")
 def tuned(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that was fine-tuned without disturbance, from the undisturbed pretrained one."""
-    results = tmp_path_factory.mktemp("tuned")
-    shutil.copytree(undisturbed / "runs", results / "runs", ignore=shutil.ignore_patterns("eval*"))
+    results = pretrained(undisturbed, tmp_path_factory.mktemp("tuned"))
     subprocess.run(command(results, *SMALL, *TUNED), cwd=ROOT, check=True, capture_output=True)
     return results
 
@@ -129,79 +144,95 @@ def test_fine_tuning_improves_and_its_curve_begins_with_the_pretrained_model(
         for row in rows(tuned)
         if row["metric"] == "accuracy" and row["split"] == "test"
     }
-    assert list(values) == ["0", "2000", "4000", "6000", "8000", "9000"]
+    assert list(values) == ["0", "1000", "2000", "3000", "4000", "4500"]
     zero_shot = next(
         float(row["value"])
         for row in rows(undisturbed)
         if row["metric"] == "accuracy" and row["split"] == "test"
     )
     assert values["0"] == zero_shot
-    losses = [
-        float(row["value"]) for row in csv.DictReader(outcome(tuned, "finetune")[0].splitlines())
-    ]
+    losses = [float(row["value"]) for row in rows(tuned, "finetune")]
     assert len(losses) == 5 and losses[-1] < losses[0]
 
 
 def test_fine_tuning_killed_at_random_moments_ends_with_the_same_numbers(
     undisturbed: Path, tuned: Path, run_py: RunPy, tmp_path: Path
 ) -> None:
-    results = tmp_path / "results"
-    shutil.copytree(undisturbed / "runs", results / "runs", ignore=shutil.ignore_patterns("eval*"))
-    moments, kills = random.Random(3), 0
-    for _ in range(4):
-        before = saved(results)
-        process = subprocess.Popen(
-            command(results, *SMALL, *TUNED), cwd=ROOT, stderr=subprocess.DEVNULL
-        )
-        while saved(results) == before and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0.0, 0.6))
-        kills += process.poll() is None
-        process.kill()
-        process.wait()
-    assert kills >= 2
-    pretrained = outcome(results, "pretrain")
+    results = pretrained(undisturbed, tmp_path / "results")
+    assert kill_at_random_moments(results, *SMALL, *TUNED, seed=3) >= 2
+    before = outcome(results, "pretrain")
     result = run_py(*SMALL, *TUNED)
     assert result.returncode == 0, result.stderr
     for stage in ("finetune", "evaluate"):
         assert outcome(results, stage)[:2] == outcome(tuned, stage)[:2]
-    assert outcome(results, "pretrain") == pretrained  # not trained twice
+    assert outcome(results, "pretrain") == before  # not trained twice
 
 
-@pytest.mark.parametrize("method", ["equitune", "lambda_equitune"])
+@pytest.fixture(scope="module")
+def every_method(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every method with both protocols, from the undisturbed pretrained model."""
+    results = pretrained(undisturbed, tmp_path_factory.mktemp("every_method"))
+    sweep = (
+        "hydra.mode=MULTIRUN",
+        "method=pretrained,equitune,equizero,lambda_equitune",
+        "protocol=reference,paper",
+    )
+    subprocess.run(command(results, *SMALL, *sweep), cwd=ROOT, check=True, capture_output=True)
+    return results
+
+
+def test_every_method_and_protocol_runs_from_one_pretraining(every_method: Path) -> None:
+    folders = list((every_method / "runs" / "scan").iterdir())
+    assert len([f for f in folders if f.name.startswith("pretrain-")]) == 1
+    assert len([f for f in folders if f.name.startswith("evaluate-")]) == 8
+    # Lambda depends on the space of the average, in which the protocols differ.
+    assert len([f for f in folders if f.name.startswith("lambda-")]) == 2
+    for folder in folders:
+        rows = (folder / "metrics.csv").read_text()
+        if "evaluate" in folder.name and "pretrained" not in folder.name:
+            assert ",equivariance_error,0.0\n" in rows
+    weights, facts = load_tensors(
+        next(f for f in folders if f.name.startswith("lambda-")) / "lambda.safetensors"
+    )
+    assert facts["hidden"] == 100 and all(torch.isfinite(w).all() for w in weights.values())
+
+
 def test_fine_tuning_through_an_average_uses_the_weights_of_the_pretrained_model(
-    undisturbed: Path, run_py: RunPy, tmp_path: Path, method: str
+    every_method: Path, run_py: RunPy, tmp_path: Path
 ) -> None:
-    results = tmp_path / "results"
-    shutil.copytree(undisturbed / "runs", results / "runs", ignore=shutil.ignore_patterns("eval*"))
+    results = pretrained(every_method, tmp_path / "results")
     short = ("task.finetune.iterations=600", "task.finetune.evaluate_every=300")
-    zero_shot = run_py(*SMALL, f"method={method}", f"results={tmp_path}/zero")
-    assert zero_shot.returncode == 0, zero_shot.stderr
-    result = run_py(*SMALL, *short, f"method={method}")
+    sweep = ("hydra.mode=MULTIRUN", "method=equitune,lambda_equitune", "protocol=paper")
+    result = run_py(*SMALL, *short, *sweep)
     assert result.returncode == 0, result.stderr
-    tuned, start = rows(results), rows(tmp_path / "zero")
-    accuracy = {
-        (row["split"], row["step"]): row["value"] for row in tuned if row["metric"] == "accuracy"
-    }
-    assert [step for split, step in accuracy if split == "test"] == ["0", "300", "600"]
-    # Before the first iteration it is the zero-shot method, learned weights included.
-    for row in start:
-        if row["metric"] == "accuracy":
-            assert accuracy[row["split"], "0"] == row["value"]
-    tuned_on = outcome(results, "finetune")[2]["built_on"]
-    evaluated_on = outcome(results, "evaluate")[2]["built_on"]
-    assert isinstance(tuned_on, dict) and isinstance(evaluated_on, dict)
-    learned = {"lambda"} if method == "lambda_equitune" else set()
-    assert tuned_on.keys() == {"pretrain"} | learned
-    assert evaluated_on.keys() == {"pretrain", "finetune"} | learned
-    assert all(evaluated_on[stage] == name for stage, name in tuned_on.items())
+    for method, learned in (("equitune", set()), ("lambda_equitune", {"lambda"})):
+        accuracy = {
+            (row["split"], row["step"]): row["value"]
+            for row in rows(results, f"evaluate-*-{method}")
+            if row["metric"] == "accuracy"
+        }
+        assert [step for split, step in accuracy if split == "test"] == ["0", "300", "600"]
+        # Before the first iteration it is the zero-shot method, learned weights included.
+        zero_shot = [
+            row
+            for path in (every_method / "runs" / "scan").glob(f"evaluate-*-{method}-*/metrics.csv")
+            for row in csv.DictReader(path.read_text().splitlines())
+            if row["metric"] == "accuracy" and row["protocol"] == "paper"
+        ]
+        assert len(zero_shot) == 2
+        assert all(accuracy[row["split"], "0"] == row["value"] for row in zero_shot)
+        tuned_on = outcome(results, f"finetune-*-{method}")[2]["built_on"]
+        evaluated_on = outcome(results, f"evaluate-*-{method}")[2]["built_on"]
+        assert tuned_on.keys() == {"pretrain"} | learned
+        assert evaluated_on.keys() == {"pretrain", "finetune"} | learned
+        assert all(evaluated_on[stage] == name for stage, name in tuned_on.items())
 
 
 def test_an_equivariant_model_stays_equivariant_and_its_reference_does_not(
     run_py: RunPy, tmp_path: Path
 ) -> None:
-    budget = tuple(item for item in SMALL if item != "model=RNN")
-    result = run_py("hydra.mode=MULTIRUN", *budget, "model=G-RNN", "protocol=reference,paper")
+    model = ("model=G-RNN", "task.pretrain.iterations=2000", "protocol=reference,paper")
+    result = run_py("hydra.mode=MULTIRUN", *SMALL[:-1], *model)
     assert result.returncode == 0, result.stderr
     errors = {}
     for path in (tmp_path / "results" / "runs" / "scan").glob("evaluate-*/metrics.csv"):
@@ -260,7 +291,7 @@ def test_a_checkpoint_of_one_s_own_replaces_pretraining(
 
 
 def test_damaged_and_foreign_checkpoints_are_one_line(
-    undisturbed: Path, run_py: RunPy, tmp_path: Path
+    undisturbed: Path, run_py: RunPy, configure: Configure, tmp_path: Path
 ) -> None:
     content = checkpoint(undisturbed).read_bytes()
     flipped = bytearray(content)
@@ -273,16 +304,16 @@ def test_damaged_and_foreign_checkpoints_are_one_line(
     for name, (data, message) in files.items():
         path = tmp_path / f"{name}.safetensors"
         path.write_bytes(data)
-        result = run_py(*SMALL, f"model.checkpoint={path}")
-        assert result.returncode == 1
-        last = result.stderr.strip().splitlines()[-1]
-        assert last.startswith("run.py: ") and message in last and str(path) in last
-        assert "Traceback" not in result.stderr
+        with pytest.raises(UserError, match=f"^[^\n]*{re.escape(str(path))}[^\n]*$") as refusal:
+            execute(configure(*SMALL, f"model.checkpoint={path}"))
+        assert message in str(refusal.value)
     other = tmp_path / "gru.safetensors"
     save_tensors(other, Seq2Seq("GRU").state_dict())
     result = run_py(*SMALL, f"model.checkpoint={other}")
     assert result.returncode == 1
-    assert "is of another architecture" in result.stderr.strip().splitlines()[-1]
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("run.py: ") and "is of another architecture" in last
+    assert str(other) in last and "Traceback" not in result.stderr
 
 
 def test_a_results_folder_that_cannot_be_written_is_one_line(run_py: RunPy, tmp_path: Path) -> None:
@@ -320,31 +351,6 @@ def test_a_full_disk_loses_nothing_and_the_run_ends_when_there_is_room(
     assert json.loads((folder / "record.json").read_text())["status"] == "failed"
     assert run_py(*SMALL).returncode == 0
     assert outcome(tmp_path / "results", "pretrain")[:2] == outcome(undisturbed, "pretrain")[:2]
-
-
-def test_every_method_and_protocol_runs_from_one_pretraining(
-    undisturbed: Path, run_py: RunPy, tmp_path: Path
-) -> None:
-    result = run_py(
-        "hydra.mode=MULTIRUN",
-        *SMALL,
-        "method=pretrained,equitune,equizero,lambda_equitune",
-        "protocol=reference,paper",
-    )
-    assert result.returncode == 0, result.stderr
-    folders = list((tmp_path / "results" / "runs" / "scan").iterdir())
-    assert len([f for f in folders if f.name.startswith("pretrain-")]) == 1
-    assert len([f for f in folders if f.name.startswith("evaluate-")]) == 8
-    # Lambda depends on the space of the average, in which the protocols differ.
-    assert len([f for f in folders if f.name.startswith("lambda-")]) == 2
-    for folder in folders:
-        rows = (folder / "metrics.csv").read_text()
-        if "evaluate" in folder.name and "pretrained" not in folder.name:
-            assert ",equivariance_error,0.0\n" in rows
-    weights, facts = load_tensors(
-        next(f for f in folders if f.name.startswith("lambda-")) / "lambda.safetensors"
-    )
-    assert facts["hidden"] == 100 and all(torch.isfinite(w).all() for w in weights.values())
 
 
 @pytest.mark.slow
