@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -155,6 +156,13 @@ class ScanData(NamedTuple):
     test: Corpus
 
 
+@cache
+def _encoded(name: str) -> tuple[Corpus, Corpus]:
+    """Return the training and the test file of a split, which every stage of a run reads."""
+    split = SPLITS[name]()
+    return Corpus.encode(split.train), Corpus.encode(split.test)
+
+
 def load_data(name: str, seed: int, max_commands: int | None = None) -> ScanData:
     """Generate a split and divide its training file.
 
@@ -166,8 +174,7 @@ def load_data(name: str, seed: int, max_commands: int | None = None) -> ScanData
     Returns:
         The four parts.
     """
-    split = SPLITS[name]()
-    everything, test = Corpus.encode(split.train), Corpus.encode(split.test)
+    everything, test = _encoded(name)
     held = int(VALIDATION_SHARE * len(everything))
     order = generator(seed, _SPLIT).permutation(len(everything))
     other = generator(seed, _UNSEEDED).permutation(len(everything))[:held]
