@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from experiments.frame.errors import Interrupted
 from experiments.frame.files import load_tensors
 from experiments.frame.options import AnyConfig
 from experiments.frame.runner import StopSignal, ensure, execute
-from tests.experiments.clip.test_runs import LAMBDA, SHORT, TUNED, names, rows, value
+from tests.experiments.clip.small import SHORT
+from tests.experiments.clip.test_runs import LAMBDA, TUNED, names, rows, value
 
 Configure = Callable[..., AnyConfig]
+pytestmark = pytest.mark.usefixtures("trained")
 ALWAYS = (*LAMBDA, "method.lambda_net.dropout=0.5", "task.lambda_dropout=always")
 
 
@@ -89,9 +92,9 @@ def test_what_is_not_read_names_no_run(
     assert names(one)[stage] == names(two)[stage]
     results = []
     for config in (one, two):
-        config.results = f"{config.results}-{len(results)}"
         finished = ensure(config, stage, StopSignal())
         results.append((finished.folder / "metrics.csv").read_bytes())
+        shutil.rmtree(finished.folder)
     assert results[0] == results[1]
 
 
@@ -241,7 +244,7 @@ def test_the_whole_network_runs_on_the_runs_device(
 
 
 def test_every_stage_computes_without_tf32(
-    configure: Configure, monkeypatch: pytest.MonkeyPatch
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from experiments.clip import embeddings, pretrain, timing
 
@@ -262,9 +265,9 @@ def test_every_stage_computes_without_tf32(
     for module in (embeddings, finetune, evaluate, timing, pretrain):
         watch(module, "preprocessing")
     watch(embeddings, "class_embeddings")
-    execute(configure(*SHORT, *TUNED, "method=equitune"))
-    timed = ("stage=timing", "task.max_images=2", "task.timing_rounds=1")
-    execute(configure(*SHORT, *timed))
+    new = (*SHORT, f"results={tmp_path}/new")
+    execute(configure(*new, *TUNED, "method=equitune"))
+    execute(configure(*new, "stage=timing", "task.max_images=2", "task.timing_rounds=1"))
     places = ("embeddings", "finetune", "evaluate", "timing", "pretrain")
     expected = {"embeddings.class_embeddings", *(f"{place}.preprocessing" for place in places)}
     assert seen == {place: {"ieee"} for place in expected}

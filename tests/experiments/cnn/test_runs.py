@@ -41,16 +41,20 @@ pytestmark = pytest.mark.usefixtures("trained")
 
 
 @pytest.fixture(scope="module")
-def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run that most runs here begin with: a network after one epoch."""
-    config = composed(tmp_path_factory.mktemp("shared") / "results", *SHORT, "method=equitune")
-    return ensure(config, "pretrain", StopSignal()).folder
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What most runs here begin with: two networks after one epoch, and their features."""
+    results = tmp_path_factory.mktemp("shared") / "results"
+    for how in ((), OWN):
+        config = composed(results, *SHORT, *how, "method=equitune")
+        for stage in ("features_train", "features_test"):
+            ensure(config, stage, StopSignal())
+    return results
 
 
 @pytest.fixture
-def trained(backbone: Path, tmp_path: Path) -> None:
-    """Put this run where a test's own are."""
-    shutil.copytree(backbone, tmp_path / "results" / "runs" / "cnn" / backbone.name)
+def trained(shared: Path, tmp_path: Path) -> None:
+    """Put these runs where a test's own are."""
+    shutil.copytree(shared, tmp_path / "results")
 
 
 #: Stages that depend on no method, unless it cuts the network.
@@ -140,7 +144,7 @@ def test_one_run_of_every_method(configure: Configure, tmp_path: Path) -> None:
         assert error > 0.01 if method == "pretrained" else error < 1e-4
     runs = [p.name.split("-")[0] for p in (tmp_path / "results" / "runs" / "cnn").iterdir()]
     assert sorted(runs) == sorted(
-        ["pretrain", "features_train", "features_test", *["probe"] * 4, *["evaluate"] * 4]
+        [*("pretrain", "features_train", "features_test") * 2, *["probe"] * 4, *["evaluate"] * 4]
     )
 
 
