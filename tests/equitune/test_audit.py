@@ -560,7 +560,12 @@ def test_the_command_line_on_drawn_images(folder: Path, tmp_path: Path) -> None:
     files = [tmp_path / f"page{suffix}" for suffix in (".md", ".json", ".svg")]
     words = command(folder, *(word for file in files for word in ("--out", str(file))))
     words += ["--chunk", "1"]
-    run = [sys.executable, "-W", "error", "-m", "equitune.audit", *words]
+    # As python -m does, with the short training of the tests here.
+    code = (
+        f"from equitune.audit import choices; choices.TRAINING = {choices.TRAINING}; import runpy; "
+        "runpy.run_module('equitune.audit', run_name='__main__', alter_sys=True)"
+    )
+    run = [sys.executable, "-W", "error", "-c", code, *words]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert done.stdout.startswith(

@@ -94,10 +94,14 @@ def test_training_stops_when_asked(configure: Configure) -> None:
     assert learner.num_timesteps == 1000
 
 
-def test_a_run_and_its_repetition_have_the_same_rows(run_py: RunPy, tmp_path: Path) -> None:
-    argument = ("hydra.mode=MULTIRUN", *SHORT, "method=pretrained,equitune,equizero")
-    assert run_py(*argument).returncode == 0
-    assert run_py(*argument, f"results={tmp_path}/again").returncode == 0
+def test_a_run_and_its_repetition_have_the_same_rows(
+    run_py: RunPy, configure: Configure, tmp_path: Path
+) -> None:
+    methods = ("pretrained", "equitune", "equizero")
+    sweep = ("hydra.mode=MULTIRUN", *SHORT, f"method={','.join(methods)}")
+    assert run_py(*sweep).returncode == 0
+    for method in methods:
+        execute(configure(*SHORT, f"method={method}", f"results={tmp_path}/again"))
     first, second = rows(tmp_path / "results", "evaluate"), rows(tmp_path / "again", "evaluate")
     assert first == second
     assert rows(tmp_path / "results", "pretrain") == rows(tmp_path / "again", "pretrain")
