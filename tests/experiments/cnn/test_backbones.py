@@ -365,12 +365,12 @@ def test_weights_of_another_network_are_one_line() -> None:
 )
 @torch.inference_mode()
 def test_the_public_resnet20_on_upright_and_turned_images() -> None:
-    """Of every fifth image; of all, it is right on 91.73 %, as published, and 37.75 % turned."""
+    """Of all upright images it is right on 91.73 %, as published; every fifth is turned, too."""
     import numpy as np
     import pyarrow.parquet
     from PIL import Image
 
-    table = pyarrow.parquet.read_table(IMAGES).take(list(range(0, 10_000, 5)))
+    table = pyarrow.parquet.read_table(IMAGES)
     files = [row["bytes"] for row in table["img"].to_pylist()]
     pixels = np.stack([np.asarray(Image.open(io.BytesIO(f)).convert("RGB")) for f in files])
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
@@ -382,11 +382,11 @@ def test_the_public_resnet20_on_upright_and_turned_images() -> None:
     backbone = build_backbone("cifar:resnet20", class_count(weights, "cifar:resnet20"), 32).eval()
     put_weights(backbone, weights)
     accuracies = []
-    for turns in (0, 1):  # counterclockwise, as seen
-        rotated = torch.rot90(images, turns, (2, 3))
+    for turns, step in ((0, 1), (1, 5)):  # counterclockwise, as seen
+        rotated = torch.rot90(images[::step], turns, (2, 3))
         logits = torch.cat([backbone(part) for part in rotated.split(50)])
-        accuracies.append(100 * float((logits.argmax(dim=-1) == labels).double().mean()))
-    assert accuracies == pytest.approx([92.3, 38.7], abs=0.06)
+        accuracies.append(100 * float((logits.argmax(dim=-1) == labels[::step]).double().mean()))
+    assert accuracies == pytest.approx([91.73, 38.7], abs=0.02)
 
 
 OWN = """
