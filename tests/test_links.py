@@ -20,7 +20,7 @@ PAGES = sorted(
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _PATH = re.compile(
-    r"`((?:docs|conf|tests|scripts|experiments|equitune|benchmarks|results/(?:paper|measured))"
+    r"`((?:docs|conf|tests|scripts|experiments|equitune|report|benchmarks|results/(?:paper|measured))"
     r"/[\w./-]*\w/?)`"
 )
 _DOTTED = re.compile(r"python -m (benchmarks\.\w+)")
