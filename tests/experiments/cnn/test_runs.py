@@ -32,7 +32,7 @@ SHORT = (
     "task.pretrain.epochs=1",
     "task.probe.epochs=2",
     "dataset.per_class_train=20",
-    "dataset.per_class_test=10",
+    "dataset.per_class_test=5",
 )
 OWN = ("task.training=none", "task.pretrain.dataset=symbols")
 

@@ -219,7 +219,7 @@ def test_the_last_network_is_the_end_of_training_also_where_steps_come_in_blocks
 
 
 def test_an_environment_without_a_simulator_is_trusted_and_that_is_said(
-    run_py: RunPy, tmp_path: Path
+    run_py: RunPy, configure: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.py").write_text(
         "import gymnasium\n"
@@ -233,10 +233,11 @@ def test_an_environment_without_a_simulator_is_trusted_and_that_is_said(
     (folder,) = (tmp_path / "results" / "runs" / "dqn").glob("evaluate-*")
     assert json.loads((folder / "record.json").read_text())["facts"]["symmetry_checked"] is False
     endless = (tmp_path / "mine.py").read_text().replace(", max_episode_steps=50", "")
-    (tmp_path / "mine.py").write_text(endless)
-    result = run_py(*mine, f"results={tmp_path}/other", PYTHONPATH=str(tmp_path))
-    assert result.returncode == 1
-    assert "Mine-v0 has no time limit" in result.stderr.splitlines()[-1]
+    (tmp_path / "endless.py").write_text(endless.replace("Mine-v0", "Endless-v0"))
+    monkeypatch.syspath_prepend(tmp_path)
+    other = ("dataset.environment=endless:Endless-v0", f"results={tmp_path}/other")
+    with pytest.raises(UserError, match="Endless-v0 has no time limit"):
+        execute(configure(*mine, *other))
     started = [path.name for path in (tmp_path / "other" / "runs" / "dqn").iterdir()]
     assert len(started) == 1 and started[0].startswith("evaluate-")  # nothing was trained before
 

@@ -24,7 +24,7 @@ from tests.experiments.fairness.small import arbitrary, like_llama, small_langua
 Configure = Callable[..., AnyConfig]
 GROUPS = ("man_woman", "black_white", "straight_gay", "black_white_asian")
 FAIRNESS = ("task=fairness", "task.sentences=20")
-SENTENCES = range(6)
+SENTENCES = range(4)
 
 
 @pytest.fixture(scope="module")
