@@ -112,7 +112,7 @@ def test_agrees_with_specification_in_float64(cell: str) -> None:
 
 def test_agrees_with_specification_in_float32() -> None:
     # Looser, because rounding accumulates in Adam's square root over 20 iterations.
-    result = Comparison("RNN", torch.float32, 20, lr=1e-4)
+    result = Comparison("LSTM", torch.float32, 20, lr=1e-4)
     assert result.loss < 1e-5
     assert result.gradient < 2e-5
     assert max(v for name, v in result.state.items() if name.startswith("model.")) < 2e-6
