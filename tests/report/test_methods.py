@@ -286,6 +286,8 @@ def test_methods_are_weighed_over_the_seeds_that_all_have(tree: Any) -> None:
     assert found[1] == f"ResNet20: 50.0 {ARROW} 64.0" and found[3] == "ResNet20: +4.0 [+3.0, +5.0]"
     line = next(row for row in build_table(tree, "methods_cnn").flat if "equizero" in row)
     assert line[-1] == "2"  # its own table has all seeds
+    points = build_figure(tree, "pareto_cnn").rows  # a picture compares, too
+    assert {(row[-5], row[-1]) for row in points} == {("50.0", "1"), ("60.0", "1"), ("64.0", "1")}
 
 
 def test_a_trial_is_taken_in_where_it_belongs(tree: Any) -> None:

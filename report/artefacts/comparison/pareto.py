@@ -35,7 +35,7 @@ _WIDTH = 48
 
 def pareto_figure(view: View, results: Results, options: Options) -> Figure:
     """One panel per place with rows, one point per way, and the staircase of the best so far."""
-    numbers = view_numbers(view, results, options)
+    numbers = view_numbers(view, results, options, shared=True)
     panels: dict[Key, dict[Key, tuple[Number, Number]]] = {}
     spec = _spec(view, options, panels)
     wanted = spec.sorted(lines(view, numbers, options))
@@ -85,6 +85,7 @@ def _spec(view: View, options: Options, panels: Panels) -> Spec:
         orders=orders(view, options),
         notes=(
             PASSES_NOTE,
+            "seeds: those that all ways of a panel have, where there are some",
             "points of as many passes, within 2 %, stand side by side; bar: one spread to each "
             "side, and for a single seed the 95 % interval over inputs",
             "line, best so far: what is better than all that takes fewer passes or as many",
