@@ -65,7 +65,7 @@ class Results:
         return ", ".join(f"{count} {reason}" for reason, count in sorted(self.skipped.items()))
 
     def of(self, *tasks: str) -> Results:
-        """The same with our rows of some tasks only; they are sought once."""
+        """The same with our rows of some tasks only; they are selected once and kept."""
         if tasks not in self._parts:
             rows = select(self.ours, task=tasks)
             self._parts[tasks] = self if rows is self.ours else replace(self, ours=rows)

@@ -116,9 +116,10 @@ def read_cells(path: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, s
             line, naming file and line.
     """
     with path.open(newline="", encoding="utf-8-sig") as stream:  # Excel writes the mark
-        reader = csv.reader(stream, strict=True)
+        reader, begins = csv.reader(stream, strict=True), 1
         try:
             header = next(reader, [])
+            begins = reader.line_num + 1
             missing = [column for column in columns if column not in header]
             if missing:
                 names = ", ".join(missing)
@@ -128,8 +129,9 @@ def read_cells(path: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, s
                 if len(texts) != len(header):
                     raise ValueError(f"{where}: not {len(header)} fields, as the header has")
                 yield dict(zip(header, texts, strict=True)), where
+                begins = reader.line_num + 1
         except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}:{reader.line_num + 1}: not CSV in UTF-8 ({error})") from None
+            raise ValueError(f"{path}:{begins}: not CSV in UTF-8 ({error})") from None
 
 
 def check_name(text: str, column: str, names: Collection[str], where: str) -> None:

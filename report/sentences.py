@@ -92,7 +92,10 @@ def sentences_of(where: str) -> list[Sentence]:
     path = Path(where.rpartition(":")[0])
     if path.parents[2].name == "runs":
         return read_sentences(path.parent / LABELLED)
-    run = next(line["run"] for line, own in read_cells(path, MEASURED_COLUMNS) if own == where)
+    found = [line["run"] for line, own in read_cells(path, MEASURED_COLUMNS) if own == where]
+    if not found:
+        raise ValueError(f"{where}: the line is gone; the file was changed meanwhile")
+    run = found[0]
     committed = path.with_name(f"{path.stem}{SUFFIX}.csv")
     if committed.is_file():
         lines = [line for line, _ in read_cells(committed, ("run", *COLUMNS)) if line["run"] == run]

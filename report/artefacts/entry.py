@@ -1,4 +1,4 @@
-"""A line of the list of artefacts, how it is built, and a line for each on a terminal.
+"""An artefact of the list: how it is built, and its line on a terminal.
 
 A note names the rows of fresh runs that it leaves out, because they depart from the protocol.
 """

@@ -196,10 +196,11 @@ def drawn(figure: Figure) -> Drawing:
 
 
 def assert_fits(drawing: Drawing, ticks: bool = False) -> None:
-    """Check that all labels and legends are inside the picture, and that titles are apart.
+    """Check that there is a legend, all is inside the picture, and titles are apart.
 
     With `ticks` the names below the first panel must be apart as well.
     """
+    assert drawing.legends
     width, height = drawing.canvas.get_width_height()
     titles = [axes.title.get_window_extent() for axes in drawing.axes]
     below = drawing.axes[0].get_xticklabels() if ticks else []

@@ -286,7 +286,9 @@ def test_methods_are_weighed_over_the_seeds_that_all_have(tree: Any) -> None:
     assert found[1] == f"ResNet20: 50.0 {ARROW} 64.0" and found[3] == "ResNet20: +4.0 [+3.0, +5.0]"
     line = next(row for row in build_table(tree, "methods_cnn").flat if "equizero" in row)
     assert line[-1] == "2"  # its own table has all seeds
-    points = build_figure(tree, "pareto_cnn").rows  # a picture compares, too
+    figure = build_figure(tree, "pareto_cnn")  # a picture compares, too
+    assert any(note.endswith("because of equitune") for note in figure.digest.notes)
+    points = figure.rows
     assert {(row[-5], row[-1]) for row in points} == {("50.0", "1"), ("60.0", "1"), ("64.0", "1")}
 
 

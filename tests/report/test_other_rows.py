@@ -64,7 +64,7 @@ _CHANGES: dict[str, list[dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("name", _CHANGES)
-def test_what_is_changed_is_shown_otherwise(tree: Any, name: str) -> None:
+def test_without_the_change_the_rows_are_shown(tree: Any, name: str) -> None:
     tree.run("a", _rows(tree, name, {}), task=ARTEFACTS[name].task)
     assert build_figure(tree, name).rows != ()
 

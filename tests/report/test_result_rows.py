@@ -84,8 +84,12 @@ def test_a_line_of_another_length_is_refused(tree: Any, change: Any) -> None:
 def test_what_is_not_csv_in_utf8_is_refused(tree: Any) -> None:
     path = tree.run("a", tree.rows([70.0]))
     path.write_bytes(path.read_bytes() + b'scan,"open')
-    assert refusal(tree).startswith(f"{path}:")
-    path.write_bytes(path.read_bytes().split(b"\n")[0] + b"\n\xff\n")
+    assert refusal(tree).startswith(f"{path}:3: not CSV in UTF-8")  # where the quote is left open
+    header = path.read_bytes().split(b"\n")[0]
+    for line in (b'4,"5"x,6', b'"open\n\n\n'):
+        path.write_bytes(header + b"\n" + line + b"\n")
+        assert refusal(tree).startswith(f"{path}:2: not CSV in UTF-8")
+    path.write_bytes(header + b"\n\xff\n")
     assert "not CSV in UTF-8" in refusal(tree)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from experiments.frame.methods import METHODS
+from report.aggregate import Labels, Numbers
 from report.artefacts.comparison.tables import PASSES_NOTE, passes_of
 from report.artefacts.comparison.views import (
     PLACE,
@@ -45,8 +46,15 @@ def pareto_figure(view: View, results: Results, options: Options) -> Figure:
             place = tuple(line[name] for name in view.place)
             panels.setdefault(place, {})[line["method"], line["how"]] = (passes, score)
     ways = [*dict.fromkeys((line["method"], line["how"]) for line in wanted)]
+    whole = view_numbers(view, results, options)
+    fewest = [*_fewest(view, whole, wanted)]
     return Figure(
-        digest=spec.build(numbers, options, [{**line, "metric": "accuracy"} for line in wanted]),
+        digest=spec.build(
+            numbers,
+            options,
+            [{**line, "metric": "accuracy"} for line in wanted],
+            extra=lambda rows: fewest,
+        ),
         headers=(*view.place, *WAY, "passes", *NUMBER_HEADERS),
         rows=tuple(
             (*place, *way, repr(passes.mean), *number_cells(score))
@@ -93,6 +101,20 @@ def _spec(view: View, options: Options, panels: Panels) -> Spec:
         preset=view.preset,
         words=(*PLACE[:5], "task.regime"),
     )
+
+
+def _fewest(view: View, whole: Numbers, wanted: Sequence[Labels]) -> Iterator[str]:
+    """Name the ways because of which seeds of the others do not count, panel by panel."""
+    counts: dict[Key, dict[str, int]] = {}
+    for line in wanted:
+        if score := whole.find(**line, metric="accuracy"):
+            place = tuple(line[name] for name in view.place)
+            counts.setdefault(place, {})[label(line)] = score.seeds
+    for place, own in counts.items():
+        least = min(own.values())
+        if least < max(own.values()):
+            names = ", ".join(name for name, count in own.items() if count == least)
+            yield f"{', '.join(filter(None, place))}: no more seeds of all because of {names}"
 
 
 def _point(passes: Number, score: Number) -> Point:

@@ -374,8 +374,8 @@ def test_the_contrastive_loss_counts_images_of_a_class_as_pairs() -> None:
     torch.testing.assert_close(pretrain.contrast(logits, index), (images + texts) / 2)
 
 
-def test_the_first_command_of_a_user(run_py: RunPy) -> None:
-    done = run_py("method=equizero", *SHORT)
+def test_the_first_command_of_a_user(run_py: RunPy, tmp_path: Path) -> None:
+    done = run_py("method=equizero", *SHORT, f"results={tmp_path}/new")
     assert done.returncode == 0, done.stderr
     assert "top-1 accuracy (test, rot90): " in done.stdout
     assert "model=RN50 dataset=cifar100 scale=paper" in done.stderr + done.stdout

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 from hydra import compose, initialize_config_dir
 
 from experiments.frame import conf
@@ -114,10 +113,8 @@ def test_an_equivariant_model_has_its_own_group_and_method(
 
 @pytest.mark.parametrize("group", options("group"))
 def test_every_group_acts_on_both_data_sets_or_is_refused(configure: Configure, group: str) -> None:
-    facts = yaml.safe_load((CONF / "group" / f"{group}.yaml").read_text(encoding="utf-8"))
     for dataset in ("add_jump", "around_right"):
-        # A group of SCAN says which words it swaps, or of which groups it is made.
-        if not {"words", "factors"} & facts.keys() and group != "trivial":
+        if not group.startswith(("trivial", "verb", "direction")):
             with pytest.raises(UserError, match=f"group={group} does not act"):
                 configure(f"dataset={dataset}", f"group={group}")
         else:

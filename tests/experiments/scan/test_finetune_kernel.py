@@ -69,7 +69,9 @@ def test_agrees_with_specification(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("cell", "group"), [("LSTM", "verb"), ("GRU", "verb_direction")])
-@pytest.mark.parametrize("name", ["equitune, reference", "equizero, reference", "lambda, paper"])
+@pytest.mark.parametrize(
+    "name", ["equitune, reference", "equitune, paper", "equizero, reference", "lambda, paper"]
+)
 def test_agrees_with_specification_for_other_cells_and_a_larger_group(
     cell: str, group: str, name: str
 ) -> None:

@@ -22,9 +22,9 @@ TABLE = (
     "task.max_commands=20",
     "task.pretrain.iterations=3000",
     "task.pretrain.evaluations=2",
-    "task.pretrain.checkpoint_every=500",
+    "task.pretrain.checkpoint_every=1000",
     "task.finetune.iterations=2000",
-    "task.finetune.checkpoint_every=500",
+    "task.finetune.checkpoint_every=1000",
 )
 
 
@@ -56,7 +56,7 @@ def test_a_table_killed_at_random_moments_ends_with_the_same_numbers(tmp_path: P
         # Every attempt gets somewhat further than the last one, then dies anywhere.
         while saved(disturbed) == before and process.poll() is None:
             time.sleep(0.01)
-        time.sleep(moments.uniform(0.0, 2.0))
+        time.sleep(moments.uniform(0.0, 0.5))
         kills += process.poll() is None
         process.kill()
         process.wait()

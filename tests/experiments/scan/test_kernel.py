@@ -1,7 +1,7 @@
 """The compiled SCAN trainer against its specification in PyTorch.
 
 Compiling a cell in one precision takes about 15 s the first time; numba then keeps it on disk. So
-single precision is that of one cell, the RNN, which the tests of whole runs train as well.
+single precision is that of the LSTM, and of the RNN where the tests of whole runs train it as well.
 """
 
 from __future__ import annotations

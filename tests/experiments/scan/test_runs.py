@@ -31,7 +31,7 @@ SMALL = (
     "task.max_commands=40",
     "task.pretrain.iterations=6000",
     "task.pretrain.evaluations=4",
-    "task.pretrain.checkpoint_every=500",
+    "task.pretrain.checkpoint_every=1000",
     "model=RNN",
 )
 RunPy = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -124,7 +124,7 @@ TUNED = (
     "method=equizero",
     "task.finetune.iterations=4500",
     "task.finetune.evaluate_every=1000",
-    "task.finetune.checkpoint_every=500",
+    "task.finetune.checkpoint_every=1000",
 )
 
 
@@ -169,9 +169,9 @@ def test_fine_tuning_killed_at_random_moments_ends_with_the_same_numbers(
 
 
 @pytest.fixture(scope="module")
-def every_method(undisturbed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every method with both protocols, from the undisturbed pretrained model."""
-    results = pretrained(undisturbed, tmp_path_factory.mktemp("every_method"))
+def every_method(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every method with both protocols, in an empty folder."""
+    results = tmp_path_factory.mktemp("every_method")
     sweep = (
         "hydra.mode=MULTIRUN",
         "method=pretrained,equitune,equizero,lambda_equitune",
