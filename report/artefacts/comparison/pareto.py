@@ -114,7 +114,7 @@ def _fewest(view: View, whole: Numbers, wanted: Sequence[Labels]) -> Iterator[st
         least = min(own.values())
         if least < max(own.values()):
             names = ", ".join(name for name, count in own.items() if count == least)
-            yield f"{', '.join(filter(None, place))}: no more seeds of all because of {names}"
+            yield f"{', '.join(filter(None, place))}: others have more seeds than {names}"
 
 
 def _point(passes: Number, score: Number) -> Point:
