@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import random
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.experiments.conftest import ROOT, command
-from tests.experiments.scan.test_runs import saved
+from tests.experiments.scan.test_runs import kill_at_a_random_moment
 
 TABLE = (
     "experiment=table12",
@@ -46,20 +45,7 @@ def test_a_table_killed_at_random_moments_ends_with_the_same_numbers(tmp_path: P
     moments, kills = random.Random(11), 0
     seen: dict[str, int] = {}
     for _ in range(3):
-        before = saved(disturbed)
-        process = subprocess.Popen(
-            command(disturbed, *TABLE),
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        # Every attempt gets somewhat further than the last one, then dies anywhere.
-        while saved(disturbed) == before and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0.0, 0.5))
-        kills += process.poll() is None
-        process.kill()
-        process.wait()
+        kills += kill_at_a_random_moment(disturbed, *TABLE, moments=moments, latest=0.5)
         seen = {name: attempts for name, (_, _, attempts) in finished(disturbed).items()} | seen
     assert kills >= 2
     subprocess.run(command(disturbed, *TABLE), cwd=ROOT, check=True, capture_output=True)

@@ -54,20 +54,30 @@ def saved(results: Path) -> list[int]:
     return [path.stat().st_mtime_ns for path in found]
 
 
-def kill_at_random_moments(results: Path, *words: str, seed: int) -> int:
+def kill_at_a_random_moment(
+    results: Path, *words: str, moments: random.Random, latest: float
+) -> bool:
+    """Start a run and kill it behind its next checkpoint; return whether it had not ended."""
+    before = saved(results)
+    process = subprocess.Popen(
+        command(results, *words), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    # Every attempt gets somewhat further than the last one, then dies anywhere.
+    while saved(results) == before and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(moments.uniform(0.0, latest))
+    runs = process.poll() is None
+    process.kill()
+    process.wait()
+    return runs
+
+
+def kill_three_times(results: Path, *words: str, seed: int) -> int:
     """Start a run three times and kill it; return how often it was killed before its end."""
-    moments, kills = random.Random(seed), 0
-    for _ in range(3):
-        before = saved(results)
-        process = subprocess.Popen(command(results, *words), cwd=ROOT, stderr=subprocess.DEVNULL)
-        # Every attempt gets somewhat further than the last one, then dies anywhere.
-        while saved(results) == before and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(moments.uniform(0.0, 0.4))
-        kills += process.poll() is None
-        process.kill()
-        process.wait()
-    return kills
+    moments = random.Random(seed)
+    return sum(
+        kill_at_a_random_moment(results, *words, moments=moments, latest=0.4) for _ in range(3)
+    )
 
 
 def wait_for(results: Path, pattern: str) -> None:
@@ -112,7 +122,7 @@ def test_the_same_seed_gives_the_same_files_and_another_seed_does_not(
 def test_killed_at_random_moments_it_ends_with_the_same_numbers(
     undisturbed: Path, run_py: RunPy, tmp_path: Path
 ) -> None:
-    assert kill_at_random_moments(tmp_path / "results", *SMALL, seed=7) >= 2
+    assert kill_three_times(tmp_path / "results", *SMALL, seed=7) >= 2
     result = run_py(*SMALL)
     assert result.returncode == 0, result.stderr
     for stage in ("pretrain", "evaluate"):
@@ -159,7 +169,7 @@ def test_fine_tuning_killed_at_random_moments_ends_with_the_same_numbers(
     undisturbed: Path, tuned: Path, run_py: RunPy, tmp_path: Path
 ) -> None:
     results = pretrained(undisturbed, tmp_path / "results")
-    assert kill_at_random_moments(results, *SMALL, *TUNED, seed=3) >= 2
+    assert kill_three_times(results, *SMALL, *TUNED, seed=3) >= 2
     before = outcome(results, "pretrain")
     result = run_py(*SMALL, *TUNED)
     assert result.returncode == 0, result.stderr
