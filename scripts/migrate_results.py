@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 1 if a file cannot be read.
     """
     parser = Parser(description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--results", type=Path, default=Path("results"), help="results folder")
+    parser.add_results()
     parser.add_argument("--write", action="store_true", help="change the files (default: tell)")
     chosen = parser.parse_args(arguments)
     if not chosen.results.is_dir():

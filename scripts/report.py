@@ -19,9 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments.frame.files import write_text
 from experiments.frame.terminal import run_program
 from report.page.page import write_page
-from scripts._arguments import Parser
+from scripts._arguments import ROOT, Parser, refused
 
-ROOT = Path(__file__).resolve().parents[1]
 _NAMES = {"paper": "report.html", "demo": "report_demo.html"}
 
 
@@ -31,9 +30,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         prog="report.py",
         description="The paper, rerun: one page of HTML from the rows in results/.",
     )
-    parser.add_argument(
-        "--results", type=Path, default=Path("results"), help="results folder (default: results)"
-    )
+    parser.add_results()
     parser.add_argument(
         "--out",
         type=Path,
@@ -62,8 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         page = write_page(chosen.results, chosen.scale, ROOT)
         write_text(path, page)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return refused(error)
     print(f"Written: {path}")
     return 0
 
