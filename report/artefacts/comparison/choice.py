@@ -65,7 +65,7 @@ class Situation(NamedTuple):
         """Whether a way is open to the user: one with a group, or a model trained for it."""
         method = METHODS[way["method"]]
         if method.augments:
-            return self.trains or self.even
+            return self.trains
         return method.uses_group and (self.labels or needs(way) == "no")
 
 
