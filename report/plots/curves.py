@@ -174,11 +174,13 @@ def _ends_note(panels: Sequence[Panel], x_label: str) -> str:
 def _draw_panel(axes: Axes, panel: Panel, look: Look) -> None:
     if look.baseline is not None:
         axes.axhline(look.baseline, color="0.5", linewidth=0.8)
+    # Bands lie on each other: the more there are, the lighter they are.
+    alpha = 0.42 / max(3, len(panel.curves))
     for curve in panel.curves:
         line = look.lines[curve.label]
         x, points = [*curve.points], curve.points.values()
         below, above = [point.low for point in points], [point.high for point in points]
-        axes.fill_between(x, below, above, color=line.colour, alpha=0.14, linewidth=0)
+        axes.fill_between(x, below, above, color=line.colour, alpha=alpha, linewidth=0)
         # A line of one point would not be seen.
         marker = "o" if len(x) == 1 else ""
         heights = [point.value for point in points]

@@ -70,7 +70,7 @@ def draw_points(
     seeds = (point.mark.seeds for panel in panels for point in panel.points.values())
     notes = (
         seeds_note(seeds, errors),
-        "line: the best so far; points above one place are moved apart",
+        "line: the best so far; points of equally many passes are drawn side by side",
     )
     add_legend(drawing, handles, notes)
     return drawing
