@@ -16,12 +16,14 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import OmegaConf
 
+from experiments.frame.rows import label_of
 from experiments.frame.terminal import run_program
 from report.results import finished_runs
 from scripts._arguments import Parser, refused
 
 ACCURACY, NATS = "top1_accuracy", "cross_entropy"
-LINE = ["dataset", "model", "group", "method", "measure", "width"]
+WIDTH = "lambda_net.hidden"
+LINE = ["dataset", "model", "group", "method", "options", "measure", "width"]
 
 
 def held_out(rows: pd.DataFrame) -> tuple[str, float]:
@@ -38,14 +40,16 @@ def measured(runs: Path) -> Iterator[dict[str, object]]:
     """Yield a line for each run that evaluates a method with a network."""
     for metrics, record in finished_runs(runs, Counter()):
         config = OmegaConf.load(metrics.parent / "config.yaml")
-        width, fit = OmegaConf.select(config, "method.lambda_net.hidden"), record["built_on"]
+        width, fit = OmegaConf.select(config, f"method.{WIDTH}"), record["built_on"]
         if width is None or "lambda" not in fit:
             continue
         rows = _read(metrics)
         asked = {"metric": ACCURACY, "split": "test", "view": "", "transform": config.group.name}
         test = rows[(rows[list(asked)] == pd.Series(asked)).all(axis=1)].iloc[-1]
         measure, value = held_out(_read(runs / fit["lambda"] / "metrics.csv"))
-        own = {"measure": measure, "width": int(width), "held out": value}
+        departures = {name: each for pairs in record["departures"].values() for name, each in pairs}
+        options = label_of({name: each for name, each in departures.items() if name != WIDTH})
+        own = {"options": options, "measure": measure, "width": int(width), "held out": value}
         yield {**test, **own, "turned test": float(test["value"])}
 
 

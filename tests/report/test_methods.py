@@ -8,6 +8,7 @@ import pytest
 
 from experiments.frame.methods import METHODS
 from report.artefacts.catalogue import ARTEFACTS
+from report.artefacts.comparison.choice import SITUATIONS
 from report.artefacts.comparison.views import VIEWS, View, describe, needs
 from report.artefacts.entry import build
 from report.claims.verdicts import make_report
@@ -251,6 +252,12 @@ def test_what_to_use_depends_on_what_you_have(tree: Any) -> None:
         *("equitune", f"SmallCLIP: 60.0 {ARROW} 60.0", f"SmallCLIP: 60.5 {ARROW} 60.5"),
         *(f"SmallCLIP: {DASH}", "2", "2"),
     )
+
+
+def test_augmented_is_a_choice_only_where_the_model_is_trained() -> None:
+    way = {"method": "augmented", "how": ""}
+    found = [situation.name for situation in SITUATIONS if situation.allows(way)]
+    assert found == ["you train the model anyway"]
 
 
 def test_another_protocol_is_shown_where_a_further_method_was_run_in_it(tree: Any) -> None:
