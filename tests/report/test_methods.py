@@ -129,6 +129,14 @@ def test_rows_that_tell_no_passes_do_not_count(tree: Any) -> None:
     assert {line[-1] for line in found.values()} == {"0"}
 
 
+def test_the_passes_of_a_training_s_step_say_nothing_of_rows_without_one(tree: Any) -> None:
+    rows = [row for row in some(tree) if row["metric"] != "passes"]
+    rows += [row | {"step": "3000"} for row in some(tree) if row["metric"] == "passes"]
+    tree.measured(rows, "methods", task="cnn")
+    found = lines_of(build_table(tree, "methods_cnn"), HERE, 2)
+    assert {line[-1] for line in found.values()} == {"0"}
+
+
 def test_upright_inputs_of_the_model_itself_belong_to_every_group(tree: Any) -> None:
     rows: list[Any] = []
     for group in ("rot90", "mirror"):

@@ -209,7 +209,7 @@ def _rows(view: View, results: Results, scales: tuple[str, ...]) -> pd.DataFrame
     chosen = option(rows, "training")
     training = fixed(view.preset).get("training")
     rows = rows[chosen == training if training else chosen.isna()]
-    rows = _placed(_at_step(view, _counted(rows)))
+    rows = _placed(_counted(_at_step(view, rows)))
     own = pd.MultiIndex.from_frame(rows[["model", "protocol"]])
     usual = pd.MultiIndex.from_product([axes(view.preset)["model"], [PROTOCOL]])
     rows = rows[own.isin(usual) | own.isin(own[~rows["method"].isin(PAPERS)])]
