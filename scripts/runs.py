@@ -5,7 +5,8 @@
 
 `list` shows the run folders under results/runs by their records. `missing` says whether the
 committed rows already have all that the preset's table or figure shows; else it shows each job,
-about how long those take that are left, and the one command that does them.
+about how long those take that are left, and the one command that does them. Where the data of a job
+are not here, its run folder has no name: then its committed rows alone tell whether it is done.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from scripts._arguments import Parser, refused
 
 if TYPE_CHECKING:
     from experiments.frame.options import AnyConfig
+
+#: How many of the rows that lack numbers are named.
+_FEW = 3
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -94,13 +98,14 @@ def show_missing(chosen: argparse.Namespace) -> int:
         first = sweep[0].config
         history = read_history(Path(first.results), first.task.name)
         if all(history.holds(job.config) for job in sweep):
-            line, is_whole = _drawn(first)
-            print(line, flush=True)
+            lines, is_whole = _drawn(first)
+            print("\n".join(lines), flush=True)
             if is_whole:
                 return 0
-        for job in jobs(sweep):
+        for job in jobs(sweep, history.holds):
             found.append(job)
-            print(f"{job.state:16}  {' '.join(job.words)}  {job.folder.name}", flush=True)
+            cells = (f"{job.state:16}", " ".join(job.words), job.folder.name if job.folder else "")
+            print("  ".join(cells).rstrip(), flush=True)
             if job.reason:
                 print(f"    {job.reason}")
     except BrokenPipeError:
@@ -109,6 +114,9 @@ def show_missing(chosen: argparse.Namespace) -> int:
         return refused(describe(error))
     states = [job.state for job in found]
     print(count("jobs", states))
+    for why in dict.fromkeys(job.unnamed for job in found if job.unnamed):
+        unnamed = sum(job.unnamed == why for job in found)
+        print(f"{unnamed} of them are told by committed rows alone, not by run folders: {why}")
     if all(job.done for job in found):
         print("nothing is missing")
         return 0
@@ -120,21 +128,39 @@ def show_missing(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _drawn(config: AnyConfig) -> tuple[str, bool]:
-    """Return a line on a preset whose jobs all have committed rows; whether nothing is left."""
+def _drawn(config: AnyConfig) -> tuple[list[str], bool]:
+    """Return lines on a preset whose jobs all have committed rows; whether nothing is left."""
     from report.artefacts.catalogue import ARTEFACTS  # pandas: not for a list
     from report.artefacts.entry import build
+    from report.cells import MISSING
+    from report.figures import Figure
     from report.options import Options
     from report.results import load_results
 
-    there = "results/measured has rows of all these jobs"
+    there = "all these jobs have rows in results/measured"
     if config.artefact not in ARTEFACTS:  # a preset of one's own may name none
-        return there, False
+        return [there], False
     entry, scales = ARTEFACTS[config.artefact], (config.scale.name,)
     results = load_results(Path(config.results), entry.tasks, scales)
-    if build(entry, results, Options(scales)).commands:
-        return f"{there}; {config.artefact} still lacks numbers", False
-    return f"all rows are in results/measured; nothing to run to draw {config.artefact}", True
+    built = build(entry, results, Options(scales))
+    if not built.commands:
+        line = f"all rows are in results/measured; nothing to run to draw {config.artefact}"
+        return [line], True
+    table = built.digest if isinstance(built, Figure) else built
+    lacking = [
+        ", ".join(filter(None, (block.title, *row[: len(table.stub)])))
+        for block in table.blocks
+        for row in block.rows
+        if MISSING in row
+    ]
+    lines = [
+        f"{there}, but {len(lacking)} rows of {config.artefact} lack numbers:",
+        *(f"    {name}" for name in lacking[:_FEW]),
+        *([f"    and {len(lacking) - _FEW} more"] if len(lacking) > _FEW else []),
+        "other runs give these, or runs that are newer than the committed ones:",
+        *(f"    {command}" for command in built.commands),
+    ]
+    return lines, False
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -52,12 +52,15 @@ class Job(NamedTuple):
         state: `done`, `done (committed)`, `planned`, `damaged` (its metrics are not those of its
             record) or a state of a run folder.
         reason: Why its run failed, in one line; else empty.
+        unnamed: Why its run has no name here, in one line; then there is no folder, and its
+            committed rows alone tell the state.
     """
 
     words: tuple[str, ...]
-    folder: Path
+    folder: Path | None
     state: str
-    reason: str
+    reason: str = ""
+    unnamed: str = ""
 
     @property
     def done(self) -> bool:
@@ -123,15 +126,29 @@ def _composer(shared: Sequence[str]) -> Callable[[Sequence[str]], DictConfig]:
     return composed
 
 
-def jobs(sweep: Sequence[Asked]) -> Iterator[Job]:
+def jobs(
+    sweep: Sequence[Asked], holds: Callable[[AnyConfig], bool] = lambda _: False
+) -> Iterator[Job]:
     """Each job with what is known of its run.
 
-    Images are read to name a run, since their checksum is a part of its identity. Images that
-    cannot be had are a UserError of one line.
+    Images are read to name a run, since their checksum is a part of its identity. Where they, or
+    weights, cannot be had, `holds` tells whether a job has committed rows.
     """
     committed = cache(_committed)
+    lacking: list[tuple[object, object, str]] = []
     for each in sweep:
-        yield Job(each.words, *_look(each, committed))
+        parts = each.config.model, each.config.dataset
+        # Asked for once: each try may wait for the network.
+        why = next((why for *known, why in lacking if (*known,) == parts), "")
+        if not why:
+            try:
+                yield Job(each.words, *_look(each, committed))
+                continue
+            except UserError as error:
+                why = str(error)
+                lacking.append((*parts, why))
+        state = COMMITTED if holds(each.config) else "planned"
+        yield Job(each.words, None, state, unnamed=why)
 
 
 def _sets_value(override: Override) -> bool:

@@ -58,7 +58,9 @@ def test_its_jobs_are_valid_small_and_its_own(each: demo.Step, tmp_path: Path) -
         assert f"seed={seeds}" in words
         found = list(jobs(asked(words)))
         assert found and {job.state for job in found} == {"planned"}
-        assert {job.folder.parent for job in found} == {tmp_path / "runs" / each.task}
+        assert {job.folder and job.folder.parent for job in found} == {
+            tmp_path / "runs" / each.task
+        }
     assert not list(tmp_path.iterdir())
 
 
@@ -69,7 +71,8 @@ def test_any_folder_can_hold_the_results(name: str, tmp_path: Path) -> None:
     folder = tmp_path / name
     [call] = demo.sweeps(step(TINY), 0, folder)
     found = list(jobs(asked(call[1:])))
-    assert len(found) == 1 and found[0].folder.parent == folder / "runs" / "scan"
+    assert len(found) == 1 and found[0].folder
+    assert found[0].folder.parent == folder / "runs" / "scan"
 
 
 def test_a_part_that_fails_is_shown_and_the_others_are_done(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import shlex
 import subprocess
@@ -181,11 +182,15 @@ def test_rows_that_are_committed_and_the_time_that_runs_like_them_took(
     records["base"] = {"status": "done", "stage": "pretrain", "cpu_seconds": 240.0}
     path.with_suffix(".json").write_text(json.dumps(records))
     lines = missing(tree.path, capsys, "dataset=add_jump")
-    assert lines[0] == "results/measured has rows of all these jobs; table2 still lacks numbers"
-    assert lines[1].startswith("planned") and lines[2] == "1 jobs: 1 planned"
+    there = "all these jobs have rows in results/measured"
+    assert re.fullmatch(rf"{there}, but [0-9]+ rows of table2 lack numbers:", lines[0])
+    assert lines[1].startswith("    scale=demo, protocol=")
+    first = next(place for place, line in enumerate(lines) if line.startswith("planned"))
+    assert lines[first - 1].startswith("    python run.py experiment=table2 scale=demo ")
     # A preset of one's own may name no table.
     own = missing(tree.path, capsys, "dataset=add_jump", "artefact=null")
-    assert own == ["results/measured has rows of all these jobs", *lines[1:-1], own[-1]]
+    lines = [there, *lines[first:]]
+    assert own == [*lines[:-1], own[-1]] and lines[2] == "1 jobs: 1 planned"
     about = "of CPU time for them with all that they build on, by earlier runs on"
     assert lines[3] == f"about 5 min {about} Chip, a processor that was not recorded"
     # What is built on counts for each data set and seed; other data sets have about its cost.
@@ -257,6 +262,23 @@ def test_where_all_rows_are_committed_no_job_is_listed(
     monkeypatch.chdir(ROOT)
     lines = missing(ROOT / "results", capsys, "scale=paper")
     assert lines == ["all rows are in results/measured; nothing to run to draw table2"]
+
+
+def test_without_data_committed_rows_tell_what_is_done(tree: Any, capsys: Any) -> None:
+    columns = {"task": "clip", "dataset": "imagenet_v2", "model": "RN50", "group": "trivial"}
+    own = {**columns, "transform": "rot90", "method": "pretrained"}
+    path = tree.measured([tree.row(1.0, **own)], task="clip")
+    records = json.loads(path.with_suffix(".json").read_text())
+    records = {name: record | {"stage": "evaluate"} for name, record in records.items()}
+    path.with_suffix(".json").write_text(json.dumps(records))
+    words = ("figure4", "model=RN50", "method=pretrained,equitune", "group=rot90")
+    assert main(["missing", *words, f"results={tree.path}"]) == 0
+    done, planned, total, why, *_ = capsys.readouterr().out.splitlines()
+    assert done == "done (committed)  method=pretrained"
+    assert planned == "planned           method=equitune"
+    assert total == "2 jobs: 1 done (committed), 1 planned"
+    assert why.startswith("2 of them are told by committed rows alone, not by run folders: ")
+    assert "dataset.root=FOLDER" in why
 
 
 def test_a_reader_that_stops_early_ends_it_quietly() -> None:
