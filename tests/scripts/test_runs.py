@@ -186,7 +186,7 @@ def test_rows_that_are_committed_and_the_time_that_runs_like_them_took(
     assert re.fullmatch(rf"{there}, but [0-9]+ rows of table2 lack numbers:", lines[0])
     assert lines[1].startswith("    scale=demo, protocol=")
     first = next(place for place, line in enumerate(lines) if line.startswith("planned"))
-    assert lines[first - 1].startswith("    python run.py experiment=table2 scale=demo ")
+    assert lines[first - 1].startswith("    python run.py experiment=table2 ")
     # A preset of one's own may name no table.
     own = missing(tree.path, capsys, "dataset=add_jump", "artefact=null")
     lines = [there, *lines[first:]]
