@@ -21,6 +21,7 @@ from report import checksums
 from report.rows import (
     REPORTED_COLUMNS,
     Row,
+    UnknownMethod,
     read_measured,
     read_metrics,
     read_reported,
@@ -34,6 +35,10 @@ SELECTED: dict[str, Any] = {"metric": "selected", "iteration": 0}
 FOLDERS = ("paper", "measured", "runs")
 _FEW = 8
 _EDITED = "{path} is not as it was kept ({sums}): its numbers count as they are now"
+_UNREGISTERED = (
+    "{path} is left out: its method {method!r} is not registered; register the method, or remove "
+    "this folder"
+)
 _GAP = "{path} is missing: {lost}; git checkout restores it"
 
 
@@ -50,7 +55,8 @@ class Results:
             (`std` NaN where the paper gives none).
         skipped: How many run folders were skipped, by reason.
         gaps: A sentence for each file that is missing: that of the paper's rows, and committed ones
-            whose records are there; and for each committed file that was changed since.
+            whose records are there; for each committed file that was changed since; and for each
+            run of a method that is not registered.
     """
 
     ours: pd.DataFrame
@@ -90,6 +96,7 @@ def load_results(
     measured: list[Row] = []
     fresh: list[Row] = []
     edited: list[Path] = []
+    unknown: list[str] = []
     gaps = [] if reported.is_file() else [(reported, "none of the paper's numbers is shown")]
     for task in tasks:
         committed = results / "measured" / task
@@ -100,13 +107,14 @@ def load_results(
         for path in sorted(committed.glob("*.csv")):
             if not path.stem.endswith(SUFFIX):
                 measured += read_measured(path)
-        for path, record in finished_runs(results / "runs" / task, skipped):
-            fresh += with_departures(read_metrics(path), {"": record}, path.with_name(RECORD))
+        for path, record, rows in finished_rows(results / "runs" / task, skipped, unknown):
+            fresh += with_departures(rows, {"": record}, path.with_name(RECORD))
     kept = [[row for row in rows if row.cells["scale"] in scales] for rows in (measured, fresh)]
     theirs = read_reported(reported) if reported.is_file() else []
     named = [_GAP.format(path=path, lost=lost) for path, lost in gaps]
     named += [_EDITED.format(path=path, sums=checksums.NAME) for path in edited]
-    return Results(merge(kept[0], kept[1]), _reported_frame(theirs), skipped, tuple(named))
+    shown = (*named, *unknown)
+    return Results(merge(kept[0], kept[1]), _reported_frame(theirs), skipped, shown)
 
 
 def merge(measured: Iterable[Row], fresh: Iterable[Row]) -> pd.DataFrame:
@@ -160,6 +168,20 @@ def finished_runs(folder: Path, skipped: Counter[str]) -> Iterator[tuple[Path, d
                 skipped["done again on a machine of another precision"] += 1
             newest[asked] = max(found, newest.get(asked, found), key=itemgetter(0, 1))
     yield from ((metrics, record) for _, metrics, record in newest.values())
+
+
+def finished_rows(
+    folder: Path, skipped: Counter[str], unknown: list[str]
+) -> Iterator[tuple[Path, dict[str, Any], list[Row]]]:
+    """The rows of each of `finished_runs`, with its `metrics.csv` and its record.
+
+    A run of a method that is not registered is left out, and a sentence added to `unknown`.
+    """
+    for path, record in finished_runs(folder, skipped):
+        try:
+            yield path, record, read_metrics(path)
+        except UnknownMethod as error:
+            unknown.append(_UNREGISTERED.format(path=path.parent, method=error.method))
 
 
 def _without_precision(identity: Any, of: str = "") -> Any:

@@ -72,6 +72,15 @@ class Row(NamedTuple):
         return _KEY(self.cells)
 
 
+class UnknownMethod(ValueError):
+    """A row is of a method that is not registered."""
+
+    def __init__(self, method: str, where: str) -> None:
+        """Say which, and where the row is."""
+        super().__init__(f"{where}: unknown method {method!r}; choose from {', '.join(METHODS)}")
+        self.method = method
+
+
 def _describe(row: Row) -> str:
     return ", ".join(f"{column}={row.cells[column]}" for column in KEY_COLUMNS if row.cells[column])
 
@@ -99,9 +108,11 @@ def read_rows(
             protocol or scale, or a value that is not a finite number. One line, naming file and
             line.
     """
-    allowed = {"method": METHODS, "protocol": protocols, "scale": SCALES}
+    allowed = {"protocol": protocols, "scale": SCALES}
     rows = []
     for cells, where in read_cells(path, columns):
+        if cells["method"] not in METHODS:
+            raise UnknownMethod(cells["method"], where)
         for column, names in allowed.items():
             check_name(cells[column], column, names, where)
         rows.append(Row(cells, parse_number(cells["value"], "value", where), where))

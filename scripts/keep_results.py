@@ -27,7 +27,7 @@ from experiments.frame.rows import COLUMNS, PROTOCOLS, SCALES
 from experiments.frame.tasks import TASKS
 from experiments.frame.terminal import run_program
 from report import checksums
-from report.results import finished_runs
+from report.results import finished_rows
 from report.rows import (
     KEY_COLUMNS,
     MEASURED_COLUMNS,
@@ -227,10 +227,12 @@ def _drop_runs(path: Path, runs: Container[str]) -> None:
 
 def _matching(runs: Path, conditions: Sequence[Condition]) -> dict[str, list[Row]]:
     chosen = {}
-    for path, _ in finished_runs(runs, Counter()):
-        rows = read_metrics(path)
+    unknown: list[str] = []
+    for path, _, rows in finished_rows(runs, Counter(), unknown):
         if rows and all(each.met_by(row.cells) for row in rows for each in conditions):
             chosen[path.parent.name] = rows
+    for line in unknown:
+        print(line, file=sys.stderr)
     return chosen
 
 

@@ -105,6 +105,14 @@ def test_runs_whose_folders_are_gone_stay_in_the_file(tree: Any) -> None:
     assert sorted(row.value for row in read_metrics(path, MEASURED_COLUMNS)) == [50.0, 60.0, 71.0]
 
 
+def test_a_run_of_a_method_that_is_gone_is_named_and_left_out(tree: Any, capsys: Any) -> None:
+    gone = tree.run("evaluate-a", [tree.row(70.0, method="mine")]).parent
+    tree.run("evaluate-b", [tree.row(60.0)])
+    assert keep(tree.path, "scan", "own", [PAPER])[1] == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{gone} is left out: its method 'mine' is not registered; ")
+
+
 @pytest.mark.parametrize(
     ("place", "names"),
     [
