@@ -13,16 +13,19 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from experiments.frame.cli import BAD_INPUT, describe
-from experiments.frame.errors import STOPPED, Interrupted
+from experiments.frame.errors import STOPPED, Interrupted, UserError
 from experiments.frame.stopping import catch_signals
 from experiments.frame.tasks import load_task
 from experiments.frame.terminal import run_program
+from experiments.images.cifar import fetch as fetch_images
+from experiments.images.options import ImageDataset
 from report.runs.jobs import asked
 from scripts._arguments import Parser
 
@@ -40,27 +43,48 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return parser.parse_intermixed_args(arguments)
 
 
-def fetch(words: Sequence[str], config_dir: Path | None = None) -> None:
+def fetch(words: Sequence[str], config_dir: Path | None = None) -> list[str]:
     """Fetch what the jobs of a command line need: the words after `python run.py`.
 
+    Returns:
+        A line on each thing that cannot be fetched; none where all is there.
+
     Raises:
-        UserError: The words are refused, or something cannot be fetched.
+        UserError: The words are refused.
         Interrupted: The process was asked to stop.
     """
+    lacking: dict[str, None] = {}
+    failed: list[object] = []
     with catch_signals():
         for job in asked(words, config_dir):
-            load_task(job.config.task.name).fetch(job.config)
+            config = job.config
+            steps: list[tuple[object, Callable[[], None]]] = [
+                ((config.model, config.dataset), partial(load_task(config.task.name).fetch, config))
+            ]
+            if isinstance(config.dataset, ImageDataset):
+                # A job whose weights cannot be had has not asked for its images yet.
+                steps.append((config.dataset, partial(fetch_images, config.dataset)))
+            for what, step in steps:
+                if what in failed:
+                    continue
+                try:
+                    step()
+                except UserError as error:
+                    lacking[str(error)] = None
+                    failed.append(what)
+    return [*lacking]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fetch, and say what the jobs' machines need.
 
-    The status is 2, with one line, where something is wrong, and 143 or 130 where it was stopped.
+    The status is 2, with a line for each thing that is missing, where something is wrong, and 143
+    or 130 where it was stopped.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     chosen = parse_arguments(arguments)
     try:
-        fetch([f"experiment={chosen.preset}", *chosen.words], chosen.config_dir)
+        lacking = fetch([f"experiment={chosen.preset}", *chosen.words], chosen.config_dir)
     except Interrupted as stopped:
         print(f"fetch.py: {stopped}; the same command goes on", file=sys.stderr)
         return STOPPED
@@ -69,6 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BAD_INPUT as error:
         print(f"fetch.py: {describe(error)}", file=sys.stderr)
+        return 2
+    for line in lacking:
+        print(f"fetch.py: {line}", file=sys.stderr)
+    if lacking:
         return 2
     print(f"all that {chosen.preset} needs is here; on machines without a network:")
     caches = [f"{name}={os.environ[name]}" for name in _CACHES if name in os.environ]

@@ -57,3 +57,21 @@ def test_a_preset_that_needs_nothing_asks_nothing(hub: HubServer, capsys: Any) -
     assert main(["figure20"]) == 2
     assert "figure20" in capsys.readouterr().err
     assert hub.requests == []
+
+
+def test_each_thing_that_is_missing_is_a_line(
+    hub: HubServer, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights that need no network help nobody whose images need one too."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert main(["figure8", "model=RN50,ViT-B-32"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[1:4] for line in lines] == [
+        ["the", "weights", "openai"],
+        ["uoft-cs/cifar100", "cannot", "be"],
+        ["the", "weights", "openai"],
+    ]
+    assert main(["figure8", "model=SmallCLIP", "seed=0,1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("fetch.py: uoft-cs/cifar100 cannot be fetched")
