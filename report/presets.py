@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,12 @@ from report.aggregate import Labels
 # Read without OmegaConf, whose import takes longer than building a table.
 _CONF = Path(__file__).parents[1] / "conf"
 _OVERRIDE = "override /"
+#: Options that no label names: rows tell them.
+_TRAINED = "finetune.iterations"
+#: Options that make another one needless.
+_NEEDLESS = {"maximum": "loss"}
+_OF_ARM = ("method", "model")
+_IN_ROWS = (*_OF_ARM, _TRAINED, "finetune.evaluate_every", "over_equitune")
 # In C where yaml was built with it.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -49,14 +55,56 @@ def _swept(preset: str) -> Mapping[str, Any]:
 def arms(preset: str) -> tuple[Labels, ...]:
     """The method of each arm that a preset sweeps over, with the options of its task and its own.
 
-    Options of options have a dot in their names. A preset without arms sweeps over methods.
+    Options of options have a dot in their names. A preset without arms sweeps over methods. The
+    method is empty where an arm leaves it to the preset.
     """
     if "arm" not in axes(preset):
-        return tuple({"method": method} for method in axes(preset)["method"])
+        return tuple({"method": method} for method in axes(preset).get("method", ("",)))
     read = [_read("arm", name) for name in axes(preset)["arm"]]
     return tuple(
-        {"method": _chosen(arm)["method"][0], **arm.get("task", {}), **_flat(arm.get("method", {}))}
+        {"method": _chosen(arm).get("method", ("",))[0]}
+        | {name: texts[0] for name, texts in _chosen(arm).items() if name == "model"}
+        | _flat(arm.get("task", {}))
+        | _flat(arm.get("method", {}))
         for arm in read
+    )
+
+
+def is_job(preset: str, cells: Labels, steps: Collection[str], departures: Labels) -> bool:
+    """Whether a run is one of a preset's jobs.
+
+    Args:
+        preset: The preset.
+        cells: The columns of its rows, the same in all of them but for the step.
+        steps: Those of all its rows.
+        departures: The options by which it departs from the protocol, as texts.
+    """
+    if cells["task"] != axes(preset)["task"][0]:
+        return False
+    return any(_fits(preset, arm, cells, steps, departures) for arm in arms(preset))
+
+
+def _fits(
+    preset: str, arm: Labels, cells: Labels, steps: Collection[str], departures: Labels
+) -> bool:
+    """Whether a run has the options of an arm of a preset, and departs by no other."""
+    chosen = axes(preset)
+    texts = chosen | {name: (arm[name],) for name in _OF_ARM if arm.get(name)}
+    # A model that is equivariant by construction has a group of its own.
+    alone = cells["group"] == "trivial" or "model" in arm
+    texts |= {"group": () if alone else groups(preset, cells["dataset"])}
+    if any(texts.get(name) and text not in texts[name] for name, text in cells.items()):
+        return False
+    options = fixed(preset) | arm
+    if cells["task"] == "scan" and options.get(_TRAINED, "") not in steps:
+        return False
+    unread = {*_IN_ROWS, *(_NEEDLESS.get(name) for name in options)}
+    wanted = {name: (text,) for name, text in options.items() if name not in unread}
+    wanted |= {n.removeprefix("task."): swept for n, swept in chosen.items() if "." in n}
+    where = cells["task"], cells["protocol"], cells["method"]
+    return departures.keys() <= wanted.keys() and all(
+        departures.get(name, default(*where, name) or valid[0]) in valid
+        for name, valid in wanted.items()
     )
 
 
@@ -69,13 +117,21 @@ def fixed(preset: str) -> Labels:
 @cache
 def default(task: str, protocol: str, method: str, name: str) -> str:
     """The value of an option of a task or of a method where nothing chooses it; empty for none."""
-    own = _read("method", method)
-    for group, file in (("task_protocol", f"{task}_{protocol}"), ("task", task)):
+    own: dict[str, Any] = {}
+    # Each overrides those above it.
+    for group, file in (
+        ("task", task),
+        ("task_scale", f"{task}_paper"),
+        ("task_protocol", f"{task}_{protocol}"),
+        ("method", method),
+        ("task_method", f"{task}_{method}"),
+        ("task_protocol_method", f"{task}_{protocol}_{method}"),
+    ):
         if (_CONF / group / f"{file}.yaml").is_file():
             content = _read(group, file)
-            own = {**content, **content.get("task", {}), **own}
-    value = own.get(name)
-    return "" if value in (None, "???") else str(value)
+            own |= {**content, **_flat(content), **_flat(content.get("task", {}))}
+    value = str(own.get(name))
+    return "" if value in ("None", "???") else value
 
 
 @cache

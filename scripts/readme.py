@@ -164,7 +164,7 @@ def contents(root: Path) -> dict[Path, bytes]:
         readme: {"methods": _brief(known), "headlines": headlines(report)},
         root / PAGE: {"methods": f"{_choice(known)}\n{_unrun(choice)}\n"},
         root / CLAIMS: {"claims": claims_table(report)},
-        root / RERUN: {"presets": rerun_page(root)},
+        root / RERUN: {"presets": rerun_page(root, loaded)},
     }
     paths = {*(root / "docs").glob("*.md"), *parts}
     pages = {path: path.read_text(encoding="utf-8") for path in sorted(paths)}

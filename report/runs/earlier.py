@@ -27,10 +27,12 @@ class Earlier(NamedTuple):
     """A finished run.
 
     Attributes:
+        name: Its name.
         cells: The columns of its first row.
         steps: Those of all its rows; "" without training.
     """
 
+    name: str
     stage: str
     cells: Mapping[str, str]
     steps: frozenset[str]
@@ -72,14 +74,24 @@ def read_history(results: Path, task: str) -> History:
     for name in records:
         with suppress(ValueError, OSError):  # a damaged run tells nothing
             local += _runs(results / "runs" / task / name / "metrics.csv", records, name)
+    committed, kept = committed_runs(results / "measured" / task)
+    return History(tuple(committed), tuple(local), kept | records)
+
+
+def committed_runs(folder: Path) -> tuple[list[Earlier], dict[str, dict[str, Any]]]:
+    """The committed runs of a task, and their records with those of what they build on, by name.
+
+    A file that cannot be read is a ValueError.
+    """
     committed: list[Earlier] = []
-    for path in sorted((results / "measured" / task).glob("*.csv")):
+    records: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.glob("*.csv")):
         if path.stem.endswith(SUFFIX) or not path.with_suffix(".json").is_file():
             continue
         found = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         committed += _runs(path, found)
         records = found | records
-    return History(tuple(committed), tuple(local), records)
+    return committed, records
 
 
 def estimate(history: History, jobs: Sequence[AnyConfig]) -> str:
@@ -142,7 +154,7 @@ def _runs(
         record = records.get(run, {})
         if record.get("status") == "done":
             steps = frozenset(line["step"] for line in lines)
-            yield Earlier(str(record.get("stage")), lines[0], steps, record)
+            yield Earlier(run, str(record.get("stage")), lines[0], steps, record)
 
 
 def _processor(record: Mapping[str, Any]) -> str:
