@@ -26,6 +26,10 @@ from report.results import SELECTED
 from report.rows import KEY_COLUMNS
 from report.tables import Block, ColumnGroup, Table
 
+_MIXED = (
+    "n differs: each mean is over all seeds of its row, and a difference over the seeds that both "
+    "of its sides have, so that it may not be the difference of the two means"
+)
 UNITS = "Accuracy in percent, mean (spread) over n seeds"
 
 
@@ -201,6 +205,8 @@ class Spec:
         rows = numbers.used
         found = _notes(rows, made, options, self.units, self.with_spread)
         empty = (self.empty,) if self.empty and not made else ()
+        headers = [column.header for own in self.columns.values() for column in own]
+        mixed = [_MIXED] * any(_is_mixed(block, headers, len(self.stub)) for block in made)
         return Table(
             name=self.name,
             title=self.title,
@@ -210,7 +216,7 @@ class Spec:
                 for title, own in self.columns.items()
             ),
             blocks=tuple(made),
-            notes=(*found, *self.notes, *extra(rows), *empty),
+            notes=(*found, *mixed, *self.notes, *extra(rows), *empty),
             commands=self._commands([*missing.values()], made, options),
         )
 
@@ -241,6 +247,14 @@ class Spec:
         found += [(scale, command(preset, [{"scale": scale}], ["scale"])) for scale in absent]
         found.sort(key=lambda each: options.scales.index(each[0]))
         return tuple(dict.fromkeys(text for _, text in found))
+
+
+def _is_mixed(block: Block, headers: Sequence[str], stub: int) -> bool:
+    """Whether a block has differences, and numbers over different seeds."""
+    places = [stub + place for place, header in enumerate(headers) if header == "n"]
+    texts = {text for row in block.rows for place in places for text in row[place].split("/")}
+    signed = any(text.startswith("+") for row in block.rows for text in row[stub:])
+    return signed and len(texts - {"0", MISSING, EN_DASH}) > 1
 
 
 def _notes(

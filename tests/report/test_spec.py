@@ -66,6 +66,22 @@ def test_a_number_has_the_mean_interval_of_its_seeds(tree: Any) -> None:
     assert len(found.used) == 7
 
 
+def test_a_table_with_differences_says_where_its_seeds_differ(tree: Any) -> None:
+    tree.measured([*tree.rows([70.0, 74.0]), *tree.rows([75.0], method="equitune")])
+    gain = Column("gain", lambda line: "+1.0")
+    spec = replace(SPEC, columns={"": (gain, seeds({}))})
+    mixed, single = (
+        spec.build(
+            numbers(tree), Options(), [{**LABELS, "metric": "accuracy", "method": name}, line]
+        )
+        for line in ({**LABELS, "metric": "accuracy"},)
+        for name in ("equitune", "equizero")
+    )
+    assert [note for note in mixed.notes if note.startswith("n differs: ")]
+    assert not [note for note in single.notes if note.startswith("n differs: ")]
+    assert not [note for note in build(tree).notes if note.startswith("n differs: ")]
+
+
 def test_a_seed_that_would_count_twice_is_refused_where_it_is_shown(tree: Any) -> None:
     path = tree.measured([tree.row(75.0), tree.row(75.0, transform="other"), tree.row(1.0, step=9)])
     found = numbers(tree)
