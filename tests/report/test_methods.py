@@ -188,6 +188,14 @@ def test_labels_are_what_the_registry_says(method: str, how: str, wanted: str) -
     assert needs({"method": method, "how": how}) == wanted
 
 
+def test_a_table_of_trained_layers_says_that_these_learn_from_labels(tree: Any) -> None:
+    probed, plain = (build_table(tree, f"methods_{name}") for name in ("cnn_probe", "cnn"))
+    said = [
+        any(text.startswith("with the last layers") for text in t.notes) for t in (probed, plain)
+    ]
+    assert said == [True, False]
+
+
 def test_the_staircase_is_what_is_better_than_all_that_is_cheaper() -> None:
     points = [Point(4, plain_mark(9)), Point(1, plain_mark(5)), Point(2, plain_mark(5))]
     points += [Point(1, plain_mark(3)), Point(4, plain_mark(8)), Point(3, plain_mark(6))]

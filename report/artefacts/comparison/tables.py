@@ -40,6 +40,10 @@ LABELS_NOTE = (
     "labels: whether the weighting, or the model for it, learns from labels; few: one number, a "
     "temperature, by likelihood"
 )
+PROBES_NOTE = (
+    "with the last layers trained: these learn from labels under every method, also where the "
+    "column labels says no"
+)
 PASSES_NOTE = "passes: of the model, per prediction"
 GAIN_NOTE = (
     "over equitune: difference on the same inputs, points of accuracy or return; [interval]: 95 % "
@@ -80,7 +84,7 @@ def _spec(view: View, options: Options) -> Spec:
         units=f"{view.unit}, mean (spread) [interval] over n seeds",
         orders=orders(view, options),
         notes=(
-            *(LABELS_NOTE, PASSES_NOTE, GAIN_NOTE),
+            *(LABELS_NOTE, *[PROBES_NOTE] * view.probes, PASSES_NOTE, GAIN_NOTE),
             "trained: how many numbers were trained, the pretraining not counted",
             "jump: largest change of the output under a tiny step of the input",
             "how: the options in which the arms of the preset differ",
@@ -174,7 +178,7 @@ def overview_table(results: Results, options: Options) -> Table:
         blocks=tuple(blocks),
         notes=(
             "Points of accuracy or return over equitune, mean [interval] over seeds",
-            *(LABELS_NOTE, PASSES_NOTE, GAIN_NOTE),
+            *(LABELS_NOTE, PROBES_NOTE, PASSES_NOTE, GAIN_NOTE),
             f"{EN_DASH}: equitune itself, which the others are compared with",
         ),
         commands=tuple(unrun(found, options)),

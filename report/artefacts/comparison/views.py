@@ -87,6 +87,11 @@ class View:
         return any(METHODS[arm["method"]].augments for arm in arms(self.preset))
 
     @property
+    def probes(self) -> bool:
+        """Whether last layers are trained under every method."""
+        return self.task == "cnn" and fixed(self.preset).get("training") != "none"
+
+    @property
     def place(self) -> tuple[str, ...]:
         """The labels of a place that its rows tell apart."""
         return tuple(name for name in PLACE if name != "regime" or self.steps)
