@@ -26,7 +26,7 @@ from report.cells import EN_DASH, NOT_REPORTED
 from report.claims.headlines import HEADLINES, found_headlines
 from report.claims.model import OURS, PAPER
 from report.claims.statistics import NOT_RUN, REPRODUCED, TESTED, overall
-from report.claims.tables import grouped
+from report.claims.tables import MEANINGS, grouped
 from report.claims.verdicts import Report, make_report
 from report.excerpts import fill_tables, markdown
 from report.figures import Figure, pictures
@@ -89,7 +89,8 @@ def claims_table(report: Report) -> str:
             row = (statement, place, f"{'<br>'.join(parts)}{said}", paper)
             lines[claimant[claim]].append(f"| {' | '.join(row)} |\n")
     own = [_OURS, _HEAD, *lines[OURS]] if lines[OURS] else []
-    return "".join([_HEAD, *lines[PAPER], *own])
+    meanings = (f"- **{verdict}**: {meaning}.\n" for verdict, meaning in MEANINGS.items())
+    return "".join([*meanings, "\n", _HEAD, *lines[PAPER], *own])
 
 
 def headlines(report: Report) -> str:

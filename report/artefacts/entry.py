@@ -24,7 +24,8 @@ from report.rows import KEY_COLUMNS
 from report.tables import Table
 
 #: How the notes on rows that depart begin.
-LEFT_OUT, TAKEN_IN = "left out as departures", "taken in although they depart from the protocol"
+LEFT_OUT = "left out, as they depart from the protocol"
+TAKEN_IN = "taken in, although they depart from the protocol"
 #: Of more parts, which of them an artefact knows is not tried out.
 _TRIED = 3
 

@@ -140,7 +140,10 @@ def left_out(claim: Claim, ours: pd.DataFrame) -> list[str]:
         return []
     names = ", ".join(map(repr, counts.index[:_SHOWN]))
     more = f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
-    return [f"{claim.id}: {counts.sum()} rows left out as departures: {names}{more}"]
+    return [
+        f"{claim.id}: {counts.sum()} rows do not count, as their runs have other options than the "
+        f"protocol's: {names}{more}"
+    ]
 
 
 def reported_cells(claim: Claim, reported: pd.DataFrame) -> list[Reported]:

@@ -9,13 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from report.claims.model import OURS, PAPER
-from report.claims.statistics import NOT_RUN, VERDICTS, overall
-from report.claims.tables import grouped
+from report.claims.statistics import NOT_RUN, TESTED, VERDICTS, overall
+from report.claims.tables import MEANINGS, grouped
 from report.claims.verdicts import Report
 
 _WHOSE = {PAPER: "of the paper", OURS: "of our own"}
 _WIDE = 110  # characters that have room for places, too
 _NOTES = (
+    *(f"{verdict}: {MEANINGS[verdict]}." for verdict in (TESTED, NOT_RUN)),
     "A claim has the worst verdict of its cells, protocols and models, of those that were run.",
     "*: on models in place of the paper's; not run on the paper's own.",
 )
@@ -45,7 +46,10 @@ def show_summary(report: Report, console: Console) -> None:
         console.print(table)
         console.print()
     left_out = sum(map(bool, report.departures.values()))
-    more = f"Of {left_out} claims rows are left out as departures." if left_out else ""
+    more = (
+        f"For {left_out} claims there are also runs with other options than the protocol's. Their "
+        "rows do not count; the notes in claims.md name them."
+    ) * bool(left_out)
     for line in (*_NOTES, more, *report.gaps):
         if line:
             console.print(Text(line), soft_wrap=True)

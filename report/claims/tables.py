@@ -35,11 +35,19 @@ _DETAIL = (
     *("model", "n", f"difference [{COVERAGE}]", "verdict", "lacks", "Holm p"),
     *("paper's difference", "paper's verdict"),
 )
+#: What each verdict says of a cell.
+MEANINGS = {
+    REPRODUCED: f"the {COVERAGE} interval lies on the claimed side (of a claim of equality: within "
+    "the margin)",
+    CONTRARY: "the interval lies on the other side (of a claim of difference: or within the margin "
+    "of no difference)",
+    UNDECIDED: "the interval allows both",
+    NOT_RUN: "no such runs were done, so there are no rows to judge by",
+    TESTED: "theory without a number to reproduce: a test of the test suite checks it (make test "
+    "runs it)",
+}
 _VERDICTS = (
-    f"{REPRODUCED}: the {COVERAGE} interval lies on the claimed side (of a claim of equality: "
-    f"within the margin); {CONTRARY}: on the other side, or, of a claim of difference, within the "
-    f"margin of no difference; {UNDECIDED}: neither; {NOT_RUN}: no rows; {TESTED}: a test of that "
-    f"name is in the test suite (make test runs it), and there is no number to reproduce",
+    "; ".join(f"{verdict}: {meaning}" for verdict, meaning in MEANINGS.items()),
     "a claim has the worst verdict of its cells that were run: it is reproduced where all of these "
     "are",
     "interval: Student's t of the differences paired by seed; of one seed the interval over images "
@@ -53,7 +61,8 @@ _VERDICTS = (
     f"verdict where a cell counts only if its p-value, adjusted among the cells of the line, is at "
     f"most {LEVEL}; of equality it is that of an equivalence test: twice the larger p-value of two "
     "one-sided tests against differences of the margin",
-    "rows count whose variant is empty or named by the claim; others are departures",
+    "rows count whose variant is empty or named by the claim; others are of runs with other "
+    "options than the protocol's",
     "paper's numbers: the same comparison on the means that the paper reports, without its spread: "
     f"a tie {FAILS}; in brackets the root of the sum of the squares of its standard deviations, "
     "which is that of a difference of independent numbers",

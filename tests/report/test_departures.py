@@ -19,10 +19,11 @@ def test_a_trial_is_named_below_the_table_and_taken_in(tree: Any, capsys: Any) -
     trial = tree.rows([70.0, 80.0], variant="max_commands=50, judges=['a', 'b']")
     tree.run("trial", trial)
     text = printed(tree, capsys, "table2")
-    note = "departures: max_commands=50, judges=['a', 'b'] (2 rows); --variants takes them in"
-    assert f"left out as {note}" in text and "75.0" not in text.replace("75.2", "")
+    note = "max_commands=50, judges=['a', 'b'] (2 rows); --variants takes them in"
+    assert f"left out, as they depart from the protocol: {note}" in text
+    assert "75.0" not in text.replace("75.2", "")
     text = printed(tree, capsys, "table2", "--variants")
-    assert "taken in although they depart from the protocol: max_commands=50" in text
+    assert "taken in, although they depart from the protocol: max_commands=50" in text
     assert "75.0 (7.1)" in text
 
 
@@ -30,7 +31,10 @@ def test_taken_in_they_stand_in_the_place_of_others(tree: Any, capsys: Any) -> N
     tree.measured(tree.rows([10.0, 20.0]))
     tree.run("trial", tree.rows([70.0, 80.0], variant="max_commands=50"))
     text = printed(tree, capsys, "table2")
-    assert "15.0 (7.1)" in text and "left out as departures: max_commands=50 (2 rows)" in text
+    assert (
+        "15.0 (7.1)" in text
+        and "left out, as they depart from the protocol: max_commands=50 (2 rows)" in text
+    )
     text = printed(tree, capsys, "table2", "--variants")
     assert "75.0 (7.1)" in text and "15.0" not in text
 
@@ -78,7 +82,9 @@ def test_in_every_task_a_departure_of_the_user_s_is_named(tree: Any, capsys: Any
         "figure5b": "loss=entropy, max_images=40 (1 row)",
     }
     for artefact, note in named.items():
-        assert f"left out as departures: {note}" in printed(tree, capsys, artefact)
+        assert f"left out, as they depart from the protocol: {note}" in printed(
+            tree, capsys, artefact
+        )
 
 
 def test_the_report_names_them_too(tree: Any, tmp_path: Path) -> None:
@@ -87,4 +93,4 @@ def test_the_report_names_them_too(tree: Any, tmp_path: Path) -> None:
     tree.run("trial", tree.rows([70.0, 80.0], variant="max_commands=50"))
     assert report(["--results", str(tree.with_claims()), "--out", str(tmp_path / "page.html")]) == 0
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "left out as departures: max_commands=50 (2 rows)" in page
+    assert "left out, as they depart from the protocol: max_commands=50 (2 rows)" in page

@@ -170,7 +170,10 @@ def test_departures_never_count_but_are_counted(tree: Any) -> None:
     [cell] = report.cells
     assert cell.verdict == "not run here"
     notes = report.tables[1].notes
-    assert "a: 6 rows left out as departures: 'space=probabilities'" in notes
+    assert (
+        "a: 6 rows do not count, as their runs have other options than the "
+        "protocol's: 'space=probabilities'" in notes
+    )
     named = {**ORDER, "filters": {**ORDER["filters"], "variant": "space=probabilities"}}
     [cell] = cells_of(tree, named)
     assert cell.verdict == "reproduced"
@@ -319,6 +322,8 @@ def test_it_prints_a_line_for_each_claim_and_the_cells_of_those_that_are_named(
     assert lines[2] == "a reproduced* It is so. Table 2"
     assert lines[3] == "contrary not reproduced It is so. Table 2"
     assert lines[5] == "Claims of our own, 1 in all: 1 reproduced"
+    assert any(line.startswith("not run here: no such runs were done") for line in lines)
+    assert any(line.startswith("tested: theory without a number") for line in lines)
     assert lines[7].startswith("b reproduced* So it is, very very") and "very… Table 2" in lines[7]
     written = {path.name: path.read_bytes() for path in out.iterdir()}
     for path in out.iterdir():

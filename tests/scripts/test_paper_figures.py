@@ -76,7 +76,7 @@ def test_without_names_it_prints_a_line_for_each(tree: Any, capsys: Any) -> None
     # Of four methods in two protocols one has rows, in one protocol and of one data set.
     assert lines["table2"][:2] == ["Table", "2:"] and lines["table2"][-2:] == ["0", "8"]
     assert lines["which_method"] and lines["figure8"] and "77.0" not in printed
-    assert "table8: left out as departures: max_commands=50 (1 row)" in printed
+    assert "table8: left out, as they depart from the protocol: max_commands=50 (1 row)" in printed
     assert f"Written to {tree.path / 'figures'}" in printed
     names = {path.stem for path in (tree.path / "figures").iterdir()}
     assert names < set(lines)
