@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from experiments.frame.errors import unknown
+from experiments.frame.rows import SCALES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,7 +25,18 @@ class Parser(argparse.ArgumentParser):
     def add_results(self) -> None:
         """Add the option that names the results folder."""
         text = "results folder (default: results)"
-        self.add_argument("--results", type=Path, default=Path("results"), help=text)
+        self.add_argument(
+            "--results", type=Path, default=Path("results"), metavar="FOLDER", help=text
+        )
+
+    def add_scale(self, *more: str) -> None:
+        """Add the option that chooses the scale of rows; `more` may be chosen, too."""
+        self.add_argument(
+            "--scale",
+            choices=(*SCALES, *more),
+            default=SCALES[0],
+            help=f"scale of the rows (default: {SCALES[0]})",
+        )
 
     def error(self, message: str) -> NoReturn:
         """End the program."""
@@ -69,7 +81,7 @@ class Parser(argparse.ArgumentParser):
             self.check((*action.option_strings, action.dest)[0], [value], action.choices)
 
 
-def refused(error: Exception | str) -> int:
-    """Say in one line why nothing was done, and return the status."""
-    print(f"error: {error}", file=sys.stderr)
+def refused(program: str, error: Exception | str) -> int:
+    """Say in one line why a program did nothing, and return the status."""
+    print(f"{program}: {error}", file=sys.stderr)
     return 2

@@ -19,7 +19,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from rich.console import Console
 from rich.text import Text
 
-from experiments.frame.rows import SCALES
 from experiments.frame.terminal import run_program
 from report.claims.summary import show_summary
 from report.claims.verdicts import Report, make_report
@@ -42,9 +41,10 @@ def _parser() -> Parser:
     parser.add_argument(
         "--out",
         type=Path,
+        metavar="FOLDER",
         help="where files are written (default: figures/ in the results folder, or demo/figures/)",
     )
-    parser.add_argument("--scale", default="paper", help="scale of our rows (default: paper)")
+    parser.add_scale()
     return parser
 
 
@@ -52,14 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Show and write the verdicts; 2 where the rows or the claims are refused, in one line."""
     parser = _parser()
     chosen = parser.parse_intermixed_args(arguments)
-    parser.check("--scale", [chosen.scale], SCALES)
     if chosen.out is not None:
         parser.check_folder("--out", chosen.out)
     console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
     try:
         report = make_report(chosen.results, chosen.scale, ROOT)
     except ValueError as error:
-        return refused(error)
+        return refused("claims.py", error)
     parser.check(
         "claim", chosen.names, [claim.id for claim in report.claims], "python scripts/claims.py"
     )

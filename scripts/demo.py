@@ -298,13 +298,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         read_claims(results / FILE)
         (results / "demo").mkdir(exist_ok=True)
     except (ValueError, OSError) as error:
-        return refused(error)
+        return refused("demo.py", error)
     steps = [step for step in STEPS if step.task in chosen.only]
     end = (
         [
             *("scripts/claims.py", "--results", str(results), "--scale", "demo"),
         ],
-        ["scripts/report.py", "--results", str(results), "--demo"],
+        ["scripts/report.py", "--results", str(results), "--scale", "demo"],
     )
     start = time.monotonic()
     try:
@@ -322,7 +322,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _STOPPED
     print(f"{time.monotonic() - start:.0f} s in all")
     if not all(written):
-        print(f"error: no report; see {log}", file=sys.stderr)
+        print(f"demo.py: no report; see {log}", file=sys.stderr)
         return 1
     print(f"Open {results / 'report_demo.html'}")
     return 0 if all(passed) else 1

@@ -86,13 +86,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"refused: {error}", file=sys.stderr)
             left_out += 1
     if not runs:
-        return refused(f"{chosen.results / 'runs'}: no finished run of {' or '.join(STAGES)}")
+        return refused(
+            "export_weights.py",
+            f"{chosen.results / 'runs'}: no finished run of {' or '.join(STAGES)}",
+        )
     try:
         chosen.folder.mkdir(parents=True, exist_ok=True)
         files = [path for run in runs for path in export(run, chosen.folder)]
         checksums.note(chosen.folder, files)
     except (OSError, ValueError) as error:
-        return refused(error)
+        return refused("export_weights.py", error)
     print(f"{chosen.folder}: weights of {len(runs)} runs")
     return 1 if left_out else 0
 

@@ -27,7 +27,7 @@ from experiments.frame.terminal import run_program
 from experiments.images.cifar import fetch as fetch_images
 from experiments.images.options import ImageDataset
 from report.runs.jobs import asked
-from scripts._arguments import Parser
+from scripts._arguments import Parser, refused
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -35,8 +35,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = Parser(
         prog="fetch.py", description="Fetch what the jobs of a preset need from the network."
     )
-    parser.add_argument("preset", help="what follows experiment= on run.py's command line")
-    parser.add_argument("words", nargs="*", metavar="key=value", help="run.py's further words")
+    parser.add_argument(
+        "preset", metavar="PRESET", help="what follows experiment= on run.py's command line"
+    )
+    # Without a default argparse would ask for them.
+    parser.add_argument(
+        "words", nargs="*", default=[], metavar="KEY=VALUE", help="run.py's further words"
+    )
     parser.add_argument(
         "--config-dir", type=Path, metavar="DIR", help="run.py's: a folder of further groups"
     )
@@ -92,10 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("fetch.py: interrupted; the same command goes on", file=sys.stderr)
         return 130
     except BAD_INPUT as error:
-        print(f"fetch.py: {describe(error)}", file=sys.stderr)
-        return 2
+        return refused("fetch.py", describe(error))
     for line in lacking:
-        print(f"fetch.py: {line}", file=sys.stderr)
+        refused("fetch.py", line)
     if lacking:
         return 2
     print(f"all that {chosen.preset} needs is here; on machines without a network:")

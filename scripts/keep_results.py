@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from experiments.frame.files import is_plain_name
 from experiments.frame.methods import METHODS
 from experiments.frame.record_files import finished_record
-from experiments.frame.rows import COLUMNS, PROTOCOLS, SCALES
+from experiments.frame.rows import COLUMNS, PROTOCOLS
 from experiments.frame.tasks import TASKS
 from experiments.frame.terminal import run_program
 from report import checksums
@@ -274,10 +274,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=_GRAMMAR,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("task", help="the task, a folder under results/runs")
-    parser.add_argument("name", help="name of the files under results/measured/<task>")
+    parser.add_argument("task", metavar="TASK", help="the task, a folder under results/runs")
+    parser.add_argument(
+        "name", metavar="NAME", help="name of the files under results/measured/<task>"
+    )
     parser.add_results()
-    parser.add_argument("--scale", choices=SCALES, default="paper", help="default: paper")
+    parser.add_scale()
     parser.add_argument(
         "--where",
         action="append",
@@ -297,7 +299,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         conditions.append(Condition("scale", (chosen.scale,), wanted=True))
         path, runs = keep(chosen.results, chosen.task, chosen.name, conditions, chosen.replace)
     except ValueError as error:
-        return refused(error)
+        return refused("keep_results.py", error)
     print(f"{path}: rows of {runs} runs")
     return 0
 

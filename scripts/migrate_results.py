@@ -109,7 +109,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 1 if a file cannot be read.
     """
-    parser = Parser(description=__doc__.partition("\n\n")[0])
+    parser = Parser(
+        prog="migrate_results.py", description="Bring records of earlier versions up to date."
+    )
     parser.add_results()
     parser.add_argument("--write", action="store_true", help="change the files (default: tell)")
     chosen = parser.parse_args(arguments)

@@ -48,14 +48,10 @@ def _parser() -> Parser:
     parser.add_argument(
         "--out",
         type=Path,
+        metavar="FOLDER",
         help="where files are written (default: figures/ in the results folder, or demo/figures/)",
     )
-    parser.add_argument(
-        "--scale",
-        default="paper",
-        metavar="SCALE",
-        help=f"of our rows: {', '.join(SCALES)} or all (default: paper)",
-    )
+    parser.add_scale("all")
     parser.add_argument(
         "--spread",
         choices=SPREADS,
@@ -78,7 +74,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(listed())
         return 0
     parser.check("artefact", chosen.names, ARTEFACTS, "python scripts/paper_figures.py --list")
-    parser.check("--scale", [chosen.scale], (*SCALES, "all"))
     if chosen.out is not None:
         parser.check_folder("--out", chosen.out)
     scales = SCALES if chosen.scale == "all" else (chosen.scale,)
@@ -90,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = Options(scales, chosen.spread, chosen.variants)
         artefacts = [build(ARTEFACTS[name], results, options) for name in names]
     except ValueError as error:
-        return refused(error)
+        return refused("paper_figures.py", error)
     out = chosen.out or figures_folder(chosen.results, chosen.scale)
     for artefact in artefacts:
         artefact.write(out)

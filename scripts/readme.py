@@ -54,7 +54,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = Parser(
         prog="readme.py", description="What README and docs show of the rows under results/."
     )
-    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout (default: this one)")
+    parser.add_argument(
+        "--root", type=Path, default=ROOT, metavar="FOLDER", help="the checkout (default: this one)"
+    )
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     return parser.parse_args(arguments)
 
@@ -189,11 +191,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write or compare; 1 where something is out of date, 2 where rows or claims are refused."""
     chosen = parse_arguments(arguments)
     if not (chosen.root / "results").is_dir():
-        return refused(f"--root {chosen.root}: no folder with results/")
+        return refused("readme.py", f"--root {chosen.root}: no folder with results/")
     try:
         made = contents(chosen.root)
     except (ValueError, OSError) as error:
-        return refused(error)
+        return refused("readme.py", error)
     stale = [path for path, text in made.items() if not path.is_file() or path.read_bytes() != text]
     for path in stale:
         if chosen.check:

@@ -34,20 +34,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--out",
         type=Path,
+        metavar="FILE",
         help="file to write (default: report.html or report_demo.html in the results folder)",
     )
-    view = parser.add_mutually_exclusive_group()
-    view.add_argument(
-        "--paper-scale",
-        dest="scale",
-        action="store_const",
-        const="paper",
-        default="paper",
-        help="rows of full-scale runs (default)",
-    )
-    view.add_argument(
-        "--demo", dest="scale", action="store_const", const="demo", help="rows of demo runs"
-    )
+    parser.add_scale()
+    for option, scale in (("--paper-scale", "paper"), ("--demo", "demo")):
+        text = f"the same as --scale {scale}"
+        parser.add_argument(option, dest="scale", action="store_const", const=scale, help=text)
     return parser.parse_args(arguments)
 
 
@@ -59,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         page = write_page(chosen.results, chosen.scale, ROOT)
         write_text(path, page)
     except (ValueError, OSError) as error:
-        return refused(error)
+        return refused("report.py", error)
     print(f"Written: {path}")
     return 0
 

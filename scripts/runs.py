@@ -41,7 +41,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = Parser(
         prog="runs.py", description="Runs that are there, and those that a preset lacks."
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     listing = commands.add_parser("list", help="the run folders, by their records")
     listing.add_argument("--task", choices=tuple(TASKS), help="runs of one task (default: all)")
     listing.add_argument(
@@ -53,11 +53,14 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     listing.add_results()
     missing = commands.add_parser("missing", help="the jobs of a preset and what is left to do")
     missing.add_argument(
-        "preset", nargs="?", help="what follows experiment= on run.py's command line"
+        "preset",
+        nargs="?",
+        metavar="PRESET",
+        help="what follows experiment= on run.py's command line",
     )
     # Without a default argparse would ask for them.
     missing.add_argument(
-        "words", nargs="*", default=[], metavar="key=value", help="run.py's further words"
+        "words", nargs="*", default=[], metavar="KEY=VALUE", help="run.py's further words"
     )
     missing.add_argument(
         "--config-dir", type=Path, metavar="DIR", help="run.py's: a folder of further groups"
@@ -67,7 +70,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     if chosen.command == "missing" and not any(word.startswith("-") for word in rest):
         chosen.words += rest
     elif rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        options = {"list": "--task, --status, --results", "missing": "KEY=VALUE, --config-dir"}
+        parser.error(f"{rest[0]} is not known; {chosen.command} takes {options[chosen.command]}")
+    if chosen.command is None:
+        parser.error("give a command: list or missing")
     if chosen.command == "missing" and chosen.preset is None:
         parser.error("missing needs a preset, such as: python scripts/runs.py missing table2")
     return chosen
@@ -76,7 +82,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def show_list(chosen: argparse.Namespace) -> int:
     """Print the run folders; 2 with one line on stderr where there is no such results folder."""
     if not chosen.results.is_dir():
-        return refused(f"{chosen.results}: no such folder")
+        return refused("runs.py", f"{chosen.results}: no such folder")
     print("\n".join(lines(find_all(chosen.results / "runs", chosen.task, chosen.status))))
     return 0
 
@@ -111,7 +117,7 @@ def show_missing(chosen: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise  # the reader has seen enough
     except BAD_INPUT as error:
-        return refused(describe(error))
+        return refused("runs.py", describe(error))
     states = [job.state for job in found]
     print(count("jobs", states))
     for why in dict.fromkeys(job.unnamed for job in found if job.unnamed):

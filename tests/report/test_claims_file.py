@@ -111,7 +111,7 @@ def test_a_file_that_is_no_list_of_claims_is_one_line(
 def test_the_program_says_it_in_one_line(tree: Any, capsys: Any) -> None:
     path = tree.path / "paper" / "claims.yaml"
     assert main(["--results", str(tree.path)]) == 2
-    assert capsys.readouterr().err == f"error: {path}: no such file\n"
+    assert capsys.readouterr().err == f"claims.py: {path}: no such file\n"
     path.write_text(ORDER.replace("kind: above", "kind: abov"))
     assert main(["--results", str(tree.path)]) == 2
     error = capsys.readouterr().err

@@ -17,6 +17,7 @@ CHOICES = {
     "export_weights.py": ["weights", "--task", "clop"],
     "keep_results.py": ["clip", "name", "--scale", "pepar"],
     "paper_figures.py": ["--spread", "sdd"],
+    "report.py": ["--scale", "pepar"],
     "runs.py": ["lits"],
 }
 
@@ -60,3 +61,18 @@ def test_a_folder_that_is_none_is_one_line(program: str, words: list[str]) -> No
 def test_a_misspelt_choice_is_one_line(program: str, words: list[str]) -> None:
     said = refusal(program, words)
     assert f"={words[-1]} is not known" in said and "; choose from: " in said
+
+
+#: Of programs that cannot do without words: words that are too few, and what is said.
+TOO_FEW = {
+    "export_weights.py": ([], "the following arguments are required: FOLDER"),
+    "fetch.py": ([], "the following arguments are required: PRESET"),
+    "keep_results.py": (["scan"], "the following arguments are required: NAME"),
+    "runs.py": ([], "give a command: list or missing"),
+}
+
+
+@pytest.mark.parametrize(("program", "told"), TOO_FEW.items())
+def test_a_missing_word_is_named_as_in_the_usage(program: str, told: tuple[list[str], str]) -> None:
+    words, said = told
+    assert refusal(program, words) == f"{program}: {said}"

@@ -170,7 +170,7 @@ def _computing(pids: set[int]) -> set[int]:
 
 def test_bad_words_are_one_line(tmp_path: Path, capsys: Any) -> None:
     assert demo.main(["--results", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == f"error: {tmp_path}/paper/claims.yaml: no such file\n"
+    assert capsys.readouterr().err == f"demo.py: {tmp_path}/paper/claims.yaml: no such file\n"
     with pytest.raises(SystemExit) as caught:
         demo.main(["--seed", "-1"])
     assert caught.value.code == 2

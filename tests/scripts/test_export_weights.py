@@ -88,7 +88,7 @@ def test_a_doubtful_run_is_refused_in_one_line(
     assert exported(tmp_path) == (2, [])
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2 and lines[0].startswith("refused: ") and said in lines[0]
-    assert lines[1].startswith("error: ")
+    assert lines[1].startswith("export_weights.py: ")
     write_run(tmp_path, "clip", "pretrain-whole")
     status, names = exported(tmp_path)
     assert status == 1 and len(names) == 3 and not [name for name in names if NAME in name]

@@ -33,7 +33,7 @@ def refusal(tree: Any, capsys: Any, *conditions: str) -> str:
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.count("\n") == 1
     assert not (tree.path / "measured").exists()
-    return printed.err.removeprefix("error: ").rstrip("\n")
+    return printed.err.removeprefix("keep_results.py: ").rstrip("\n")
 
 
 def test_kept_rows_read_back_with_their_records(tree: Any) -> None:

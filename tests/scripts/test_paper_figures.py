@@ -62,7 +62,7 @@ def test_refused_rows_give_one_line_and_status_2_and_no_files(tree: Any, capsys:
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err == (
-        f"error: {path}:2: value 'nan' is not finite; NaN and infinity are refused\n"
+        f"paper_figures.py: {path}:2: value 'nan' is not finite; NaN and infinity are refused\n"
     )
     assert not (tree.path / "figures").exists()
 

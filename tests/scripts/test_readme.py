@@ -87,5 +87,5 @@ def test_a_readme_without_a_place_for_the_table_is_refused(checkout: Path, capsy
     (checkout / "README.md").write_text("# other\n", encoding="utf-8")
     assert main(["--root", str(checkout)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {checkout / 'README.md'}: no lines '<!-- methods")
+    assert error.startswith(f"readme.py: {checkout / 'README.md'}: no lines '<!-- methods")
     assert error.count("\n") == 1

@@ -246,7 +246,7 @@ def test_refused_rows_give_one_line_and_leave_the_old_page(
     old.write_text("old", encoding="utf-8")
     assert main(["--results", str(claimed.path), "--out", str(old)]) == 2
     assert capsys.readouterr().err == (
-        f"error: {path}:2: value 'nan' is not finite; NaN and infinity are refused\n"
+        f"report.py: {path}:2: value 'nan' is not finite; NaN and infinity are refused\n"
     )
     assert old.read_text(encoding="utf-8") == "old"
 

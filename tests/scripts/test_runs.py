@@ -66,7 +66,7 @@ def test_a_preset_of_ones_own_is_found_by_config_dir(tmp_path: Path, capsys: Any
         assert shlex.split(command) == ["python", "run.py", *config_dir, "experiment=mine", *words]
     assert main(["missing", "mine", *words, "--config-dir", str(tmp_path / "nowhere")]) == 2
     assert (
-        capsys.readouterr().err == f"error: --config-dir {tmp_path / 'nowhere'}: no such folder\n"
+        capsys.readouterr().err == f"runs.py: --config-dir {tmp_path / 'nowhere'}: no such folder\n"
     )
     with pytest.raises(SystemExit):
         main(["list", "a-word"])
@@ -132,7 +132,7 @@ def test_a_run_whose_owner_is_gone_is_told_apart(tmp_path: Path, capsys: Any) ->
 def test_no_results_folder_is_one_line(tmp_path: Path, capsys: Any) -> None:
     assert main(["list", "--results", str(tmp_path / "none")]) == 2
     printed = capsys.readouterr()
-    assert printed.out == "" and printed.err == f"error: {tmp_path / 'none'}: no such folder\n"
+    assert printed.out == "" and printed.err == f"runs.py: {tmp_path / 'none'}: no such folder\n"
 
 
 def test_what_a_preset_lacks(tmp_path: Path, capsys: Any) -> None:
@@ -219,7 +219,7 @@ def test_bad_words_are_one_line(words: tuple[str, ...], reason: str, capsys: Any
     assert main(["missing", *words]) == 2
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.count("\n") == 1
-    assert printed.err.startswith("error: ") and reason in printed.err
+    assert printed.err.startswith("runs.py: ") and reason in printed.err
 
 
 def test_committed_runs_of_machines_with_another_fast_precision_are_found(
