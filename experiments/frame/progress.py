@@ -22,7 +22,9 @@ class Progress:
 
     def __init__(self, label: str, total: int, start: int, shorter: str) -> None:
         self.label, self.total, self.done, self._shorter = label, total, start, shorter
-        self._first = (time.monotonic(), start)
+        self._start = start
+        #: When the first units were done, and how many: before it, code may have been compiled.
+        self._first: tuple[float, int] | None = None
         self._last_line = time.monotonic()
 
     def update(self, done: int, note: str = "") -> None:
@@ -31,10 +33,11 @@ class Progress:
         If minutes of work remain, a warning advises once how to shorten it.
         """
         self.done = done
-        elapsed = time.monotonic() - self._first[0]
-        if self._shorter and elapsed > SETTLED and self._left() > LONG:
-            minutes = self._left() / 60
-            log.warning("%s: about %.0f minutes left; %s", self.label, minutes, self._shorter)
+        if self._first is None and done > self._start:
+            self._first = (time.monotonic(), done)
+        left = self._left()
+        if self._shorter and left is not None and left > LONG and self._elapsed() > SETTLED:
+            log.warning("%s: about %.0f minutes left; %s", self.label, left / 60, self._shorter)
             self._shorter = ""
         self.show(note)
 
@@ -45,12 +48,17 @@ class Progress:
             return
         self._last_line = now
         left = self._left()
-        log.info("%s: %d of %d, %.0f s left %s", self.label, self.done, self.total, left, note)
+        pace = "" if left is None else f", {left:.0f} s left"
+        log.info("%s: %d of %d%s %s", self.label, self.done, self.total, pace, note)
 
-    def _left(self) -> float:
-        """Return the estimated remaining seconds, from the pace so far."""
-        begun, start = self._first
-        return (time.monotonic() - begun) / max(1, self.done - start) * (self.total - self.done)
+    def _elapsed(self) -> float:
+        """Return the seconds since the first units were done."""
+        return 0.0 if self._first is None else time.monotonic() - self._first[0]
+
+    def _left(self) -> float | None:
+        """Return the estimated remaining seconds, from the pace since the first units."""
+        done = 0 if self._first is None else self.done - self._first[1]
+        return self._elapsed() / done * (self.total - self.done) if done > 0 else None
 
 
 @contextmanager

@@ -47,6 +47,29 @@ def test_an_estimate_counts_what_this_attempt_has_done(
 ) -> None:
     caplog.set_level(logging.INFO)
     with progress("train", 100, 90) as bar:
+        bar.update(91)
         clock.now = 40.0
-        bar.update(94, "loss 1")
-    assert [r.getMessage() for r in caplog.records] == ["train: 94 of 100, 60 s left loss 1"]
+        bar.update(95, "loss 1")
+    assert [r.getMessage() for r in caplog.records] == ["train: 95 of 100, 50 s left loss 1"]
+
+
+def test_what_is_compiled_before_the_first_units_is_no_part_of_the_pace(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor is a test between two reports of the same unit, as SCAN's held-out accuracy."""
+    caplog.set_level(logging.INFO)
+    with progress("train", 100, 0, "task.epochs makes it shorter") as bar:
+        bar.update(0)
+        clock.now = 60.0
+        bar.update(1, "loss 1")
+        clock.now += 31.0
+        bar.update(1, "held out 50 %")
+        clock.now += 9.0
+        bar.update(21)
+        clock.now += 40.0
+        bar.update(41)
+    assert [r.getMessage() for r in caplog.records] == [
+        "train: 1 of 100 loss 1",
+        "train: 1 of 100 held out 50 %",
+        "train: 41 of 100, 118 s left ",
+    ]
