@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 #: The image whose views Figure 12 shows.
 SHOWN = "shown.png"
 REAL = (
-    "this was a small CLIP of our own; the paper's, from the hub: "
+    "this is a small CLIP of our own; the paper's, from the hub: "
     "model=RN50 dataset=cifar100 scale=paper"
 )
 
@@ -51,7 +51,7 @@ def evaluate(config: ClipConfig, run: Run) -> None:
     Raises:
         Interrupted: If the process was asked to stop; the run begins again next time.
     """
-    if is_ours(config):
+    if is_ours(config) and config.dataset.kind != "folder":
         log.info("%s", REAL)
     features, fitted, scorer, before = _load(config, run)
     after = before

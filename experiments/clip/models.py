@@ -15,7 +15,7 @@ from experiments.clip.inputs import Rounded
 from experiments.frame.errors import UserError, one_line
 from experiments.frame.files import file_digest
 from experiments.images import cifar
-from experiments.images.config import is_ours, pretraining_data
+from experiments.images.config import is_ours, pretraining_data, warn_of_training
 from experiments.images.inputs import Preprocessing
 
 if TYPE_CHECKING:
@@ -169,6 +169,7 @@ def pretrained_model(config: ClipConfig, run: Run) -> nn.Module:
         put_file(built, Path(model.checkpoint), model)
         run.fact("checkpoint_sha256", file_digest(Path(model.checkpoint)))
     elif is_ours(config):
+        warn_of_training(config, "model=ViT-B-32 (OpenAI)")
         finished = run.need("pretrain")
         put(built, finished.tensors(WEIGHTS)[0], model)
     else:

@@ -15,7 +15,7 @@ from experiments.external.weight_files import load_weights
 from experiments.frame.fields import given
 from experiments.frame.files import file_digest
 from experiments.frame.machine import choose_device
-from experiments.images.config import pretraining_data
+from experiments.images.config import pretraining_data, warn_of_training
 from experiments.images.inputs import Preprocessing
 from experiments.images.sets import ImageSet, load_images
 from experiments.images.training import Trainer, precision
@@ -97,6 +97,7 @@ def pretrained_backbone(config: CnnConfig, run: Run) -> Backbone:
         weights = imagenet_weights(model.architecture, path)
         run.fact("weights", {"file": path.name, "sha256": sha256, "commit": commit})
     else:
+        warn_of_training(config, "model=AlexNet (ImageNet)")
         finished = run.need("pretrain")
         weights, _ = finished.tensors(WEIGHTS)
     classes = class_count(weights, model.architecture)

@@ -28,6 +28,9 @@ def describe_run(config: AnyConfig) -> str:
         "protocol": config.protocol.name,
         "seed": config.seed,
     }
+    learned = getattr(getattr(config.task, "pretrain", None), "dataset", None)
+    if learned is not None:  # the images of a model that is trained here
+        chosen["task.pretrain.dataset"] = learned
     words = " ".join(f"{key}={value}" for key, value in chosen.items())
     return f"{config.stage}: {words}"
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 from experiments.frame.conf import section
@@ -16,6 +18,8 @@ from experiments.images.arrays import Split
 from experiments.images.options import ImageDataset
 from experiments.images.sets import fingerprint
 from experiments.images.symmetries import members
+
+log = logging.getLogger(__name__)
 
 ConfigT = TypeVar("ConfigT", bound=AnyConfig)
 
@@ -118,6 +122,27 @@ def pretraining_data(config: AnyConfig) -> ImageDataset:
         )
     found = section("dataset", recipe.dataset, ImageDataset, config.task.name)
     return dataclasses.replace(found, root=recipe.root, key="task.pretrain")
+
+
+def warn_of_training(config: AnyConfig, published: str) -> None:
+    """Warn once that a model for real images learns from drawn ones, or from the user's alone.
+
+    Args:
+        config: The configuration; the suite trains its model.
+        published: The words that choose a model with published weights.
+    """
+    own, learned = config.dataset, pretraining_data(config)
+    drawn = learned.kind == "pictograms"
+    if own.kind == "folder" or (drawn and own.kind != "pictograms"):
+        images = "drawn images" if drawn else "the images"
+        other = "" if learned.name == own.name else f", task.pretrain.dataset={own.name}"
+        _warn_once(
+            f"model={config.model.name} is trained here, on {images} of dataset={learned.name} "
+            f"alone; other weights: {published}, model.checkpoint=FILE{other}"
+        )
+
+
+_warn_once = cache(log.warning)
 
 
 def of_method(config: ConfigT, method: str) -> ConfigT:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import copy
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
+from experiments.clip.models import pretrained_model
 from experiments.cnn.options import PretrainRecipe
+from experiments.cnn.pretrain import pretrained_backbone
+from experiments.frame.options import AnyConfig
+from experiments.frame.show import describe_run
+from experiments.images import config as images_config
 from experiments.images.inputs import Preprocessing, augment
 from experiments.images.sets import ImageSet
 from experiments.images.training import Trainer, precision
@@ -107,3 +116,58 @@ def test_preprocessing_commutes_with_quarter_turns() -> None:
     expected = torch.rot90(large(pixels), 1, (-2, -1))
     torch.testing.assert_close(large(turned), expected, atol=1e-5, rtol=0)
     assert float(SEE(torch.full((1, 3, 8, 8), 255, dtype=torch.uint8)).max()) == 2.0
+
+
+class Untrained:
+    """A run that has no weights yet."""
+
+    def need(self, stage: str) -> None:
+        raise LookupError(stage)
+
+
+@pytest.mark.parametrize(
+    ("task", "words", "told"),
+    [
+        (
+            "cnn",
+            "dataset=images",
+            "model=ResNet20 is trained here, on drawn images of dataset=letters alone; other "
+            "weights: model=AlexNet (ImageNet), model.checkpoint=FILE, "
+            "task.pretrain.dataset=images",
+        ),
+        (
+            "clip",
+            "dataset=images dataset.size=64",
+            "model=SmallCLIP is trained here, on the images of dataset=images alone; other "
+            "weights: model=ViT-B-32 (OpenAI), model.checkpoint=FILE",
+        ),
+        ("cnn", "", ""),
+        ("clip", "", ""),
+    ],
+)
+def test_a_model_that_learns_from_none_but_drawn_or_own_images_says_so(
+    task: str,
+    words: str,
+    told: str,
+    configure: Callable[..., AnyConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(images_config, "_warn_once", images_config.log.warning)
+    folder = [f"dataset.root={tmp_path}", "dataset.classes=2"] if words else []
+    config, run = configure(f"task={task}", *words.split(), *folder), Untrained()
+    load: Any = {"cnn": pretrained_backbone, "clip": pretrained_model}[task]
+    with pytest.raises(LookupError, match="pretrain"):
+        load(config, run)
+    warned = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert warned == ([told] if told else [])
+    line = describe_run(config)
+    assert line.endswith(f"task.pretrain.dataset={config.task.pretrain.dataset}")
+
+
+def test_a_model_with_published_weights_is_described_without_images_to_learn_from(
+    configure: Callable[..., AnyConfig],
+) -> None:
+    for words in (("task=cnn", "model=AlexNet"), ("task=clip", "model=RN50"), ("task=scan",)):
+        assert "pretrain" not in describe_run(configure(*words))
