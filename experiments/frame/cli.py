@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import logging
 import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -17,10 +20,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError  # type: ignore[import-untyped]
 
-from experiments.frame.conf import CONF, choices_of, groups_of, options
+from experiments.frame.conf import CONF, choices_of, groups_of, options, read
 from experiments.frame.errors import STOPPED, Interrupted, UserError, unknown
 from experiments.frame.load import explain, load
 from experiments.frame.methods import METHODS, PAPERS
@@ -43,8 +47,15 @@ _FOLDERS = ("--config-dir", "-cd")
 #: Our own flag.
 _VERBOSE = ("-v", "--verbose")
 _VALUED = (*_FOLDERS, "--config-path", "-cp", "--config-name", "-cn", "--cfg", "-c")
+_RARE = ("--package", "-p", "--experimental-rerun", "--info", "-i")
+_ALONE = ("--help", "-h", "--hydra-help", "--version", "--run", "-r", "--shell-completion", "-sc")
+#: Why jobs of this process have failed; a second time a reason is told in short.
+_TOLD = set[str]()
+_cut = partial(textwrap.shorten, width=50, placeholder=" ...")
 #: One of several comma-separated values; commas in quotes or brackets do not separate.
 _VALUE = r"""(?:"[^"]*"|'[^']*'|\[[^\]]*\]|[^,])+"""
+#: A key and a value with spaces around the sign, which a shell makes words of their own.
+_SPACED = re.compile(r"([\w.+/@]+)(?: += *|= +)([^\s=]*)(?=\s|$)")
 #: Words that need no quotes in Hydra.
 _PLAIN = r"[\w./+~@:-]+=[\w./:,+ -]*"
 #: Errors of composing and checking (ValueError: Hydra's for ``method=null``).
@@ -72,8 +83,9 @@ def _job(raw: DictConfig) -> FinishedRun:
     except BAD_INPUT as error:
         if HydraConfig.get().mode == RunMode.RUN and not DEBUGGING:
             _end(describe(error), 1)
-        job = " ".join(HydraConfig.get().overrides.task)
-        log.error("failed: %s: %s", job, describe(error))
+        job, reason = " ".join(HydraConfig.get().overrides.task), describe(error)
+        log.error("failed: %s: %s", job, _cut(reason) if reason in _TOLD else reason)
+        _TOLD.add(reason)
         raise  # the launcher continues with the other jobs and then fails the sweep
 
 
@@ -204,14 +216,40 @@ def _refuse_other_words(arguments: list[str]) -> None:
     keys = groups | {"seed", "stage", "device", "threads", "results"}
     for place, word in enumerate(arguments):
         bare, equals, value = word.partition("=")
-        key = bare.lstrip("-")
+        key = bare.strip().lstrip("-")
+        before, after = arguments[place - 1] if place else "", arguments[place + 1 :]
+        if before in (*_VALUED, *_RARE):
+            continue
+        spaced = _SPACED.match(" ".join([word, *after[:2]]))
+        if spaced and not (value.strip() and bare.strip() == bare):
+            raise UserError(f"{spaced[0]}: write {spaced[1]}={spaced[2]}, without spaces")
         if key in ("help", "?") and not bare.startswith("--"):
             raise UserError("write python run.py --help")
         if key in keys and (bare.startswith("-") or not equals):
-            given = value if equals else "".join(arguments[place + 1 : place + 2])
+            given = value if equals else "".join(after[:1])
             raise UserError(f"{word}: write {key}={given or 'VALUE'}")
         if key in groups and not value.isascii():
             raise unknown(key, value, _own(key, choices_of(key)))
+        if bare.startswith("-") and bare not in (*_FLAGS, *_VALUED, *_RARE, *_ALONE):
+            raise UserError(f"{word}: no such flag; {_LISTS}")
+        if not equals and not bare.startswith(("-", "~")):
+            raise _of_bare_word(word, sorted(groups))
+
+
+#: How words are written, and where the names are listed.
+_LISTS = "write KEY=VALUE; --help lists the keys, and KEY=list its values, as in experiment=list"
+
+
+def _of_bare_word(word: str, groups: Iterable[str]) -> UserError:
+    """Return the error for a word without a key: it names the keys of options of such a name."""
+    known = dict[str, list[str]]()
+    for group in groups:
+        for name in choices_of(group) if re.fullmatch("[a-z]+", group) and group != "hydra" else ():
+            known.setdefault(name.lower(), []).append(f"{group}={name}")
+    given = word.lower()
+    near = [given] if given in known else difflib.get_close_matches(given, known, cutoff=0.8)
+    keyed = " or ".join(pair for name in near for pair in known[name])
+    return UserError(f"{word}: {f'write {keyed}' if near else _LISTS}")
 
 
 def _refuse_paths(arguments: list[str]) -> None:
@@ -235,14 +273,26 @@ def _own(group: str, choices: Sequence[str]) -> Sequence[str]:
 
     Options of a task's own stand in a folder of its name; others are the same for all tasks.
     """
-    chosen = [word.partition("=")[2] for word in sys.argv[1:] if word.startswith("task=")]
-    if not chosen or chosen[0] not in TASKS:
+    task = _task()
+    if task not in TASKS:
         return choices
     if group in ("model", "dataset"):
-        return options(group, chosen[0]) or choices
+        return options(group, task) or choices
     if group == "group":
-        return groups_of(chosen[0]) or choices
-    return [name for name in choices if name.startswith(f"{chosen[0]}/")] or choices
+        return groups_of(task) or choices
+    return [name for name in choices if name.startswith(f"{task}/")] or choices
+
+
+def _task() -> str:
+    """Return the task that the command line names, itself or by a preset; empty for none."""
+    words = dict(word.partition("=")[::2] for word in sys.argv[1:])
+    if "task" in words:
+        return words["task"]
+    preset = f"experiment/{words.get('experiment')}"
+    for entry in read(preset).get("defaults", []):
+        if OmegaConf.is_dict(entry) and "override /task" in entry:
+            return str(entry["override /task"])
+    return ""
 
 
 def _undecodable(content: bytes) -> Path | None:

@@ -28,7 +28,15 @@ class Interrupted(BaseException):
 _OTHER_NAMES = {
     **{"c2": "rot180", "c4": "rot90", "d4": "dihedral", "flip": "mirror"},
     **dict.fromkeys(("lambda", "lambda-equitune", "λ-equitune"), "lambda_equitune"),
+    **{"lr": "learning_rate", "wd": "weight_decay", "bs": "batch_size", "batch": "batch_size"},
+    **{"epoch": "epochs", "iters": "iterations", "checkpoint_path": "checkpoint"},
 }
+
+
+def usual_name(name: str) -> str:
+    """Return the suite's name for a dotted name whose last part may be another library's."""
+    section, dot, last = name.lower().rpartition(".")
+    return f"{section}{dot}{_OTHER_NAMES.get(last, last)}"
 
 
 def one_line(error: BaseException) -> str:
@@ -53,7 +61,7 @@ def unknown(what: str, value: object, choices: Iterable[object], listed: str = "
     # Compare without case, as wrong case is the most common mistake.
     folded = {name.lower(): name for name in names}
     given = str(value).lower()
-    meant = _OTHER_NAMES.get(given)
+    meant = usual_name(given)
     near = [meant] if meant in folded else difflib.get_close_matches(given, folded, n=1)
     hint = f" (did you mean {folded[near[0]]}?)" if near else ""
     known = f"{listed} lists all" if listed else f"choose from: {', '.join(names)}"

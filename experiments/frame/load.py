@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from functools import cache, partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.frame.conf import CONF, groups_in, options, owners
-from experiments.frame.errors import UserError, unknown
+from experiments.frame.errors import UserError, unknown, usual_name
 from experiments.frame.fields import check_values
 from experiments.frame.machine import multiplies_bfloat16
 from experiments.frame.methods import PRETRAINED
@@ -80,6 +80,7 @@ def _checked(raw: DictConfig) -> AnyConfig:
         raise explain(error) from error
     config: AnyConfig = RunConfig(**vars(found))
     _expand_home(config)
+    _check_positive(config)
     check_values(config)
     if config.stage not in task.stages:
         raise unknown(f"task={task.name} stage", config.stage, task.stages)
@@ -97,12 +98,6 @@ def _checked(raw: DictConfig) -> AnyConfig:
             raise UserError("stage=lambda has nothing to fit: method.temperature is given")
         raise task.no_lambda(method)
     _check_checkpoint(config)
-    net = config.method.lambda_net
-    if net is not None and net.positive == "none" and not _is_temperature(config.task):
-        raise UserError(
-            "method.lambda_net.positive=none: weights of Eq. 4 are positive; "
-            "choose from: softplus, exp"
-        )
     task.resolve(config)
     if method.is_fitted and method.uses_group and config.group.name == "trivial":
         raise UserError(
@@ -149,9 +144,18 @@ def _choose_precision(section: Any, is_bfloat16: Callable[[], bool]) -> None:
             setattr(section, item.name, "bfloat16" if is_bfloat16() else "float32")
 
 
-def _is_temperature(task: Any) -> bool:
-    """Whether lambda scales a view's scores, with any sign, instead of being a weight of Eq. 4."""
-    return getattr(task, "lambda_as", None) == "temperature"
+def _check_positive(config: AnyConfig) -> None:
+    """Refuse weights of Eq. 4 that need not be positive; a temperature may have any sign."""
+    net, choices = config.method.lambda_net, ("softplus", "exp")
+    if net is None or getattr(config.task, "lambda_as", None) == "temperature":
+        return
+    if net.positive == "none":
+        raise UserError(
+            "method.lambda_net.positive=none: weights of Eq. 4 are positive; "
+            f"choose from: {', '.join(choices)}"
+        )
+    if net.positive not in choices:
+        raise unknown("method.lambda_net.positive", net.positive, choices)
 
 
 def _check_results(results: str) -> None:
@@ -181,18 +185,32 @@ def _check_checkpoint(config: AnyConfig) -> None:
 def explain(error: OmegaConfBaseException) -> UserError:
     """Turn OmegaConf's error into one line with the key; for an unknown key, with valid ones."""
     key = str(error.full_key or error.key or "")
-    parent = error.parent_node
+    parent: Any = error.parent_node
     if "not in" in str(error) and parent is not None and OmegaConf.is_dict(parent):
-        return unknown("key", key, _full_names(key, parent.keys()))
+        prefix, dot, _ = key.rpartition(".")
+        siblings = [f"{prefix}{dot}{name}" for name in parent]
+        meant = usual_name(key).rpartition(".")[2]
+        tree = _full_names(parent._get_root())
+        elsewhere = [name for name in tree if name.rpartition(".")[2] == meant]
+        if not elsewhere or set(elsewhere) & set(siblings):
+            return unknown("key", key, siblings)
+        near = sorted(elsewhere, key=lambda name: (name.count("."), not name.startswith("task.")))
+        return UserError(f"key={key} is not known; did you mean {' or '.join(near[:3])}?")
     reason = (error.msg or str(error)).splitlines()[0].rstrip(".")
     span = _SPAN.match(reason)
     hint = f"; a sweep is {key}=0,1,2 or {key}=range(3)" if span else ""
     return UserError(f"{key}: {reason[0].lower()}{reason[1:]}{hint}")
 
 
-def _full_names(key: str, siblings: Iterable[Any]) -> list[str]:
-    prefix = key.rpartition(".")[0]
-    return [f"{prefix}.{name}" if prefix else str(name) for name in siblings]
+def _full_names(tree: Any, prefix: str = "") -> Iterator[str]:
+    """Yield the full names of all keys of a configuration, besides Hydra's own."""
+    for name in tree:
+        full = f"{prefix}{name}"
+        if full != "hydra":
+            yield full
+            node = tree._get_node(name)
+            if OmegaConf.is_dict(node) and not OmegaConf.is_missing(tree, name):
+                yield from _full_names(node, f"{full}.") if node else ()
 
 
 def _check_texts(kind: Any, given: Any, key: str, *, listed: bool = False) -> None:

@@ -36,21 +36,24 @@ def summary(
         describe: Makes one line of an error.
         command: What to do when all jobs are done; empty for nothing.
     """
-    done, bad = list[tuple[Sequence[str], FinishedRun]](), list[str]()
+    done, bad = list[tuple[Sequence[str], FinishedRun]](), dict[str, list[str]]()
     common = set(jobs[0]).intersection(*jobs) if len(jobs) > 1 else set[str]()
     for words, end in zip_longest(jobs, ends):
         own = " ".join(word for word in words if word not in common)
         if end is None:
-            bad.append(f"missing: {own}")
+            bad.setdefault("missing", []).append(own)
         elif end.status == JobStatus.COMPLETED:
             done.append((words, end.return_value))
         else:
-            bad.append(f"failed: {own}: {describe(end._return_value)}")
+            bad.setdefault(f"failed: {describe(end._return_value)}", []).append(own)
     yield from table(jobs, done)
-    if len(jobs) > 1:  # the reason of a single job is the program's own last line
-        yield from bad
+    for reason, those in bad.items():
+        if len(jobs) > 1:  # the reason of a single job is the program's own last line
+            yield reason
+            yield from (f"  {own}" for own in those)
     if bad:
-        yield f"{len(bad)} of {len(jobs)} jobs are not done; the same command tries them again"
+        count = sum(map(len, bad.values()))
+        yield f"{count} of {len(jobs)} jobs are not done; the same command tries them again"
     elif command:
         yield f"next: {command}"
 

@@ -419,6 +419,26 @@ BAD = {
     "--task clip": ["--task: write task=clip"],
     "task clip": ["task: write task=clip"],
     "help": ["python run.py --help"],
+    "task = cnn": ["task = cnn: write task=cnn"],
+    "task =cnn": ["task =cnn: write task=cnn"],
+    "task= cnn": ["task= cnn: write task=cnn"],
+    "figure8": ["figure8: write experiment=figure8"],
+    "figure5": ["write experiment=figure5b or experiment=figure5a"],
+    "paper": ["paper: write protocol=paper or scale=paper"],
+    "Equizero seed=1": ["Equizero: write method=equizero"],
+    "nonsense": ["nonsense: write KEY=VALUE", "--help", "experiment=list"],
+    "--list": ["--list: no such flag", "experiment=list"],
+    "task=cnn lr=0.1": ["did you mean task.probe.learning_rate or task.pretrain.learning_rate?"],
+    "task=cnn +lr=0.1": ["did you mean task.probe.learning_rate or task.pretrain.learning_rate?"],
+    "task=cnn task.probe.lr=0.1": ["did you mean task.probe.learning_rate?"],
+    "task=cnn probe.epochs=1": ["key=probe is not known; did you mean task.probe?"],
+    "task=dqn lr=0.1": ["did you mean task.recipe.learning_rate or"],
+    "experiment=figure8 model=nonsense": ["choose from: RN101, RN50, SmallCLIP"],
+    "method=lambda_equitune method.lambda_net.positive=relu": ["softplus, exp\n"],
+    "method=lambda_equitune method.lambda_net.positive=none": ["choose from: softplus, exp"],
+    "task=clip method=lambda_equitune method.lambda_net.positive=relu task.lambda_as=temperature": [
+        "choose from: softplus, exp, none"
+    ],
     "method=λ-equitune": ["did you mean lambda_equitune?", *METHODS],
     "model.checkpoint=/x/größe.safetensors": [
         """write 'model.checkpoint="/x/größe.safetensors"'"""
@@ -435,8 +455,18 @@ def test_bad_input_is_one_line_and_a_non_zero_exit(
 ) -> None:
     line = refused(*arguments.split())
     for part in BAD[arguments]:
-        assert part in line
+        assert part in f"{line}\n"
     assert not list((tmp_path).glob("results/runs/*/*"))
+
+
+def test_a_key_and_its_value_with_spaces_in_one_word_are_refused(
+    refused: Callable[..., str],
+) -> None:
+    assert refused("task = cnn") == "run.py: task = cnn: write task=cnn, without spaces"
+
+
+def test_a_wrong_option_of_a_preset_lists_those_of_its_task(refused: Callable[..., str]) -> None:
+    assert "LSTM" not in refused("experiment=figure8", "model=nonsense")
 
 
 @pytest.mark.parametrize("fast", [True, False])

@@ -129,8 +129,10 @@ def test_a_sweep_ends_with_means_over_seeds_and_with_what_is_not_done(tmp_path: 
         "  dataset       method    mean   (sd)  n",
         "  add_jump      equitune  12.0  (2.8)  2",
         "  around_right  equitune  20.0  (0.0)  2",
-        "failed: method=equizero dataset=add_jump seed=0: no memory",
-        "missing: method=equizero dataset=add_jump seed=1",
+        "failed: no memory",
+        "  method=equizero dataset=add_jump seed=0",
+        "missing",
+        "  method=equizero dataset=add_jump seed=1",
         "2 of 6 jobs are not done; the same command tries them again",
     ]
     assert list(summary(jobs[:4], ends[:4], describe, "make figures"))[-1] == "next: make figures"
@@ -138,6 +140,27 @@ def test_a_sweep_ends_with_means_over_seeds_and_with_what_is_not_done(tmp_path: 
     assert list(summary(jobs[4:5], ends[4:], describe, "make figures")) == [
         "1 of 1 jobs are not done; the same command tries them again"
     ]
+
+
+def test_a_reason_of_several_jobs_is_told_once(tmp_path: Path) -> None:
+    reasons = ("no memory", "no disk", "no memory")
+    ends = [JobReturn(_return_value=RunFailed(why), status=JobStatus.FAILED) for why in reasons]
+    assert list(summary([["seed=0"], ["seed=1"], ["seed=2"]], ends, describe, "")) == [
+        "failed: no memory",
+        "  seed=0",
+        "  seed=2",
+        "failed: no disk",
+        "  seed=1",
+        "3 of 3 jobs are not done; the same command tries them again",
+    ]
+
+
+def test_a_log_tells_a_reason_in_full_once(run_py: RunPy) -> None:
+    faulty = ("task=dqn", "model.checkpoint=LICENSE", "dataset=gridworld", "seed=0,1,2")
+    lines = run_py("-m", *faulty).stderr.splitlines()
+    ends = [line.partition(" failed: ")[2] for line in lines if " failed: " in line]
+    assert len(ends) == 3 and "no such file" not in ends[0]
+    assert len(ends[0]) > len(ends[1]) == len(ends[2]) and ends[1].endswith(" ...")
 
 
 def test_a_sweep_over_seeds_alone_is_one_line_and_a_run_of_two_jobs_counts_once(
@@ -181,5 +204,6 @@ def test_a_run_prints_its_headline_and_a_sweep_its_table_and_nothing_else(
         "n",
     ]
     assert row.split()[0] == "pretrained" and row.split()[-1] == "2"
-    assert [line.split(":")[0] for line in failed[:2]] == ["failed"] * 2
-    assert failed[2].startswith("2 of 4 jobs are not done")
+    assert failed[0].startswith("failed: ")
+    assert failed[1:3] == [f"  method=canonicalizer seed={seed}" for seed in (0, 1)]
+    assert failed[3].startswith("2 of 4 jobs are not done")
