@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from equitune.kinds import check_tensor, described
 from equitune.trees import map_tree
 
 Ties = Literal["first", "average"]
@@ -49,6 +50,7 @@ def average(
         TypeError: If y is not floating point.
         ValueError: If y lacks the group or batch dim, or the shape of the weights does not fit y.
     """
+    check_tensor("y", y)
     if not (y.is_floating_point() or y.is_complex()):
         raise TypeError(f"average needs floating point views, got {y.dtype}; use select instead")
     if y.ndim < 2 or y.shape[0] == 0:
@@ -72,6 +74,7 @@ def _real(dtype: torch.dtype) -> torch.dtype:
 
 
 def _check_weights(y: Tensor, weights: Tensor) -> None:
+    check_tensor("weights", weights)
     fits = 1 <= weights.ndim <= y.ndim and weights.shape[0] == y.shape[0]
     pairs = zip(weights.shape[1:], y.shape[1:], strict=False)
     if not fits or any(w not in (1, size) for w, size in pairs):
@@ -148,6 +151,7 @@ def _mean_of_tied(leaf: Tensor, loss: Tensor, weights: Tensor) -> Tensor:
 
 
 def _check_shape(loss: Tensor) -> None:
+    check_tensor("loss", loss)
     if loss.ndim != 2 or loss.shape[0] == 0:
         raise ValueError(f"loss must have shape [group, batch], got {tuple(loss.shape)}")
 
@@ -170,8 +174,7 @@ def soft_select_weights(
     Raises:
         ValueError: If temperature is not positive, or the loss has another shape.
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature={temperature} must be positive")
+    check_temperature(temperature)
     _check_shape(loss)
     hopeless = torch.isnan(loss) | (loss == torch.inf)
     least = loss.masked_fill(hopeless, torch.inf).amin(dim=0)
@@ -181,6 +184,14 @@ def soft_select_weights(
     scores = scores.masked_fill(hopeless, -torch.inf)
     scores = scores.masked_fill(hopeless.all(dim=0), 0.0)
     return torch.softmax(scores, dim=0)
+
+
+def check_temperature(temperature: float) -> None:
+    """Raise TypeError unless a temperature is a number, and ValueError unless it is positive."""
+    if isinstance(temperature, str) or callable(temperature):
+        raise TypeError(f"temperature must be a number, got {described(temperature)}")
+    if not temperature > 0:
+        raise ValueError(f"temperature={temperature} must be positive")
 
 
 # no_type_check: torch.compile cannot trace the shape checks of tests through static methods.
@@ -231,7 +242,8 @@ def straight_through(
         TypeError: If one of the two is not floating point.
         ValueError: If the shapes differ.
     """
-    for value in (hard, soft):
+    for name, value in (("hard", hard), ("soft", soft)):
+        check_tensor(name, value)
         if not (value.is_floating_point() or value.is_complex()):
             raise TypeError(f"straight_through needs floating point tensors, got {value.dtype}")
     if hard.shape != soft.shape:

@@ -11,6 +11,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from equitune.actions import Action
+from equitune.kinds import check_function, described
 from equitune.trees import leaves, move_tree
 
 
@@ -75,14 +76,6 @@ def check_actions(action_in: Any, **others: Any) -> None:
             )
 
 
-def described(value: object) -> str:
-    """Return the type of a value for a message; for a class, with the likely correction."""
-    if isinstance(value, type):
-        return f"the class {value.__name__}; write {value.__name__}(...)"
-    name = getattr(value, "__name__", type(value).__name__)
-    return f"{value!r}" if isinstance(value, str) else f"{name}"
-
-
 @torch.no_grad()
 def equivariance_error(
     model: Callable[[Tensor], Any],
@@ -118,6 +111,7 @@ def equivariance_error(
         ValueError: If the groups of the actions differ, a part of the output has no action, the
             batch is empty, or f does not return one output per input.
     """
+    check_function("model", model, "a torch.nn.Module")
     check_actions(action_in, action_out=action_out)
     check_input(x)
     if x.shape[0] == 0:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from equitune.actions import Action
 from equitune.averaging import average, select
+from equitune.kinds import check_function, check_kind
 from equitune.trees import map_tree
 
 #: ``step(state, words[N, n]) -> scores[N, V], state``: reads words, scores the one after them.
@@ -117,10 +118,14 @@ def by_average(
             vote in either.
 
     Raises:
+        TypeError: If the weights are neither a tensor nor a function.
         ValueError: If the space is unknown.
     """
     if space not in ("logits", "probabilities"):
         raise ValueError(f"space={space!r} is unknown: choose 'logits' or 'probabilities'")
+
+    if not (weights is None or isinstance(weights, Tensor)):
+        check_function("weights, if no tensor,", weights, "lambda block: ...")
 
     def rule(block: Block, memory: Any) -> Choice:
         views = block.undone
@@ -142,7 +147,11 @@ def by_selection(loss: Callable[[Block], Tensor], *, remember: bool = False) -> 
         loss: Maps a block to the proxy loss of each branch, [G, B].
         remember: Add up the losses of the blocks so far and select by the sum, so that the choice
             depends on the whole sequence written so far. Default False: by this block alone.
+
+    Raises:
+        TypeError: If the loss is no function.
     """
+    check_function("loss", loss, "lambda block: ...")
 
     def rule(block: Block, memory: Tensor | None) -> Choice:
         losses = loss(block)
@@ -201,9 +210,13 @@ def decode(
         The words and lengths. A branch's own words after its end are not looked at.
 
     Raises:
+        TypeError: If an action or the rule is of another kind.
         ValueError: If max_steps or block is not positive, the actions are of different groups, the
             action moves ``end``, or a tensor of the state has not one row per branch.
     """
+    for name, action in (("action_in", action_in), ("action_out", action_out)):
+        check_kind(name, action, Action, "an Action, as Relabel(...) is")
+    check_function("rule", rule, "by_average()")
     block = max_steps if block is None else block
     if max_steps < 1 or block < 1:
         raise ValueError(f"max_steps={max_steps} and block={block} must be positive")

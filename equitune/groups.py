@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float64, Int, Shaped
 from torch import Tensor
 
+from equitune.kinds import check_whole, described
+
 MAX_ORDER = 5040
 """Largest order that the permutation constructors build; a table takes 8 * order^2 bytes."""
 
@@ -88,7 +90,13 @@ class FiniteGroup:
         return int(self.inverses[g])
 
     def check_element(self, g: int) -> None:
-        """Raise ValueError unless g is one of the indices 0 .. order - 1."""
+        """Raise an error unless g is one of the indices 0 .. order - 1.
+
+        Raises:
+            TypeError: If it is no whole number.
+            ValueError: If it is another one.
+        """
+        check_whole("the element g", g)
         if not 0 <= g < self.order:
             raise ValueError(f"element {g} is not in {self.name}: choose from 0..{self.order - 1}")
 
@@ -105,6 +113,16 @@ class FiniteGroup:
     def __repr__(self) -> str:
         """Return name and order."""
         return f"FiniteGroup({self.name!r}, order={self.order})"
+
+
+def check_group(group: object) -> None:
+    """Raise TypeError unless a value is a group."""
+    own = getattr(group, "group", None)
+    hint = ", which acts: write action.group" if isinstance(own, FiniteGroup) else ""
+    if not isinstance(group, FiniteGroup):
+        raise TypeError(
+            f"group must be a FiniteGroup, as cyclic(4) is, got {described(group)}{hint}"
+        )
 
 
 def _as_square_table(table: Tensor | Sequence[Sequence[int]]) -> Tensor:
@@ -189,6 +207,7 @@ def cyclic(n: int) -> FiniteGroup:
     """Return the cyclic group of order n; element k is the k-th power of the generator.
 
     Raises:
+        TypeError: If n is no whole number.
         ValueError: If n < 1.
     """
     _check_positive("cyclic", n)
@@ -202,6 +221,7 @@ def dihedral(n: int) -> FiniteGroup:
     Elements are ordered r^k = k and r^k s = n + k, for k = 0 .. n - 1.
 
     Raises:
+        TypeError: If n is no whole number.
         ValueError: If n < 1.
     """
     _check_positive("dihedral", n)
@@ -220,6 +240,7 @@ def symmetric(n: int) -> FiniteGroup:
     With p the permutation of element g, p[i] is where point i goes, and (gh)[i] = g[h[i]].
 
     Raises:
+        TypeError: If n is no whole number.
         ValueError: If n < 1 or n! exceeds `MAX_ORDER`.
     """
     _check_positive("symmetric", n)
@@ -242,9 +263,14 @@ def permutation_group(generators: Sequence[Sequence[int]]) -> FiniteGroup:
         (breadth first), in the order of the generators. `permutations` holds each element.
 
     Raises:
+        TypeError: If it is given one permutation, not a list.
         ValueError: If there is no generator, one is not a permutation, degrees differ, or the
             group exceeds `MAX_ORDER` elements.
     """
+    if isinstance(generators, int) or any(isinstance(p, int) for p in generators):
+        raise TypeError(
+            f"permutation_group takes a list of permutations, as [[1, 0, 2]] is, got {generators!r}"
+        )
     if len(generators) == 0:
         raise ValueError("permutation_group needs at least one permutation, got none")
     moves = [tuple(int(i) for i in p) for p in generators]
@@ -271,7 +297,12 @@ def product(*groups: FiniteGroup) -> FiniteGroup:
 
     The element (g_1, ..., g_k) has the mixed-radix index (g_1 |G_2| + g_2) |G_3| + ..., so the
     last factor varies fastest.
+
+    Raises:
+        TypeError: If one is no group.
     """
+    for group in groups:
+        check_group(group)
     return reduce(_product_of_two, groups) if groups else trivial()
 
 
@@ -322,5 +353,6 @@ def fill_table(moved: Sequence[Int[Tensor, " order"]], identity: int) -> Int[Ten
 
 
 def _check_positive(constructor: str, n: int) -> None:
+    check_whole(f"n of {constructor}(n)", n)
     if n < 1:
         raise ValueError(f"{constructor}({n}) does not exist: choose n >= 1")

@@ -10,6 +10,7 @@ from jaxtyping import Float64, Int, Shaped
 from torch import Tensor
 
 from equitune.groups import MAX_ORDER, FiniteGroup, cyclic, fill_table
+from equitune.kinds import described
 
 SAME = 1e-4
 """Products this close, relative to their largest entry, are one element."""
@@ -53,7 +54,7 @@ def matrix_group(
         length (breadth first), in the order of the given matrices.
 
     Raises:
-        TypeError: If the matrices are complex.
+        TypeError: If the matrices are complex, or no numbers.
         ValueError: If there is no matrix, they are not square or not finite, or they generate no
             finite group of at most `max_order` elements.
     """
@@ -84,6 +85,7 @@ def rotations(n: int, axis: Sequence[float] | None = None) -> FiniteGroup:
         The group, equal to `cyclic(n)`, with `matrices` [n, 3, 3], or [n, 2, 2] in the plane.
 
     Raises:
+        TypeError: If n is no whole number, or the axis holds no numbers.
         ValueError: If n < 1, or the axis does not have three finite entries or is zero.
     """
     group = cyclic(n)
@@ -141,7 +143,10 @@ def _solid(
 
 
 def _unit(axis: Sequence[float]) -> list[float]:
-    length = math.hypot(*axis)
+    try:
+        length = math.hypot(*axis)
+    except TypeError as error:
+        raise TypeError(f"axis must be three numbers, as (0, 0, 1), got {axis!r}") from error
     if len(axis) != 3 or not 0 < length < math.inf:
         raise ValueError(f"axis={axis} must be three finite numbers that are not all zero")
     return [float(a) / length for a in axis]
@@ -150,7 +155,10 @@ def _unit(axis: Sequence[float]) -> list[float]:
 def _as_matrices(matrices: Tensor | Sequence[Sequence[Sequence[float]]]) -> Tensor:
     # A list would be rounded to the default dtype.
     dtype = None if isinstance(matrices, Tensor) else torch.float64
-    given = torch.as_tensor(matrices, dtype=dtype, device="cpu")
+    try:
+        given = torch.as_tensor(matrices, dtype=dtype, device="cpu")
+    except TypeError as error:
+        raise TypeError(f"matrices must be numbers [k, n, n], got {described(matrices)}") from error
     if given.is_complex():
         raise TypeError(f"matrices must be real, got {given.dtype}")
     if given.ndim != 3 or given.shape[1] != given.shape[2] or given.numel() == 0:

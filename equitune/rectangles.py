@@ -12,6 +12,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
+from equitune.kinds import check_kind, check_tensor
+
 
 def letterbox(
     images: Float[Tensor, "batch channels height width"],
@@ -26,7 +28,10 @@ def letterbox(
 
     Raises:
         TypeError: If the images are not floating point, which NaN needs.
+        ValueError: If they are not [B, C, H, W].
     """
+    check_tensor("images", images)
+    _check_batch("images", images)
     if not images.is_floating_point():
         raise TypeError(f"letterbox needs floating point images, got {images.dtype}")
     height, width = images.shape[-2:]
@@ -73,6 +78,7 @@ class Letterboxed(nn.Module):
                 in squares too, with zeros around. Default False.
         """
         super().__init__()
+        check_kind("model", model, nn.Module, "a module (torch.nn.Module)")
         self.model = model
         self.dense = dense
 
@@ -111,6 +117,14 @@ class Letterboxed(nn.Module):
         return around.masked_scatter(inside, outputs)
 
 
+def _check_batch(what: str, images: Tensor) -> None:
+    if images.ndim != 4:
+        raise ValueError(
+            f"{what} must be [batch, channels, height, width], got shape {tuple(images.shape)}; "
+            "one image alone is x[None]"
+        )
+
+
 def _inside(squares: Tensor) -> Tensor:
     """Return where the images are in their squares, [B, 1, S, S]."""
     return ~squares[:, :1].isnan()
@@ -118,6 +132,8 @@ def _inside(squares: Tensor) -> Tensor:
 
 def _shapes(squares: Tensor) -> list[tuple[int, int]]:
     """Return the shape of each image in its square."""
+    check_tensor("images", squares)
+    _check_batch("images in squares", squares)
     inside = _inside(squares)[:, 0]
     sizes = torch.stack([inside.any(dim=2).sum(dim=1), inside.any(dim=1).sum(dim=1)], dim=1)
     return [(height, width) for height, width in sizes.tolist()]

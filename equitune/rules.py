@@ -18,12 +18,13 @@ from equitune.averaging import (
     Selected,
     Ties,
     average,
+    check_temperature,
     select,
     soft_select_weights,
     straight_through,
 )
-from equitune.checks import described
-from equitune.groups import FiniteGroup
+from equitune.groups import FiniteGroup, check_group
+from equitune.kinds import check_function, check_kind, described
 from equitune.trees import map_tree
 
 Reads = Literal["outputs", "inputs", "features", "views"]
@@ -146,10 +147,7 @@ def _check_reads(reads: str, known: tuple[str, ...]) -> None:
 
 
 def _check_loss(loss_fn: object) -> None:
-    if isinstance(loss_fn, type) or not callable(loss_fn):
-        raise TypeError(
-            f"loss_fn must be a function, as losses.entropy is, got {described(loss_fn)}"
-        )
+    check_function("loss_fn", loss_fn, "losses.entropy")
 
 
 class Uniform(Weighting):
@@ -170,8 +168,13 @@ class Identity(Weighting):
     """The view of the identity alone: the pretrained model."""
 
     def __init__(self, group: FiniteGroup) -> None:
-        """Store the group; its identity need not be element 0."""
+        """Store the group; its identity need not be element 0.
+
+        Raises:
+            TypeError: If it is no group.
+        """
         super().__init__()
+        check_group(group)
         self.group = group
         self.element = group.identity
 
@@ -235,6 +238,8 @@ class Select(Weighting):
             )
         if straight_through == "identity" and group is None:
             raise ValueError("straight_through='identity' needs the group, to know its identity")
+        if group is not None:
+            check_group(group)
         self.group = group
         self.ties = ties
         self.straight_through = straight_through
@@ -302,8 +307,7 @@ class SoftSelect(Weighting):
         super().__init__()
         _check_loss(loss_fn)
         _check_reads(reads, get_args(Reads))
-        if not temperature > 0:
-            raise ValueError(f"temperature={temperature} must be positive")
+        check_temperature(temperature)
         self.temperature = temperature
         self.reads = reads
         self._add_helper("loss_fn", loss_fn)
@@ -358,8 +362,7 @@ class Learned(Weighting):
         """
         super().__init__()
         _check_reads(reads, ("inputs", "outputs", "features"))
-        if not isinstance(net, nn.Module):
-            raise TypeError(f"net must be a module, as LambdaNet(8) is, got {described(net)}")
+        check_kind("net", net, nn.Module, "a module, as LambdaNet(8) is")
         if isinstance(features, type) or not (features is None or callable(features)):
             raise TypeError(
                 f"features must be a function or a module, got {described(features)}; the model's "

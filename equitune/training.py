@@ -20,7 +20,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
-from equitune.groups import FiniteGroup
+from equitune.groups import FiniteGroup, check_group
+from equitune.kinds import check_function, check_kind, check_tensor, check_whole, described
 from equitune.weights import LambdaNet
 from equitune.wrapper import Equivariant
 
@@ -91,12 +92,17 @@ def fit(
         The history. If the training diverged, a warning says so and earlier weights are kept.
 
     Raises:
+        TypeError: If an argument is of another kind; with what to write instead.
         ValueError: If the module has no parameters or all are frozen, the loss does not depend on
             them, there is no batch, or steps, every or patience is below 1.
     """
     for name, number in (("steps", steps), ("every", every), ("patience", patience)):
+        check_whole(name, number)
         if number < 1:
             raise ValueError(f"{name}={number} must be at least 1")
+    check_kind("module", module, nn.Module, "a module (torch.nn.Module)")
+    _check_batches(batches, held_out)
+    _check_losses(loss, metric, "batch")
     parameters = [one for one in module.parameters() if one.requires_grad]
     if not parameters:
         frozen = "" if next(module.parameters(), None) is None else " that is not frozen"
@@ -158,9 +164,11 @@ def fit_lambda(
         The history.
 
     Raises:
+        TypeError: As `fit`.
         ValueError: As `fit`; for a weighting without parameters, and for one that holds a part of
             the model, which would be trained too.
     """
+    _check_model(model)
     rest = {id(one) for part in (model.model, model.head) if part for one in part.parameters()}
     if any(id(one) in rest for one in model.weighting.parameters()):
         raise ValueError(
@@ -198,8 +206,10 @@ def fine_tune(
         The history.
 
     Raises:
+        TypeError: As `fit`.
         ValueError: As `fit`.
     """
+    _check_model(model)
     rest = nn.ModuleList(part for part in model.children() if part is not model.weighting)
     return _fit_part(model, rest, batches, held_out, loss, metric, False, options)
 
@@ -230,9 +240,11 @@ def fit_prior(
         The history; an uninformed net has the loss log |G|.
 
     Raises:
+        TypeError: As `fit`.
         ValueError: As `fit`; if a batch does not begin with |G|, or a LambdaNet has
             positive="none".
     """
+    check_group(group)
     if isinstance(net, LambdaNet) and net.positive == "none":
         raise ValueError("fit_prior needs positive weights: give LambdaNet positive='exp'")
 
@@ -258,7 +270,17 @@ def prior_loss(weights: Float[Tensor, "group batch"], group: FiniteGroup) -> Flo
 
     Returns:
         The mean over the batch, in nats.
+
+    Raises:
+        TypeError: If weights is no tensor, or group no group.
+        ValueError: If the weights do not begin with |G|.
     """
+    check_tensor("weights", weights)
+    check_group(group)
+    if weights.shape[:1] != (group.order,):
+        raise ValueError(
+            f"weights must be [{group.order}, batch] for {group.name}, got {tuple(weights.shape)}"
+        )
     return (weights.sum(dim=0).log() - weights[group.identity].log()).mean()
 
 
@@ -329,6 +351,7 @@ def _fit_part(
     train_mode: bool,
     options: FitOptions,
 ) -> Fit:
+    _check_losses(loss, metric, "model, batch")
     loss = _cross_entropy if loss is None else loss
     metric = loss if metric is None else metric
     model.eval()
@@ -344,7 +367,40 @@ def _fit_part(
         )
 
 
+def _check_model(model: object) -> None:
+    check_kind("model", model, Equivariant, "an Equivariant(...), the wrapped model")
+
+
+def _check_batches(batches: object, held_out: object) -> None:
+    """Check that data are batches; a loss in their place is the likeliest mistake."""
+    for name, value in (("batches", batches), ("held_out", held_out)):
+        fits = isinstance(value, Iterable) or hasattr(value, "__getitem__")
+        if not fits and (value is not None or name == "batches"):
+            hint = f"; write loss={described(value)}" if callable(value) else ""
+            raise TypeError(
+                f"{name} must be a list or loader of batches, got {described(value)}{hint}"
+            )
+
+
+def _check_losses(loss: object, metric: object, given: str) -> None:
+    """Check that loss and metric are functions of what they are called with; None is kept."""
+    for name, value in (("loss", loss), ("metric", metric)):
+        if value is None:
+            continue
+        check_function(name, value, f"lambda {given}: ...")
+        if str(getattr(value, "__module__", "")).startswith("torch.nn"):
+            model = "model" if "model" in given else "module"
+            raise TypeError(
+                f"{name} is called with ({given}), not with logits and labels: write "
+                f"{name}=lambda {given}: {described(value)}({model}(batch[0]), batch[1])"
+            )
+
+
 def _cross_entropy(model: Equivariant, batch: tuple[Tensor, Tensor]) -> Tensor:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise TypeError(
+            f"a batch must be (inputs, labels), got {described(batch)}; for others give loss="
+        )
     inputs, labels = batch
     device = next(model.parameters()).device
     return functional.cross_entropy(model(inputs.to(device)), labels.to(device))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from equitune._autocast import without_autocast
+from equitune.kinds import check_whole
 
 Positive = Literal["softplus", "exp", "none"]
 
@@ -51,11 +52,13 @@ class LambdaNet(nn.Module):
             relus: Number of hidden layers, from the first, that end in a ReLU. Default: all.
 
         Raises:
+            TypeError: If a size is no whole number.
             ValueError: If a size is below 1, dropout is outside [0, 1), relus is outside
                 0 .. depth - 1, or positive is unknown.
         """
         super().__init__()
         for name, size in (("in_features", in_features), ("hidden", hidden), ("depth", depth)):
+            check_whole(name, size)
             if size < 1:
                 raise ValueError(f"{name}={size} must be at least 1")
         if not 0.0 <= dropout < 1.0:

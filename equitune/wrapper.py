@@ -13,8 +13,9 @@ from torch.utils.checkpoint import checkpoint
 
 from equitune.actions import Action
 from equitune.arguments import Output, arguments_of, pick, repeated
-from equitune.checks import check_actions, check_input, check_output, described
+from equitune.checks import check_actions, check_input, check_output
 from equitune.explanation import Explanation, explain
+from equitune.kinds import check_whole, described
 from equitune.rules import Identity, Uniform, Views, Weighting
 from equitune.trees import leaves, map_tree, move_tree
 
@@ -82,8 +83,10 @@ class Equivariant(nn.Module):
                 takes no argument of a name in keyword_actions, or if chunk is not positive.
         """
         super().__init__()
-        if chunk is not None and chunk < 1:
-            raise ValueError(f"chunk={chunk} must be at least 1, the number of views at a time")
+        if chunk is not None:
+            check_whole("chunk", chunk)
+            if chunk < 1:
+                raise ValueError(f"chunk={chunk} must be at least 1, the number of views at a time")
         _check_modules(model, head)
         check_actions(action_in, action_out=action_out, keyword_actions=keyword_actions)
         _check_weighting(weighting)
@@ -210,7 +213,15 @@ class Equivariant(nn.Module):
         given = {k: v if k in self.keyword_actions else repeat(v) for k, v in kwargs.items()}
         given |= {name: views.flatten(0, 1) for name, views in moved.items()}
         # A copy: a model that works in place must not change what rules read.
-        found = self._run(inputs.flatten(0, 1).clone(), [repeat(value) for value in args], given)
+        try:
+            found = self._run(inputs.flatten(0, 1).clone(), [repeat(arg) for arg in args], given)
+        except RuntimeError as error:
+            if type(error) is not RuntimeError or inputs.ndim != 4:  # no image without a batch dim
+                raise
+            raise ValueError(
+                f"the model cannot read {times * batch} views of shape {tuple(inputs.shape[2:])} "
+                f"({str(error).partition(chr(10))[0]}); one image alone is x[None]"
+            ) from error
         for tree in found[1 if self.head is None else 0 :]:
             check_output(tree, times * batch, f"views of {batch} inputs")
         unflatten = partial(torch.unflatten, dim=0, sizes=(times, batch))

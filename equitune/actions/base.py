@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from equitune.groups import FiniteGroup
+from equitune.groups import FiniteGroup, check_group
+from equitune.kinds import check_kind, check_tensor, check_whole
 
 
 class Action(nn.Module, ABC):
@@ -28,8 +29,13 @@ class Action(nn.Module, ABC):
     exact: ClassVar[bool] = True
 
     def __init__(self, group: FiniteGroup) -> None:
-        """Keep the group."""
+        """Keep the group.
+
+        Raises:
+            TypeError: If it is no group.
+        """
         super().__init__()
+        check_group(group)
         self.group = group
         self._tables: dict[str, Tensor] = {}
         # Plain integers: a compiled graph cannot index by a tensor's value.
@@ -145,7 +151,11 @@ def action_error(action: Action, x: Shaped[Tensor, "batch ..."]) -> float:
 
     Returns:
         max over g and h of |g(hx) - (gh)x| / |x|, with |.| the Euclidean norm of the whole batch.
+
+    Raises:
+        TypeError: If action is no action.
     """
+    check_kind("action", action, Action, "an Action, as Rot90() is")
     orbit = action.orbit(x)
     flat = orbit.flatten(0, 1)
     errors = [
@@ -157,11 +167,12 @@ def action_error(action: Action, x: Shaped[Tensor, "batch ..."]) -> float:
 
 
 def check_dim(dim: int) -> None:
-    """Raise ValueError unless dim counts from the end.
+    """Raise ValueError unless dim, a whole number, counts from the end.
 
     Orbits have one leading dim more than inputs, so only negative numbers name the same dim in
     both.
     """
+    check_whole("dim", dim)
     if dim >= 0:
         raise ValueError(f"dim={dim} must be negative, for it counts from the end: choose -1, -2")
 
@@ -178,7 +189,8 @@ def check_size(x: Tensor, leading: int, dim: int, size: int, what: str) -> None:
 
 
 def check_values(table: Tensor, what: str) -> None:
-    """Raise ValueError for a tensor without values."""
+    """Raise TypeError for what is no tensor, and ValueError for one without values."""
+    check_tensor(what, table)
     if table.is_meta:
         raise ValueError(
             f'{what} must hold values, but was made on the device "meta": give device="cpu" to the '

@@ -42,12 +42,14 @@ class Boxes(Action):
                 and height.
 
         Raises:
-            TypeError: If images is no image action.
+            TypeError: If images is no image action, or size is not two numbers.
             ValueError: If its dims are not the last two, the size is not square where it must be,
                 or the format is unknown.
         """
         if not isinstance(images, Rot90 | Rot180 | Mirror | DihedralImage):
             raise TypeError("images must be Rot90(), Rot180(), Mirror() or DihedralImage()")
+        if not isinstance(size, tuple | list) or len(size) != 2:
+            raise TypeError(f"size must be (height, width), got {size!r}")
         if format not in ("xyxy", "cxcywh"):
             raise ValueError(f"format={format!r} is unknown: choose 'xyxy' or 'cxcywh'")
         super().__init__(images.group)

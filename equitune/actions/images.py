@@ -15,6 +15,11 @@ class _ImageAction(Action):
 
     def __init__(self, group: FiniteGroup, dims: tuple[int, int]) -> None:
         super().__init__(group)
+        if not isinstance(dims, tuple | list) or len(dims) != 2:
+            raise TypeError(
+                f"dims must be the two image dims, as (-2, -1), got {dims!r}; for turns by "
+                "360 / n degrees write ApproximateRotation(n)"
+            )
         for dim in dims:
             check_dim(dim)
         if dims[0] == dims[1]:
@@ -46,6 +51,7 @@ class Rot90(_ImageAction):
             dims: (height, width), negative, default (-2, -1).
 
         Raises:
+            TypeError: If they are not two whole numbers.
             ValueError: If the dims are not negative and different.
         """
         super().__init__(cyclic(4), dims)
@@ -72,6 +78,7 @@ class Rot180(_ImageAction):
             dims: (height, width), negative, default (-2, -1).
 
         Raises:
+            TypeError: If they are not two whole numbers.
             ValueError: If the dims are not negative and different.
         """
         super().__init__(cyclic(2), dims)
@@ -128,6 +135,7 @@ class DihedralImage(_ImageAction):
             dims: (height, width), negative, default (-2, -1); s mirrors the second.
 
         Raises:
+            TypeError: If they are not two whole numbers.
             ValueError: If the dims are not negative and different.
         """
         super().__init__(dihedral(4), dims)

@@ -15,6 +15,7 @@ from equitune.actions.base import (
     check_size,
 )
 from equitune.groups import FiniteGroup
+from equitune.kinds import check_tensor
 
 TOLERANCE = 1e-6
 """Largest deviation from a homomorphism, relative to the size of the terms of the product."""
@@ -124,6 +125,7 @@ class Linear(Action):
         check_dim(dim)
         self.dim = dim
         matrices = _matrices_of(group) if matrices is None else matrices
+        check_tensor("matrices", matrices)
         if not matrices.is_floating_point():
             raise TypeError(f"matrices must be real floating point, got {matrices.dtype}")
         check_rows(group, matrices, 3, "matrices")

@@ -16,6 +16,7 @@ from equitune.actions.base import (
     check_size,
 )
 from equitune.groups import FiniteGroup
+from equitune.kinds import check_tensor, check_whole
 
 
 class PermuteAxis(Action):
@@ -191,8 +192,12 @@ def cycle_permutations(n: int, cycles: Sequence[Sequence[int]]) -> Int[Tensor, "
         The table [d, n], int64, for `Relabel` and `PermuteAxis` over `cyclic(d)`.
 
     Raises:
+        TypeError: If n is no whole number, or cycles is one cycle.
         ValueError: If there is no cycle, lengths differ, a label is out of range or used twice.
     """
+    check_whole("n, the number of labels,", n)
+    if isinstance(cycles, int) or any(isinstance(cycle, int) for cycle in cycles):
+        raise TypeError(f"cycles must be a list of cycles, as [[0, 1]], got {cycles!r}")
     if len(cycles) == 0 or len(cycles[0]) == 0:
         raise ValueError("cycle_permutations needs at least one cycle of at least one label")
     order = len(cycles[0])
@@ -214,6 +219,7 @@ def cycle_permutations(n: int, cycles: Sequence[Sequence[int]]) -> Int[Tensor, "
 
 
 def _as_permutations(group: FiniteGroup, permutations: Tensor) -> Tensor:
+    check_tensor("permutations", permutations)
     if permutations.is_floating_point() or permutations.is_complex():
         raise TypeError(f"permutations must hold integers, got {permutations.dtype}")
     check_rows(group, permutations, 2, "permutations")
