@@ -1,6 +1,7 @@
 """Run the tutorial and write it, with its outputs, as a page and as a notebook.
 
-    python scripts/tutorial.py
+    python scripts/tutorial.py                  over the files in docs/
+    python scripts/tutorial.py --out FOLDER     into another folder; docs/ stays as it is
 
 The source is `docs/notebooks/tutorial.py`: cells after lines `# %%`, texts after `# %% [markdown]`.
 """
@@ -107,15 +108,23 @@ def notebook(found: list[Cell], outputs: list[Output]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run and write."""
-    Parser(description="Run the tutorial and write its page and its notebook.").parse_args(
-        arguments
-    )
+    """Run and write; print the paths of what was written."""
+    parser = Parser(description="Run the tutorial and write its page and its notebook.")
+    text = "folder to write to (default: this checkout, over its files in docs/)"
+    parser.add_argument("--out", type=Path, default=ROOT, help=text)
+    out: Path = parser.parse_args(arguments).out
+    parser.check_folder("--out", out)
     found = cells((ROOT / SOURCE).read_text(encoding="utf-8"))
     outputs = list(run(found))
-    (ROOT / PAGE).write_text(page(found, outputs), encoding="utf-8")
-    (ROOT / NOTEBOOK).write_text(notebook(found, outputs), encoding="utf-8")
-    (ROOT / PICTURE).write_bytes(next(output.picture for output in outputs if output.picture))
+    written = {
+        PAGE: page(found, outputs).encode(),
+        NOTEBOOK: notebook(found, outputs).encode(),
+        PICTURE: next(output.picture for output in outputs if output.picture),
+    }
+    for path, content in written.items():
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        (out / path).write_bytes(content)
+        print(f"wrote {out / path}")
 
 
 if __name__ == "__main__":

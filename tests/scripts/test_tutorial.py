@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
-from scripts.tutorial import NOTEBOOK, PAGE, SOURCE, Cell, cells, run
+import pytest
+
+from scripts import tutorial
+from scripts.tutorial import NOTEBOOK, PAGE, PICTURE, SOURCE, Cell, Output, cells, main, run
 from tests.scripts.conftest import ROOT
 
 FOUND = cells((ROOT / SOURCE).read_text(encoding="utf-8"))
@@ -37,3 +41,16 @@ def test_running_it_gives_about_the_numbers_that_are_shown() -> None:
     assert all(abs(now[name] - shown[name]) < POINTS for name in shown)
     assert now["pretrained"] < now["equitune"] < now["equizero"] < now["prior"]
     assert outputs[-1].picture.startswith(b"\x89PNG")
+
+
+def test_it_says_what_it_wrote_and_leaves_docs_alone_if_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tutorial, "run", lambda found: [Output("", b"png")] * len(found))
+    main(["--out", str(tmp_path / "own")])
+    paths = [tmp_path / "own" / path for path in (PAGE, NOTEBOOK, PICTURE)]
+    assert capsys.readouterr().out.splitlines() == [f"wrote {path}" for path in paths]
+    assert paths[2].read_bytes() == b"png"
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit):
+        main(["--out", str(tmp_path / "file")])
