@@ -265,7 +265,8 @@ def _in_all(methods: list[Method], fitted: list[Fold], notes: list[str]) -> list
     """Return the methods whose procedures every fold has too; note the others."""
     found = [set(_candidates(methods)), *(set(rules) for rules, _ in fitted)]
     missing = sorted(found[0].union(*found) - found[0].intersection(*found))
-    notes += [f"No {name}: it cannot be chosen without each of the folds." for name in missing]
+    left_out = "is left out: in one of the folds it could not be chosen."
+    notes += [f"{name} {left_out}" for name in missing]
     return [method for method in methods if method.procedure not in missing]
 
 

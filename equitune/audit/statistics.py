@@ -103,6 +103,7 @@ def recommend(
     show = partial(show_gain, percent=percent)
 
     def verdict(found: Trial, reason: str) -> Verdict:
+        """Return the verdict for a method, with the bound on what others are better."""
         ends = [between(other.values - found.values).high for other in trials if other is not found]
         bound = max([0.0, *ends])
         size = f"{100 * bound:.1f} points" if percent else f"{bound:.3g}"
@@ -116,9 +117,10 @@ def recommend(
         return Verdict(None, "there is no method to compare it with")
     gains = {trial.method: between(trial.values - bare.values) for trial in others}
     best = max(others, key=lambda trial: gains[trial.method].mean)
+    least = f"{100 * margin:g} points" if percent else f"{margin:g}"
     top = f"{best.method} is best with {show(gains[best.method])} over {bare.method}"
     if max(found.high for found in gains.values()) <= margin:
-        return verdict(bare, f"no method gains what matters; {top}")
+        return verdict(bare, f"no method gains more than the margin of {least}; {top}")
     sure = [trial for trial in others if gains[trial.method].low > 0]
     if not sure:
         return Verdict(None, f"no method is surely better than {bare.method}; {top}")

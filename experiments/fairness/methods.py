@@ -144,7 +144,7 @@ def make_writer(
         by_regard = partial(ByRegard, judge, given(task.score), branches.ids, writer.text, end)
         return replace(writer, make_rule=by_regard)
     if kind is Kind.OTHER:
-        raise ValueError(f"method={method} weighs whole orbits, which decoding never holds")
+        raise ValueError(f"method={method} needs all views at once, and decoding has one word")
     return writer
 
 

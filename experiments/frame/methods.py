@@ -31,7 +31,7 @@ class Kind(Enum):
     CHOICE = "one view, by a proxy loss"
     SOFT_CHOICE = "the mean with weights by a proxy loss"
     LEARNED_MEAN = "the mean with weights that a network gives"
-    OTHER = "another weighting of a whole orbit"
+    OTHER = "a weighting that needs all views of an input at once"
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ def translator(
     """
     entry = find_method(method)
     if entry.kind is Kind.OTHER:
-        raise ValueError(f"method={method} weighs whole orbits, which decoding never holds")
+        raise ValueError(f"method={method} needs all views at once, and decoding has one word")
     if not entry.uses_group and group.name != "trivial":
         raise ValueError(f"method={method} has one view: give it group trivial, not {group.name}")
     if entry.needs_net and weigh is None:

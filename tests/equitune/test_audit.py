@@ -273,7 +273,7 @@ def test_a_procedure_that_cannot_be_chosen_without_a_fold_is_left_out() -> None:
     x[first] = x[first].mean(dim=-1, keepdim=True)  # no view differs, so there is no temperature
     found = audit_pairs([(x, torch.arange(40) % 2)])
     assert not any("soft" in name for name in rows(found) | found.weightings.keys())
-    assert sum("No soft selection" in note for note in found.notes) == 1
+    assert sum("soft selection is left out" in note for note in found.notes) == 1
     assert "equizero (left)" in rows(found)
 
 
@@ -297,7 +297,7 @@ def test_without_labels_it_counts_predictions_that_stay() -> None:
     first = rows(found)["pretrained"]
     assert first.upright == 1 and found.changed is not None
     assert first.transformed == pytest.approx(1 - 0.75 * found.changed)
-    assert any("lambda" in note for note in found.notes)
+    assert "lambda is left out: it learns from labels that are classes." in found.notes
 
 
 class Parts(nn.Module):
@@ -401,7 +401,7 @@ def test_losses_of_one_s_own() -> None:
     assert "equizero (first_class)" in rows(found)
     assert "equizero (entropy)" not in rows(found)
     none = equitune.audit(Upright(), batches(80), ROT90, SAME, losses={})
-    assert any("No equizero" in note for note in none.notes)
+    assert any("equizero is left out" in note for note in none.notes)
 
 
 @pytest.mark.usefixtures("unchecked")

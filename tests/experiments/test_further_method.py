@@ -87,7 +87,9 @@ def test_a_task_that_cannot_serve_it_says_so_in_one_line(
     with pytest.raises(UserError) as refused:
         further(f"task={task}")
     line = str(refused.value)
-    assert line.startswith(f"task={task} cannot run method={NAME} (another weighting of a whole")
+    assert line.startswith(
+        f"task={task} cannot run method={NAME} (a weighting that needs all views"
+    )
     choices = line.rpartition("choose from: ")[2].split(", ")
     assert set(PAPERS) <= set(choices) < set(METHODS) - {NAME}
 
