@@ -201,10 +201,12 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hard: Tensor, soft: Tensor) -> Tensor:
+        """Return the value of hard."""
         return hard.clone()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        """Give the gradient to soft."""
         return None, gradient
 
 
@@ -216,6 +218,7 @@ class _TransformedStraightThrough(_StraightThrough):
 
     @staticmethod
     def forward(hard: Tensor, soft: Tensor) -> Tensor:  # type: ignore[override]
+        """Return the value of hard."""
         return hard.clone()
 
     @staticmethod

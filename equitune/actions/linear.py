@@ -258,6 +258,7 @@ def _check_representation(group: FiniteGroup, matrices: Tensor) -> None:
         raise ValueError(f"the matrix of the identity (element {group.identity}) is not the unit")
 
     def differs(g: int, row: Tensor) -> Tensor:
+        """Return for each h whether the matrix of g times that of h is not that of gh."""
         error = (matrices[g] @ matrices - matrices[row]).abs()
         size = (matrices[g].abs() @ matrices.abs()).amax(dim=(1, 2), keepdim=True)
         return (error > TOLERANCE * size).flatten(1).any(dim=1)

@@ -97,13 +97,13 @@ class Chooser:
     def _averaged(self) -> list[Method]:
         if self.have_mean:
             return [Method("equitune", Uniform(), "Uniform()")]
-        self.notes.append("No equitune: only floating point outputs have a mean.")
+        self.notes.append("equitune is left out: only floating point outputs have a mean.")
         return []
 
     def _selected(self) -> list[Method]:
         """Return equizero by each loss, and soft selection by the best loss and temperature."""
         if not self.losses:
-            self.notes.append("No equizero: no loss of equitune.losses fits the outputs.")
+            self.notes.append("equizero is left out: no loss of equitune.losses fits the outputs.")
             return []
         # Where views tie, "average" is equivariant and "first" is not.
         ties: Ties = "average" if self.have_mean else "first"
@@ -142,8 +142,8 @@ class Chooser:
             return []
         if not (isinstance(part, Tensor) and part.ndim == 3 and part.is_floating_point()):
             self.notes.append(
-                "No prior and no lambda: they read vectors, outputs [N, C] or the features [N, F] "
-                "of a split model (head=)."
+                "prior and lambda are left out: they read vectors, outputs [N, C] or the features "
+                "[N, F] of a split model (head=)."
             )
             return []
         with torch.enable_grad(), torch.random.fork_rng(devices=[]):
@@ -159,13 +159,14 @@ class Chooser:
             if self.labelled and is_classes(self.samples):
                 found.append(self._lambda(train, held_out, part.shape[2]))
             else:
-                self.notes.append("No lambda: it is trained on labels that are classes.")
+                self.notes.append("lambda is left out: it learns from labels that are classes.")
         return found
 
     def _prior(self, train: list[Stored], held_out: list[Stored], size: int) -> Method:
         net = LambdaNet(size, positive="exp")
 
         def loss(batch: Stored) -> Tensor:
+            """Return minus the log of the weight of the upright views."""
             return prior_loss(net(getattr(batch, self.reads)), self.ruler.group)
 
         fit(net, train, loss, held_out, **TRAINING)
@@ -177,6 +178,7 @@ class Chooser:
         upright = self.ruler.group.identity
 
         def loss(batch: Stored) -> Tensor:
+            """Return the cross-entropy of the weighted mean on upright inputs."""
             return functional.cross_entropy(rule(self.ruler.views(batch, upright)), batch.targets)
 
         fit(rule, train, loss, held_out, **TRAINING)

@@ -104,6 +104,7 @@ def _torchvision(name: str, size: int | None) -> Source:
         transform = default.transforms(crop_size=size, resize_size=round(ratio * size))
 
     def build(fetch: bool, **options: Any) -> Any:
+        """Return the network, with published weights if `fetch`."""
         return models.get_model(name, weights=default if fetch else None, **options)
 
     return Source(build, lambda model: transform, default.meta["categories"])
@@ -115,12 +116,14 @@ def _timm(name: str, size: int | None) -> Source:
         _check_known("timm", name, timm.list_models())
 
     def transform_of(model: nn.Module) -> Any:
+        """Return the preprocessing of a network, for images of the size that was asked for."""
         options = data.resolve_model_data_config(model)
         if size is not None:
             options["input_size"] = (3, size, size)
         return data.create_transform(**options)
 
     def build(fetch: bool, **options: Any) -> Any:
+        """Return the network, with published weights if `fetch`."""
         return timm.create_model(name, pretrained=fetch, **options)
 
     return Source(build, transform_of, data.ImageNetInfo().label_descriptions())
