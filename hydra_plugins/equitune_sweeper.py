@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -53,8 +54,17 @@ class GridSweeper(BasicSweeper):
         finally:
             if watched.ends:
                 jobs = [filter_overrides(job) for batch in self.overrides or () for job in batch]
-                for line in summary(jobs, watched.ends, describe, self._next(arguments)):
+                command, file = self._next(arguments), self._file(jobs)
+                for line in summary(jobs, watched.ends, describe, command, file):
                     print(line, flush=True)
+
+    def _file(self, jobs: Sequence[Sequence[str]]) -> Path:
+        """Return where the table of a sweep goes; the same jobs write the same file."""
+        from experiments.frame.files import digest
+
+        assert self.config is not None
+        name = f"{self.config.preset or 'table'}-{digest(repr(jobs))[:12]}.csv"
+        return Path(str(self.config.hydra.sweep.dir)) / name
 
     def _parsed(self, arguments: list[str]) -> list[Override]:
         """Return the axes of the configuration and the words of the command line."""

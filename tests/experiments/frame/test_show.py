@@ -135,7 +135,16 @@ def test_a_sweep_ends_with_means_over_seeds_and_with_what_is_not_done(tmp_path: 
         "  method=equizero dataset=add_jump seed=1",
         "2 of 6 jobs are not done; the same command tries them again",
     ]
-    assert list(summary(jobs[:4], ends[:4], describe, "make figures"))[-1] == "next: make figures"
+    file = tmp_path / "sweeps" / "table.csv"
+    lines = list(summary(jobs[:4], ends[:4], describe, "make figures", file))
+    assert lines[-2:] == [f"table: {file}", "next: make figures"]
+    assert file.read_text().splitlines() == [
+        "dataset,number,mean,sd,n",
+        f"add_jump,accuracy on test commands (%),12.0,{8**0.5},2",
+        "around_right,accuracy on test commands (%),20.0,0.0,2",
+    ]
+    blocked = tmp_path / "0" / "metrics.csv" / "table.csv"  # below a file
+    assert "table" not in "".join(summary(jobs[:4], ends[:4], describe, "", blocked))
     # The reason of a single job is the program's own last line.
     assert list(summary(jobs[4:5], ends[4:], describe, "make figures")) == [
         "1 of 1 jobs are not done; the same command tries them again"
@@ -196,7 +205,9 @@ def test_a_run_prints_its_headline_and_a_sweep_its_table_and_nothing_else(
     sweep = ("-m", *TINY, "method=pretrained,canonicalizer", "seed=0,1", "hydra/launcher=joblib")
     ended = run_py(*sweep, COLUMNS="20", NO_COLOR="1", PYTHONIOENCODING="cp1252")
     assert ended.returncode == 1
-    title, head, row, *failed = ended.stdout.splitlines()
+    title, head, row, table, *failed = ended.stdout.splitlines()
+    assert Path(table.removeprefix("table: ")).parent == tmp_path / "results" / "sweeps"
+    assert Path(table.removeprefix("table: ")).read_text().startswith("method,number,mean,sd,n\n")
     assert title.startswith("expected return: mean") and head.split() == [
         "method",
         "mean",
