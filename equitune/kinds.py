@@ -32,8 +32,7 @@ def check_function(name: str, value: object, example: str) -> None:
 
 def check_whole(name: str, value: object) -> None:
     """Raise TypeError unless a value is a whole number."""
-    # The first is enough for what is compiled; others are NumPy's integers and tensors of one.
-    if not isinstance(value, int) and (
-        not hasattr(value, "__index__") or getattr(value, "ndim", 0)
-    ):
-        raise TypeError(f"{name} must be a whole number, got {described(value)}")
+    # What is compiled is an int; NumPy's integers and tensors of one number have no dims.
+    if isinstance(value, int) or (hasattr(value, "__index__") and getattr(value, "ndim", 0) == 0):
+        return
+    raise TypeError(f"{name} must be a whole number, got {described(value)}")
