@@ -10,7 +10,6 @@ net = nn.Sequential(nn.Conv2d(3, 8, 5), nn.Tanh(), nn.Flatten(), nn.Linear(8 * 2
 noise = torch.randn(4, 3, 6, 6)
 images = nn.functional.interpolate(noise, size=(32, 32), mode="bicubic")  # smooth
 
-# start
 turns = equitune.ApproximateRotation(8)
 unchanged = equitune.Invariant(turns.group)
 model = equitune.Equivariant(net, turns, unchanged)
@@ -20,7 +19,6 @@ of_images = equitune.action_error(turns, images)  # about 0.1: g(hx) is not (gh)
 of_model = equitune.equivariance_error(model, images, turns, unchanged)  # not zero, either
 of_net = equitune.equivariance_error(net, images, turns, unchanged)
 print(of_images, of_model, of_net)
-# end
 
 assert 0.01 < of_images < 0.3
 assert 1e-4 < of_model < of_net / 4

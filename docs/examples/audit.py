@@ -17,7 +17,6 @@ for _ in range(100):
     loss.backward()
     optimiser.step()
 
-# start
 batches = zip(images[400:].split(100), labels[400:].split(100), strict=True)  # not trained on
 turns = equitune.Rot90()
 audit = equitune.audit(net, batches, turns, equitune.Invariant(turns.group))
@@ -26,7 +25,6 @@ print(audit.text())
 if audit.recommended is not None:
     weighting = audit.weightings[audit.recommended]
     model = equitune.Equivariant(net, turns, equitune.Invariant(turns.group), weighting)
-# end
 
 assert audit.recommended is not None
 assert audit.passes == 4 * 800 and audit.samples == (640, 800)

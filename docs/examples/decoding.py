@@ -13,7 +13,6 @@ mix = torch.randn(8, 8, dtype=torch.float64)
 out = torch.randn(8, WORDS, dtype=torch.float64)
 
 
-# start
 def read(context: Tensor) -> Tensor:
     """Read contexts [N, T] and return the model's state, any tree of tensors [N, ...]."""
     return step(context.new_zeros(len(context), 8).double(), context)[1]
@@ -56,7 +55,6 @@ choices: list[tuple[equitune.Rule, int | None]] = [
 ]
 for rule, block in choices:
     assert torch.equal(decode(swapped, rule, block), words.act(1, decode(contexts, rule, block)))
-# end
 
 bare = equitune.trivial()
 plain = equitune.decode(

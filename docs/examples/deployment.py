@@ -21,7 +21,6 @@ rule = equitune.Select(losses.max_probability)
 folder = tempfile.TemporaryDirectory()
 file = os.path.join(folder.name, "model.pt2")
 
-# start export
 model = equitune.Equivariant(net, turns, unchanged, rule).eval()
 batch = torch.export.Dim("batch", min=1, max=1024)
 program = torch.export.export(model, (images,), dynamic_shapes=({0: batch},))
@@ -30,9 +29,7 @@ torch.export.save(program, file)
 loaded = torch.export.load(file).module()  # without equitune's classes
 more = torch.rand(7, 3, 16, 16)
 torch.testing.assert_close(loaded(more), model(more))
-# end export
 
-# start distributed
 store = os.path.join(folder.name, "store")
 init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
 
@@ -49,5 +46,4 @@ for part in (model.model, model.weighting, model):
 nn.functional.cross_entropy(model(images), labels).backward()
 
 destroy_process_group()
-# end distributed
 folder.cleanup()

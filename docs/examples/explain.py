@@ -12,7 +12,6 @@ photos = 0.1 * torch.rand(4, 1, 8, 8)
 photos[:, :, :3] += 1.0  # the sky is above
 
 
-# start
 def energy(inputs: Tensor) -> Tensor:
     """Views [G, B, C, H, W] to one number each [G, B]: how low the light is."""
     return (inputs * ramp[:, None]).mean(dim=(-3, -2, -1))
@@ -27,6 +26,5 @@ found = model.explain(turned)
 assert found.moved_by.tolist() == [0, 1, 2, 3]  # quarter turns, counter-clockwise
 assert bool((found.margin > 0.1).all())  # how sure: in the unit of the energy
 print(found.weights.T, found.spread)  # which view counts; how much the views disagree
-# end
 
 torch.testing.assert_close(found.output, model(photos))

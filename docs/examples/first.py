@@ -8,13 +8,11 @@ import equitune
 net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 14 * 14, 10)).eval()
 images = torch.rand(4, 3, 16, 16)
 
-# start
 turns = equitune.Rot90()
 unchanged = equitune.Invariant(turns.group)
 model = equitune.Equivariant(net, turns, unchanged)
 logits = model(images)
 print(equitune.equivariance_error(model, images, turns, unchanged))
-# end
 
 assert logits.shape == (4, 10)
 assert equitune.equivariance_error(model, images, turns, unchanged) < 1e-5

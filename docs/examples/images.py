@@ -12,7 +12,6 @@ backbone = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten()).eval()
 head = nn.Linear(8 * 14 * 14, 10)
 net = nn.Sequential(backbone, head)
 
-# start
 turns = equitune.Rot90()  # on [batch, ..., height, width]
 unchanged = equitune.Invariant(turns.group)  # class logits do not turn
 importance = equitune.LambdaNet(in_features=8 * 14 * 14)
@@ -32,4 +31,3 @@ for name, weighting in weightings.items():
 
 assert errors.pop("pretrained") > 1e-3
 assert all(error < 1e-5 for error in errors.values())
-# end

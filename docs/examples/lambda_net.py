@@ -10,7 +10,6 @@ encoder = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU()).eval()
 head = nn.Linear(16, 3)
 images, labels = torch.rand(64, 1, 8, 8), torch.randint(0, 3, (64,))
 
-# start
 for parameter in (*encoder.parameters(), *head.parameters()):
     parameter.requires_grad_(False)
 before = [p.clone() for p in (*encoder.parameters(), *head.parameters())]
@@ -32,6 +31,5 @@ for _ in range(60):
 assert history[-1] < history[0]
 after = (*encoder.parameters(), *head.parameters())
 assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
-# end
 
 assert equitune.equivariance_error(model.eval(), images, turns, unchanged) < 1e-5

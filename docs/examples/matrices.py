@@ -4,7 +4,6 @@ import torch
 
 import equitune
 
-# start
 turn = [[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
 over = [[1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, -1.0]]
 tile = equitune.matrix_group([turn, over])  # all products: the eight turns of a flat square
@@ -16,6 +15,5 @@ mirrored = equitune.octahedral(reflections=True)
 assert mirrored.matrices is not None
 signs = torch.linalg.det(mirrored.matrices)[:, None, None]
 spin = equitune.Linear(mirrored, signs * mirrored.matrices)
-# end
 
 assert spin.orbit(torch.randn(2, 3)).shape == (48, 2, 3)

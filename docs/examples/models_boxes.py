@@ -1,6 +1,5 @@
 """A detector of transformers: classes stay, boxes turn."""
 
-# start
 import torch
 from torch import Tensor
 from transformers import YolosConfig, YolosForObjectDetection
@@ -40,7 +39,6 @@ images = torch.rand(2, 3, 32, 32, dtype=torch.float64)
 found, turned = model(images), model(turns.act(1, images))
 torch.testing.assert_close(turned["logits"], found["logits"])
 torch.testing.assert_close(turned["pred_boxes"], boxes.act(1, found["pred_boxes"]))
-# end
 
 assert not torch.allclose(net(turns.act(1, images)).logits, net(images).logits)
 # A box and its place in the image turn alike.

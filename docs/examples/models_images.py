@@ -1,6 +1,5 @@
 """Image classifiers of three libraries, as they are."""
 
-# start
 import timm
 import torch
 from torchvision.models import resnet18
@@ -30,4 +29,3 @@ for name, net in nets.items():
     torch.testing.assert_close(again.output, found.output)
     assert torch.equal(again.moved_by, (found.moved_by + 1) % 4)  # one quarter turn more
     print(name, found.moved_by.tolist(), found.margin.tolist())
-# end

@@ -1,6 +1,5 @@
 """A point cloud: a network that returns a class and a vector, under turns about the z axis."""
 
-# start
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +32,5 @@ actions = {"logits": equitune.Invariant(eighths), "force": turns}
 model = equitune.Equivariant(Net().double().eval(), turns, actions)
 clouds = torch.randn(2, 100, 3, dtype=torch.float64)
 assert equitune.equivariance_error(model, clouds, turns, actions) < 1e-12
-# end
 
 assert equitune.equivariance_error(model.model, clouds, turns, actions) > 1e-3

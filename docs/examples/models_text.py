@@ -1,6 +1,5 @@
 """A text classifier of transformers with an attention mask."""
 
-# start
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
@@ -21,7 +20,6 @@ mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]])
 logits = model(ids, attention_mask=mask)  # the mask is repeated for every view
 swapped = model(words.act(1, ids), attention_mask=mask)
 torch.testing.assert_close(swapped, logits)
-# end
 
 plain = net(ids, attention_mask=mask).logits
 assert not torch.allclose(net(words.act(1, ids), attention_mask=mask).logits, plain)

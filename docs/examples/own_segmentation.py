@@ -1,6 +1,5 @@
 """Segmentation: a torchvision network whose map of classes turns with the image."""
 
-# start
 from functools import partial
 
 import torch
@@ -21,7 +20,6 @@ images = torch.rand(2, 3, 64, 64)
 turned = images.rot90(dims=(-2, -1))
 expected = model(images).rot90(dims=(-2, -1))
 torch.testing.assert_close(model(turned), expected, atol=1e-4, rtol=1e-4)
-# end
 
 plain = net(images)["out"].rot90(dims=(-2, -1))
 assert not torch.allclose(net(turned)["out"], plain, atol=1e-3)

@@ -1,6 +1,5 @@
 """States: the Q-network of a stable-baselines3 agent that acts alike on both sides."""
 
-# start
 import gymnasium
 import torch
 from stable_baselines3 import DQN
@@ -18,6 +17,5 @@ q_net = equitune.Equivariant(agent.q_net, states, actions, equizero)
 
 state = torch.randn(5, 4)
 torch.testing.assert_close(q_net(-state), q_net(state).flip(-1))
-# end
 
 assert not torch.allclose(agent.q_net(-state), agent.q_net(state).flip(-1))

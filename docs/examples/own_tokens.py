@@ -1,6 +1,5 @@
 """Tokens: a causal language model of transformers that writes about two groups alike."""
 
-# start
 import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -35,4 +34,3 @@ def write(prompts: Tensor) -> Tensor:
 prompts = torch.tensor([[3, MAN, 5, 6], [7, 8, HE, 9]])
 mirrored = words.act(1, prompts)
 assert torch.equal(write(mirrored), words.act(1, write(prompts)))
-# end

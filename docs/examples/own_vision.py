@@ -1,6 +1,5 @@
 """Vision: a torchvision classifier that gives turned images the same classes."""
 
-# start
 import torch
 from torchvision.models import resnet18
 
@@ -17,6 +16,5 @@ model = equitune.Equivariant(net, turns, classes, equizero)
 images = torch.rand(2, 3, 64, 64)
 turned = images.rot90(dims=(-2, -1))
 torch.testing.assert_close(model(images), model(turned), atol=1e-4, rtol=1e-4)
-# end
 
 assert not torch.allclose(net(images), net(turned), atol=1e-3)

@@ -12,7 +12,6 @@ encoder = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Tanh()).eval()
 net = nn.Sequential(encoder, nn.Linear(32, 2))
 turns = equitune.Rot90()
 
-# start
 with torch.no_grad():  # features of all turns, once: [4, B, 32] for each batch
     orbits = [
         encoder(turns.orbit(batch).flatten(0, 1)).unflatten(0, (4, len(batch)))
@@ -31,7 +30,6 @@ model = equitune.Equivariant(net, turns, unchanged, weighting)
 views = model.views(turns.act(1, images[:8]))
 scores = upright(encoder(views.inputs.flatten(0, 1))).unflatten(0, (4, 8))
 logits, index = equitune.select(views.undone, -scores)
-# end
 
 assert done.held_out[done.chosen] < 0.7
 assert float((index == 3).double().mean()) > 0.7  # three more quarters make them upright

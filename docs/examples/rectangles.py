@@ -24,7 +24,6 @@ class Pooled(nn.Module):
 
 net = Pooled()
 
-# start
 turns = equitune.Rot90()
 unchanged = equitune.Invariant(turns.group)
 squares = equitune.letterbox(images)  # [4, 3, 16, 16], with NaN where there is no image
@@ -34,7 +33,6 @@ assert equitune.equivariance_error(classifier, squares, turns, unchanged) < 1e-5
 
 maps = equitune.Equivariant(equitune.Letterboxed(segmenter, dense=True), turns, turns)
 found = equitune.unletterbox(maps(squares), squares)  # [4, 5, 12, 16]
-# end
 
 assert found.shape == (4, 5, 12, 16)
 assert equitune.equivariance_error(maps, squares, turns, turns) < 1e-5

@@ -26,7 +26,6 @@ class Tensors(nn.Module):
 
 tensors = Tensors()
 
-# start
 cube = equitune.octahedral()  # 24 turns; reflections=True gives all 48 symmetries
 clouds = equitune.Linear(cube)  # on [batch, ..., 3]; the group brings its matrices
 
@@ -37,7 +36,6 @@ stress = equitune.Equivariant(tensors, clouds, equitune.Rank2(cube))
 assert equitune.equivariance_error(energy, points, clouds, equitune.Invariant(cube)) < 1e-10
 assert equitune.equivariance_error(forces, points, clouds, clouds) < 1e-10
 assert equitune.equivariance_error(stress, points, clouds, equitune.Rank2(cube)) < 1e-10
-# end
 
 found = stress(points)
 assert torch.equal(found, found.mT)

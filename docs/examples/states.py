@@ -9,7 +9,6 @@ from equitune import losses
 torch.manual_seed(0)
 q_net = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 2)).eval()
 
-# start
 mirror = equitune.cyclic(2)
 # The state (position, speed, angle, angular speed) changes sign; left and right change places.
 states_in = equitune.Signs(mirror, torch.tensor([[1, 1, 1, 1], [-1, -1, -1, -1]]))
@@ -22,6 +21,5 @@ states = torch.randn(100, 4)
 action = policy(states).argmax(dim=-1)
 mirrored = policy(-states).argmax(dim=-1)
 assert torch.equal(mirrored, 1 - action)
-# end
 
 assert not torch.equal(q_net(-states).argmax(dim=-1), 1 - q_net(states).argmax(dim=-1))

@@ -10,7 +10,6 @@ net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
 images = torch.rand(4, 1, 8, 8)
 
 
-# start
 def no_opinion(outputs: Tensor) -> Tensor:
     """A proxy loss for which all views tie: outputs [G, B, C] to losses [G, B]."""
     return outputs.new_zeros(outputs.shape[:2])
@@ -23,4 +22,3 @@ mean = equitune.Equivariant(net, turns, unchanged, equitune.Select(no_opinion, t
 
 assert equitune.equivariance_error(first, images, turns, unchanged) > 1e-3
 assert equitune.equivariance_error(mean, images, turns, unchanged) < 1e-5
-# end

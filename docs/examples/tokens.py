@@ -26,7 +26,6 @@ class LanguageModel(nn.Module):
 
 net = LanguageModel().eval()
 
-# start
 pairs = [("man", "woman"), ("he", "she")]
 index = {word: i for i, word in enumerate(vocabulary)}
 table = equitune.cycle_permutations(len(vocabulary), [[index[a], index[b]] for a, b in pairs])
@@ -40,7 +39,6 @@ swapped = torch.tensor([[index["the"], index["woman"], index["works"]]])
 
 torch.testing.assert_close(model(context)[0, index["he"]], model(swapped)[0, index["she"]])
 torch.testing.assert_close(model(context)[0, index["works"]], model(swapped)[0, index["works"]])
-# end
 
 assert equitune.equivariance_error(model, context, words_in, scores_out) < 1e-5
 assert equitune.equivariance_error(net, context, words_in, scores_out) > 1e-3

@@ -21,7 +21,6 @@ for _ in range(100):
     loss.backward()
     optimiser.step()
 
-# start
 train = list(zip(images[:256].split(64), labels[:256].split(64), strict=True))
 held_out = [(images[256:], labels[256:])]
 
@@ -37,7 +36,6 @@ second = equitune.fine_tune(  # lambda is frozen
 )
 for done in (first, second):
     print(done.chosen, len(done.losses), done.held_out[0], done.held_out[done.chosen])
-# end
 
 assert first.held_out[first.chosen] < first.held_out[0]
 assert second.held_out[second.chosen] <= first.held_out[first.chosen] + 1e-6
