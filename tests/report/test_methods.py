@@ -129,6 +129,20 @@ def test_rows_that_tell_no_passes_do_not_count(tree: Any) -> None:
     assert {line[-1] for line in found.values()} == {"0"}
 
 
+def test_a_loss_that_the_preset_does_not_compare_is_no_way(tree: Any) -> None:
+    rows = some(tree)
+    tree.measured(rows, "methods", task="cnn")
+    before = build_table(tree, "methods_cnn").blocks
+    own = ["loss=reversed_max_probability"]
+    reversed_loss = evaluated(tree, CNN, "equizero", 20.0, -40.0, options=own, **NETWORK)
+    tree.measured(reversed_loss, "zero_shot", task="cnn")
+    assert reversed_loss and build_table(tree, "methods_cnn").blocks == before
+    later = evaluated(tree, CNN, "early_exit", 65.0, 5.0, options=["stem=0.75"], **NETWORK)
+    tree.measured(later, "later", task="cnn")
+    found = lines_of(build_table(tree, "methods_cnn"), HERE, 2)
+    assert found["early_exit", "stem 0.75"][-1] == "1"
+
+
 def test_the_passes_of_a_training_s_step_say_nothing_of_rows_without_one(tree: Any) -> None:
     rows = [row for row in some(tree) if row["metric"] != "passes"]
     rows += [row | {"step": "3000"} for row in some(tree) if row["metric"] == "passes"]

@@ -220,8 +220,10 @@ def _rows(view: View, results: Results, scales: tuple[str, ...]) -> pd.DataFrame
     rows = rows[own.isin(usual) | own.isin(own[~rows["method"].isin(PAPERS)])]
     keys = [*zip(rows["protocol"], rows["method"], rows["variant"], strict=True)]
     known = dict(zip(keys, rows["departures"], strict=True))
-    ways = {key: _way(view, *key[:2], departures) for key, departures in known.items()}
-    found = [ways[key] for key in keys]
+    compared = {key for key, departures in known.items() if _is_compared(view, key[1], departures)}
+    ways = {key: _way(view, *key[:2], known[key]) for key in compared}
+    rows = rows[pd.Series([key in compared for key in keys], rows.index, dtype=bool)]
+    found = [ways[key] for key in keys if key in compared]
     rows = rows.assign(
         how=[how for how, _ in found],
         departure=[rest for _, rest in found],
@@ -273,6 +275,20 @@ def _placed(rows: pd.DataFrame) -> pd.DataFrame:
         for dataset, name in zip(rows["dataset"], group, strict=True)
     ]
     return rows.assign(group=own).explode("group").dropna(subset="group").reset_index(drop=True)
+
+
+def _is_compared(view: View, method: str, departures: Mapping[str, object]) -> bool:
+    """Whether each word among the options of a method is one of the preset's; numbers are free.
+
+    The reversed loss of the authors' code is nobody's choice.
+    """
+    known = {each for arm in _arms(view, method) for each in arm.items()}
+    named = {name for name, _ in known}
+    return all(
+        (name, str(value)) in known or isinstance(_number(str(value)), float)
+        for name, value in departures.items()
+        if name in named
+    )
 
 
 def _way(
