@@ -23,6 +23,7 @@ DAGGER = "\N{DAGGER}"
 EN_DASH = "\N{EN DASH}"
 MISSING = "missing"
 NOT_REPORTED = "not reported"
+NOT_RUN = "not run"
 NUMBER_HEADERS = ("mean", "spread", "low", "high", "n")
 
 

@@ -4,7 +4,7 @@
     <!-- end of table -->
 
 asks for the lines of Tables 2 and 8 with protocol `paper`, and for two columns of them. A label may
-have several texts: `model=GRU;RNN`.
+have several texts: `model=GRU;RNN`. Lines in which all these columns were not run are left out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from report.cells import NOT_RUN
 from report.faces import escape_markdown
 from report.tables import Table
 
@@ -68,6 +69,7 @@ def _excerpt(asked: str, table: Callable[[str], Table]) -> str:
         own = [{"table": name} | dict(zip(named, row, strict=True)) for row in rows]
         _refuse_unknown(name, [*where, *columns], ["table", *named])
         lines += [line for line in own if all(line[name] in where[name] for name in where)]
+    lines = [line for line in lines if {line[name] for name in columns} != {NOT_RUN}]
     absent = [
         text for name in where for text in where[name] if all(line[name] != text for line in lines)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,13 @@ def test_lines_and_columns_are_chosen() -> None:
         "| protocol | here: test | here: n | there: test | there: low, high |",
         "| paper | 4 | 5 | 6 | 7 |",
     ]
+
+
+def test_a_line_without_a_run_in_the_columns_is_left_out() -> None:
+    page = PLACE.format("one columns='here: test'", "")
+    blocks = (Block({}, (("a", "1", *"234"), ("b", "not run", *"234"))),)
+    made = fill_tables(Path("page.md"), page, lambda _: replace(TABLES["one"], blocks=blocks))
+    assert [line for line in made.splitlines() if line.startswith("|")][2:] == ["| 1 |"]
 
 
 def test_tables_are_joined() -> None:

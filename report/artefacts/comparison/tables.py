@@ -21,6 +21,7 @@ from report.artefacts.comparison.views import (
 )
 from report.cells import (
     EN_DASH,
+    NOT_RUN,
     Number,
     format_digits,
     format_estimate,
@@ -33,7 +34,6 @@ from report.results import Results
 from report.spec import Column, Line, Spec, seeds
 from report.tables import Block, ColumnGroup, Table
 
-NOT_RUN = "not run"
 # A number of passes, which may not be whole.
 passes_of = partial(format_digits, digits=3)
 LABELS_NOTE = (
