@@ -12,12 +12,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
-# Points of equal cost stand side by side, each by this factor beside the one before.
-_BESIDE, _EDGE = 1.045, 1.04
 # Costs that differ by less than this factor are drawn as equal.
 _EQUAL = 1.02
-# Room at both ends of the axis, as a factor.
-_ROOM = 1.25
+# The least width of a band of equal costs: in points that stand side by side, room for its label.
+_NARROW = 2
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "<", ">", "*")
 _FILLS = ("full", "none", "left", "right", "top", "bottom")
 
@@ -70,7 +68,7 @@ def draw_points(
     seeds = (point.mark.seeds for panel in panels for point in panel.points.values())
     notes = (
         seeds_note(seeds, errors),
-        "line: the best so far; points of equally many passes are drawn side by side",
+        "line: the best so far; one band for each number of passes, not to scale",
     )
     add_legend(drawing, handles, notes)
     return drawing
@@ -78,28 +76,28 @@ def draw_points(
 
 def _draw_panel(axes: Axes, panel: PointPanel, styles: Mapping[str, Style], x_label: str) -> None:
     drawn = _rounded([point.cost for point in panel.points.values()])
-    costs = sorted(set(drawn.values()))
-    least, most = costs[0] / _ROOM, costs[-1] * _ROOM
-    starts: dict[float, float] = {}
-    for cost in costs:
-        own = [
-            name
-            for name in styles
-            if name in panel.points and drawn[panel.points[name].cost] == cost
-        ]
-        for rank, name in enumerate(own):
-            place = cost * _BESIDE ** (rank - (len(own) - 1) / 2)
+    bands: dict[float, list[str]] = {}
+    for name in styles:
+        if name in panel.points:
+            bands.setdefault(drawn[panel.points[name].cost], []).append(name)
+    starts, middles, end = {}, [], 0.0
+    for number, (cost, names) in enumerate(sorted(bands.items())):
+        width = max(len(names), _NARROW) + 1
+        starts[cost], middle = end, end + width / 2
+        for rank, name in enumerate(names):
+            place = middle + rank - (len(names) - 1) / 2
             _draw_point(axes, place, panel.points[name].mark, styles[name])
-            least, most = min(least, place / _EDGE), max(most, place * _EDGE)
-            starts.setdefault(cost, place / _EDGE)
-    # A step begins before the first of the points that stand side by side.
-    steps = dict((starts[drawn[cost]], best) for cost, best in staircase([*panel.points.values()]))
-    corners = [*steps.items(), (most, [*steps.values()][-1])]
+        if number % 2:
+            axes.axvspan(end, end + width, color="0.95", zorder=0)
+        middles.append(middle)
+        end += width
+    steps = {starts[drawn[cost]]: best for cost, best in staircase([*panel.points.values()])}
+    corners = [*steps.items(), (end, [*steps.values()][-1])]
     axes.plot(*zip(*corners, strict=True), drawstyle="steps-post", color="0.6", zorder=1)
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(least, most)
-    axes.set_xticks(costs, [f"{cost:.3g}" for cost in costs])
-    axes.minorticks_off()
+    axes.set_xlim(0, end)
+    axes.set_xticks(middles, [f"{cost:.3g}" for cost in sorted(bands)])
+    axes.tick_params(axis="x", length=0)
+    axes.grid(visible=False, axis="x")
     axes.set_xlabel(x_label)
     axes.set_title(panel.title)
 

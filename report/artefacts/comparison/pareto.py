@@ -94,7 +94,7 @@ def _spec(view: View, options: Options, panels: Panels) -> Spec:
         notes=(
             PASSES_NOTE,
             "seeds: those that all ways of a panel have, where there are some",
-            "points of as many passes, within 2 %, stand side by side; bar: one spread to each "
+            "points of as many passes, within 2 %, stand in one band; bar: one spread to each "
             "side, and for a single seed the 95 % interval over inputs",
             "line, best so far: what is better than all that takes fewer passes or as many",
         ),
