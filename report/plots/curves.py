@@ -30,7 +30,7 @@ SPARSE: LineStyle = (0, (1, 3))
 # Of the methods in the order of their registry, in turn.
 _STYLES: tuple[LineStyle, ...] = (
     *((0, (6, 1.5, 1, 1.5)), "solid", (0, (4.5, 1.6)), (0, (1, 1.3))),
-    *((0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (9, 1.5, 3, 1.5))),
+    *((0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (9, 1.5, 3, 1.5)), (0, (2, 1))),
 )
 
 

@@ -44,26 +44,33 @@ def draw_dots(
     errors: Errors,
     notes: Sequence[str] = (),
 ) -> Drawing:
-    """Panels in rows, with a column for each method that one of them has, and notes below."""
+    """Panels in rows, with a column for each method that has dots there, and notes below."""
     panels = [panel for row in grid for panel in row if panel]
-    used = {method for panel in panels for method in panel.dots}
-    shown = {method: colour for method, colour in colours.items() if method in used}
-    drawing = draw_grid(grid, lambda axes, panel: _draw_panel(axes, panel, shown), y_label)
-    counts = (len(dots.values) for panel in panels for dots in panel.dots.values())
-    axis = f"y axes do not begin at zero, and span at least {100 * _LEAST:g} % of their values"
-    add_legend(drawing, [], (seeds_note(counts, errors), "small dots: single seeds", axis, *notes))
+    drawing = draw_grid(grid, lambda axes, panel: _draw_panel(axes, panel, colours), y_label)
+    counts = [len(dots.values) for panel in panels for dots in panel.dots.values()]
+    further = ["small dots: single seeds"]
+    further += ["in brackets: seeds"] * any(len(_counts(panel)) > 1 for panel in panels)
+    further += [
+        f"y axes do not begin at zero, and span at least {100 * _LEAST:g} % of their values"
+    ]
+    add_legend(drawing, [], (seeds_note(counts, errors), *further, *notes))
     return drawing
+
+
+def _counts(panel: DotPanel) -> set[int]:
+    return {len(dots.values) for dots in panel.dots.values()}
 
 
 def _draw_panel(axes: Axes, panel: DotPanel, colours: Mapping[str, str]) -> None:
     values = [value for dots in panel.dots.values() for value in dots.values]
     low, high = _limits(values)
     axes.set_ylim(low, high)
-    for column, (method, colour) in enumerate(colours.items()):
-        if method in panel.dots:
-            _draw_column(axes, column, panel.dots[method], colour)
-    # A long name would run into its neighbour's.
-    labels = [method.replace("_", "_\n") for method in colours]
+    labels = []
+    for column, method in enumerate(name for name in colours if name in panel.dots):
+        _draw_column(axes, column, panel.dots[method], colours[method])
+        count = f" ({len(panel.dots[method].values)})" if len(_counts(panel)) > 1 else ""
+        # A long name would run into its neighbour's.
+        labels.append(method.replace("_", "_\n") + count)
     crowded = len(labels) > 4  # names side by side would overlap
     turn: dict[str, Any] = {"rotation": 30, "ha": "right"} if crowded else {}
     axes.set_xticks(range(len(labels)), labels, **turn)

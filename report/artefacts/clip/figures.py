@@ -7,7 +7,7 @@ from itertools import product
 
 import pandas as pd
 
-from experiments.frame.methods import METHODS, PRETRAINED, own_group
+from experiments.frame.methods import METHODS, PAPERS, PRETRAINED, own_group
 from report.aggregate import Numbers, Papers
 from report.artefacts.clip import common
 from report.artefacts.clip.common import ACCURACY, ARM, LAMBDA, PLACE
@@ -199,7 +199,7 @@ def _draw(
 
     # Panels stand in columns; a single kind of them has one for each protocol.
     grid = bar_grid(bars, head, column=3 if len(panels) > 1 else 1)
-    added = any(way[0] == LAMBDA for ways in panels.values() for way in ways)
+    drawn = {way[0] for ways in panels.values() for way in ways}
     look = BarLook(
         colours(),
         "top-1 accuracy (%)",
@@ -208,7 +208,8 @@ def _draw(
         [
             "zero-shot CLIP",
             common.ours_note(line.labels["model"] for line in models),
-            f"the paper's figure has no {METHODS[LAMBDA].label}" * added,
+            f"the paper's figure has no {METHODS[LAMBDA].label}" * (LAMBDA in drawn),
+            "methods beyond the paper: with their default options" * bool(drawn - {*PAPERS}),
         ],
     )
     return draw_bars(grid, look)
