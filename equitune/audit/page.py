@@ -141,8 +141,8 @@ class Audit:
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
         if self.percent:
-            low, high = axes.get_xlim()
-            axes.set_xlim(max(low, -2), min(high, 102))  # where shares end, with their marks
+            low, high = axes.dataLim.intervalx
+            axes.set_xlim(low - 2, high + 2)  # room for the marks
         axes.set_xlabel(self.metric + (", %" if self.percent else ""))
         verdict = f"* recommended: {self.recommended}" if self.recommended else "undecided"
         axes.set_title(f"{self.model}, {self.group}\n{verdict}", fontsize="medium")
