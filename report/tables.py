@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from report.cells import NOT_RUN
 from report.faces import csv_text, render
 
 _GAP = 2  # characters between two columns
@@ -125,6 +126,35 @@ class Table:
             for block in self.blocks
         )
         return replace(self, blocks=tuple(blocks))
+
+    def parts(self, most: int) -> list[Table]:
+        """The table itself, or one for each titled group where it has more columns than `most`.
+
+        Each part has the stub, the groups without a title, and the rows with a run in its group.
+        """
+        if len(self.names) <= most:
+            return [self]
+        spans = [*zip(self.groups, self.spans, strict=True)]
+        common = [(group, span) for group, span in spans if not group.title]
+        found = []
+        for group, own in ((group, span) for group, span in spans if group.title):
+            kept = [*range(len(self.stub))]
+            for span in (*(span for _, span in common), own):
+                kept += range(span.first - 1, span.last)
+            blocks = (
+                Block(
+                    block.labels,
+                    tuple(
+                        tuple(row[place] for place in kept)
+                        for row in block.rows
+                        if {*row[own.first - 1 : own.last]} != {NOT_RUN}
+                    ),
+                )
+                for block in self.blocks
+            )
+            groups = (*(group for group, _ in common), group)
+            found.append(replace(self, groups=groups, blocks=tuple(blocks)))
+        return found
 
     def noted(self, note: str) -> Table:
         """The same with one note more."""

@@ -41,7 +41,7 @@ def embedded(figure: Figure) -> Picture:
     assert found
     # Its own width: where there are fewer panels they are not larger.
     width = round(float(found[1]) * _PIXELS)
-    small = quote(shortened(drawn), safe=" =:/;,'()+-.{}*")
+    small = quote(shortened(drawn), safe=" <>=:/;,'()+-.{}*")
     return Picture(f"data:image/svg+xml,{small}", width)
 
 

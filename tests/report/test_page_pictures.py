@@ -38,7 +38,7 @@ def figure() -> Figure:
 def test_a_picture_is_whole_and_smaller(figure: Figure) -> None:
     picture = embedded(figure)
     assert picture.width == 360  # 4 inches of 72 points
-    assert not set(picture.address) & set('"<>#&')
+    assert not set(picture.address) & set('"#&')
     drawing = unquote(picture.address.removeprefix("data:image/svg+xml,"))
     found = ElementTree.fromstring(drawing)
     texts = [each.text for each in found.iter(f"{SVG}text")]

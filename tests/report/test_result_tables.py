@@ -151,6 +151,18 @@ def test_a_block_without_rows_has_its_headers() -> None:
     assert "method" in stream.getvalue()
 
 
+def test_a_wide_table_has_a_part_for_each_titled_group() -> None:
+    groups = (ColumnGroup("", ("cost",)), ColumnGroup("A", ("x", "y")), ColumnGroup("B", ("z",)))
+    rows = (("a", *"1234"), ("b", "1", "not run", "3", "not run"), ("c", "1", *["not run"] * 3))
+    table = Table("t", "T", ("method",), groups, (Block({}, rows),))
+    assert table.parts(5) == [table]
+    first, second = table.parts(4)
+    assert first.names == ("method", "cost", "x", "y") and second.names == ("method", "cost", "z")
+    # Without the rows that no column of the group has a run for.
+    assert first.blocks[0].rows == (("a", *"123"), ("b", "1", "not run", "3"))
+    assert second.blocks[0].rows == (("a", "1", "4"),)
+
+
 def test_columns_without_room_stand_below_and_no_word_breaks() -> None:
     headers = tuple(f"header{number}" for number in range(9))
     rows = tuple((name, *headers) for name in ("lambda_equitune", "augmented_equitune"))

@@ -10,7 +10,10 @@ from report.artefacts.entry import Entry
 
 TITLE = "CNNs on turned images"
 ARTEFACTS: dict[str, Entry] = {
-    **{name: Entry("cnn", partial(probing_figure, name), (name,)) for name in TITLES},
+    **{
+        name: Entry("cnn", partial(probing_figure, name), (name, "methods_probe"))
+        for name in TITLES
+    },
     "cnn_zero_shot": Entry("cnn", zero_shot_table, ("zero_shot", "methods")),
     "cnn_studies": Entry("cnn", studies_table, ("groups", "reduced")),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import partial
 from itertools import product
@@ -61,6 +62,8 @@ _PANEL, _CURVE = ("scale", "protocol", "model"), ("method", "loss")
 _NOTES = (
     "every image is evaluated in all four turns",
     *(IMAGES_NOTE, LOSS_NOTE),
+    "the curves end with the paper's, after ten epochs; augmented, which learns from one view of "
+    "an image and not four, is trained for forty",
     "epoch: passes over the training images that were done; the paper counts its epochs 1 to 10 "
     "from 0 to 9",
     "selected: at the epoch that a run reports; protocol paper: the best on held-out training "
@@ -102,8 +105,15 @@ def probing_figure(name: str, results: Results, options: Options) -> Figure:
         for block in blocks
         for way in spec.sorted([*wanted(name), *numbers.labels(*_CURVE, **block)])
     ]
-    curves = numbers.panels(lines, _PANEL, _CURVE, "iteration")
     papers = Numbers(reported, (*_PANEL, *_CURVE, "iteration"))
+    last = max(reported["iteration"], default=math.inf)
+    curves = {
+        panel: {
+            way: {epoch: each for epoch, each in points.items() if epoch <= last}
+            for way, points in own.items()
+        }
+        for panel, own in numbers.panels(lines, _PANEL, _CURVE, "iteration").items()
+    }
     reported_lines = papers.labels(*_PANEL, *_CURVE)
     paper = papers.panels(reported_lines, _PANEL, _CURVE, "iteration")
     rows = tuple(curve_rows(curves))

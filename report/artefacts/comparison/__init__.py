@@ -14,7 +14,7 @@ _TASKS = tuple(dict.fromkeys(view.task for view in VIEWS.values()))
 _OPTIONS = frozenset[str]().union(*(view.options for view in VIEWS.values()))
 _FILES = tuple(sorted({name for view in VIEWS.values() for name in view.files}))
 
-TITLE = "Which method?"
+TITLE = "Methods compared"
 ARTEFACTS: dict[str, Entry] = {
     "which_method": Entry("comparison", choice_table, _FILES, _TASKS, _OPTIONS),
     "methods": Entry("comparison", overview_table, _FILES, _TASKS, _OPTIONS),
