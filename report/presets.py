@@ -89,17 +89,19 @@ def _fits(
 ) -> bool:
     """Whether a run has the options of an arm of a preset, and departs by no other."""
     chosen = axes(preset)
-    texts = chosen | {name: (arm[name],) for name in _OF_ARM if arm.get(name)}
+    texts = {**chosen, **{name: (arm[name],) for name in _OF_ARM if arm.get(name)}}
     # A model that is equivariant by construction has a group of its own.
     alone = cells["group"] == "trivial" or "model" in arm
-    texts |= {"group": () if alone else groups(preset, cells["dataset"])}
+    texts["group"] = () if alone else groups(preset, cells["dataset"])
     if any(texts.get(name) and text not in texts[name] for name, text in cells.items()):
         return False
-    options = fixed(preset) | arm
+    options = {**fixed(preset), **arm}
     if cells["task"] == "scan" and options.get(_TRAINED, "") not in steps:
         return False
     unread = {*_IN_ROWS, *(_NEEDLESS.get(name) for name in options)}
-    wanted = {name: (text,) for name, text in options.items() if name not in unread}
+    wanted: dict[str, tuple[str, ...]] = {
+        name: (text,) for name, text in options.items() if name not in unread
+    }
     wanted |= {n.removeprefix("task."): swept for n, swept in chosen.items() if "." in n}
     where = cells["task"], cells["protocol"], cells["method"]
     return departures.keys() <= wanted.keys() and all(

@@ -116,6 +116,8 @@ def test_a_further_method_is_shown_where_it_has_rows(
     assert ("RN101", method) not in lines
     assert figure.digest.notes[-1].startswith(f"{method} stands in no such figure")
     [legend] = drawn(figure).legends
+    note = legend.get_title().get_text().replace("\n", " ")
+    assert "; loss similarity in protocol paper: equizero" in note
     label = {LAMBDA: "λ-equitune"}.get(method, "soft choice")
     assert label in [text.get_text() for text in legend.get_texts()]
 

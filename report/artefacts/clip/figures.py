@@ -7,7 +7,7 @@ from itertools import product
 
 import pandas as pd
 
-from experiments.frame.methods import METHODS, PAPERS, PRETRAINED, own_group
+from experiments.frame.methods import METHODS, PRETRAINED, own_group
 from report.aggregate import Numbers, Papers
 from report.artefacts.clip import common
 from report.artefacts.clip.common import ACCURACY, ARM, LAMBDA, PLACE
@@ -24,7 +24,7 @@ from report.plots.panels import (
     spread_errors,
 )
 from report.plots.words import plain
-from report.presets import axes
+from report.presets import axes, default
 from report.results import Results, select
 from report.spec import Column, Line, shown
 from report.tables import Table
@@ -199,7 +199,7 @@ def _draw(
 
     # Panels stand in columns; a single kind of them has one for each protocol.
     grid = bar_grid(bars, head, column=3 if len(panels) > 1 else 1)
-    drawn = {way[0] for ways in panels.values() for way in ways}
+    added = any(way[0] == LAMBDA for ways in panels.values() for way in ways)
     look = BarLook(
         colours(),
         "top-1 accuracy (%)",
@@ -208,8 +208,23 @@ def _draw(
         [
             "zero-shot CLIP",
             common.ours_note(line.labels["model"] for line in models),
-            f"the paper's figure has no {METHODS[LAMBDA].label}" * (LAMBDA in drawn),
-            "methods beyond the paper: with their default options" * bool(drawn - {*PAPERS}),
+            f"the paper's figure has no {METHODS[LAMBDA].label}" * added,
+            *_chosen_by(panels.values(), models),
         ],
     )
     return draw_bars(grid, look)
+
+
+def _chosen_by(panels: Iterable[Sequence[Way]], models: Sequence[Line]) -> Iterator[str]:
+    """Name the loss, or the distance, by which methods weigh views, for each protocol."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for line, ways in product(models, panels):
+        protocol = line.labels["protocol"]
+        for (name, _), number, _ in _bars(line, ways):
+            method = METHODS[name]
+            option = "loss" if method.needs_loss else "distance" * method.needs_reference
+            if number and option:
+                value = default("clip", protocol, name, option)
+                found.setdefault((protocol, f"{option} {value}"), {})[method.label] = None
+    for (protocol, choice), names in found.items():
+        yield f"{choice.replace('_', ' ')} in protocol {protocol}: {', '.join(names)}"
