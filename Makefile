@@ -63,7 +63,7 @@ paper-figures: $(READY) ## the paper's tables and figures from results/
 	$(BIN)/python scripts/paper_figures.py
 
 report: $(READY) ## one page of HTML: claims, figures, tables, and how each was run
-	$(BIN)/python scripts/report.py --paper-scale
+	$(BIN)/python scripts/report.py
 
 claims: $(READY) ## the paper's claims, judged by results/
 	$(BIN)/python scripts/claims.py

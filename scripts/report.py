@@ -1,6 +1,6 @@
 """Write the report: claims, figures, tables and how each was run, as one page; runs no model.
 
-    python scripts/report.py --paper-scale
+    python scripts/report.py
 
 The page needs no network and no other file. See results/README.md for the rows.
 """
@@ -38,9 +38,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="file to write (default: report.html or report_demo.html in the results folder)",
     )
     parser.add_scale()
-    for option, scale in (("--paper-scale", "paper"), ("--demo", "demo")):
-        text = f"the same as --scale {scale}"
-        parser.add_argument(option, dest="scale", action="store_const", const=scale, help=text)
     return parser.parse_args(arguments)
 
 

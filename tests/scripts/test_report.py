@@ -151,13 +151,13 @@ def test_rows_changed_by_hand_change_table_claim_and_picture(page: Page, tmp_pat
 
 def test_scales_are_never_mixed(page: Page, tmp_path: Path) -> None:
     results = shutil.copytree(page.results, tmp_path / "results")
-    paper, demo = page.text, written(results, "--demo")
+    paper, demo = page.text, written(results, "--scale", "demo")
     assert "77.0 (2.0)" in paper and "33.5 (0.5)" not in paper
     assert "33.5 (0.5)" in demo and "77.0 (2.0)" not in demo
     assert "Scale: paper." in paper and "Scale: demo." in demo
     assert "measured/scan/zero_shot.csv" not in demo and "runs/scan" in demo
     # By default it is that of the paper.
-    assert parse_arguments([]).scale == parse_arguments(["--paper-scale"]).scale == "paper"
+    assert parse_arguments([]).scale == "paper"
 
 
 #: Records that lack something, by the names of their files.
