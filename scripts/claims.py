@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         report = make_report(chosen.results, chosen.scale, ROOT)
     except ValueError as error:
-        return refused("claims.py", error)
+        return refused(error, "claims.py")
     parser.check(
         "claim", chosen.names, [claim.id for claim in report.claims], "python scripts/claims.py"
     )

@@ -298,7 +298,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         read_claims(results / FILE)
         (results / "demo").mkdir(exist_ok=True)
     except (ValueError, OSError) as error:
-        return refused("demo.py", error)
+        return refused(error, "demo.py")
     steps = [step for step in STEPS if step.task in chosen.only]
     end = (
         [

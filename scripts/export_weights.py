@@ -87,15 +87,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             left_out += 1
     if not runs:
         return refused(
-            "export_weights.py",
             f"{chosen.results / 'runs'}: no finished run of {' or '.join(STAGES)}",
+            "export_weights.py",
         )
     try:
         chosen.folder.mkdir(parents=True, exist_ok=True)
         files = [path for run in runs for path in export(run, chosen.folder)]
         checksums.note(chosen.folder, files)
     except (OSError, ValueError) as error:
-        return refused("export_weights.py", error)
+        return refused(error, "export_weights.py")
     print(f"{chosen.folder}: weights of {len(runs)} runs")
     return 1 if left_out else 0
 

@@ -97,9 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("fetch.py: interrupted; the same command goes on", file=sys.stderr)
         return 130
     except BAD_INPUT as error:
-        return refused("fetch.py", describe(error))
+        return refused(describe(error), "fetch.py")
     for line in lacking:
-        refused("fetch.py", line)
+        refused(line, "fetch.py")
     if lacking:
         return 2
     print(f"all that {chosen.preset} needs is here; on machines without a network:")

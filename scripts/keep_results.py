@@ -299,7 +299,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         conditions.append(Condition("scale", (chosen.scale,), wanted=True))
         path, runs = keep(chosen.results, chosen.task, chosen.name, conditions, chosen.replace)
     except ValueError as error:
-        return refused("keep_results.py", error)
+        return refused(error, "keep_results.py")
     print(f"{path}: rows of {runs} runs")
     return 0
 

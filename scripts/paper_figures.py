@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = Options(scales, chosen.spread, chosen.variants)
         artefacts = [build(ARTEFACTS[name], results, options) for name in names]
     except ValueError as error:
-        return refused("paper_figures.py", error)
+        return refused(error, "paper_figures.py")
     out = chosen.out or figures_folder(chosen.results, chosen.scale)
     for artefact in artefacts:
         artefact.write(out)

@@ -191,11 +191,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write or compare; 1 where something is out of date, 2 where rows or claims are refused."""
     chosen = parse_arguments(arguments)
     if not (chosen.root / "results").is_dir():
-        return refused("readme.py", f"--root {chosen.root}: no folder with results/")
+        return refused(f"--root {chosen.root}: no folder with results/", "readme.py")
     try:
         made = contents(chosen.root)
     except (ValueError, OSError) as error:
-        return refused("readme.py", error)
+        return refused(error, "readme.py")
     stale = [path for path, text in made.items() if not path.is_file() or path.read_bytes() != text]
     for path in stale:
         if chosen.check:

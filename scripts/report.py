@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         page = write_page(chosen.results, chosen.scale, ROOT)
         write_text(path, page)
     except (ValueError, OSError) as error:
-        return refused("report.py", error)
+        return refused(error, "report.py")
     print(f"Written: {path}")
     return 0
 

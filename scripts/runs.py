@@ -82,7 +82,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def show_list(chosen: argparse.Namespace) -> int:
     """Print the run folders; 2 with one line on stderr where there is no such results folder."""
     if not chosen.results.is_dir():
-        return refused("runs.py", f"{chosen.results}: no such folder")
+        return refused(f"{chosen.results}: no such folder", "runs.py")
     print("\n".join(lines(find_all(chosen.results / "runs", chosen.task, chosen.status))))
     return 0
 
@@ -117,7 +117,7 @@ def show_missing(chosen: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise  # the reader has seen enough
     except BAD_INPUT as error:
-        return refused("runs.py", describe(error))
+        return refused(describe(error), "runs.py")
     states = [job.state for job in found]
     print(count("jobs", states))
     for why in dict.fromkeys(job.unnamed for job in found if job.unnamed):
