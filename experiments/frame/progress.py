@@ -49,7 +49,7 @@ class Progress:
         self._last_line = now
         left = self._left()
         pace = "" if left is None else f", {left:.0f} s left"
-        log.info("%s: %d of %d%s %s", self.label, self.done, self.total, pace, note)
+        log.info("%s: %d of %d%s", self.label, self.done, self.total, f"{pace} {note}".rstrip())
 
     def _elapsed(self) -> float:
         """Return the seconds since the first units were done."""

@@ -71,5 +71,5 @@ def test_what_is_compiled_before_the_first_units_is_no_part_of_the_pace(
     assert [r.getMessage() for r in caplog.records] == [
         "train: 1 of 100 loss 1",
         "train: 1 of 100 held out 50 %",
-        "train: 41 of 100, 118 s left ",
+        "train: 41 of 100, 118 s left",
     ]
