@@ -143,6 +143,8 @@ def keep(
     folder.mkdir(parents=True, exist_ok=True)
     if again:
         old.setdefault(own, set()).update(again)
+        if out := again - set(chosen):
+            print(f"{own}: {len(out)} runs do not meet the conditions: taken out", file=sys.stderr)
     for path, gone in old.items():
         if path != own or gone - again:
             print(f"{path}: {len(gone - again)} runs are replaced", file=sys.stderr)

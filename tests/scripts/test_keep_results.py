@@ -167,7 +167,7 @@ def test_a_missing_run_behind_the_rows_is_refused(tree: Any, capsys: Any, state:
     assert line.endswith(", which finetune-b was built on")
 
 
-def test_conditions_choose_runs(tree: Any) -> None:
+def test_conditions_choose_runs(tree: Any, capsys: Any) -> None:
     tree.run("zero", [tree.row(70.0), tree.row(71.0, split="validation")])
     tree.run("gru", [tree.row(60.0, model="GRU")])
     tree.run("built-in", [tree.row(90.0, model="G-LSTM", method="pretrained")])
@@ -178,7 +178,10 @@ def test_conditions_choose_runs(tree: Any) -> None:
     tree.run("both", [tree.row(93.0, step="10000", variant=both)])
     everything = ["both", "built-in", "curve", "gru", "text", "tuned", "zero"]
     assert kept(tree) == everything
+    assert capsys.readouterr().err == ""
     assert kept(tree, "step=") == ["built-in", "gru", "zero"]
+    left = capsys.readouterr().err
+    assert left.endswith("own.csv: 4 runs do not meet the conditions: taken out\n")
     assert kept(tree, "step=", "model=LSTM,GRU") == ["gru", "zero"]
     assert kept(tree, "model!=LSTM,GRU") == ["built-in"]
     assert kept(tree, "step!=,10000") == ["curve"]
