@@ -1,4 +1,4 @@
-"""Plain words in pictures for names of the configuration; tables and files keep the names."""
+"""Plain words in pictures and titles for names of the configuration; rows keep the names."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ from report.cells import (
     format_measure,
 )
 from report.options import Options
+from report.plots.words import plain_options
 from report.presets import command
 from report.results import Results
 from report.spec import Column, Line, Spec, seeds
@@ -138,7 +139,8 @@ def named(place: Labels, others: list[dict[str, str]]) -> str:
     for name in PLACE[2:]:
         if _kinds(others, [*chosen, name]) > max(_kinds(others, chosen), 1):
             chosen.append(name)
-    return ", ".join(place[name] for name in chosen or ["model"] if place[name])
+    words = {**place, "departure": plain_options(place["departure"])}
+    return ", ".join(words[name] for name in chosen or ["model"] if words[name])
 
 
 def _kinds(places: list[dict[str, str]], names: list[str]) -> int:
