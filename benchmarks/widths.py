@@ -64,7 +64,7 @@ def main() -> int:
     runs = parser.parse_args().results / "runs"
     lines = pd.DataFrame([line for task in ("clip", "cnn") for line in measured(runs / task)])
     if lines.empty:
-        return refused(f"{runs} has no run that evaluates a method with a network")
+        return refused(f"{runs} has no run that evaluates a method with a network", "widths.py")
     means = lines.groupby(LINE)[["held out", "turned test"]].agg(["mean", "count"])
     print(means.drop(columns=("turned test", "count")).to_string(float_format="{:.3f}".format))
     return 0

@@ -81,7 +81,7 @@ class Parser(argparse.ArgumentParser):
             self.check((*action.option_strings, action.dest)[0], [value], action.choices)
 
 
-def refused(error: Exception | str, program: str = "error") -> int:
+def refused(error: Exception | str, program: str) -> int:
     """Say in one line why a program did nothing, and return the status."""
     print(f"{program}: {error}", file=sys.stderr)
     return 2
