@@ -13,8 +13,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -24,8 +23,6 @@ from experiments.frame.errors import STOPPED, Interrupted, UserError
 from experiments.frame.stopping import catch_signals
 from experiments.frame.tasks import load_task
 from experiments.frame.terminal import run_program
-from experiments.images.cifar import fetch as fetch_images
-from experiments.images.options import ImageDataset
 from report.runs.jobs import asked
 from scripts._arguments import Parser, refused
 
@@ -62,18 +59,12 @@ def fetch(words: Sequence[str], config_dir: Path | None = None) -> list[str]:
     failed: list[object] = []
     with catch_signals():
         for job in asked(words, config_dir):
-            config = job.config
-            steps: list[tuple[object, Callable[[], None]]] = [
-                ((config.model, config.dataset), partial(load_task(config.task.name).fetch, config))
-            ]
-            if isinstance(config.dataset, ImageDataset):
-                # A job whose weights cannot be had has not asked for its images yet.
-                steps.append((config.dataset, partial(fetch_images, config.dataset)))
-            for what, step in steps:
+            for download in load_task(job.config.task.name).downloads(job.config):
+                what = download.func, download.args
                 if what in failed:
                     continue
                 try:
-                    step()
+                    download()
                 except UserError as error:
                     lacking[str(error)] = None
                     failed.append(what)

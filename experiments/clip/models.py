@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,18 +181,17 @@ def pretrained_model(config: ClipConfig, run: Run) -> nn.Module:
     return built.eval().requires_grad_(False)
 
 
-def prefetch(config: ClipConfig) -> None:
-    """Download the files that runs of a configuration need and this machine lacks.
+def downloads(config: ClipConfig) -> Iterator[partial[Any]]:
+    """Yield what downloads each file that runs of a configuration need and this machine lacks.
 
-    Raises:
-        UserError: If a file cannot be fetched or is not as expected.
-        Interrupted: If the process was asked to stop meanwhile.
+    A call raises UserError if its file cannot be fetched or is not as expected, and Interrupted if
+    the process was asked to stop meanwhile.
     """
     model = config.model
     if is_ours(config):
-        cifar.fetch(pretraining_data(config))
+        yield partial(cifar.fetch, pretraining_data(config))
     elif model.checkpoint is None:
-        fetch(model)
+        yield partial(fetch, model)
     for key in ("hf_model_name", "hf_tokenizer_name"):
-        of_transformers(model, key)
-    cifar.fetch(config.dataset)
+        yield partial(of_transformers, model, key)
+    yield partial(cifar.fetch, config.dataset)

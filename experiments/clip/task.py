@@ -84,5 +84,5 @@ TASK = Task(
     sections={"task": ClipTask, "model": ClipModel, "dataset": ImageDataset, "group": GroupConfig},
     stages={stage.name: stage for stage in _STAGES},
     resolve=resolve,
-    fetcher="experiments.clip.models:prefetch",
+    downloader="experiments.clip.models:downloads",
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -275,15 +277,14 @@ def _as_timm(name: str, weights: dict[str, Tensor], path: Path) -> dict[str, Ten
     return found
 
 
-def prefetch(config: CnnConfig) -> None:
-    """Download the files that runs of a configuration need and this machine lacks.
+def downloads(config: CnnConfig) -> Iterator[partial[Any]]:
+    """Yield what downloads each file that runs of a configuration need and this machine lacks.
 
-    Raises:
-        UserError: If a file cannot be fetched or is not as expected.
-        Interrupted: If the process was asked to stop meanwhile.
+    A call raises UserError if its file cannot be fetched or is not as expected, and Interrupted if
+    the process was asked to stop meanwhile.
     """
     if is_ours(config):
-        cifar.fetch(pretraining_data(config))
+        yield partial(cifar.fetch, pretraining_data(config))
     elif config.model.checkpoint is None:
-        imagenet_file(config.model)
-    cifar.fetch(config.dataset)
+        yield partial(imagenet_file, config.model)
+    yield partial(cifar.fetch, config.dataset)

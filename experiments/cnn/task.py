@@ -72,5 +72,5 @@ TASK = Task(
     sections={"task": CnnTask, "model": CnnModel, "dataset": ImageDataset, "group": GroupConfig},
     stages={stage.name: stage for stage in _STAGES},
     resolve=resolve,
-    fetcher="experiments.cnn.checkpoints:prefetch",
+    downloader="experiments.cnn.checkpoints:downloads",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -268,14 +269,15 @@ def _asked(config: FairnessConfig) -> Iterator[str]:
             yield name
 
 
-def prefetch(config: FairnessConfig) -> None:
-    """Download the files that runs of a configuration need and this machine lacks.
+def downloads(config: FairnessConfig) -> Iterator[partial[Any]]:
+    """Yield what downloads each file that runs of a configuration need and this machine lacks.
 
-    Raises:
-        UserError: If a file cannot be fetched or is not as expected.
-        Interrupted: If the process was asked to stop meanwhile.
+    A call raises UserError if its file cannot be fetched or is not as expected, and Interrupted if
+    the process was asked to stop meanwhile.
     """
     if config.model.kind == "causal_lm" and config.stage != "regard":
-        model_files(config)
+        yield partial(find_files, wanted_of(config.model, "model"), config.preset)
     for name in _asked(config):
-        scorer_files(config, name)
+        scorer = config.task.scorers[name]
+        if scorer.kind in NETWORKS:
+            yield partial(find_files, wanted_of(scorer, f"task.scorers.{name}"), config.preset)

@@ -94,5 +94,5 @@ TASK = Task(
     },
     stages={stage.name: stage for stage in _STAGES},
     resolve=resolve,
-    fetcher="experiments.fairness.sources:prefetch",
+    downloader="experiments.fairness.sources:downloads",
 )

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -83,8 +84,8 @@ class Task:
         stages: The stages by name.
         resolve: Completes a configuration in place (values of ``auto``, None for unread options)
             and raises UserError for an invalid combination.
-        fetcher: ``module:function`` that downloads the files of a configuration into the caches;
-            empty if nothing is needed.
+        downloader: ``module:function`` that yields what downloads each file of a configuration into
+            the caches; empty if nothing is needed.
         serves: The supported kinds of methods; by default all.
         refuses: Why methods with a property, an attribute of `Method`, make no sense here.
     """
@@ -93,7 +94,7 @@ class Task:
     sections: Mapping[str, type]
     stages: Mapping[str, Stage]
     resolve: Callable[[AnyConfig], None]
-    fetcher: str = ""
+    downloader: str = ""
     serves: frozenset[Kind] = frozenset(Kind)
     refuses: Mapping[str, str] = field(default_factory=dict)
 
@@ -127,14 +128,13 @@ class Task:
                 return why
         return None if method.kind in self.serves else method.kind.value
 
-    def fetch(self, config: AnyConfig) -> None:
-        """Download the files that a configuration needs into the caches.
+    def downloads(self, config: AnyConfig) -> Iterator[partial[Any]]:
+        """Yield what downloads each file that a configuration needs into the caches.
 
-        Raises:
-            UserError: If that fails.
+        A call raises UserError if it fails.
         """
-        if self.fetcher:
-            _load(self.fetcher)(config)
+        if self.downloader:
+            yield from _load(self.downloader)(config)
 
 
 def _load(target: str) -> Callable[..., Any]:

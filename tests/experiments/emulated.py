@@ -11,6 +11,8 @@ from huggingface_hub import constants
 
 from experiments.external import downloads, hub
 from experiments.frame import stopping
+from experiments.frame.options import AnyConfig
+from experiments.frame.tasks import load_task
 from tests.experiments.hub_server import HubServer, Kind, Repository, commit_of
 
 
@@ -43,6 +45,12 @@ def publish(
     commit = commit_of(name)
     server.add(Repository(name, kind, {commit: dict(files)}, {"main": commit}))
     return commit
+
+
+def fetch_all(config: AnyConfig) -> None:
+    """Download all that runs of a configuration need, as `scripts/fetch.py` does."""
+    for download in load_task(config.task.name).downloads(config):
+        download()
 
 
 def blob_of(path: Path) -> Path:

@@ -75,3 +75,6 @@ def test_each_thing_that_is_missing_is_a_line(
     assert main(["figure8", "model=SmallCLIP", "seed=0,1"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("fetch.py: uoft-cs/cifar100 cannot be fetched")
+    assert main(["figure3", "group=man_woman", "model=gpt2", "arm=fairness/equizero"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and "openai-community/gpt2" in lines[0] and "regard" in lines[1]

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from experiments.clip import checkpoints
 from experiments.clip.checkpoints import Source, fetch, identity, put_file, source
-from experiments.clip.models import build_model, make_tokenizer, prefetch, pretrained_model
+from experiments.clip.models import build_model, make_tokenizer, pretrained_model
 from experiments.external import downloads
 from experiments.frame.errors import UserError
 from experiments.frame.files import sha256
@@ -26,7 +26,7 @@ from experiments.frame.tasks import load_task
 from experiments.frame.variant import variant
 from tests.experiments.clip.test_models import Bare
 from tests.experiments.clip.tiny import ARCHITECTURES, register, state_of
-from tests.experiments.emulated import emulated_hub, point_to, publish
+from tests.experiments.emulated import emulated_hub, fetch_all, point_to, publish
 from tests.experiments.hub_server import Behaviour, HubServer, Repository, commit_of
 
 Configure = Callable[..., AnyConfig]
@@ -78,11 +78,11 @@ def test_what_is_fetched_once_is_asked_for_no_more(
     hub: HubServer, configure: Configure, files: dict[str, Path]
 ) -> None:
     config = configure(*chosen())
-    prefetch(config)
+    fetch_all(config)
     asked = [request.path for request in hub.requests]
     assert asked[0].endswith(f"/resolve/main/{SAFE}") and not any(PICKLE in path for path in asked)
     hub.clear()
-    prefetch(config)
+    fetch_all(config)
     run = Bare()
     built = pretrained_model(config, run)  # type: ignore[arg-type]
     make_tokenizer(config.model)
@@ -130,7 +130,7 @@ def test_the_published_file_is_the_tag_wherever_it_lies(
     more: tuple[str, ...] = (f"model.sha256={sha256(files[kind])}",)
     if known == "cache":
         publish(hub, REPOSITORY, {kind: files[kind]})
-        prefetch(by_tag)
+        fetch_all(by_tag)
         more = ()
     else:
         by_tag = configure(*chosen(), *more)
@@ -222,7 +222,7 @@ def test_without_the_hub_the_line_says_what_to_place(
     else:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError) as error:
-        prefetch(configure(*chosen()))
+        fetch_all(configure(*chosen()))
     text = str(error.value)
     assert "\n" not in text and ("HF_HUB_OFFLINE=1" in text) == (way == "offline")
     for part in (
@@ -374,7 +374,7 @@ def test_a_text_tower_of_transformers_is_built_from_its_description(
     of_transformers(monkeypatch, hf_model_name="someone/tower", hf_pooler_type="mean_pooler")
     publish(hub, "someone/tiny-siglip", {SAFE: b"weights"})
     config = configure(*chosen("tiny-siglip"))
-    prefetch(config)
+    fetch_all(config)
     assert not any("tower/resolve/main/model" in request.path for request in hub.requests)
     hub.clear()
     built: Any = build_model(config.model)
@@ -392,7 +392,7 @@ def test_without_a_revision_the_commits_that_are_used_are_part_of_the_name(
     texts = {"texts": {"someone/words": commit_of("someone/words")}}
     expected = {"commit": commit_of("someone/tiny-siglip"), **texts}
     assert identity(config.model) == expected
-    prefetch(config)
+    fetch_all(config)
     hub.clear()
     moved = {SAFE: b"other weights"}
     name = "someone/tiny-siglip"

@@ -25,7 +25,6 @@ from experiments.cnn.checkpoints import (
     imagenet_file,
     imagenet_identity,
     imagenet_weights,
-    prefetch,
     source,
 )
 from experiments.cnn.pretrain import pretrained_backbone
@@ -37,7 +36,7 @@ from experiments.frame.options import AnyConfig
 from experiments.frame.stages import name_run
 from experiments.frame.tasks import load_task
 from experiments.frame.variant import variant
-from tests.experiments.emulated import emulated_hub, publish
+from tests.experiments.emulated import emulated_hub, fetch_all, publish
 from tests.experiments.hub_server import Behaviour, HubServer, Repository, commit_of
 from tests.experiments.program import Program
 
@@ -107,10 +106,10 @@ def test_what_is_fetched_once_is_asked_for_no_more(
     hub: HubServer, configure: Configure, overrides: tuple[str, ...]
 ) -> None:
     config = configure(*overrides)
-    prefetch(config)
+    fetch_all(config)
     assert hub.requests
     hub.clear()
-    prefetch(config)
+    fetch_all(config)
     run = Bare()
     backbone = pretrained_backbone(config, run)  # type: ignore[arg-type]
     assert hub.requests == []
@@ -226,7 +225,7 @@ def test_own_weights_of_an_architecture_without_published_ones(
     assert configure("task=cnn", *more, f"model.checkpoint={path}").model.checkpoint == str(path)
     config = configure("task=cnn", *more)
     with pytest.raises(UserError, match=r"cifar:resnet20 has no ImageNet weights; .*=ours$"):
-        prefetch(config)
+        fetch_all(config)
 
 
 @pytest.mark.parametrize("way", ["refused", "silent", "missing", "offline"])
@@ -249,7 +248,7 @@ def test_without_network_the_line_says_what_to_place(
     else:
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError) as error:
-        prefetch(config)
+        fetch_all(config)
     text = str(error.value)
     assert "\n" not in text and ("HF_HUB_OFFLINE=1" in text) == (way == "offline")
     found = source_of(overrides, configure)
@@ -280,7 +279,7 @@ def test_without_a_revision_the_commit_that_is_used_is_part_of_the_name(
     first, second = commit_of(REPOSITORY), "1" * 40
     named = {"weights": "test_resnet.r160_in1k"}
     assert imagenet_identity(config.model) == {**named, "commit": first}
-    prefetch(config)
+    fetch_all(config)
     hub.clear()
     file = {"model.safetensors": tmp_path / "model.safetensors"}
     hub.add(Repository(REPOSITORY, "model", {second: file}, {"main": second}))

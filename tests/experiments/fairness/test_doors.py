@@ -17,7 +17,7 @@ from experiments.fairness import generate, pretrained, scorers
 from experiments.fairness.scorers import scorer_of
 from experiments.fairness.sentences import SENTENCES
 from experiments.fairness.source_checks import check_wanted
-from experiments.fairness.sources import prefetch, wanted_of, weights_identity
+from experiments.fairness.sources import wanted_of, weights_identity
 from experiments.frame.errors import UserError
 from experiments.frame.options import AnyConfig
 from experiments.frame.records import FinishedRun
@@ -25,7 +25,7 @@ from experiments.frame.runner import StopSignal, ensure, execute
 from experiments.frame.stages import name_run
 from experiments.frame.tasks import load_task
 from experiments.frame.variant import variant
-from tests.experiments.emulated import point_to
+from tests.experiments.emulated import fetch_all, point_to
 from tests.experiments.fairness.published import (
     BALLAST,
     GPT2,
@@ -83,7 +83,7 @@ def digests(files: dict[str, bytes]) -> dict[str, str]:
 
 def test_the_papers_model_and_scorer_are_fetched_once(hub: HubServer, configure: Configure) -> None:
     config = configure(*PAPER, "method=equizero")
-    prefetch(config)
+    fetch_all(config)
     asked = {request.path.rpartition("/")[2] for request in hub.requests}
     assert {SAFE, "vocab.txt", "merges.txt"} <= asked
     assert not asked & {PICKLE, *BALLAST}
@@ -174,7 +174,7 @@ def test_a_damaged_file_of_the_cache_is_refused(
     hub: HubServer, configure: Configure, tmp_path: Path
 ) -> None:
     config = configure(*PAPER, "method=equizero")
-    prefetch(config)
+    fetch_all(config)
     weights = next((tmp_path / "cache").rglob(f"*regardv3/snapshots/*/{SAFE}"))
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
@@ -184,12 +184,12 @@ def test_a_damaged_file_of_the_cache_is_refused(
 
 
 def test_what_a_stage_asks_is_what_is_fetched(hub: HubServer, configure: Configure) -> None:
-    prefetch(configure("task=fairness"))
+    fetch_all(configure("task=fairness"))
     assert not hub.requests
-    prefetch(configure(*PAPER, "method=equitune", "stage=generate"))
+    fetch_all(configure(*PAPER, "method=equitune", "stage=generate"))
     assert not any(REGARD in request.path for request in hub.requests)
     hub.clear()
-    prefetch(configure(*PAPER, "method=equizero", "stage=regard"))
+    fetch_all(configure(*PAPER, "method=equizero", "stage=regard"))
     assert hub.requests and not any(GPT2 in request.path for request in hub.requests)
 
 
@@ -216,7 +216,7 @@ def test_without_a_revision_the_commit_that_is_used_is_part_of_the_name(
     assert [part["commit"] for part in told] == [GPT2_COMMIT] * 2
     assert [request.path for request in hub.requests] == [f"/api/models/{GPT2}"]
     before = name_of(config)
-    prefetch(configure(*NEWEST, "stage=generate"))
+    fetch_all(configure(*NEWEST, "stage=generate"))
     hub.clear()
     # What the hub has since then is not used, and not asked for.
     commits = {GPT2_COMMIT: gpt2(), "1" * 40: gpt2()}
@@ -257,7 +257,7 @@ def test_a_folder_in_place_of_the_newest_is_named_by_the_cache_s_commit_or_its_o
     unknown = weights_identity(configure(*options, *here).model)
     assert unknown["commit"] is None and unknown["unknown"] == digests(gpt2())
     assert not hub.requests
-    prefetch(configure(*options, "stage=generate"))
+    fetch_all(configure(*options, "stage=generate"))
     assert name_of(configure(*options, *here)) == name_of(configure(*options))
 
 
@@ -280,7 +280,7 @@ def pins() -> tuple[str, str]:
 def test_the_same_files_in_folders_are_the_same_run(
     hub: HubServer, configure: Configure, tmp_path: Path
 ) -> None:
-    prefetch(configure(*PAPER, "method=equizero"))
+    fetch_all(configure(*PAPER, "method=equizero"))
     hub.clear()
     plain = configure(*PAPER, "method=equizero")
     here = configure(*PAPER, "method=equizero", *local(tmp_path))
@@ -312,7 +312,7 @@ def test_the_cache_tells_what_a_folder_must_be(
 ) -> None:
     with pytest.raises(UserError, match=rf"model.local=.*what {SAFE} of .*model.sha256=HEX"):
         configure(*PAPER, *local(tmp_path))
-    prefetch(configure(*PAPER, "method=equizero"))
+    fetch_all(configure(*PAPER, "method=equizero"))
     hub.clear()
     config = configure(*PAPER, *local(tmp_path))
     assert not hub.requests
