@@ -38,7 +38,7 @@ fetch: $(READY) ## what PRESET=... needs from the network, for machines that hav
 demo: $(READY) ## all five tasks at demo scale, figures, claims and a report, in minutes
 	$(BIN)/python scripts/demo.py --seed $(SEED)
 
-test: $(READY) ## the tests people run
+test: $(READY) ## all tests but the slow ones, 12 minutes
 	$(PYTEST) -m "not slow"
 
 test-all: lint types $(READY) docs wheel ## everything CI runs
@@ -53,7 +53,7 @@ lint: $(READY) ## style, and the contracts of imports
 types: $(READY) ## static types
 	$(BIN)/mypy
 
-docs: $(READY) ## documentation, warnings are errors
+docs: $(READY) ## documentation, to docs/_build/html; warnings are errors
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
 
 wheel: $(READY) ## build the library and import it in an empty environment
@@ -74,5 +74,5 @@ lock: $(READY) ## resolve the dependencies again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-deps \
 		--custom-compile-command "make lock" --upgrade --group offline-models -o requirements-offline.lock
 
-clean: ## remove what was built, keep results
+clean: ## remove what was built, .venv too; results stay
 	rm -rf .venv build dist docs/_build *.egg-info

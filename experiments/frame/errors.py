@@ -30,6 +30,7 @@ _OTHER_NAMES = {
     **dict.fromkeys(("lambda", "lambda-equitune", "λ-equitune"), "lambda_equitune"),
     **{"lr": "learning_rate", "wd": "weight_decay", "bs": "batch_size", "batch": "batch_size"},
     **{"epoch": "epochs", "iters": "iterations", "checkpoint_path": "checkpoint"},
+    "gpu": "cuda",
 }
 
 
